@@ -1,0 +1,32 @@
+# make demo : virtual environment, install, then the whole way from raw text to a served vector (runs/demo)
+# make test : virtual environment, install, the test suite
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+# CPU builds; the suite checks TensorFlow, JAX and PyTorch against each other.
+TORCH ?= torch==2.13.0
+DEMO_ARGUMENTS ?=
+TEST_ARGUMENTS ?=
+
+.PHONY: demo test lint clean
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(VENV)/bin/pip install --quiet "$(TORCH)"
+	$(VENV)/bin/pip install --quiet --editable ".[test,jax,torch]"
+	touch $@
+
+demo: $(VENV)/installed
+	KERAS_BACKEND=tensorflow $(VENV)/bin/python recipes/demo.py $(DEMO_ARGUMENTS)
+
+test: $(VENV)/installed-test
+	$(VENV)/bin/python -m pytest $(TEST_ARGUMENTS)
+
+lint: $(VENV)/installed-test
+	$(VENV)/bin/ruff check .
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

@@ -1,0 +1,55 @@
+"""Encodes sentence pairs and sorts them into length buckets: shuffled TFRecord shards for TLM and XLCO.
+
+Input files are two-column <src>-<tgt>.tsv[.gz|.xz], or Moses pairs X.<src>-<tgt>.<src> + X.<src>-<tgt>.<tgt>
+[.gz|.xz]. Left out, and counted: pairs with an empty side, with identical sides, with a side above --max_length
+tokens, and repeated pairs. Writes DIR/bitext/<src>-<tgt>/length-NNN-*.tfrecord and DIR/bitext/manifest.json; each
+record is a tf.train.Example with the int64 lists `source_ids` and `target_ids`, without special tokens. A pair's
+bucket is the smallest of --lengths that its longer side does not exceed.
+
+    python data_prep/build_bitext.py --input pairs/ --tokenizer tokenizer/ --output_dir data/
+"""
+
+import time
+
+from data_prep.bitext import BitextEncoder, bucket_bounds, check_length_ratio
+from data_prep.building import add_build_arguments, build_records
+from data_prep.readers import find_bitext
+from data_prep.summary import print_summary
+from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.tokenizer import load_tokenizer
+
+LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 254)
+
+
+def main(arguments=None):
+    parser = argument_parser(__doc__)
+    add_build_arguments(parser)
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", default=LENGTHS, metavar="N", help="bounds of the buckets, in tokens a side"
+    )
+    parser.add_argument("--max_length", type=int, default=LENGTHS[-1], help="most tokens a side")
+    parser.add_argument("--truncate", action="store_true", help="cut longer sides to --max_length instead of dropping")
+    parser.add_argument(
+        "--max_length_ratio", type=float, help="most tokens of the longer side for each of the shorter"
+    )
+    options = parser.parse_args(arguments)
+    start = time.perf_counter()
+    lengths = bucket_bounds(options.lengths, options.max_length)
+    check_length_ratio(options.max_length_ratio)
+    readers = find_bitext(options.input)
+    print_settings("build_bitext", vars(options))
+    shaping = {
+        "lengths": list(lengths),
+        "max_length": options.max_length,
+        "max_length_ratio": options.max_length_ratio,
+        "truncate": options.truncate,
+    }
+    encoder = BitextEncoder(
+        load_tokenizer(options.tokenizer), lengths, options.max_length, options.max_length_ratio, options.truncate
+    )
+    manifest = build_records("bitext", readers, encoder, lengths, options, shaping)
+    print_summary(manifest, time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,160 @@
+"""Text files as chunks of whole lines: opening, decompression, and decoding with line numbers in every error.
+
+A line ends at "\\n" and nowhere else (`splitlines` would also split at U+2028 and others, which misaligns pairs).
+"""
+
+import contextlib
+import dataclasses
+import gzip
+import io
+import itertools
+import lzma
+import zlib
+
+from infoxlm_keras.errors import InputError
+
+# Large enough that a chunk's last, partly filled block is well under a thousandth of its tokens.
+CHUNK_BYTES = 1 << 21
+BUFFER_BYTES = 1 << 18
+COMPRESSIONS = (".gz", ".xz")
+BYTE_ORDER_MARK = "\ufeff"
+# First bytes of files that are not plain UTF-8, and what to do about them.
+SIGNATURES = {
+    b"\x1f\x8b": "it is compressed by gzip: give its name the ending .gz",
+    b"\xfd7zXZ": "it is compressed by xz: give its name the ending .xz",
+    b"\xff\xfe": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
+    b"\xfe\xff": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Whole lines of an input, small enough for one worker.
+
+    Attributes:
+        first_line: int, number of the first line, from 1.
+        bodies: tuple of bytes, one a file of the reader; undecoded.
+        bytes_read: int, bytes of the files on disk that were read for it (progress).
+    """
+
+    first_line: int
+    bodies: tuple[bytes, ...]
+    bytes_read: int
+
+
+class LineStream:
+    """The lines of a file, decompressed, as bytes; use it in a `with` statement.
+
+    Every method raises `InputError` where the compressed data is damaged or ends too early.
+    """
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        self.file = open(self.path, "rb")
+        if self.path.endswith(".gz"):
+            self.stream = io.BufferedReader(gzip.GzipFile(fileobj=self.file), BUFFER_BYTES)
+        elif self.path.endswith(".xz"):
+            self.stream = io.BufferedReader(lzma.LZMAFile(self.file), BUFFER_BYTES)
+        else:
+            self.stream = self.file
+        return self
+
+    def __exit__(self, *exception):
+        self.file.close()
+
+    @property
+    def position(self):
+        """int: bytes of the file on disk read so far."""
+        return self.file.tell()
+
+    def read_body(self):
+        """The next `CHUNK_BYTES` and the rest of their last line, bytes; empty at the end."""
+        with self._errors():
+            body = self.stream.read(CHUNK_BYTES)
+            if body and not body.endswith(b"\n"):
+                body += self.stream.readline()
+        return body
+
+    def read_lines(self, number):
+        """The next `number` lines, or as many as are left: list of bytes."""
+        with self._errors():
+            return list(itertools.islice(self.stream, number))
+
+    def count_rest(self):
+        """How many lines are left; reads to the end."""
+        with self._errors():
+            return sum(1 for _ in self.stream)
+
+    @contextlib.contextmanager
+    def _errors(self):
+        try:
+            yield
+        except EOFError:
+            raise InputError(
+                f"{self.path}: the compressed data ends too early (an interrupted download or copy?); fetch it again"
+            ) from None
+        except (gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+            raise InputError(f"{self.path}: the compressed data is damaged ({error}); fetch it again") from None
+        except OSError as error:
+            error.filename = self.path
+            raise
+
+
+def count_lines(body):
+    """Lines in `body` (bytes); the last one may lack its newline."""
+    return body.count(b"\n") + (not body.endswith(b"\n") if body else 0)
+
+
+def file_chunks(path):
+    """Yields the `Chunk`s of one file."""
+    first_line, position = 1, 0
+    with LineStream(path) as stream:
+        while body := stream.read_body():
+            previous, position = position, stream.position
+            yield Chunk(first_line, (body,), position - previous)
+            first_line += count_lines(body)
+
+
+def decode_lines(body, path, first_line):
+    """The lines of `body` as text, without line ends (LF or CRLF) and without a byte order mark.
+
+    Args:
+        body: bytes, whole lines.
+        path: str, for messages.
+        first_line: int, number of the first of them in the file.
+
+    Returns:
+        List of str, as many as `count_lines(body)`.
+
+    Raises:
+        InputError: on bytes that are not UTF-8, or a NUL; names the line.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = first_line + body.count(b"\n", 0, error.start)
+        remedy = _remedy(body, first_line, "convert the file to UTF-8 (`iconv -t UTF-8`) or remove the line")
+        raise InputError(f"{path}: line {line}: is not UTF-8 ({error.reason}); {remedy}") from None
+    if "\0" in text:
+        line = first_line + text.count("\n", 0, text.index("\0"))
+        remedy = _remedy(body, first_line, "it is not a text file, or remove them with `tr -d '\\000'`")
+        raise InputError(f"{path}: line {line}: holds a NUL byte; {remedy}")
+    if first_line == 1:
+        text = text.removeprefix(BYTE_ORDER_MARK)
+    lines = text.split("\n")
+    if body.endswith(b"\n"):
+        lines.pop()
+    if "\r" in text:
+        lines = [line.removesuffix("\r") for line in lines]
+    return lines
+
+
+def _remedy(body, first_line, otherwise):
+    """What the file's first bytes say to do, else `otherwise`."""
+    if first_line == 1:
+        for signature, remedy in SIGNATURES.items():
+            if body.startswith(signature):
+                return remedy
+    return otherwise

@@ -1,0 +1,43 @@
+"""The closing table of a build."""
+
+import collections
+
+import rich
+import rich.box
+import rich.table
+
+
+def print_summary(manifest, seconds):
+    """Prints what `manifest` holds, a row a language or pair, and the time that it took.
+
+    Args:
+        manifest: `Manifest`.
+        seconds: float, wall time of the build.
+    """
+    # A block is one row of tokens, a pair two.
+    rows = 1 if manifest.kind == "mmlm" else 2
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    unit = "sentences" if manifest.kind == "mmlm" else "pairs"
+    for heading in ("stream", unit, "dropped", "records", "tokens", "unknown", "filled"):
+        table.add_column(heading, justify="left" if heading == "stream" else "right", no_wrap=True)
+    names = sorted({stream.name for stream in manifest.streams})
+    for name in [*names, None]:
+        streams = [stream for stream in manifest.streams if name in (stream.name, None)]
+        sources = [source for source in manifest.sources if name in (source.name, None)]
+        tokens = sum(stream.tokens for stream in streams)
+        table.add_row(
+            name or "all",
+            f"{sum(source.sentences for source in sources):,}",
+            f"{sum(sum(source.dropped.values()) for source in sources):,}",
+            f"{sum(stream.records for stream in streams):,}",
+            f"{tokens:,}",
+            f"{sum(stream.unknown_tokens for stream in streams) / tokens:.3%}",
+            f"{tokens / sum(rows * stream.length * stream.records for stream in streams):.1%}",
+            end_section=name == names[-1],
+        )
+    rich.print(table)
+    tokens = sum(stream.tokens for stream in manifest.streams)
+    reasons = sum((collections.Counter(source.dropped) for source in manifest.sources), collections.Counter())
+    if reasons:
+        print("dropped: " + ", ".join(f"{number:,} {reason}" for reason, number in reasons.items()))
+    print(f"wrote {manifest.directory}: {tokens:,} tokens in {seconds:.1f} s ({tokens / seconds:,.0f} tokens/s)")

@@ -1,0 +1,235 @@
+"""Settings of a pre-training run: one YAML file, checked completely before anything starts.
+
+A configuration may name another as its `base` and then holds only what differs. An unknown key, a wrong type or a
+value out of range is an error that names the key, the value and the limit.
+"""
+
+import difflib
+import pathlib
+from typing import Literal
+
+import pydantic
+import yaml
+
+from infoxlm_keras.choices import LOSS_COMBINATIONS, MOMENTUM_SCHEDULES, POOLINGS, TASK_NAMES
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_text
+from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
+
+
+class Settings(pydantic.BaseModel):
+    """Base of all sections: no unknown key passes, values do not change after the check."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Settings):
+    """The encoder: a named size, any dimension of which may be set by itself."""
+
+    size: Literal[tuple(ENCODER_SIZES)] = "tiny"
+    num_layers: pydantic.PositiveInt | None = None
+    hidden_dim: pydantic.PositiveInt | None = None
+    num_heads: pydantic.PositiveInt | None = None
+    intermediate_dim: pydantic.PositiveInt | None = None
+    max_sequence_length: pydantic.PositiveInt | None = None
+    # None: 0.1 from scratch, 0.0 when continuing from a trained model (reference behaviour).
+    dropout: float | None = pydantic.Field(None, ge=0.0, lt=1.0)
+    dtype: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+
+    @property
+    def encoder_size(self):
+        """The `EncoderSize` with this section's own dimensions put in."""
+        named = ENCODER_SIZES[self.size]
+        return EncoderSize(
+            **{name: getattr(self, name) or getattr(named, name) for name in EncoderSize.__dataclass_fields__}
+        )
+
+
+class TaskSettings(Settings):
+    """What every pretext task has: samples a step (before accumulation) and its factor in the loss."""
+
+    batch_size: pydantic.PositiveInt = 32
+    weight: pydantic.NonNegativeFloat = 1.0
+
+
+class MomentumSettings(Settings):
+    """See `infoxlm_keras.contrast.MomentumSchedule`."""
+
+    kind: Literal[MOMENTUM_SCHEDULES] = "constant"
+    value: float = 0.9999
+    final_value: float = 0.9999
+    start_step: int = 0
+    end_step: int = 1
+    refresh_every: int = 1000
+    exponent: float = 1.0
+
+
+class XLCOSettings(TaskSettings):
+    """See `infoxlm_keras.tasks.XLCO`, and `XLCOStream` for `mixup` and `mask_inputs`."""
+
+    universal_layer: pydantic.PositiveInt | None = None
+    queue_length: pydantic.PositiveInt = 131072
+    temperature: pydantic.PositiveFloat = 0.25
+    pooling: Literal[POOLINGS] = "cls"
+    normalize: bool = False
+    projection: bool = True
+    in_batch_negatives: bool = False
+    mixup: bool = True
+    mask_inputs: bool = True
+    momentum: MomentumSettings = MomentumSettings()
+    enable_step: pydantic.NonNegativeInt = 0
+
+
+class MaskingSettings(Settings):
+    """See `infoxlm_keras.data.masking.Masking`."""
+
+    probability: float = 0.15
+    mask_share: float = 0.8
+    random_share: float = 0.1
+
+
+class DataSettings(Settings):
+    """How languages are drawn, and the longest pairs that are read (tokens a side; None: all)."""
+
+    language_exponent: float = pydantic.Field(0.7, ge=0.0, le=1.0)
+    longest_pair: pydantic.PositiveInt | None = None
+
+
+class OptimizerSettings(Settings):
+    """See `infoxlm_keras.training.optimizer.build_optimizer`."""
+
+    learning_rate: pydantic.PositiveFloat = 2e-4
+    warmup_steps: pydantic.NonNegativeInt = 10000
+    beta_1: float = pydantic.Field(0.9, ge=0.0, lt=1.0)
+    beta_2: float = pydantic.Field(0.98, ge=0.0, lt=1.0)
+    epsilon: pydantic.PositiveFloat = 1e-6
+    weight_decay: pydantic.NonNegativeFloat = 0.01
+    clip_norm: pydantic.PositiveFloat | None = 1.0
+    accumulation_steps: pydantic.PositiveInt = 1
+
+
+class PretrainingConfig(Settings):
+    """A whole run."""
+
+    steps: pydantic.PositiveInt = 150000
+    seed: pydantic.NonNegativeInt = 0
+    tasks: list[Literal[TASK_NAMES]] = list(TASK_NAMES)
+    loss_combination: Literal[LOSS_COMBINATIONS] = "joint_count"
+    jit_compile: bool = True
+    log_every: pydantic.PositiveInt = 100
+    save_every: pydantic.PositiveInt = 5000
+    keep_checkpoints: pydantic.PositiveInt = 3
+    save_initial_model: bool = False
+    max_consecutive_skips: pydantic.PositiveInt = 50
+    model: ModelSettings = ModelSettings()
+    mmlm: TaskSettings = TaskSettings()
+    tlm: TaskSettings = TaskSettings()
+    xlco: XLCOSettings = XLCOSettings()
+    masking: MaskingSettings = MaskingSettings()
+    data: DataSettings = DataSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+
+def load_config(path, overrides=()):
+    """Reads a YAML configuration, its `base`s, and overrides from the command line.
+
+    Args:
+        path: str or path of the YAML file.
+        overrides: iterable of "dotted.key=value" strings, the value in YAML; they win over the file.
+
+    Returns:
+        `PretrainingConfig`.
+
+    Raises:
+        InputError: for a missing or malformed file, an unknown key, or a value out of range.
+    """
+    values = _read_with_bases(pathlib.Path(path), ())
+    for override in overrides:
+        values = _merge(values, _parse_override(override))
+    return check_config(values, source=path)
+
+
+def check_config(values, source="configuration"):
+    """`PretrainingConfig` of a nested dict; `source` is named in errors."""
+    try:
+        config = PretrainingConfig.model_validate(values)
+        config.model.encoder_size  # noqa: B018 - the size checks itself
+    except pydantic.ValidationError as error:
+        raise InputError(f"{source}: " + "; ".join(_describe(problem) for problem in error.errors())) from None
+    if not config.tasks or len(set(config.tasks)) != len(config.tasks):
+        raise InputError(f"{source}: tasks = {config.tasks}: give at least one task, and each only once")
+    if config.optimizer.warmup_steps >= config.steps:
+        raise InputError(
+            f"{source}: optimizer.warmup_steps = {config.optimizer.warmup_steps}: must be below steps = {config.steps}"
+        )
+    return config
+
+
+def flatten(config):
+    """dict of dotted key to value of every setting, for printing."""
+    flat = {}
+
+    def walk(prefix, value):
+        for key, inner in value.items():
+            if isinstance(inner, dict):
+                walk(f"{prefix}{key}.", inner)
+            else:
+                flat[f"{prefix}{key}"] = inner
+
+    walk("", config.model_dump())
+    return flat
+
+
+def dump_config(config):
+    """The resolved configuration as YAML text, which `load_config` reads back to the same settings."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def _read_with_bases(path, seen):
+    if path.resolve() in seen:
+        raise InputError(f"{path}: is its own base")
+    try:
+        values = yaml.safe_load(read_text(path)) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: must hold `key: value` lines, not a {type(values).__name__}")
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    return _merge(_read_with_bases(path.parent / str(base), (*seen, path.resolve())), values)
+
+
+def _merge(below, above):
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _parse_override(text):
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {text}: write it as key=value, for instance --set xlco.temperature=0.05")
+    try:
+        nested = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: the value is not valid YAML") from None
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def _describe(problem):
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{key} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    section = PretrainingConfig
+    for part in problem["loc"][:-1]:
+        section = section.model_fields[part].annotation
+    close = difflib.get_close_matches(str(problem["loc"][-1]), section.model_fields, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(section.model_fields)}"
+    return f"{key}: unknown key; {hint}"

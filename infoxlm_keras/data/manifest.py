@@ -1,0 +1,216 @@
+"""`manifest.json`: what a directory of prepared records holds, written by the builders and checked by the readers.
+
+    DATA_DIR/mmlm/manifest.json      packed blocks, one stream a language
+    DATA_DIR/bitext/manifest.json    pairs, one stream a language pair and length bucket
+
+It has no timestamps and no absolute paths: building again from the same text gives the same bytes.
+"""
+
+import dataclasses
+import pathlib
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json, write_json
+
+VERSION = 1
+FILE_NAME = "manifest.json"
+# Which command makes which kind; named in messages.
+BUILDERS = {"mmlm": "data_prep/build_monolingual.py", "bitext": "data_prep/build_bitext.py"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One TFRecord file: `path` relative to the manifest, and what it must hold (`sha256` in hexadecimal)."""
+
+    path: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """Records of one shape that are shuffled together.
+
+    Attributes:
+        name: str. A language (`de`) or a language pair (`en-de`).
+        length: int. Most tokens a record: of the whole block (mmlm), or of either side, without specials (bitext).
+        records: int.
+        tokens: int. Token ids stored in all records, special tokens included where they are stored (mmlm).
+        unknown_tokens: int. How many of `tokens` are the unknown id.
+        shards: tuple of `Shard`, in reading order.
+    """
+
+    name: str
+    length: int
+    records: int
+    tokens: int
+    unknown_tokens: int
+    shards: tuple[Shard, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """An input of the build: its stream's `name`, its file name, `sentences` (or pairs) kept, `dropped` by reason."""
+
+    name: str
+    file: str
+    sentences: int
+    dropped: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerReference:
+    """The tokenizer that made the records; `file` is a copy of it, relative to the manifest."""
+
+    fingerprint: str
+    vocabulary_size: int
+    file: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The content of `manifest.json`.
+
+    Attributes:
+        kind: `"mmlm"` or `"bitext"`.
+        seed: int. Seed of the global shuffle of every stream.
+        tokenizer: `TokenizerReference`.
+        lengths: tuple of int, ascending. The block length alone (mmlm), or the bucket bounds (bitext).
+        streams: tuple of `Stream`, sorted by (name, length).
+        sources: tuple of `Source`, in the order they were read.
+        created_by: dict. Package, version and the arguments that shaped the output.
+        directory: path of the directory with `manifest.json`, once it was read or written.
+    """
+
+    kind: str
+    seed: int
+    tokenizer: TokenizerReference
+    lengths: tuple[int, ...]
+    streams: tuple[Stream, ...]
+    sources: tuple[Source, ...]
+    created_by: dict
+    directory: pathlib.Path | None = None
+
+    @property
+    def sequence_length(self):
+        """The largest of `lengths`."""
+        return self.lengths[-1]
+
+    def shard_path(self, shard):
+        """The path of `shard` on this machine, as str."""
+        return str(self.directory / shard.path)
+
+
+def write_manifest(directory, manifest):
+    """Writes `manifest` to `directory`/manifest.json, atomically."""
+    streams = sorted(manifest.streams, key=lambda stream: (stream.name, stream.length))
+    value = {"format": f"infoxlm_keras/{manifest.kind}", "version": VERSION, "seed": manifest.seed}
+    value["tokenizer"] = dataclasses.asdict(manifest.tokenizer)
+    if manifest.kind == "mmlm":
+        value["sequence_length"] = manifest.sequence_length
+    else:
+        value["lengths"] = list(manifest.lengths)
+    value["streams"] = [dataclasses.asdict(stream) for stream in streams]
+    value["sources"] = [dataclasses.asdict(source) for source in manifest.sources]
+    value["created_by"] = manifest.created_by
+    write_json(pathlib.Path(directory) / FILE_NAME, value)
+
+
+def read_manifest(data_dir, kind):
+    """The manifest of the records of `kind` in `data_dir`, checked against the files beside it.
+
+    Args:
+        data_dir: str or path. The `--output_dir` of the builders.
+        kind: `"mmlm"` or `"bitext"`.
+
+    Returns:
+        `Manifest`.
+
+    Raises:
+        InputError: if there is none (names the command that makes it), if it is of another format or version or
+            lacks something, or if a shard is missing or has another size. Shards' checksums are not computed:
+            TFRecord readers check each record's own.
+    """
+    directory = pathlib.Path(data_dir) / kind
+    path = directory / FILE_NAME
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file; make the records with "
+            f"`python {BUILDERS[kind]} --input ... --tokenizer ... --output_dir {data_dir}`"
+        )
+    manifest = _parse(read_json(path), kind, path)
+    for stream in manifest.streams:
+        for shard in stream.shards:
+            _check_shard(manifest, shard)
+    return manifest
+
+
+def check_tokenizer(manifest, tokenizer):
+    """Raises `InputError` unless `tokenizer` (of `infoxlm_keras.tokenizer`) is the one that made the records."""
+    made_with = manifest.tokenizer
+    if made_with.fingerprint == tokenizer.fingerprint:
+        return
+    raise InputError(
+        f"{manifest.directory}: its records were made with another tokenizer ({made_with.fingerprint[:19]}, "
+        f"{made_with.vocabulary_size} ids) than {tokenizer.source} ({tokenizer.fingerprint[:19]}, "
+        f"{tokenizer.vocabulary_size} ids); use {manifest.directory / made_with.file}, or build the records "
+        f"again with {BUILDERS[manifest.kind]} --tokenizer {tokenizer.source}"
+    )
+
+
+def _parse(value, kind, path):
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != f"infoxlm_keras/{kind}":
+        raise InputError(
+            f"{path}: format is {found!r}, but infoxlm_keras/{kind} is needed; build it with {BUILDERS[kind]}"
+        )
+    if value.get("version") != VERSION:
+        raise InputError(
+            f"{path}: version is {value.get('version')!r}, but this package reads version {VERSION}; "
+            f"build the records again with {BUILDERS[kind]}"
+        )
+    try:
+        lengths = [value["sequence_length"]] if kind == "mmlm" else value["lengths"]
+        streams = [_dataclass(Stream, item) for item in value["streams"]]
+        manifest = Manifest(
+            kind=kind,
+            seed=value["seed"],
+            tokenizer=_dataclass(TokenizerReference, value["tokenizer"]),
+            lengths=tuple(int(length) for length in lengths),
+            streams=tuple(
+                dataclasses.replace(stream, shards=tuple(_dataclass(Shard, item) for item in stream.shards))
+                for stream in streams
+            ),
+            sources=tuple(_dataclass(Source, item) for item in value["sources"]),
+            created_by=value["created_by"],
+            directory=path.parent,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: is not a complete manifest ({type(error).__name__}: {error}); "
+            f"build the records again with {BUILDERS[kind]}"
+        ) from None
+    for stream in manifest.streams:
+        if stream.records != sum(shard.records for shard in stream.shards) or stream.records == 0:
+            raise InputError(
+                f"{path}: stream {stream.name} of length {stream.length} says {stream.records} records, its shards "
+                f"{sum(shard.records for shard in stream.shards)}; build the records again with {BUILDERS[kind]}"
+            )
+    if not manifest.streams:
+        raise InputError(f"{path}: lists no streams; build the records again with {BUILDERS[kind]}")
+    return manifest
+
+
+def _dataclass(kind, value):
+    return kind(**{field.name: value[field.name] for field in dataclasses.fields(kind)})
+
+
+def _check_shard(manifest, shard):
+    path = manifest.directory / shard.path
+    remedy = f"copy it again, or build the records again with {BUILDERS[manifest.kind]}"
+    if not path.is_file():
+        raise InputError(f"{path}: is listed in {FILE_NAME} but is missing; {remedy}")
+    size = path.stat().st_size
+    if size != shard.bytes:
+        raise InputError(f"{path}: has {size} bytes, but {FILE_NAME} says {shard.bytes}; {remedy}")

@@ -1,0 +1,97 @@
+"""Dynamic masking at read time: other masks each time a sample is seen, the same for the same sample number."""
+
+import dataclasses
+import math
+
+from infoxlm_keras.data.stateless_random import random_key, tf_random_bits, tf_uniform
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.tokenizer import END_ID, FIRST_PIECE_ID, PAD_ID
+
+
+@dataclasses.dataclass(frozen=True)
+class Masking:
+    """BERT's masking as XLM-R and InfoXLM use it.
+
+    Attributes:
+        probability: float, share of the tokens that are predicted (0.15).
+        mask_share: float, share of those shown as `<mask>` (0.8).
+        random_share: float, share of those shown as a random piece (0.1); the rest is shown as it is.
+
+    Special tokens and padding (ids 0, 1, 2) are never chosen, and no special id is drawn as a random piece.
+    """
+
+    probability: float = 0.15
+    mask_share: float = 0.8
+    random_share: float = 0.1
+
+    def __post_init__(self):
+        if not 0.0 < self.probability < 1.0:
+            raise InputError(f"masking.probability = {self.probability}: must be between 0 and 1")
+        if self.mask_share < 0 or self.random_share < 0 or self.mask_share + self.random_share > 1.0:
+            raise InputError(
+                f"masking: mask_share = {self.mask_share} and random_share = {self.random_share} must not be "
+                "negative, nor together exceed 1"
+            )
+
+    def predictions(self, length):
+        """int: slots for predictions in a sequence of `length` tokens, the most that can be chosen."""
+        return math.ceil(self.probability * length)
+
+
+def mask_tokens(token_ids, sample_indices, masking, vocabulary_size, key):
+    """Chooses tokens to predict and hides them (TensorFlow, whole batch at once).
+
+    The number chosen in a sequence of n ordinary tokens is `floor(probability * n + u)` with u uniform, so that the
+    mean is exact. All draws are keyed by (key, sample index, position).
+
+    Args:
+        token_ids: int32 [batch, length], static length, padded with id 1.
+        sample_indices: int64 [batch], the number of each sample in its stream.
+        masking: `Masking`.
+        vocabulary_size: int; `<mask>` is the last id.
+        key: int or uint64 scalar.
+
+    Returns:
+        dict of `token_ids` int32 [batch, length] with tokens hidden, and `mask_positions`, `mask_ids` int32 and
+        `mask_weights` float32, each [batch, masking.predictions(length)]; unused slots are 0 in all three.
+    """
+    import tensorflow as tf
+
+    length = token_ids.shape[1]
+    predictions = masking.predictions(length)
+    # One key a sample and purpose, [batch, 1], then one draw a position, [batch, length].
+    row_keys = tf.expand_dims(tf_random_bits(key, sample_indices), 1)
+    position_keys = [tf_random_bits(random_key(purpose), row_keys) for purpose in ("choose", "show", "piece", "count")]
+    positions = tf.expand_dims(tf.range(length, dtype=tf.int64), 0)
+
+    maskable = token_ids > END_ID
+    scores = tf.where(maskable, tf_uniform(position_keys[0], positions), 2.0)
+    ordinary = tf.reduce_sum(tf.cast(maskable, tf.float32), axis=1, keepdims=True)
+    number = tf.floor(masking.probability * ordinary + tf_uniform(position_keys[3], tf.zeros([1, 1], tf.int64)))
+    mask_positions = tf.math.top_k(-scores, predictions).indices  # [batch, predictions]
+    chosen = tf.cast(tf.expand_dims(tf.range(predictions), 0), tf.float32) < number
+
+    mask_ids = tf.gather(token_ids, mask_positions, batch_dims=1)
+    show = tf.gather(tf.broadcast_to(tf_uniform(position_keys[1], positions), tf.shape(scores)), mask_positions, batch_dims=1)
+    pieces = tf_uniform(position_keys[2], positions) * float(vocabulary_size - 1 - FIRST_PIECE_ID)
+    pieces = tf.gather(tf.cast(pieces, tf.int32) + FIRST_PIECE_ID, mask_positions, batch_dims=1)
+    shown = tf.where(show < masking.mask_share, vocabulary_size - 1, mask_ids)
+    random_shown = tf.logical_and(show >= masking.mask_share, show < masking.mask_share + masking.random_share)
+    shown = tf.where(random_shown, pieces, shown)
+    shown = tf.where(chosen, shown, mask_ids)
+
+    rows = tf.broadcast_to(tf.expand_dims(tf.range(tf.shape(token_ids)[0]), 1), tf.shape(mask_positions))
+    hidden = tf.tensor_scatter_nd_update(token_ids, tf.stack([rows, mask_positions], axis=-1), shown)
+    return {
+        "token_ids": hidden,
+        "mask_positions": tf.where(chosen, mask_positions, 0),
+        "mask_ids": tf.where(chosen, mask_ids, 0),
+        "mask_weights": tf.cast(chosen, tf.float32),
+    }
+
+
+def padding_mask(token_ids):
+    """int32 like `token_ids`: 1 where a token stands, 0 at padding (id 1)."""
+    import tensorflow as tf
+
+    return tf.cast(tf.not_equal(token_ids, PAD_ID), tf.int32)

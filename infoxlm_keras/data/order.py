@@ -1,0 +1,133 @@
+"""The order of data as arithmetic: which stream, and which of its records, sample number i is.
+
+Everything here is a pure function of (seed, index): no shuffle buffer, no generator state. So a run resumes at any
+step, and any number of readers or replicas sees the same samples.
+"""
+
+import numpy as np
+
+from infoxlm_keras.data.stateless_random import fold, random_key, random_permutation
+from infoxlm_keras.errors import InputError
+
+MODULUS = 1 << 31
+# The odd integer nearest 2^31 / golden ratio: its multiples spread most evenly over the modulus.
+STRIDE = 1327217885
+
+
+def language_probabilities(sizes, exponent):
+    """Sampling probability of each language, `p_l ~ (n_l / sum n) ** exponent` (XLM, XLM-R).
+
+    Args:
+        sizes: sequence of float >= 0, n_l (records or tokens of each language).
+        exponent: float in [0, 1]; 1 keeps the corpus' proportions, 0 draws all languages alike.
+
+    Returns:
+        float64 [len(sizes)], summing to 1; 0 where n_l is 0.
+    """
+    if not 0.0 <= exponent <= 1.0:
+        raise InputError(f"language_exponent = {exponent}: must be within 0..1")
+    sizes = np.asarray(sizes, np.float64)
+    if not np.any(sizes > 0):
+        raise InputError("no language has any records")
+    weights = np.where(sizes > 0, (sizes / sizes.sum()) ** exponent, 0.0)
+    return weights / weights.sum()
+
+
+class StratifiedSchedule:
+    """Draws from a set of choices with given probabilities, evenly spread, each countable without replay.
+
+    Draw i takes the point `(i * stride + offset) mod 2^31` of a line divided in proportion to the probabilities
+    (a Kronecker sequence with the golden ratio). Among any n draws in a row a choice of probability p comes n p times,
+    up to a few, where independent draws would stray by sqrt(n). How often each came in the first n draws is a
+    sum of floors, known in a logarithmic number of operations.
+
+    Args:
+        probabilities: sequence of float >= 0 that sum to 1.
+        key: int, see `random_key`; it sets the offset.
+    """
+
+    def __init__(self, probabilities, key):
+        edges = np.round(np.cumsum(np.asarray(probabilities, np.float64)) * MODULUS).astype(np.int64)
+        edges[-1] = MODULUS
+        self.edges = edges
+        self.offset = key % MODULUS
+
+    def draw(self, start, count):
+        """int64 [count]: the choices of draws `start`, `start + 1`, ..."""
+        indices = (np.arange(count, dtype=np.int64) + start % MODULUS) % MODULUS
+        points = (indices * STRIDE + self.offset) % MODULUS
+        return np.searchsorted(self.edges, points, side="right")
+
+    def counts(self, number):
+        """int64 [number of choices]: how often each choice came in the first `number` draws."""
+        below = np.array([self._points_below(int(edge), number) for edge in self.edges], np.int64)
+        return np.diff(below, prepend=0)
+
+    def _points_below(self, edge, number):
+        """How many of the first `number` points are smaller than `edge`."""
+        if edge <= 0:
+            return 0
+        if edge >= MODULUS:
+            return number
+        # [x mod m < e] = floor((x + m) / m) - floor((x + m - e) / m)
+        return _floor_sum(number, MODULUS, STRIDE, self.offset + MODULUS) - _floor_sum(
+            number, MODULUS, STRIDE, self.offset + MODULUS - edge
+        )
+
+
+def _floor_sum(count, modulus, stride, offset):
+    """`sum_{i < count} floor((stride * i + offset) / modulus)` by Euclid's algorithm, in exact integers."""
+    total = 0
+    while True:
+        total += (count - 1) * count // 2 * (stride // modulus) + count * (offset // modulus)
+        stride, offset = stride % modulus, offset % modulus
+        highest = stride * count + offset
+        if highest < modulus:
+            return total
+        count, offset = divmod(highest, modulus)
+        modulus, stride = stride, modulus
+
+
+class RecordOrder:
+    """The order in which one stream's records are read, epoch after epoch.
+
+    The builder has shuffled the records already; each epoch takes the shards in another order, and shuffles
+    within windows of a shard, so that neighbours change. Every record comes exactly once an epoch.
+
+    Args:
+        shard_sizes: sequence of int >= 0, records of each shard, from the manifest.
+        key: int, see `random_key`.
+        window: int, records that are shuffled together.
+    """
+
+    def __init__(self, shard_sizes, key, window=2048):
+        self.shard_sizes = np.asarray(shard_sizes, np.int64)
+        self.records = int(self.shard_sizes.sum())
+        if self.records < 1:
+            raise InputError("a stream without records cannot be read")
+        self.shard_key = random_key(key, "shards")
+        self.record_key = random_key(key, "records")
+        self.window = window
+
+    def shards(self, epoch):
+        """int64 [shards]: the order of the shards in `epoch`."""
+        return random_permutation(fold(self.shard_key, epoch), len(self.shard_sizes))
+
+    def window_order(self, epoch, shard, window, size):
+        """int64 [size]: the order of the records in window number `window` of `shard`."""
+        return random_permutation(fold(self.record_key, epoch, shard, window), size)
+
+    def position(self, rank):
+        """(epoch, place in `shards(epoch)`, records to pass over in that shard) of the record of number `rank`."""
+        epoch, within = divmod(rank, self.records)
+        ends = np.cumsum(self.shard_sizes[self.shards(epoch)])
+        place = int(np.searchsorted(ends, within, side="right"))
+        return epoch, place, within - int(ends[place - 1] if place else 0)
+
+    def record(self, rank):
+        """(epoch, shard, record within the shard) of number `rank`: what the pipeline reads, for checks and audits."""
+        epoch, place, passed = self.position(rank)
+        shard = int(self.shards(epoch)[place])
+        window, within = divmod(passed, self.window)
+        size = min(self.window, int(self.shard_sizes[shard]) - window * self.window)
+        return epoch, shard, window * self.window + int(self.window_order(epoch, shard, window, size)[within])

@@ -1,0 +1,97 @@
+"""Random numbers that are a pure function of where they are used: (key, sample index, position).
+
+One counter-based hash, the finalizer of SplitMix64 (Steele et al. 2014), written with operators that NumPy and
+TensorFlow share. No generator state exists, so any reader, replica or restart draws the same numbers.
+"""
+
+import hashlib
+
+import numpy as np
+
+_MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_INCREMENT = np.uint64(0x9E3779B97F4A7C15)
+
+
+def random_key(*parts):
+    """A 64-bit key (int) for a purpose, for instance `random_key(seed, "mmlm", "mask")`; equal parts, equal key."""
+    text = "\x1f".join(str(part) for part in parts).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+def _mix(bits, shift_right):
+    bits = (bits ^ shift_right(bits, 30)) * _MULTIPLIERS[0]
+    bits = (bits ^ shift_right(bits, 27)) * _MULTIPLIERS[1]
+    return bits ^ shift_right(bits, 31)
+
+
+def _numpy_shift(bits, distance):
+    return bits >> np.uint64(distance)
+
+
+def random_bits(key, indices):
+    """uint64 array like `indices` (integer array): independent uniform 64-bit numbers under `key`."""
+    indices = np.asarray(indices).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        start = _mix(np.asarray([key], np.uint64) + _INCREMENT, _numpy_shift)
+        return _mix(_mix((indices + np.uint64(1)) * _INCREMENT + start, _numpy_shift) + start, _numpy_shift)
+
+
+def fold(key, *indices):
+    """A new key (int) from `key` and integers, for instance an epoch and a shard number."""
+    for index in indices:
+        key = int(random_bits(key, [index])[0])
+    return key
+
+
+def random_permutation(key, size):
+    """A permutation of `range(size)`, int64 [size], that depends on `key` and `size` only."""
+    return np.argsort((random_bits(key, np.arange(size)) >> np.uint64(1)).astype(np.int64), kind="stable")
+
+
+def tf_random_bits(key, indices):
+    """`random_bits` in TensorFlow: uint64 tensor like `indices` (any integer tensor), equal number for number."""
+    import tensorflow as tf
+
+    def shift_right(bits, distance):
+        return tf.bitwise.right_shift(bits, tf.constant(distance, tf.uint64))
+
+    def mix(bits):
+        bits = tf.bitwise.bitwise_xor(bits, shift_right(bits, 30)) * tf.constant(_MULTIPLIERS[0], tf.uint64)
+        bits = tf.bitwise.bitwise_xor(bits, shift_right(bits, 27)) * tf.constant(_MULTIPLIERS[1], tf.uint64)
+        return tf.bitwise.bitwise_xor(bits, shift_right(bits, 31))
+
+    increment = tf.constant(_INCREMENT, tf.uint64)
+    key = tf.constant(key, tf.uint64) if isinstance(key, int) else tf.cast(key, tf.uint64)
+    start = mix(key + increment)
+    indices = tf.cast(indices, tf.uint64)
+    return mix(mix((indices + tf.constant(1, tf.uint64)) * increment + start) + start)
+
+
+def tf_fold(key, *indices):
+    """`fold` in TensorFlow: a uint64 scalar from a key and integer scalars."""
+    import tensorflow as tf
+
+    for index in indices:
+        key = tf_random_bits(key, tf.reshape(index, [1]))[0]
+    return key
+
+
+def tf_random_permutation(key, size):
+    """`random_permutation` in TensorFlow: int64 [size], equal to it."""
+    import tensorflow as tf
+
+    bits = tf.bitwise.right_shift(tf_random_bits(key, tf.range(size)), tf.constant(1, tf.uint64))
+    return tf.argsort(tf.cast(bits, tf.int64), stable=True)
+
+
+def tf_uniform(key, indices):
+    """float32 tensor like `indices`, uniform in [0, 1): the top 24 bits of `tf_random_bits`."""
+    import tensorflow as tf
+
+    bits = tf.bitwise.right_shift(tf_random_bits(key, indices), tf.constant(40, tf.uint64))
+    return tf.cast(bits, tf.float32) * (1.0 / (1 << 24))
+
+
+def uniform(key, indices):
+    """float32 array like `indices`, uniform in [0, 1); equal to `tf_uniform`."""
+    return (random_bits(key, indices) >> np.uint64(40)).astype(np.float32) * np.float32(1.0 / (1 << 24))

@@ -1,0 +1,148 @@
+"""Sentences to vectors: every hidden state of an encoder, pooled, for any number of texts."""
+
+import itertools
+
+import keras
+import numpy as np
+from keras import ops
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.models.encoder import hidden_states_model
+from infoxlm_keras.models.pooling import check_pooling, pool
+from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
+
+SPECIAL_TOKENS = 2  # <s> and </s>
+
+
+class TextEmbedder:
+    """Turns texts into pooled hidden states; make it once and call it often, it compiles a shape only once.
+
+    A text is padded to the smallest of a few fixed lengths that holds it, whatever else is in the batch, so its
+    vector does not depend on the other texts or their order.
+
+    Args:
+        backbone: `keras_hub.models.XLMRobertaBackbone` of L layers.
+        tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
+        layers: hidden states to give, indices in 0..L (0 = embeddings, l = after Transformer layer l); None: all.
+            Nothing above the highest is run.
+        pooling: "cls" or "mean", see `infoxlm_keras.models.pool`.
+        batch_size: int, texts a forward pass.
+        max_length: int, tokens a text with `<s>` and `</s>`; longer texts are cut. None: what the encoder takes.
+
+    Raises:
+        InputError: for a setting out of range.
+
+    Example:
+    ```python
+    embedder = TextEmbedder(model.backbone, model.tokenizer, layers=[8])
+    vectors = embedder(["Guten Morgen", "Good morning"])  # float32 [1, 2, dim]
+    ```
+    """
+
+    def __init__(self, backbone, tokenizer, layers=None, pooling="mean", batch_size=64, max_length=None):
+        check_pooling(pooling)
+        longest = backbone.max_sequence_length
+        max_length = longest if max_length is None else max_length
+        if not SPECIAL_TOKENS < max_length <= longest:
+            raise InputError(
+                f"max_length = {max_length}: must be in {SPECIAL_TOKENS + 1}..{longest}, the encoder's positions"
+            )
+        if batch_size < 1:
+            raise InputError(f"batch_size = {batch_size}: must be at least 1")
+        self.layers = list(range(backbone.num_layers + 1) if layers is None else layers)
+        if not self.layers:
+            raise InputError("layers = []: give at least one hidden state")
+        self.tokenizer = tokenizer
+        self.pooling = pooling
+        self.batch_size = batch_size
+        self.max_length = max_length
+        self.dim = backbone.hidden_dim
+        self._model = _pooled_model(backbone, self.layers, pooling)
+
+    def __call__(self, texts, progress=None):
+        """Vectors of `texts`.
+
+        Args:
+            texts: list of str.
+            progress: optional function that is called with the number of texts just done.
+
+        Returns:
+            float32 [len(layers), len(texts), dim], not normalised.
+        """
+        texts = list(texts)
+        vectors = np.empty((len(self.layers), len(texts), self.dim), np.float32)
+        sequences = [
+            [START_ID, *token_ids[: self.max_length - SPECIAL_TOKENS], END_ID]
+            for token_ids in self.tokenizer.encode(texts)
+        ]
+        batch_size = min(self.batch_size, len(texts))
+        for length, rows in _rows_by_length(sequences, padded_lengths(self.max_length)):
+            for batch in _batches(rows, batch_size):
+                # A partial batch is filled up with its last text: every length has one shape only.
+                filled = [*batch, *[batch[-1]] * (batch_size - len(batch))]
+                token_ids, padding_mask = pad([sequences[row] for row in filled], length)
+                output = self._model.predict_on_batch({"token_ids": token_ids, "padding_mask": padding_mask})
+                vectors[:, batch] = np.swapaxes(output[: len(batch)], 0, 1)  # [batch, layers, dim] before
+                if progress is not None:
+                    progress(len(batch))
+        return vectors
+
+
+def embed_texts(
+    backbone, tokenizer, texts, layers=None, pooling="mean", batch_size=64, max_length=None, progress=None
+):
+    """Vectors of `texts` in one call: `TextEmbedder(...)(texts, progress)`, see there.
+
+    Returns:
+        float32 [len(layers), len(texts), dim].
+    """
+    return TextEmbedder(backbone, tokenizer, layers, pooling, batch_size, max_length)(texts, progress)
+
+
+def padded_lengths(max_length):
+    """The lengths that sequences are padded to, ascending: 8, 12, 16, 24, 32, 48, ... and `max_length`."""
+    powers = itertools.takewhile(lambda length: length < max_length, (2**power for power in itertools.count(3)))
+    lengths = {bound for power in powers for bound in (power, power * 3 // 2) if bound < max_length}
+    return [*sorted(lengths), max_length]
+
+
+def pad(sequences, length):
+    """Sequences as one array.
+
+    Args:
+        sequences: list of lists of int, none longer than `length`.
+        length: int.
+
+    Returns:
+        (token_ids, padding_mask): int32 [batch, length] each, padded with `<pad>` and 0.
+    """
+    lengths = np.array([len(sequence) for sequence in sequences])
+    padding_mask = np.arange(length) < lengths[:, None]
+    token_ids = np.full(padding_mask.shape, PAD_ID, np.int32)
+    token_ids[padding_mask] = list(itertools.chain.from_iterable(sequences))
+    return token_ids, padding_mask.astype(np.int32)
+
+
+def _pooled_model(backbone, layers, pooling):
+    """keras.Model from the backbone's inputs to its pooled hidden states, float32 [batch, layers, dim]."""
+    states = hidden_states_model(backbone, layers).outputs
+    padding_mask = backbone.input["padding_mask"]
+    vectors = ops.stack([pool(state, padding_mask, pooling) for state in states], axis=1)
+    model = keras.Model(backbone.input, vectors, name="pooled_hidden_states")
+    if keras.backend.backend() == "tensorflow":
+        # XLA's second or more of compilation for each padded length is not won back by forward passes alone.
+        model.jit_compile = False
+    return model
+
+
+def _rows_by_length(sequences, lengths):
+    """Yields (length, rows): the sequences that are padded to `length`; the longest first, to fail early."""
+    bounds = np.searchsorted(lengths, [len(sequence) for sequence in sequences])
+    for bound in range(len(lengths) - 1, -1, -1):
+        rows = np.flatnonzero(bounds == bound).tolist()
+        if rows:
+            yield lengths[bound], rows
+
+
+def _batches(rows, size):
+    return (rows[start : start + size] for start in range(0, len(rows), size))

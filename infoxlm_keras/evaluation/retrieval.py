@@ -1,0 +1,145 @@
+"""Cross-lingual sentence retrieval: does the nearest vector belong to the translation?  NumPy only.
+
+The protocol is Tatoeba's (Artetxe and Schwenk, 2019): N translation pairs; each source sentence looks for its
+translation among the N target sentences by cosine, and the other way round. The score is the share found.
+
+Ties: a query whose translation is as near as k - 1 other candidates and nearer than the rest scores 1 / k, what a fair
+draw among them would find on average. An encoder that maps everything to one vector so scores 1 / N, and the order of
+the sentences never matters. Cosines within `TIE_TOLERANCE` are equal: float32 sums differ by about as much.
+"""
+
+import numpy as np
+
+from infoxlm_keras.errors import InputError
+
+TIE_TOLERANCE = 1e-6
+DIRECTIONS = ("source_to_target", "target_to_source")
+# One tile of cosines is 32 MiB; two boolean tiles come on top.
+QUERY_BLOCK, CANDIDATE_BLOCK = 1024, 8192
+
+
+def retrieval_accuracy(sources, targets, query_block=QUERY_BLOCK, candidate_block=CANDIDATE_BLOCK):
+    """Accuracy of nearest-neighbour retrieval both ways; row n of `sources` translates row n of `targets`.
+
+    The matrix of cosines is computed once, for both directions, in tiles: memory grows with N, not with its square.
+
+    Args:
+        sources, targets: float [N, dim].
+        query_block, candidate_block: int, rows and columns of a tile.
+
+    Returns:
+        (source_to_target, target_to_source): floats in 0..1.
+
+    Raises:
+        InputError: if the shapes differ, there is no row, or a value is not finite.
+    """
+    if sources.shape != targets.shape or sources.ndim != 2 or not len(sources):
+        raise InputError(f"vectors of shapes {sources.shape} and {targets.shape}: must be equal, [sentences, dim]")
+    sources, targets = unit_rows(sources), unit_rows(targets)
+    gold = np.einsum("nd,nd->n", sources, targets)
+    rivals = {direction: np.zeros((2, len(gold)), np.int64) for direction in DIRECTIONS}  # (nearer, as near) a query
+    for row in range(0, len(gold), query_block):
+        rows = slice(row, row + query_block)
+        for column in range(0, len(gold), candidate_block):
+            columns = slice(column, column + candidate_block)
+            cosines = sources[rows] @ targets[columns].T
+            _blank_gold(cosines, row, column)
+            rivals["source_to_target"][:, rows] += _count(cosines, gold[rows, None], axis=1)
+            rivals["target_to_source"][:, columns] += _count(cosines, gold[None, columns], axis=0)
+    return tuple(_score(*rivals[direction]) for direction in DIRECTIONS)
+
+
+def layer_accuracies(sources, targets):
+    """`retrieval_accuracy` of every layer.
+
+    Args:
+        sources, targets: float [layers, N, dim].
+
+    Returns:
+        {"source_to_target": [float, ...], "target_to_source": [float, ...]}, one value a layer.
+    """
+    scores = [retrieval_accuracy(*layer) for layer in zip(sources, targets, strict=True)]
+    return {direction: [score[number] for score in scores] for number, direction in enumerate(DIRECTIONS)}
+
+
+def mean_over_languages(languages):
+    """The plain mean over languages, layer by layer.
+
+    Args:
+        languages: {language: {"source_to_target": [...], "target_to_source": [...], ...}}, equally many layers.
+
+    Returns:
+        {"source_to_target": [float, ...], "target_to_source": [float, ...]}.
+    """
+    return {
+        direction: np.mean([result[direction] for result in languages.values()], axis=0).tolist()
+        for direction in DIRECTIONS
+    }
+
+
+def both_ways(accuracies):
+    """The mean of the two directions, layer by layer: list of float."""
+    return np.mean([accuracies[direction] for direction in DIRECTIONS], axis=0).tolist()
+
+
+def best_layer(layers, mean):
+    """The hidden state with the highest accuracy, both directions and all languages averaged; the lowest of equals.
+
+    Args:
+        layers: list of int, hidden-state indices.
+        mean: what `mean_over_languages` gives for them.
+    """
+    return layers[int(np.argmax(both_ways(mean)))]
+
+
+def accuracy_at(result, layer, language=None):
+    """One cell of an evaluation's result.
+
+    Args:
+        result: dict of `evaluate_retrieval`.
+        layer: int, hidden-state index.
+        language: str; None gives the mean over languages.
+
+    Returns:
+        {"source_to_target": float, "target_to_source": float, "average": float}.
+    """
+    accuracies = result["mean"] if language is None else result["languages"][language]
+    index = result["layers"].index(layer)
+    values = {direction: accuracies[direction][index] for direction in DIRECTIONS}
+    return {**values, "average": sum(values.values()) / len(values)}
+
+
+def unit_rows(vectors):
+    """`vectors` [N, dim] as float32 of unit length; a zero row stays zero.
+
+    Raises:
+        InputError: if a value is not finite. (NaN compares as false: such a row would pass for a perfect one.)
+    """
+    vectors = np.asarray(vectors, np.float32)
+    largest = np.max(np.abs(vectors), axis=1, keepdims=True, initial=0.0)
+    if not np.isfinite(largest).all():
+        row = int(np.flatnonzero(~np.isfinite(largest[:, 0]))[0])
+        raise InputError(
+            f"the vector of sentence {row} (from 0) is not finite; the model's weights or precision are broken"
+        )
+    # Divided by the largest value first, since squares of large float32 values overflow.
+    vectors = vectors / np.where(largest > 0, largest, 1)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(norms > 0, norms, 1)
+
+
+def _blank_gold(cosines, row, column):
+    """Takes the translation itself out of a tile that starts at (row, column): it is no rival of its own."""
+    start, stop = max(row, column), min(row + cosines.shape[0], column + cosines.shape[1])
+    diagonal = np.arange(start, max(start, stop))
+    cosines[diagonal - row, diagonal - column] = -np.inf
+
+
+def _count(cosines, gold, axis):
+    """int [2, queries]: how many candidates of a tile are nearer than the translation, and how many as near."""
+    nearer = np.count_nonzero(cosines > gold + TIE_TOLERANCE, axis=axis)
+    return np.stack([nearer, np.count_nonzero(cosines >= gold - TIE_TOLERANCE, axis=axis) - nearer])
+
+
+def _score(nearer, as_near):
+    return float(np.mean(np.where(nearer == 0, 1 / (1 + as_near), 0.0)))

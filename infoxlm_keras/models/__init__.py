@@ -1,0 +1,12 @@
+"""The encoder: KerasHub's XLM-R backbone, its hidden states by index, and pooling."""
+
+from infoxlm_keras.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "encoder": ("Encoder", "build_masked_lm", "hidden_state_model", "hidden_states_model", "with_dropout"),
+        "pooling": ("l2_normalize", "pool"),
+        "sizes": ("ENCODER_SIZES", "EncoderSize", "default_universal_layer"),
+    },
+)

@@ -1,0 +1,118 @@
+"""The encoder and its hidden states, all of them sub-models of one KerasHub backbone.
+
+Hidden states are counted once and for all with the embeddings as index 0: state `l` is the output of
+Transformer layer `l` (1..L). XLCO's universal layer 8 of 12 is state 8.
+"""
+
+import keras
+import keras_hub
+
+from infoxlm_keras.errors import InputError
+
+
+def build_masked_lm(size, vocabulary_size, dropout=0.1, dtype=None, name="backbone"):
+    """An XLM-R encoder with its masked-LM head, from random weights.
+
+    Args:
+        size: `EncoderSize`.
+        vocabulary_size: int. Rows of the token embedding.
+        dropout: float in [0, 1). 0.1 from scratch, 0.0 when continuing from XLM-R (reference behaviour).
+        dtype: Keras dtype policy or its name; None takes the global policy.
+        name: str. Name of the backbone.
+
+    Returns:
+        `keras_hub.models.XLMRobertaMaskedLM` whose `.backbone` is the encoder; the head is tied to the
+        token embedding (dense + exact GELU + layer norm, then the embedding's transpose plus a bias).
+    """
+    backbone = keras_hub.models.XLMRobertaBackbone(
+        vocabulary_size=vocabulary_size,
+        num_layers=size.num_layers,
+        num_heads=size.num_heads,
+        hidden_dim=size.hidden_dim,
+        intermediate_dim=size.intermediate_dim,
+        dropout=dropout,
+        max_sequence_length=size.max_sequence_length,
+        dtype=dtype,
+        name=name,
+    )
+    return keras_hub.models.XLMRobertaMaskedLM(backbone=backbone, preprocessor=None)
+
+
+def with_dropout(masked_lm, dropout):
+    """`masked_lm` with another dropout probability: itself if it has that already, else a copy with equal weights."""
+    backbone = masked_lm.backbone
+    if backbone.dropout == dropout:
+        return masked_lm
+    copy = keras_hub.models.XLMRobertaBackbone.from_config({**backbone.get_config(), "dropout": dropout})
+    masked_lm_copy = keras_hub.models.XLMRobertaMaskedLM(backbone=copy, preprocessor=masked_lm.preprocessor)
+    masked_lm_copy.set_weights(masked_lm.get_weights())
+    return masked_lm_copy
+
+
+class Encoder:
+    """A masked-LM model seen as the encoder that all pretext tasks share.
+
+    A plain object, so that a task may hold it without Keras tracking the encoder's weights a second time.
+
+    Args:
+        masked_lm: `keras_hub.models.XLMRobertaMaskedLM`.
+
+    Attributes:
+        masked_lm, backbone: the model and its `XLMRobertaBackbone`.
+    """
+
+    def __init__(self, masked_lm):
+        self.masked_lm = masked_lm
+        self.backbone = masked_lm.backbone
+        self._models = {}
+
+    def hidden_state(self, inputs, layer=None, training=False):
+        """Hidden state `layer` (None: the last) of `{"token_ids", "padding_mask"}`; nothing above it is run."""
+        layer = self.backbone.num_layers if layer is None else layer
+        if layer not in self._models:
+            self._models[layer] = hidden_state_model(self.backbone, layer)
+        return self._models[layer](inputs, training=training)
+
+
+def check_layer(layer, num_layers, lowest=1):
+    """Raises InputError unless `lowest <= layer <= num_layers`."""
+    if not lowest <= layer <= num_layers:
+        raise InputError(f"layer {layer}: the encoder has hidden states {lowest}..{num_layers}")
+
+
+def hidden_state_model(backbone, layer, name=None):
+    """The first `layer` Transformer layers as a model that shares the backbone's weights.
+
+    Args:
+        backbone: `XLMRobertaBackbone` of L layers.
+        layer: int in 0..L. Nothing above it is run.
+        name: optional str.
+
+    Returns:
+        keras.Model from `{"token_ids", "padding_mask"}` (int32 [batch, length]) to hidden state `layer`
+        [batch, length, hidden_dim].
+    """
+    check_layer(layer, backbone.num_layers, lowest=0)
+    return keras.Model(backbone.input, _hidden_state(backbone, layer), name=name or f"hidden_state_{layer}")
+
+
+def hidden_states_model(backbone, layers=None):
+    """A model from the backbone's inputs to a list of hidden states.
+
+    Args:
+        backbone: `XLMRobertaBackbone` of L layers.
+        layers: indices in 0..L; None takes all L + 1.
+
+    Returns:
+        keras.Model to a list of tensors [batch, length, hidden_dim], one for each of `layers`, in that order.
+    """
+    layers = range(backbone.num_layers + 1) if layers is None else layers
+    for layer in layers:
+        check_layer(layer, backbone.num_layers, lowest=0)
+    return keras.Model(backbone.input, [_hidden_state(backbone, layer) for layer in layers], name="hidden_states")
+
+
+def _hidden_state(backbone, layer):
+    if layer == 0:
+        return backbone.embeddings_dropout.output
+    return backbone.transformer_layers[layer - 1].output

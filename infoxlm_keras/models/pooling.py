@@ -1,0 +1,37 @@
+"""From the hidden states of a sequence to one vector."""
+
+from keras import ops
+
+from infoxlm_keras.choices import POOLINGS
+from infoxlm_keras.errors import InputError
+
+
+def check_pooling(pooling):
+    """Raises InputError unless `pooling` is one of `POOLINGS`."""
+    if pooling not in POOLINGS:
+        raise InputError(f"pooling = {pooling!r}: must be one of {', '.join(POOLINGS)}")
+
+
+def pool(hidden_state, padding_mask, pooling):
+    """One float32 vector a sequence.
+
+    Args:
+        hidden_state: [batch, length, dim], any float dtype.
+        padding_mask: [batch, length], 1 for a token and 0 for padding.
+        pooling: "cls" (the vector at `<s>`, as the paper's contrast) or "mean" (over all tokens, special ones
+            included, as the published Tatoeba evaluation).
+
+    Returns:
+        float32 [batch, dim].
+    """
+    check_pooling(pooling)
+    if pooling == "cls":
+        return ops.cast(hidden_state[:, 0], "float32")
+    weights = ops.expand_dims(ops.cast(padding_mask, "float32"), -1)  # [batch, length, 1]
+    total = ops.sum(ops.cast(hidden_state, "float32") * weights, axis=1)
+    return total / ops.maximum(ops.sum(weights, axis=1), 1.0)
+
+
+def l2_normalize(vectors, epsilon=1e-12):
+    """`vectors` [..., dim] scaled to unit length; a zero vector stays zero."""
+    return vectors * ops.rsqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), epsilon))

@@ -1,0 +1,8 @@
+"""Figures, one file each; every function returns a `matplotlib.figure.Figure`, `save_figure` writes it."""
+
+from infoxlm_keras.plots.language_projection import language_projection
+from infoxlm_keras.plots.retrieval_heatmap import retrieval_heatmap
+from infoxlm_keras.plots.style import save_figure
+from infoxlm_keras.plots.training_curves import read_history, training_curves
+
+__all__ = ["language_projection", "read_history", "retrieval_heatmap", "save_figure", "training_curves"]

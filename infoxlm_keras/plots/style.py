@@ -1,0 +1,61 @@
+"""How all figures look, and how they are written."""
+
+import functools
+import os
+import pathlib
+
+import matplotlib
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by colour-blind readers too (their yellow is too faint for thin marks).
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X")
+TEXT_COLOR = "#222222"
+QUIET_COLOR = "#8A8A8A"
+DOTS_PER_INCH = 180
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": TEXT_COLOR,
+    "axes.edgecolor": QUIET_COLOR,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "text.color": TEXT_COLOR,
+    "xtick.color": TEXT_COLOR,
+    "ytick.color": TEXT_COLOR,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+}
+
+
+def styled(draw):
+    """Decorator: runs a drawing function under `STYLE`, and leaves matplotlib's global settings alone."""
+
+    @functools.wraps(draw)
+    def wrapper(*arguments, **keywords):
+        with matplotlib.rc_context(STYLE):
+            return draw(*arguments, **keywords)
+
+    return wrapper
+
+
+def new_figure(width, height):
+    """A figure of `width` x `height` inches that belongs to no window system."""
+    return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+
+
+@styled
+def save_figure(figure, path):
+    """Writes `figure` as PNG to `path` (str or path), parents included; complete or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,19 @@
+"""SavedModels for TensorFlow Serving: raw strings in, tensors out. Needs tensorflow and tensorflow-text.
+
+Reading order: `text_to_ids` -> `serving_module` (what all heads share) -> `embedding_module`,
+`masked_lm_module`, `classifier_module` -> `export` -> `verification` and `check` (the fresh process).
+"""
+
+from infoxlm_keras.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "classifier_module": ("ClassifierModule",),
+        "embedding_module": ("EmbeddingModule",),
+        "export": ("Export", "export_classifier", "export_embedding", "export_masked_lm"),
+        "masked_lm_module": ("MaskedLMModule",),
+        "text_to_ids": ("MaskedTextToIds", "TextToIds"),
+        "verification": ("run_in_fresh_process", "verify_export"),
+    },
+)

@@ -1,0 +1,35 @@
+"""The classification head: a fine-tuned KerasHub classifier behind strings."""
+
+import keras
+import tensorflow as tf
+
+from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
+from infoxlm_keras.serving.text_to_ids import TextToIds
+
+
+class ClassifierModule(ServingModule):
+    """Text to `probabilities`, float32 [batch, classes].
+
+    Args:
+        classifier: `keras_hub.models.XLMRobertaTextClassifier` with logits or a softmax as output.
+        tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
+        max_length: int, longest sequence in tokens; None: as many as the model has positions.
+
+    Raises:
+        InputError: if `max_length` is out of range.
+    """
+
+    head = "classifier"
+
+    def __init__(self, classifier, tokenizer, max_length=None):
+        text_to_ids = TextToIds(tokenizer, resolve_max_length(max_length, classifier.backbone))
+        super().__init__(text_to_ids, classifier, name="classifier")
+        self.num_classes = classifier.num_classes
+        self._gives_logits = classifier.output_dense.activation is keras.activations.linear
+
+    def predict(self, token_ids, padding_mask):
+        outputs = tf.cast(self._apply({"token_ids": token_ids, "padding_mask": padding_mask}), tf.float32)
+        return {"probabilities": tf.nn.softmax(outputs) if self._gives_logits else outputs}
+
+    def facts(self):
+        return {"num_classes": self.num_classes}

@@ -1,0 +1,134 @@
+"""From a model to a versioned SavedModel directory, as TensorFlow Serving loads it.
+
+    output_dir/1/saved_model.pb, variables/, assets.extra/infoxlm.json
+
+A version appears only when it is whole and has been checked: a server that watches `output_dir` takes it at
+once.
+"""
+
+import dataclasses
+import errno
+import os
+import pathlib
+
+import tensorflow as tf
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.serving.classifier_module import ClassifierModule
+from infoxlm_keras.serving.embedding_module import EmbeddingModule
+from infoxlm_keras.serving.masked_lm_module import MaskedLMModule
+from infoxlm_keras.serving.verification import verify_export
+
+FACTS_FILE = "assets.extra/infoxlm.json"
+FACTS_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What an export gave.
+
+    Attributes:
+        directory: path of the version, `output_dir/N`.
+        facts: dict, the content of its `assets.extra/infoxlm.json`.
+        size: int, bytes on disk.
+        max_difference: float, largest difference of an output from the Keras model's; None if not verified.
+    """
+
+    directory: pathlib.Path
+    facts: dict
+    size: int
+    max_difference: float | None
+
+
+def export_embedding(
+    model, output_dir, layer=None, pooling=None, normalize=True, max_length=None, version=None, verify=True
+):
+    """Exports the sentence-vector head: `text` string [batch] -> `embedding` float32 [batch, dim].
+
+    Args:
+        model: `infoxlm_keras.pretrained.PretrainedModel`.
+        output_dir: str or path, home of all versions.
+        layer: int, hidden state 0..L to pool; layers above it are not exported. None: the universal layer.
+        pooling: "cls" or "mean"; None: as trained.
+        normalize: bool, unit vectors.
+        max_length: int, longest sequence in tokens, longer text is cut; None: all positions of the model.
+        version: int, name of the version directory; None: one more than the highest there.
+        verify: bool, compare the SavedModel with the Keras model in a fresh process before the version
+            appears.
+
+    Returns:
+        `Export`.
+
+    Raises:
+        InputError: if a value is out of range, or the version exists.
+        RuntimeError: if the SavedModel does not answer as the model does; nothing is left behind.
+    """
+    module = EmbeddingModule(model, layer, pooling, normalize, max_length)
+    return _export(module, model.tokenizer, output_dir, version, verify)
+
+
+def export_masked_lm(model, output_dir, top_k=5, max_length=None, version=None, verify=True):
+    """Exports the masked-LM head: `text` with `<mask>` -> its fillings (see `MaskedLMModule`).
+
+    Arguments, result and errors as in `export_embedding`; `top_k` is the number of fillings for each mask.
+    """
+    module = MaskedLMModule(model, top_k, max_length)
+    return _export(module, model.tokenizer, output_dir, version, verify)
+
+
+def export_classifier(classifier, tokenizer, output_dir, max_length=None, version=None, verify=True):
+    """Exports a fine-tuned classifier: `text` -> `probabilities` float32 [batch, classes].
+
+    `classifier` is a `keras_hub.models.XLMRobertaTextClassifier`, `tokenizer` an
+    `infoxlm_keras.tokenizer.Tokenizer`; other arguments, result and errors as in `export_embedding`.
+    """
+    module = ClassifierModule(classifier, tokenizer, max_length)
+    return _export(module, tokenizer, output_dir, version, verify)
+
+
+def next_version(output_dir):
+    """One more than the highest version in `output_dir` (servers load the highest), 1 if there is none."""
+    output_dir = pathlib.Path(output_dir)
+    names = [path.name for path in output_dir.iterdir()] if output_dir.is_dir() else []
+    return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0) + 1
+
+
+def _export(module, tokenizer, output_dir, version, verify):
+    facts = {
+        "version": FACTS_VERSION,
+        "head": module.head,
+        **module.facts(),
+        "max_length": module.text_to_ids.max_length,
+        "tokenizer_fingerprint": tokenizer.fingerprint,
+    }
+    directory = _version_directory(output_dir, version)
+    with new_directory(directory) as temporary:
+        _save(module, temporary)
+        write_json(temporary / FACTS_FILE, facts)
+        max_difference = verify_export(module, tokenizer, temporary) if verify else None
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    return Export(directory, facts, size, max_difference)
+
+
+def _version_directory(output_dir, version):
+    output_dir = pathlib.Path(output_dir)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InputError(f"{output_dir}: is a file, not a directory; choose another output directory")
+    version = next_version(output_dir) if version is None else version
+    if version < 1:
+        raise InputError(f"version {version}: must be at least 1")
+    directory = output_dir / str(version)
+    if directory.exists():
+        raise InputError(f"{directory}: this version exists; leave the version out to get the next free one")
+    return directory
+
+
+def _save(module, directory):
+    try:
+        tf.saved_model.save(module, str(directory), signatures=module.signatures())
+    except tf.errors.ResourceExhaustedError as error:
+        # TensorFlow has errors of its own for what the file system refuses.
+        if "No space left" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory.parent)) from None

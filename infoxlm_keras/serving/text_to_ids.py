@@ -1,0 +1,95 @@
+"""Strings to token ids inside a TensorFlow graph, for servers that get raw text."""
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from infoxlm_keras.data.sequences import join_sentences
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.tokenizer import PAD_ID, UNKNOWN_ID
+
+MASK_TEXT = "<mask>"
+SHORTEST_LENGTH = 3  # <s>, one token, </s>
+BYTES_A_CHARACTER = 4  # the most that UTF-8 uses
+REPLACEMENT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+
+
+class TextToIds(tf.Module):
+    """`<s> text </s>` in XLM-R's ids: equal to `Tokenizer.encode`, and an answer for any bytes at all.
+
+    Invalid UTF-8 is read as U+FFFD, as Python's `bytes.decode("utf-8", "replace")` does. Text is cut to
+    `max_bytes` before any work is done on it, and to `max_length - 2` tokens after; `max_bytes` holds that
+    many of the longest pieces, so the first cut shows only where kilobytes make one token or none (white
+    space, characters that the model does not know).
+
+    Args:
+        tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
+        max_length: int, at least 3. Longest sequence in tokens, `<s>` and `</s>` included.
+
+    Raises:
+        InputError: if `max_length` is too small.
+    """
+
+    def __init__(self, tokenizer, max_length, name=None):
+        super().__init__(name=name)
+        if max_length < SHORTEST_LENGTH:
+            raise InputError(
+                f"max_length = {max_length}: must be at least {SHORTEST_LENGTH} (<s>, a token, </s>)"
+            )
+        self.max_length = max_length
+        self.max_bytes = max_length * _longest_piece(tokenizer) * BYTES_A_CHARACTER
+        self._sentencepiece = tf_text.SentencepieceTokenizer(model=tokenizer.proto, out_type=tf.int32)
+
+    def __call__(self, text):
+        """The sequences of a batch, padded to its longest.
+
+        Args:
+            text: string [batch], any bytes; batch may be 0.
+
+        Returns:
+            (token_ids, padding_mask): int32 [batch, length] each, `length <= max_length`.
+        """
+        tokens = self.tokens(self.clean(text))[:, : self.max_length - 2]
+        token_ids = join_sentences(tokens, length=None)
+        return token_ids, tf.cast(token_ids != PAD_ID, tf.int32)
+
+    def clean(self, text):
+        """`text` (string [batch]) as valid UTF-8 of little more than `max_bytes` bytes at most."""
+        # The cut may leave part of a character at the end: it becomes U+FFFD, which is then dropped.
+        valid = tf.strings.unicode_transcode(
+            tf.strings.substr(text, 0, self.max_bytes), "UTF-8", "UTF-8", errors="replace"
+        )
+        trimmed = tf.strings.regex_replace(valid, f"{REPLACEMENT_CHARACTER}+$", "")
+        return tf.where(tf.strings.length(text) > self.max_bytes, trimmed, valid)
+
+    def tokens(self, text):
+        """Ragged int32 [batch, None]: ids of `text` (string [batch], valid UTF-8), without `<s>`, `</s>`."""
+        pieces = self._sentencepiece.tokenize(text)
+        return pieces.with_flat_values(tf.where(pieces.flat_values == 0, UNKNOWN_ID, pieces.flat_values + 1))
+
+    def id_to_string(self, token_ids):
+        """The pieces (string, same shape) of `token_ids`, none of which may be a special id."""
+        return self._sentencepiece.id_to_string(token_ids - 1)
+
+
+class MaskedTextToIds(TextToIds):
+    """`TextToIds` that reads each literal `<mask>` in the text as the mask id.
+
+    As in Hugging Face's tokenizer, the text on either side of `<mask>` is tokenized by itself.
+    """
+
+    def __init__(self, tokenizer, max_length, name=None):
+        super().__init__(tokenizer, max_length, name=name)
+        self.mask_id = tokenizer.mask_id
+
+    def tokens(self, text):
+        segments = tf.strings.split(text, MASK_TEXT)  # ragged [batch, segments]
+        tokens = super().tokens(segments.flat_values)
+        masks = tf.fill([tokens.nrows(), 1], self.mask_id)
+        ended = segments.with_flat_values(tf.concat([tokens, masks], axis=1))
+        return ended.merge_dims(1, 2)[:, :-1]  # ragged [batch, segments, tokens] -> [batch, tokens]
+
+
+def _longest_piece(tokenizer):
+    """Characters in the longest piece of a vocabulary."""
+    processor = tokenizer.processor
+    return max(map(len, processor.id_to_piece(list(range(processor.get_piece_size())))))

@@ -1,0 +1,128 @@
+"""Does a SavedModel, alone in a fresh process, answer as the Keras model does?"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from infoxlm_keras.evaluation.embedding import SPECIAL_TOKENS, pad
+from infoxlm_keras.serving.text_to_ids import MASK_TEXT, MaskedTextToIds
+from infoxlm_keras.tokenizer import END_ID, START_ID
+
+SCRIPT = pathlib.Path(__file__).with_name("check.py")
+TOLERANCE = 1e-5
+# Many scripts, and what breaks tokenizers: nothing, white space, controls, emoji, combining marks, bad bytes.
+TEXTS = (
+    b"",
+    b" \t\r\n",
+    b"The file could not be opened.",
+    "Die Datei konnte nicht geöffnet werden.".encode(),
+    "Не удалось открыть файл.".encode(),
+    "Δεν ήταν δυνατό το άνοιγμα του αρχείου.".encode(),
+    "फ़ाइल नहीं खोली जा सकी।".encode(),
+    "ファイルを開けませんでした。".encode(),
+    "无法打开文件。".encode(),
+    "파일을 열 수 없습니다.".encode(),
+    "تعذر فتح الملف.".encode(),
+    f"Open the {MASK_TEXT} and close the {MASK_TEXT}.".encode(),
+    "👩‍👩‍👧 e\u0301 \u202e\u0000\u0007".encode(),
+    b"\xff\xfe cut \xe2\x82",
+    b"a very long text " * 2000,
+)
+
+
+def verify_export(module, tokenizer, directory, texts=TEXTS):
+    """Compares both signatures of a SavedModel with the Keras model, from text to output.
+
+    The token ids it compares with come from `Tokenizer`, not from the graph's own ops.
+
+    Args:
+        module: `ServingModule` that was exported.
+        tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
+        directory: path of the SavedModel.
+        texts: sequence of bytes.
+
+    Returns:
+        float, the largest difference of any output.
+
+    Raises:
+        RuntimeError: if an output is not finite or differs by more than 1e-5, a vector is not of unit length
+            although the module normalises, or the process fails.
+    """
+    token_ids, padding_mask = _reference_ids(module.text_to_ids, tokenizer, texts)
+    # On the CPU, like the fresh process: accelerators may round products to fewer bits.
+    with tf.device("/CPU:0"):
+        expected = module.predict(tf.constant(token_ids), tf.constant(padding_mask))
+    answers = run_in_fresh_process(directory, texts, token_ids, padding_mask)
+    differences = []
+    for key, answer in answers.items():
+        reference = expected[key.partition("/")[2]].numpy()
+        if not np.issubdtype(answer.dtype, np.floating):
+            continue  # which of two equally likely pieces comes first is chance
+        if answer.shape != reference.shape or not np.isfinite(answer).all():
+            raise RuntimeError(f"{directory}: {key} is not finite, or {answer.shape} for {reference.shape}")
+        differences.append(float(np.abs(answer - reference).max(initial=0.0)))
+        if not differences[-1] <= TOLERANCE:
+            raise RuntimeError(f"{directory}: {key} differs from the Keras model by {differences[-1]:.2e}")
+        if getattr(module, "normalize", False):
+            deviation = np.abs(np.linalg.norm(answer, axis=-1) - 1).max()
+            if not deviation <= TOLERANCE:
+                raise RuntimeError(f"{directory}: {key} is {deviation:.2e} away from unit length")
+    return max(differences)
+
+
+def run_in_fresh_process(directory, texts, token_ids, padding_mask):
+    """The outputs of a SavedModel in a process that has tensorflow and tensorflow_text, but no Keras.
+
+    Args:
+        directory: str or path of the SavedModel (a version).
+        texts: sequence of bytes, for `serving_default`.
+        token_ids, padding_mask: int arrays [batch, length], for `tokens`.
+
+    Returns:
+        dict: "serving_default/embedding" or "tokens/embedding" (signature/output) -> array.
+
+    Raises:
+        RuntimeError: with the end of its messages, if the process fails.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        request, answer = pathlib.Path(scratch, "request.json"), pathlib.Path(scratch, "answer.npz")
+        request.write_text(
+            json.dumps(
+                {
+                    "text": [text.decode("latin-1") for text in texts],
+                    "token_ids": np.asarray(token_ids).tolist(),
+                    "padding_mask": np.asarray(padding_mask).tolist(),
+                }
+            ),
+            encoding="utf-8",
+        )
+        process = subprocess.run(
+            [sys.executable, "-P", str(SCRIPT), str(directory), str(request), str(answer)],
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        if process.returncode:
+            raise RuntimeError(f"{directory}: does not load or answer by itself:\n{process.stdout[-4000:]}")
+        with np.load(answer) as content:
+            return dict(content)
+
+
+def _reference_ids(text_to_ids, tokenizer, texts):
+    """`text_to_ids(texts)` by the Python tokenizer: int32 [batch, length] `token_ids` and `padding_mask`."""
+    masked = isinstance(text_to_ids, MaskedTextToIds)
+    rows = []
+    for text in texts:
+        text = text.decode("utf-8", "replace")
+        first, *others = tokenizer.encode(text.split(MASK_TEXT) if masked else [text])
+        tokens = first + [token_id for segment in others for token_id in (tokenizer.mask_id, *segment)]
+        rows.append([START_ID, *tokens[: text_to_ids.max_length - SPECIAL_TOKENS], END_ID])
+    return pad(rows, max(map(len, rows)))

@@ -1,0 +1,79 @@
+"""What every pretext task is: what it takes from the batch, its loss and count, its metrics and MI bound."""
+
+import dataclasses
+
+import keras
+
+from infoxlm_keras.errors import InputError
+
+
+@dataclasses.dataclass
+class TaskResult:
+    """What one forward pass of a task gives, all of it over this replica's share of the batch.
+
+    Attributes:
+        loss_sum: float32 scalar, the loss summed over predictions.
+        count: float32 scalar, the number of predictions.
+        correct_sum: float32 scalar, predictions whose first guess is right.
+        num_candidates: float32 scalar N of the InfoNCE bound `I >= log N - L`, in nats.
+        averages: dict of metric name to float32 scalar, further quantities summed over predictions.
+        state: dict of tensors handed to `after_backward` (XLCO's keys).
+    """
+
+    loss_sum: object
+    count: object
+    correct_sum: object
+    num_candidates: object
+    averages: dict = dataclasses.field(default_factory=dict)
+    state: dict = dataclasses.field(default_factory=dict)
+
+    def as_dict(self):
+        """The same as nested dicts, a structure every backend's gradient function can return."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+class PretextTask(keras.layers.Layer):
+    """Base of the pretext tasks.
+
+    A task is bound to one encoder by `bind`, before training; then `InfoXLMPretrainer` calls, for each update:
+    `count` (whole batch), `result` (each micro-batch), `after_backward` (each micro-batch), `after_update` (once).
+
+    Args:
+        weight: float >= 0, the task's factor in the loss.
+
+    Attributes:
+        task_name: str, the name in configurations, metrics and batches.
+        average_names: names of the entries of `TaskResult.averages`.
+    """
+
+    task_name = None
+    average_names = ()
+
+    def __init__(self, weight=1.0, **kwargs):
+        kwargs.setdefault("name", self.task_name)
+        super().__init__(**kwargs)
+        if weight < 0:
+            raise InputError(f"{self.task_name}.weight = {weight}: must not be negative")
+        self.weight = weight
+
+    def bind(self, encoder):
+        """Builds what the task needs on `encoder` (`infoxlm_keras.models.Encoder`)."""
+        raise NotImplementedError
+
+    def count(self, batch):
+        """float32 scalar: the number of predictions in `batch`, known before the forward pass."""
+        raise NotImplementedError
+
+    def result(self, batch, training):
+        """`TaskResult` of `batch`; changes no variable but dropout's seeds."""
+        raise NotImplementedError
+
+    def weight_at(self, step):
+        """The task's weight at update `step` (int32 scalar, the first is 1)."""
+        return self.weight
+
+    def after_backward(self, state):
+        """Takes in `TaskResult.state` once the gradients of a micro-batch are known."""
+
+    def after_update(self, step):
+        """Called once after the optimizer's update number `step` (int32 scalar, the first is 1)."""

@@ -1,0 +1,158 @@
+"""XLCO: cross-lingual contrast of a sentence and its translation against a momentum queue.
+
+The paper's symbols: q = query vector, k+ = key of its translation, K = queue of past keys,
+theta_Q = query encoder (the model), theta_K = key encoder (its moving average), m = momentum.
+"""
+
+import keras
+from keras import ops
+
+from infoxlm_keras.contrast.key_encoder import KeyEncoder, copy_variables, update_moving_average
+from infoxlm_keras.contrast.momentum import MomentumSchedule
+from infoxlm_keras.contrast.queue import KeyQueue
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.losses.info_nce import info_nce
+from infoxlm_keras.models.encoder import check_layer
+from infoxlm_keras.models.pooling import check_pooling, l2_normalize, pool
+from infoxlm_keras.models.sizes import default_universal_layer
+from infoxlm_keras.tasks.pretext_task import PretextTask, TaskResult
+
+
+class XLCO(PretextTask):
+    """Cross-lingual contrast on the universal layer (InfoXLM, section 3.3).
+
+    Batch: `query_token_ids`, `query_padding_mask`, `key_token_ids`, `key_padding_mask`, int32 [batch, length]; row i
+    of the keys is the translation of row i of the queries.
+
+    Args:
+        universal_layer: int in 1..L, the hidden state that is contrasted; None takes 8 of 12, 12 of 24, else two
+            thirds of the layers. Index 0 would be the embeddings.
+        queue_length: int, past keys kept as negatives.
+        temperature: float > 0. 0.25 in the reference, on raw dot products.
+        pooling: "cls" (reference) or "mean" over the tokens (from scratch: a random `<s>` carries nothing).
+        normalize: bool, cosine instead of raw dot products.
+        projection: bool, an H x H linear map without bias, initialised N(0, 0.02), after pooling; the key encoder
+            has its own moving average of it.
+        in_batch_negatives: bool, the batch's other keys are negatives besides the queue.
+        momentum: `MomentumSchedule` or float.
+        enable_step: int, updates before which the loss has weight 0 and the key encoder copies the query encoder.
+        weight: float, the task's factor in the loss.
+    """
+
+    task_name = "xlco"
+    average_names = ("positive_similarity", "negative_similarity")
+
+    def __init__(
+        self,
+        universal_layer=None,
+        queue_length=131072,
+        temperature=0.25,
+        pooling="cls",
+        normalize=False,
+        projection=True,
+        in_batch_negatives=False,
+        momentum=0.9999,
+        enable_step=0,
+        weight=1.0,
+        **kwargs,
+    ):
+        super().__init__(weight=weight, **kwargs)
+        check_pooling(pooling)
+        if temperature <= 0:
+            raise InputError(f"xlco.temperature = {temperature}: must be positive")
+        if enable_step < 0:
+            raise InputError(f"xlco.enable_step = {enable_step}: must not be negative")
+        self.universal_layer = universal_layer
+        self.queue_length = queue_length
+        self.temperature = temperature
+        self.pooling = pooling
+        self.normalize = normalize
+        self.projection = projection
+        self.in_batch_negatives = in_batch_negatives
+        self.momentum = momentum if isinstance(momentum, MomentumSchedule) else MomentumSchedule(value=momentum)
+        self.enable_step = enable_step
+
+    def bind(self, encoder):
+        self.encoder = encoder
+        backbone = encoder.backbone
+        if self.universal_layer is None:
+            self.universal_layer = default_universal_layer(backbone.num_layers)
+        check_layer(self.universal_layer, backbone.num_layers)
+        self.key_encoder = KeyEncoder(backbone, self.universal_layer, name="key_encoder")
+        self.queue = KeyQueue(self.queue_length, backbone.hidden_dim, name="queue")
+        if self.projection:
+            shape = (backbone.hidden_dim, backbone.hidden_dim)
+            initializer = keras.initializers.RandomNormal(stddev=0.02)
+            options = {"shape": shape, "initializer": initializer, "dtype": "float32", "autocast": False}
+            self.query_projection = self.add_weight(name="query_projection", **options)
+            self.key_projection = self.add_weight(name="key_projection", trainable=False, **options)
+        self.built = True
+        self.reset_key_encoder()
+
+    def variable_pairs(self):
+        """List of (key variable, query variable): encoder layers 1..k, embeddings, and the projection."""
+        pairs = self.key_encoder.variable_pairs(self.encoder.backbone)
+        if self.projection:
+            pairs.append((self.key_projection, self.query_projection))
+        return pairs
+
+    def reset_key_encoder(self):
+        """Makes the key encoder equal to the query encoder; call it after loading weights into the encoder."""
+        copy_variables(self.variable_pairs())
+
+    def represent(self, hidden_state, padding_mask, projection):
+        """Pooled, projected and (if set) normalised vectors, float32 [batch, dim], of a hidden state."""
+        vectors = pool(hidden_state, padding_mask, self.pooling)
+        if projection is not None:
+            vectors = ops.matmul(vectors, ops.cast(projection, "float32"))
+        return l2_normalize(vectors) if self.normalize else vectors
+
+    def queries(self, token_ids, padding_mask, training):
+        """Query vectors of the model: float32 [batch, dim]."""
+        inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
+        hidden_state = self.encoder.hidden_state(inputs, self.universal_layer, training)  # [batch, length, dim]
+        return self.represent(hidden_state, padding_mask, self.query_projection if self.projection else None)
+
+    def keys(self, token_ids, padding_mask):
+        """Key vectors of the moving average: float32 [batch, dim], without gradient."""
+        hidden_state = self.key_encoder({"token_ids": token_ids, "padding_mask": padding_mask})
+        vectors = self.represent(hidden_state, padding_mask, self.key_projection if self.projection else None)
+        return ops.stop_gradient(vectors)
+
+    def count(self, batch):
+        return ops.cast(ops.shape(batch["query_token_ids"])[0], "float32")
+
+    def result(self, batch, training):
+        queries = self.queries(batch["query_token_ids"], batch["query_padding_mask"], training)
+        keys = self.keys(batch["key_token_ids"], batch["key_padding_mask"])
+        contrast = info_nce(
+            queries,
+            keys,
+            ops.convert_to_tensor(self.queue.keys),
+            self.queue.mask(),
+            self.temperature,
+            self.in_batch_negatives,
+        )
+        return TaskResult(
+            loss_sum=contrast.loss_sum,
+            count=self.count(batch),
+            correct_sum=contrast.correct_sum,
+            num_candidates=contrast.num_candidates,
+            averages={
+                "positive_similarity": contrast.positive_similarity_sum,
+                "negative_similarity": contrast.negative_similarity_sum,
+            },
+            state={"keys": keys},
+        )
+
+    def weight_at(self, step):
+        enabled = ops.cast(ops.cast(step, "int32") > self.enable_step, "float32")
+        return self.weight * enabled
+
+    def after_backward(self, state):
+        # After the loss: the batch's own keys are no negatives of their own step.
+        self.queue.enqueue(state["keys"])
+
+    def after_update(self, step):
+        enabled = ops.cast(ops.cast(step, "int32") > self.enable_step, "float32")
+        update_moving_average(self.variable_pairs(), self.momentum(step) * enabled)

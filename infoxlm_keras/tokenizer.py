@@ -1,0 +1,153 @@
+"""Text to token ids in XLM-R's layout, with SentencePiece alone (no TensorFlow, no Keras).
+
+    <s> = 0, <pad> = 1, </s> = 2, <unk> = 3, then SentencePiece id + 1, and <mask> = last.
+
+This is fairseq's layout, the one of `xlm-roberta-base` in Hugging Face and KerasHub; a model file that would
+give other ids in any of these is refused on load.
+"""
+
+import functools
+import hashlib
+import itertools
+import pathlib
+
+import numpy as np
+
+from infoxlm_keras.errors import InputError
+
+START_ID, PAD_ID, END_ID, UNKNOWN_ID = 0, 1, 2, 3
+FIRST_PIECE_ID = 4
+# Where a SentencePiece model lies in: a directory of ours, a KerasHub preset, a Hugging Face folder.
+MODEL_FILES = ("vocabulary.spm", "assets/tokenizer/vocabulary.spm", "sentencepiece.bpe.model")
+
+
+class Tokenizer:
+    """A SentencePiece model with XLM-R's ids.
+
+    Args:
+        proto: bytes. A serialized SentencePiece model, trained with `unk_id=0, bos_id=1, eos_id=2, pad_id=-1`.
+        source: str. Where it came from, for messages.
+
+    Attributes:
+        vocabulary_size: int. Pieces + `<pad>` + `<mask>`; the number of rows of the embedding.
+        mask_id: int. `vocabulary_size - 1`.
+        fingerprint: str. `sha256:` + digest of `proto`, kept in manifests and presets.
+
+    Raises:
+        InputError: if `proto` is no SentencePiece model or has another layout of special pieces.
+    """
+
+    def __init__(self, proto, source="SentencePiece model"):
+        self.proto = bytes(proto)
+        self.source = str(source)
+        pieces = self.processor.get_piece_size()
+        self.vocabulary_size = pieces + 2
+        self.mask_id = self.vocabulary_size - 1
+        self.fingerprint = "sha256:" + hashlib.sha256(self.proto).hexdigest()
+        layout = (self.processor.unk_id(), self.processor.bos_id(), self.processor.eos_id(), self.processor.pad_id())
+        if layout != (0, 1, 2, -1):
+            raise InputError(
+                f"{self.source}: has (unk, bos, eos, pad) = {layout}, but XLM-R's id layout needs (0, 1, 2, -1); "
+                "train the model with data_prep/train_tokenizer.py"
+            )
+        if self.processor.piece_to_id("<mask>") != 0:
+            raise InputError(f"{self.source}: has a piece <mask>; XLM-R's layout adds <mask> as the last id")
+
+    @functools.cached_property
+    def processor(self):
+        """The `sentencepiece.SentencePieceProcessor` behind this tokenizer."""
+        import sentencepiece
+
+        try:
+            return sentencepiece.SentencePieceProcessor(model_proto=self.proto)
+        except RuntimeError as error:
+            raise InputError(f"{self.source}: is not a SentencePiece model ({error})") from None
+
+    def __getstate__(self):
+        # Worker processes get the bytes, and load the processor for themselves.
+        return {key: value for key, value in self.__dict__.items() if key != "processor"}
+
+    def encode(self, lines):
+        """Token ids of each line, without special tokens.
+
+        Args:
+            lines: list of str. Text in valid Unicode (no lone surrogates).
+
+        Returns:
+            list of list of int: SentencePiece id + 1, with the unknown piece as 3.
+
+        Raises:
+            InputError: if a line is not valid Unicode (says which).
+        """
+        return [[piece + 1 if piece else UNKNOWN_ID for piece in ids] for ids in self._pieces(lines)]
+
+    def encode_ragged(self, lines):
+        """`encode` as one flat array: no Python object a token, for whole files.
+
+        Args:
+            lines: list of str.
+
+        Returns:
+            (token_ids, lengths): int32 [tokens], the ids of all lines one after another; int64 [lines].
+        """
+        pieces = self._pieces(lines)
+        lengths = np.fromiter(map(len, pieces), np.int64, count=len(pieces))
+        flat = np.fromiter(itertools.chain.from_iterable(pieces), np.int32, count=int(lengths.sum()))
+        return np.where(flat == 0, np.int32(UNKNOWN_ID), flat + np.int32(1)), lengths
+
+    def _pieces(self, lines):
+        try:
+            return self.processor.encode(lines, num_threads=1)
+        except TypeError:
+            # SentencePiece says only that an element is not text; say which one and why.
+            for index, line in enumerate(lines):
+                if not isinstance(line, str) or any("\ud800" <= character <= "\udfff" for character in line):
+                    raise InputError(
+                        f"text number {index} is not valid Unicode (a lone surrogate?): {ascii(line)[:60]}; "
+                        'clean it with text.encode("utf-8", "replace").decode()'
+                    ) from None
+            raise
+
+    def decode(self, token_ids):
+        """Text of `token_ids` (list of int); special ids are left out, the unknown id shows as ` ⁇ `."""
+        pieces = []
+        for token_id in token_ids:
+            if token_id == UNKNOWN_ID:
+                pieces.append(0)
+            elif FIRST_PIECE_ID <= token_id < self.mask_id:
+                pieces.append(int(token_id) - 1)
+        return self.processor.decode(pieces)
+
+
+def load_tokenizer(source):
+    """The tokenizer in a directory, a `.spm`/`.model` file, or a KerasHub preset name or handle.
+
+    Args:
+        source: str or path. A directory holding one of `MODEL_FILES`, a SentencePiece file, or a name that
+            `keras_hub.models.XLMRobertaTokenizer.from_preset` knows (`xlm_roberta_base_multi`, `hf://...`).
+
+    Raises:
+        InputError: if nothing is found there, or the model's layout is not XLM-R's.
+    """
+    path = pathlib.Path(source)
+    if path.is_file():
+        return Tokenizer(path.read_bytes(), path)
+    if path.is_dir():
+        for name in MODEL_FILES:
+            if (path / name).is_file():
+                return Tokenizer((path / name).read_bytes(), path / name)
+        raise InputError(f"{path}: holds no tokenizer (looked for {', '.join(MODEL_FILES)})")
+    return _from_keras_hub(str(source))
+
+
+def _from_keras_hub(name):
+    if name.startswith((".", "/")) or name.count("/") > 3:
+        raise InputError(f"{name}: no such file or directory")
+    import keras_hub
+
+    try:
+        tokenizer = keras_hub.models.XLMRobertaTokenizer.from_preset(name)
+    except (ValueError, FileNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{name}: is neither a directory with a tokenizer nor a known preset ({reason})") from None
+    return Tokenizer(tokenizer.proto, name)

@@ -1,0 +1,23 @@
+"""Arithmetic on lists of gradients, the same on every backend."""
+
+from keras import ops
+
+
+def global_norm(gradients):
+    """Euclidean norm of all gradients as one vector, in float32."""
+    squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in gradients]
+    return ops.sqrt(sum(squares))
+
+
+def clip_by_norm(gradients, norm, limit):
+    """Gradients scaled so that their global norm is at most `limit`.
+
+    Args:
+        gradients: list of tensors.
+        norm: float32 scalar, their global norm.
+        limit: float > 0, or None to leave them.
+    """
+    if limit is None:
+        return list(gradients)
+    factor = ops.cast(limit, "float32") / ops.maximum(norm, limit)
+    return [gradient * ops.cast(factor, gradient.dtype) for gradient in gradients]

@@ -1,0 +1,75 @@
+"""AdamW with warm-up and linear decay, as InfoXLM was trained."""
+
+import keras
+from keras import ops
+
+from infoxlm_keras.errors import InputError
+
+
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
+class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly to `learning_rate` over `warmup_steps` updates, then falls linearly to 0 at `total_steps`.
+
+    Update s (from 1) has rate `learning_rate * s / warmup_steps` while s <= warmup_steps, then
+    `learning_rate * (total_steps - s) / (total_steps - warmup_steps)`.
+
+    Args:
+        learning_rate: float > 0, the peak.
+        warmup_steps: int >= 0.
+        total_steps: int > `warmup_steps`.
+    """
+
+    def __init__(self, learning_rate, warmup_steps, total_steps):
+        super().__init__()
+        if learning_rate <= 0:
+            raise InputError(f"learning_rate = {learning_rate}: must be positive")
+        if not 0 <= warmup_steps < total_steps:
+            raise InputError(f"warmup_steps = {warmup_steps}: must be at least 0 and below steps = {total_steps}")
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.total_steps = total_steps
+
+    def __call__(self, step):
+        update = ops.cast(step, "float32") + 1.0
+        rising = update / max(self.warmup_steps, 1)
+        falling = (self.total_steps - update) / (self.total_steps - self.warmup_steps)
+        return self.learning_rate * ops.clip(ops.minimum(rising, falling), 0.0, 1.0)
+
+    def get_config(self):
+        return {
+            "learning_rate": self.learning_rate,
+            "warmup_steps": self.warmup_steps,
+            "total_steps": self.total_steps,
+        }
+
+
+def build_optimizer(
+    learning_rate,
+    total_steps,
+    warmup_steps=0,
+    beta_1=0.9,
+    beta_2=0.98,
+    epsilon=1e-6,
+    weight_decay=0.01,
+):
+    """AdamW with the reference's settings; clipping is the pretrainer's, which sees all replicas' gradients.
+
+    Args:
+        learning_rate: float, the peak; 2e-4 for the paper's base model.
+        total_steps, warmup_steps: int, updates; see `WarmupLinearDecay`.
+        beta_1, beta_2, epsilon: Adam's. The reference uses 0.9, 0.98, 1e-6.
+        weight_decay: float, decoupled; not applied to biases and layer norms. The embedding row of `<pad>` is
+            left out of training altogether by the pretrainer.
+
+    Returns:
+        `keras.optimizers.AdamW`, not yet built.
+    """
+    optimizer = keras.optimizers.AdamW(
+        learning_rate=WarmupLinearDecay(learning_rate, warmup_steps, total_steps),
+        beta_1=beta_1,
+        beta_2=beta_2,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

@@ -1,0 +1,238 @@
+"""The pretrainer: one encoder, any set of pretext tasks, one custom training step."""
+
+import keras
+from keras import ops, tree
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
+from infoxlm_keras.models.encoder import Encoder
+from infoxlm_keras.tokenizer import PAD_ID
+from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
+from infoxlm_keras.training.step import TrainStep
+
+
+class InfoXLMPretrainer(TrainStep, keras.Model):
+    """Joins an encoder and its pretext tasks for `model.fit`.
+
+    One `train_step` is one optimizer update. In this order, and only here (`training/step_*.py` hold the three
+    backends' forms of it): counts of the whole batch -> for each micro-batch: forward pass, losses, gradients, new
+    keys into the queue -> clip -> optimizer -> moving average of the key encoder.
+
+    A batch is `{task name: that task's tensors}`; with `accumulation_steps` = A every tensor's first dimension is A
+    micro-batches laid end to end.
+
+    Args:
+        masked_lm: `keras_hub.models.XLMRobertaMaskedLM`, for instance from `build_masked_lm`.
+        tasks: list of unbound `PretextTask`s with different names.
+        loss_combination: "sum_of_means" (the paper's formula) or "joint_count" (the authors' code).
+        accumulation_steps: int, micro-batches an update.
+        clip_norm: float or None, limit of the gradients' global norm.
+
+    Raises:
+        InputError: for no task, two of one name, or a setting out of range.
+
+    Example:
+    ```python
+    masked_lm = build_masked_lm(ENCODER_SIZES["tiny"], vocabulary_size=16000)
+    pretrainer = InfoXLMPretrainer(masked_lm, [MMLM(), TLM(), XLCO(queue_length=4096)])
+    pretrainer.compile(optimizer=build_optimizer(pretrainer, learning_rate=1e-3, total_steps=1000))
+    pretrainer.fit(dataset, steps_per_epoch=1000)
+    ```
+    """
+
+    def __init__(
+        self,
+        masked_lm,
+        tasks,
+        loss_combination="sum_of_means",
+        accumulation_steps=1,
+        clip_norm=1.0,
+        name="infoxlm_pretrainer",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        check_loss_combination(loss_combination)
+        names = [task.task_name for task in tasks]
+        if not tasks or len(set(names)) != len(names):
+            raise InputError(f"tasks = {names}: give at least one task, and each only once")
+        if accumulation_steps < 1:
+            raise InputError(f"accumulation_steps = {accumulation_steps}: must be at least 1")
+        if clip_norm is not None and clip_norm <= 0:
+            raise InputError(f"clip_norm = {clip_norm}: must be positive, or null for no clipping")
+        self.masked_lm = masked_lm
+        self.tasks = list(tasks)
+        self.loss_combination = loss_combination
+        self.accumulation_steps = accumulation_steps
+        self.clip_norm = clip_norm
+        encoder = Encoder(masked_lm)
+        for task in self.tasks:
+            task.bind(encoder)
+
+        counter = {"shape": (), "initializer": "zeros", "trainable": False, "dtype": "int32"}
+        self.skipped_steps = self.add_weight(name="skipped_steps", **counter)
+        self.consecutive_skipped_steps = self.add_weight(name="consecutive_skipped_steps", **counter)
+        self.finite_steps = self.add_weight(name="finite_steps", **counter)
+        self.uses_loss_scale = masked_lm.backbone.dtype_policy.compute_dtype == "float16"
+        self.loss_scale = self.add_weight(
+            name="loss_scale",
+            shape=(),
+            initializer=keras.initializers.Constant(INITIAL_SCALE if self.uses_loss_scale else 1.0),
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+        )
+        self.task_metrics = {task.task_name: _task_metrics(task) for task in self.tasks}
+        self.total_loss_metric = keras.metrics.Mean(name="loss")
+        self.gradient_norm_metric = keras.metrics.Mean(name="gradient_norm")
+        self.tokens_metric = keras.metrics.Mean(name="tokens_per_step")
+        self.padding_metric = keras.metrics.Mean(name="padding_share")
+        self.built = True
+
+    @property
+    def backbone(self):
+        """The `XLMRobertaBackbone` that is trained."""
+        return self.masked_lm.backbone
+
+    def task(self, name):
+        """The task called `name`, or None."""
+        return next((task for task in self.tasks if task.task_name == name), None)
+
+    def compile(self, optimizer, jit_compile=False, **kwargs):
+        """As `keras.Model.compile`, without a loss: the tasks have theirs. The loss scale for float16 is ours."""
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, auto_scale_loss=False, **kwargs)
+        if not optimizer.built:
+            optimizer.build(self.trainable_variables)
+
+    def call(self, inputs, training=False):
+        """The encoder's last hidden state, float32 or half precision [batch, length, dim]."""
+        return self.masked_lm.backbone(inputs, training=training)
+
+    # === The parts of a step; each backend's train_step puts them in order. ===
+
+    @property
+    def training_updates(self):
+        """int32 scalar: the number of the update in progress, from 1 (skipped ones are not counted)."""
+        return ops.cast(ops.convert_to_tensor(self.optimizer.iterations), "int32") + 1
+
+    def prediction_counts(self, batch):
+        """dict of task name to float32 scalar: predictions in the whole batch."""
+        return {task.task_name: task.count(batch[task.task_name]) for task in self.tasks}
+
+    def scales(self, counts, step):
+        """dict of task name to the factor of its summed loss in the total; see `loss_scales`."""
+        weights = {task.task_name: task.weight_at(step) for task in self.tasks}
+        return loss_scales(counts, weights, self.loss_combination)
+
+    def forward(self, batch, scales, training):
+        """Losses of one micro-batch.
+
+        Returns:
+            (total, results): float32 scalar `sum_t scale_t * loss_sum_t`, and a dict of task name to the task's
+            `TaskResult.as_dict()`.
+        """
+        results = {}
+        total = ops.zeros((), "float32")
+        for task in self.tasks:
+            result = task.result(batch[task.task_name], training)
+            total = total + scales[task.task_name] * result.loss_sum
+            results[task.task_name] = result.as_dict()
+        return total, results
+
+    def micro_batch(self, batch, index):
+        """Micro-batch `index` (int or int32 scalar) of `accumulation_steps`; the batch itself if that is 1."""
+        if self.accumulation_steps == 1:
+            return batch
+
+        def part(tensor):
+            parts = ops.reshape(tensor, (self.accumulation_steps, -1, *ops.shape(tensor)[1:]))
+            return ops.take(parts, index, axis=0)
+
+        return tree.map_structure(part, batch)
+
+    def after_backward(self, results):
+        """Lets each task take in what a micro-batch left (XLCO: keys into the queue)."""
+        for task in self.tasks:
+            task.after_backward(results[task.task_name]["state"])
+
+    def after_update(self, step):
+        """Lets each task follow the optimizer's update number `step` (XLCO: moving average)."""
+        for task in self.tasks:
+            task.after_update(step)
+
+    def padding_row(self):
+        """The token embedding's row of `<pad>`, [1, dim]; read it before an update and give it back after."""
+        return ops.convert_to_tensor(self.backbone.token_embedding.embeddings)[PAD_ID : PAD_ID + 1] + 0.0
+
+    def restore_padding_row(self, row):
+        """Puts back the row of `<pad>`, which neither gradients of the tied output nor weight decay may move."""
+        embeddings = self.backbone.token_embedding.embeddings
+        embeddings.assign(ops.slice_update(ops.convert_to_tensor(embeddings), (PAD_ID, 0), row))
+
+    def count_step(self, finite):
+        """Books whether the update's gradients were finite, and adapts the loss scale (float16 only)."""
+        skipped = 1 - ops.cast(finite, "int32")
+        self.skipped_steps.assign(self.skipped_steps + skipped)
+        self.consecutive_skipped_steps.assign((self.consecutive_skipped_steps + 1) * skipped)
+        if self.uses_loss_scale:
+            scale, finite_steps = next_loss_scale(
+                ops.convert_to_tensor(self.loss_scale), ops.convert_to_tensor(self.finite_steps), finite
+            )
+            self.loss_scale.assign(scale)
+            self.finite_steps.assign(finite_steps)
+
+    # === Metrics ===
+
+    def update_task_metrics(self, results):
+        """Adds one micro-batch's `results` to the tasks' metrics."""
+        for name, result in results.items():
+            mean = result["loss_sum"] / ops.maximum(result["count"], 1.0)
+            averages = {"accuracy": result["correct_sum"], **result["averages"]}
+            values = {key: total / ops.maximum(result["count"], 1.0) for key, total in averages.items()}
+            values["loss"] = mean
+            values["mi_lower_bound"] = ops.log(result["num_candidates"]) - mean
+            for key, value in values.items():
+                update_finite(self.task_metrics[name][key], value, result["count"])
+
+    def update_step_metrics(self, batch, loss, norm):
+        """Adds one update's tokens, total loss and gradient norm to the metrics; what is not finite is left out."""
+        masks = [mask for task in batch.values() for name, mask in task.items() if name.endswith("padding_mask")]
+        tokens = sum(ops.sum(ops.cast(mask, "float32")) for mask in masks)
+        positions = sum(ops.cast(ops.size(mask), "float32") for mask in masks)
+        self.tokens_metric.update_state(tokens)
+        self.padding_metric.update_state(1.0 - tokens / positions)
+        update_finite(self.total_loss_metric, loss)
+        update_finite(self.gradient_norm_metric, norm)
+
+    def metric_results(self):
+        """dict of metric name to scalar tensor, for the logs of `fit`."""
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    @property
+    def metrics(self):
+        tasks = [metric for metrics in self.task_metrics.values() for metric in metrics.values()]
+        return [
+            self.total_loss_metric,
+            *tasks,
+            self.gradient_norm_metric,
+            self.tokens_metric,
+            self.padding_metric,
+        ]
+
+    # === Keys before training ===
+
+    def enqueue_keys(self, batch):
+        """Fills the queue with the keys of one batch of pairs, without training (XLCO only)."""
+        task = self.task("xlco")
+        task.queue.enqueue(task.keys(batch["xlco"]["key_token_ids"], batch["xlco"]["key_padding_mask"]))
+
+
+def update_finite(metric, value, weight=1.0):
+    """Adds `value` to a `keras.metrics.Mean` with `weight`, or with weight 0 if it is not finite."""
+    finite = ops.isfinite(value)
+    weight = ops.where(finite, ops.cast(weight, "float32"), 0.0)
+    metric.update_state(ops.where(finite, value, 0.0), sample_weight=weight)
+
+
+def _task_metrics(task):
+    names = ["loss", "accuracy", "mi_lower_bound", *task.average_names]
+    return {name: keras.metrics.Mean(name=f"{task.task_name}_{name}") for name in names}

@@ -1,0 +1,54 @@
+"""The training step on PyTorch."""
+
+import torch
+
+from infoxlm_keras.training.batches import unpack_batch
+from infoxlm_keras.training.gradients import clip_by_norm, global_norm
+
+
+class TrainStep:
+    """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step`."""
+
+    def train_step(self, data):
+        batch = unpack_batch(data)
+        step = self.training_updates
+        scales = self.scales(self.prediction_counts(batch), step)
+        variables = self.trainable_variables
+        # Not Module.zero_grad(): it misses the variables of tasks, which are made outside build().
+        for variable in variables:
+            variable.value.grad = None
+
+        loss = 0.0
+        for index in range(self.accumulation_steps):
+            # backward() adds to .grad, which is the accumulation.
+            micro_loss, results = self.forward(self.micro_batch(batch, index), scales, training=True)
+            (micro_loss * self.loss_scale.value).backward()
+            loss = loss + micro_loss.detach()
+            with torch.no_grad():
+                self.after_backward(results)
+                self.update_task_metrics(results)
+
+        with torch.no_grad():
+            scale = self.loss_scale.value
+            gradients = [
+                torch.zeros_like(variable.value) if variable.value.grad is None else variable.value.grad / scale
+                for variable in variables
+            ]
+            norm = global_norm(gradients)
+            finite = torch.isfinite(norm)
+            if finite:
+                padding_row = self.padding_row()
+                self.optimizer.apply(clip_by_norm(gradients, norm, self.clip_norm), variables)
+                self.restore_padding_row(padding_row)
+                self.after_update(step)
+            self.count_step(finite)
+            self.update_step_metrics(batch, loss, norm)
+            return self.metric_results()
+
+    def test_step(self, data):
+        batch = unpack_batch(data)
+        scales = self.scales(self.prediction_counts(batch), self.training_updates)
+        loss, results = self.forward(batch, scales, training=False)
+        self.update_task_metrics(results)
+        self.total_loss_metric.update_state(loss)
+        return self.metric_results()

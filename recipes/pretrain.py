@@ -1,0 +1,72 @@
+"""Pre-trains an InfoXLM encoder with any of its three tasks, from scratch or from a trained model.
+
+Reads the records that data_prep/build_monolingual.py (MMLM) and data_prep/build_bitext.py (TLM, XLCO) wrote.
+Run again with the same --output_dir it resumes at the newest checkpoint, on the very next batch.
+
+  python recipes/pretrain.py --config recipes/configs/tiny.yaml --data_dir data --output_dir runs/tiny
+  python recipes/pretrain.py --config recipes/configs/infoxlm_base.yaml --init xlm_roberta_base_multi \\
+      --data_dir data --output_dir runs/base --set optimizer.accumulation_steps=16
+
+Writes to OUTPUT_DIR: config.yaml, checkpoints/, history.csv, tensorboard/, pretraining.json, and the trained encoder as
+a KerasHub preset in model/. The Keras backend is chosen by the environment variable KERAS_BACKEND.
+"""
+
+from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.config import flatten, load_config
+from infoxlm_keras.errors import InputError
+
+STRATEGIES = ("auto", "one")
+
+
+def main(arguments=None):
+    parser = argument_parser(__doc__)
+    parser.add_argument("--config", required=True, help="YAML file of settings, see recipes/configs")
+    parser.add_argument("--data_dir", required=True, help="directory that holds mmlm/ and bitext/")
+    parser.add_argument("--output_dir", required=True, help="directory of this run")
+    parser.add_argument("--strategy", choices=STRATEGIES, default="auto", help="devices to train on; auto = one")
+    parser.add_argument("--tasks", help="comma-separated, of mmlm, tlm, xlco; overrides the configuration")
+    parser.add_argument("--init", help="preset directory or KerasHub preset name to continue from")
+    parser.add_argument("--steps", type=int, help="optimizer updates; overrides the configuration")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting; may be repeated"
+    )
+    options = parser.parse_args(arguments)
+
+    overrides = list(options.set)
+    if options.tasks is not None:
+        overrides.append(f"tasks=[{options.tasks}]")
+    if options.steps is not None:
+        overrides.append(f"steps={options.steps}")
+    config = load_config(options.config, overrides)
+
+    import keras
+
+    from infoxlm_keras.files import write_json
+    from infoxlm_keras.training.run import pretrain
+
+    given = {"data_dir": options.data_dir, "output_dir": options.output_dir, "init": options.init}
+    print_settings("pre-training", {**given, "keras backend": keras.backend.backend(), **flatten(config)})
+    result = pretrain(config, options.data_dir, options.output_dir, init=options.init)
+    write_json(f"{options.output_dir}/pretraining.json", {"step": result.step, "last_interval": result.record})
+    _print_result(result)
+
+
+def _print_result(result):
+    from rich.console import Console
+    from rich.table import Table
+
+    if not result.record:
+        raise InputError("the run has no finished interval; give more --steps")
+    table = Table(title=f"after {result.step} steps (means of the last interval)")
+    for column in ("task", "loss", "accuracy", "mutual information, nats, at least"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for task in ("mmlm", "tlm", "xlco"):
+        if f"{task}_loss" in result.record:
+            values = [result.record[f"{task}_{name}"] for name in ("loss", "accuracy", "mi_lower_bound")]
+            table.add_row(task, *(f"{value:.3f}" for value in values))
+    Console().print(table)
+    print(f"preset: {result.model_directory}")
+
+
+if __name__ == "__main__":
+    run_command(main)

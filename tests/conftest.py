@@ -1,0 +1,48 @@
+"""Fixtures that several test modules share."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tokenizer_dir(tmp_path_factory):
+    """A directory with `vocabulary.spm`: 256 ids in XLM-R's layout, made from `sample_text`."""
+    from data_prep.vocabulary import train_sentencepiece
+    from sample_text import multilingual_sentences
+
+    directory = tmp_path_factory.mktemp("tokenizer")
+    (directory / "vocabulary.spm").write_bytes(train_sentencepiece(multilingual_sentences(200), 256))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tokenizer_dir):
+    """The `Tokenizer` in `tokenizer_dir`."""
+    from infoxlm_keras.tokenizer import load_tokenizer
+
+    return load_tokenizer(tokenizer_dir)
+
+
+@pytest.fixture(scope="session")
+def tiny_masked_lm(tokenizer):
+    """A random `XLMRobertaMaskedLM`, 2 layers of width 8, for `tokenizer`; not to be trained, tests share it."""
+    import numpy as np
+
+    from infoxlm_keras.models import EncoderSize, build_masked_lm
+
+    size = EncoderSize(num_layers=2, hidden_dim=8, num_heads=2, intermediate_dim=16, max_sequence_length=64)
+    masked_lm = build_masked_lm(size, tokenizer.vocabulary_size, dropout=0.1)
+    generator = np.random.default_rng(0)
+    # Larger weights than an initializer's, biases too, so that every part of the encoder shows in its output.
+    masked_lm.set_weights([generator.normal(0, 0.5, weight.shape) for weight in masked_lm.weights])
+    return masked_lm
+
+
+@pytest.fixture(scope="session")
+def tiny_preset(tiny_masked_lm, tokenizer, tmp_path_factory):
+    """`tiny_masked_lm` saved as a preset directory; trained by contrast on hidden state 1, mean pooling."""
+    from infoxlm_keras.pretrained import PretrainingInfo, save_pretrained
+
+    directory = tmp_path_factory.mktemp("preset") / "model"
+    info = PretrainingInfo(universal_layer=1, steps=3, tasks=["xlco"], tokenizer_fingerprint=tokenizer.fingerprint)
+    save_pretrained(directory, tiny_masked_lm, tokenizer, info)
+    return directory

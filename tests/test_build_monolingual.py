@@ -1,0 +1,343 @@
+"""From `<lang>.txt` to MMLM records, through the command."""
+
+import errno
+import gzip
+import lzma
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from data_prep import build_monolingual
+from data_prep.readers import MonolingualText, chunks
+from infoxlm_keras.data.manifest import check_tokenizer, read_manifest
+from infoxlm_keras.tokenizer import load_tokenizer
+from running import refused, run, tree
+from sample_text import sentences
+
+REPOSITORY = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture
+def text_dir(tmp_path):
+    """Documents of ten sentences in two languages."""
+    directory = tmp_path / "text"
+    directory.mkdir()
+    for language, count in (("de", 60), ("ru", 25)):
+        lines = sentences(language, count)
+        documents = ["\n".join(lines[start : start + 10]) for start in range(0, count, 10)]
+        (directory / f"{language}.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8", newline="\n")
+    return directory
+
+
+@pytest.fixture
+def build(tokenizer_dir, tmp_path):
+    """Builds with small blocks and returns the output directory."""
+
+    def build(text, name="data", **options):
+        settings = {"sequence_length": 32, "processes": 1, **options}
+        flags = []
+        for key, value in settings.items():
+            flags += [f"--{key}"] if value is True else [f"--{key}", str(value)]
+        inputs = text if isinstance(text, list) else [text]
+        arguments = ("--tokenizer", tokenizer_dir, "--output_dir", tmp_path / name)
+        run(build_monolingual.main, "--input", *inputs, *arguments, *flags)
+        return tmp_path / name
+
+    return build
+
+
+def read_blocks(data_dir, name):
+    manifest = read_manifest(data_dir, "mmlm")
+    (stream,) = [stream for stream in manifest.streams if stream.name == name]
+    paths = [manifest.shard_path(shard) for shard in stream.shards]
+    features = {"token_ids": tf.io.RaggedFeature(tf.int64)}
+    blocks = []
+    for record in tf.data.TFRecordDataset(paths):
+        blocks.append(tf.io.parse_single_example(record, features)["token_ids"].numpy().tolist())
+    return stream, blocks
+
+
+def split_sentences(block):
+    """The sentences (tuples of ids) of `<s> s1 </s> s2 </s>`."""
+    assert block[0] == 0 and block[-1] == 2
+    found, sentence = [], []
+    for token in block[1:]:
+        if token == 2:
+            found.append(tuple(sentence))
+            sentence = []
+        else:
+            sentence.append(token)
+    return found
+
+
+def test_blocks_hold_every_sentence_once(build, text_dir, tokenizer):
+    data_dir = build(text_dir)
+    for language, count in (("de", 60), ("ru", 25)):
+        stream, blocks = read_blocks(data_dir, language)
+        assert all(len(block) <= 32 for block in blocks)
+        found = [sentence for block in blocks for sentence in split_sentences(block)]
+        assert sorted(found) == sorted(map(tuple, tokenizer.encode(sentences(language, count))))
+        assert stream.records == len(blocks)
+        assert stream.tokens == sum(map(len, blocks))
+        assert stream.unknown_tokens == sum(block.count(3) for block in blocks)
+
+
+def test_the_manifest_describes_the_build(build, text_dir, tokenizer, tokenizer_dir):
+    data_dir = build(text_dir, seed=3)
+    manifest = read_manifest(data_dir, "mmlm")
+    check_tokenizer(manifest, tokenizer)
+    assert load_tokenizer(data_dir / "mmlm/tokenizer").fingerprint == tokenizer.fingerprint
+    assert (manifest.seed, manifest.lengths) == (3, (32,))
+    assert [(s.name, s.file, s.sentences, s.dropped) for s in manifest.sources] == [
+        ("de", "de.txt", 60, {"empty": 0}),
+        ("ru", "ru.txt", 25, {"empty": 0}),
+    ]
+    assert [stream.shards[0].path for stream in manifest.streams] == [
+        "de/de-00000-of-00001.tfrecord",
+        "ru/ru-00000-of-00001.tfrecord",
+    ]
+    arguments = {"sequence_length": 32, "break_documents": False, "shard_megabytes": 64}
+    assert manifest.created_by["arguments"] == arguments
+    text = (data_dir / "mmlm/manifest.json").read_text()
+    assert str(text_dir) not in text and str(tokenizer_dir) not in text
+
+
+def test_blocks_are_shuffled_by_the_seed(build, text_dir):
+    orders = [read_blocks(build(text_dir, f"data{seed}", seed=seed), "de")[1] for seed in (0, 1)]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1])
+
+
+def test_any_number_of_processes_writes_the_same_bytes(build, text_dir, monkeypatch):
+    # Many small chunks, so that results could come back in another order.
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 200)
+    one = tree(build(text_dir, "one", shard_megabytes=0.001))
+    assert sum(path.endswith(".tfrecord") for path in one) == 4
+    assert tree(build(text_dir, "two", processes=2, shard_megabytes=0.001)) == one
+    assert tree(build(text_dir, "again", shard_megabytes=0.001)) == one
+
+
+def test_line_ends_byte_order_mark_and_compression_do_not_matter(build, text_dir, tmp_path):
+    text = (text_dir / "de.txt").read_bytes()
+    variants = {
+        "plain": ("de.txt", text),
+        "crlf": ("de.txt", text.replace(b"\n", b"\r\n")),
+        "bom": ("de.txt", b"\xef\xbb\xbf" + text),
+        "no final newline": ("de.txt", text.removesuffix(b"\n")),
+        "gz": ("de.txt.gz", gzip.compress(text)),
+        "xz": ("de.txt.xz", lzma.compress(text)),
+        "gz in two members": ("de.txt.gz", gzip.compress(text[:500]) + gzip.compress(text[500:])),
+    }
+    built = {}
+    for name, (file, content) in variants.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_bytes(content)
+        built[name] = read_blocks(build(tmp_path / name, f"data {name}"), "de")
+    for name in variants:
+        assert built[name] == built["plain"], name
+
+
+def test_only_a_newline_ends_a_line(tmp_path):
+    path = tmp_path / "de.txt"
+    path.write_bytes("one\u2028still one\nt\rwo\u0085still two\n\x0cthree\n".encode())
+    reader = MonolingualText("de", (str(path),))
+    lines = [line for chunk in reader.chunks() for line in reader.read(chunk)]
+    assert lines == ["one\u2028still one", "t\rwo\u0085still two", "three"]
+
+
+def test_chunks_are_whole_lines_with_their_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 7)
+    path = tmp_path / "de.txt"
+    path.write_bytes(b"ab\ncd\nefghijklmnop\n\nq\nr")
+    found = list(MonolingualText("de", (str(path),)).chunks())
+    assert [(chunk.first_line, chunk.bodies[0]) for chunk in found] == [
+        (1, b"ab\ncd\nefghijklmnop\n"),
+        (4, b"\nq\nr"),
+    ]
+    assert sum(chunk.bytes_read for chunk in found) == 23
+
+
+def test_documents_end_blocks_when_asked(build, text_dir, tokenizer):
+    data_dir = build(text_dir, break_documents=True, sequence_length=512)
+    _, blocks = read_blocks(data_dir, "ru")
+    encoded = list(map(tuple, tokenizer.encode(sentences("ru", 25))))
+    documents = sorted(encoded[start : start + 10] for start in range(0, 25, 10))
+    assert sorted(map(split_sentences, blocks)) == documents
+
+
+def test_a_sentence_longer_than_a_block_is_cut(build, tmp_path, tokenizer):
+    text = tmp_path / "de.txt"
+    long = " ".join(sentences("de", 12))
+    text.write_text(long + "\n", encoding="utf-8")
+    _, blocks = read_blocks(build(text, sequence_length=16), "de")
+    (ids,) = tokenizer.encode([long])
+    pieces = [tuple(ids[start : start + 14]) for start in range(0, len(ids), 14)]
+    assert sorted(tuple(block[1:-1]) for block in blocks) == sorted(pieces)
+
+
+def test_lines_that_normalisation_empties_are_counted(build, tmp_path):
+    (tmp_path / "de.txt").write_text("das Haus\n\u0007\u0008\n\nder Fluss\n", encoding="utf-8")
+    (source,) = read_manifest(build(tmp_path / "de.txt"), "mmlm").sources
+    assert (source.sentences, source.dropped) == (2, {"empty": 1})
+
+
+def test_files_of_one_language_make_one_stream(build, tmp_path, tokenizer):
+    for folder, start in (("a", 0), ("b", 30)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "de.txt").write_text("\n".join(sentences("de", 30, start)), encoding="utf-8")
+    data_dir = build([tmp_path / "a", tmp_path / "b/de.txt"])
+    assert [source.sentences for source in read_manifest(data_dir, "mmlm").sources] == [30, 30]
+    _, blocks = read_blocks(data_dir, "de")
+    found = [sentence for block in blocks for sentence in split_sentences(block)]
+    assert sorted(found) == sorted(map(tuple, tokenizer.encode(sentences("de", 60))))
+
+
+def test_records_are_replaced_only_when_asked(build, text_dir, tokenizer_dir, capsys):
+    data_dir = build(text_dir)
+    before = tree(data_dir)
+    arguments = ("--input", text_dir, "--tokenizer", tokenizer_dir, "--output_dir", data_dir, "--seed", 5)
+    message = refused(capsys, build_monolingual.main, *arguments)
+    assert str(data_dir / "mmlm") in message and "--overwrite" in message
+    assert tree(data_dir) == before
+    run(build_monolingual.main, *arguments, "--overwrite")
+    assert read_manifest(data_dir, "mmlm").seed == 5
+    assert [path.name for path in data_dir.iterdir()] == ["mmlm"]
+
+
+def test_a_failed_replacement_leaves_the_old_records(build, text_dir, tokenizer_dir, capsys):
+    data_dir = build(text_dir)
+    before = tree(data_dir)
+    (text_dir / "de.txt").write_bytes(b"good\n\xff\n")
+    arguments = ("--input", text_dir, "--tokenizer", tokenizer_dir, "--output_dir", data_dir)
+    assert "de.txt: line 2: is not UTF-8" in refused(capsys, build_monolingual.main, *arguments, "--overwrite")
+    assert tree(data_dir) == before
+
+
+def test_overwrite_spares_what_is_not_ours(text_dir, tokenizer_dir, tmp_path, capsys):
+    (tmp_path / "data/mmlm").mkdir(parents=True)
+    (tmp_path / "data/mmlm/thesis.txt").write_text("precious")
+    arguments = ("--input", text_dir, "--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "data", "--overwrite")
+    assert "holds no records and is not overwritten" in refused(capsys, build_monolingual.main, *arguments)
+    assert (tmp_path / "data/mmlm/thesis.txt").read_text() == "precious"
+
+
+GOOD = "das Haus am Fluss\n".encode()
+# name: (file name, content, what the message must say besides the file's name)
+BAD_FILES = {
+    "broken UTF-8": ("de.txt", GOOD * 3 + b"caf\xe9\n", ("line 4", "not UTF-8", "iconv")),
+    "UTF-8 cut at the end": ("de.txt", GOOD + "ü".encode()[:1], ("line 2", "not UTF-8")),
+    "encoded surrogate": ("de.txt", GOOD + b"\xed\xa0\x80\n", ("line 2", "not UTF-8")),
+    "UTF-16": ("de.txt", "das Haus".encode("utf-16"), ("line 1", "UTF-16", "iconv -f UTF-16")),
+    "gzip without .gz": ("de.txt", gzip.compress(GOOD * 9), ("line 1", "ending .gz")),
+    "xz without .xz": ("de.txt", lzma.compress(GOOD * 9), ("ending .xz",)),
+    "NUL": ("de.txt", GOOD + b"a\0b\n", ("line 2", "NUL")),
+    "truncated gz": ("de.txt.gz", gzip.compress(os.urandom(9000))[:-200], ("ends too early", "fetch it again")),
+    "truncated xz": ("de.txt.xz", lzma.compress(os.urandom(9000))[:-200], ("ends too early", "fetch it again")),
+    "damaged gz": ("de.txt.gz", gzip.compress(GOOD)[:-8] + b"\1" * 8, ("damaged", "fetch it again")),
+    "damaged xz": ("de.txt.xz", b"\xfd7zXZ\0\1\1" + b"\1" * 90, ("damaged", "fetch it again")),
+    "plain text named gz": ("de.txt.gz", GOOD, ("damaged",)),
+    "empty file": ("de.txt", b"", ("is empty", "remove it")),
+    "empty gz": ("de.txt.gz", gzip.compress(b""), ("is empty",)),
+    "blank lines only": ("de.txt", b"\n \n\xe3\x80\x80\n\n", ("holds no text", "remove it")),
+    "byte order mark only": ("de.txt", b"\xef\xbb\xbf", ("holds no text",)),
+    "control characters only": ("de.txt", b"\x07\n\x08\n", ("nothing is left", "2 empty")),
+    "no language": ("german.txt", GOOD, ("not named <lang>.txt", "rename")),
+    "upper case": ("README.txt", GOOD, ("not named <lang>.txt",)),
+    "other ending": ("de.text", GOOD, ("not named <lang>.txt",)),
+    "pairs": ("en-de.tsv", GOOD, ("not named <lang>.txt",)),
+}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files_are_refused(name, processes, tmp_path, tokenizer_dir, capsys):
+    file, content, parts = BAD_FILES[name]
+    if processes == 2 and "line" not in parts[0]:
+        processes = 1  # found before any worker starts
+    path = tmp_path / file
+    path.write_bytes(content)
+    arguments = ("--input", path, "--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "deep/data")
+    message = refused(capsys, build_monolingual.main, *arguments, "--processes", processes)
+    for part in (str(path), *parts):
+        assert part in message
+    assert sorted(os.listdir(tmp_path)) == [file]
+
+
+def bad_arguments(tmp_path):
+    """name: (arguments that replace good ones, parts of the message)."""
+    return {
+        "missing file": ({"input": tmp_path / "fr.txt"}, ("fr.txt: no such file",)),
+        "missing directory": ({"input": tmp_path / "nowhere"}, ("nowhere: no such file or directory",)),
+        "empty directory": ({"input": tmp_path / "empty"}, ("empty: holds no file named <lang>.txt",)),
+        "missing tokenizer": ({"tokenizer": tmp_path / "nowhere"}, ("nowhere: no such file or directory",)),
+        "no tokenizer": ({"tokenizer": tmp_path / "empty"}, ("empty: holds no tokenizer",)),
+        "broken tokenizer": ({"tokenizer": tmp_path / "de.txt"}, ("de.txt: is not a SentencePiece model",)),
+        "output is a file": ({"output_dir": tmp_path / "de.txt"}, ("de.txt",)),
+        "block too short": ({"sequence_length": 2}, ("--sequence_length 2", "at least 3")),
+        "no processes": ({"processes": 0}, ("--processes 0", "at least 1")),
+        "no shard size": ({"shard_megabytes": 0}, ("--shard_megabytes 0", "above 0")),
+    }
+
+
+@pytest.mark.parametrize("name", bad_arguments(pathlib.Path()))
+def test_bad_arguments_are_refused(name, tmp_path, tokenizer_dir, capsys):
+    (tmp_path / "de.txt").write_bytes(GOOD)
+    (tmp_path / "empty").mkdir()
+    changed, parts = bad_arguments(tmp_path)[name]
+    settings = {"input": tmp_path / "de.txt", "tokenizer": tokenizer_dir, "output_dir": tmp_path / "data", **changed}
+    flags = [item for key, value in settings.items() for item in (f"--{key}", value)]
+    message = refused(capsys, build_monolingual.main, *flags)
+    for part in parts:
+        assert part in message
+    assert sorted(os.listdir(tmp_path)) == ["de.txt", "empty"]
+
+
+def test_the_same_text_twice_is_refused(tmp_path, tokenizer_dir, capsys):
+    (tmp_path / "de.txt").write_bytes(GOOD)
+    output = ("--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "data")
+    assert "given twice" in refused(capsys, build_monolingual.main, "--input", tmp_path, tmp_path / "de.txt", *output)
+    (tmp_path / "de.txt.gz").write_bytes(gzip.compress(GOOD))
+    assert "given twice" in refused(capsys, build_monolingual.main, "--input", tmp_path, *output)
+
+
+def test_a_full_disk_leaves_nothing(text_dir, tokenizer_dir, tmp_path, capsys, monkeypatch):
+    write_bytes = pathlib.Path.write_bytes
+
+    def full(path, data):
+        if path.name.startswith("ru-"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    arguments = ("--input", text_dir, "--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "data")
+    message = refused(capsys, build_monolingual.main, *arguments, "--processes", 1)
+    assert "no space left on device" in message and "--output_dir" in message
+    assert os.listdir(tmp_path) == ["text"]
+
+
+def test_an_unreadable_file_is_refused(text_dir, tokenizer_dir, tmp_path, capsys, monkeypatch):
+    def denied(path, mode):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(chunks, "open", denied, raising=False)
+    arguments = ("--input", text_dir, "--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "data")
+    assert "de.txt: permission denied" in refused(capsys, build_monolingual.main, *arguments)
+    assert os.listdir(tmp_path) == ["text"]
+
+
+def test_runs_as_a_script_and_workers_import_no_tensorflow(text_dir, tokenizer_dir, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "data_prep/build_monolingual.py", "--input", text_dir, "--tokenizer", tokenizer_dir]
+    command += ["--output_dir", tmp_path / "data", "--processes", "2"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "sequence_length = 512" in done.stdout and f"wrote {tmp_path}/data/mmlm" in done.stdout
+    assert read_manifest(tmp_path / "data", "mmlm").streams[0].name == "de"
+    program = "import sys, data_prep.build_monolingual, data_prep.build_bitext, data_prep.train_tokenizer\n"
+    program += "print([name for name in ('tensorflow', 'keras', 'keras_hub') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
