@@ -11,6 +11,7 @@ In reading order:
     worker_pool.py     the same function on many chunks at once, results in order
     shuffled_shards.py records of a stream -> shuffled shard files
     building.py        all of it, and the manifest
+    help_corpus/       translated help pages of LibreOffice -> the sample corpus
 
 Nothing here imports TensorFlow: a worker process stays small and starts at once.
 """

@@ -67,8 +67,8 @@ def check_settings(options):
     """Raises `InputError` for settings out of range, and for an output that is not to be replaced."""
     if options.sentences < 1:
         raise InputError(f"--sentences {options.sentences}: must be at least 1")
-    if not 0 < options.character_coverage <= 1:
-        raise InputError(f"--character_coverage {options.character_coverage}: must be above 0 and at most 1")
+    if not 0.98 <= options.character_coverage <= 1:
+        raise InputError(f"--character_coverage {options.character_coverage}: must be within 0.98 to 1")
     if not 0 <= options.exponent <= 1:
         raise InputError(f"--exponent {options.exponent}: must be within 0 to 1")
     if options.vocabulary_size < 6:

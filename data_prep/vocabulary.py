@@ -114,7 +114,7 @@ def train_sentencepiece(sentences, vocabulary_size, character_coverage=0.9995, b
     Args:
         sentences: list of str.
         vocabulary_size: int, of the whole vocabulary as the encoder sees it.
-        character_coverage: float in (0, 1], share of all characters in the text that get a piece.
+        character_coverage: float in [0.98, 1], share of all characters in the text that get a piece.
         byte_fallback: bool, spell other characters in bytes, so that nothing is unknown.
 
     Returns:

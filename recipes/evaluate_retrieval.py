@@ -40,7 +40,8 @@ def main(arguments=None):
     info = model.info
     pooling = options.pooling or (info.pooling if info else "mean")
     layers = requested_layers(options.layer, model.backbone.num_layers)
-    print_settings("evaluate_retrieval", {**vars(options), "pooling": pooling, "layers": layers})
+    pairs = " ".join(map(str, options.pairs))
+    print_settings("evaluate_retrieval", {**vars(options), "pairs": pairs, "pooling": pooling, "layers": layers})
     with progress_bar("Embedding", sum(2 * len(pair_set.sources) for pair_set in pair_sets), "sentences") as advance:
         result = evaluate_retrieval(
             model.backbone,
@@ -110,7 +111,7 @@ def report(result, info, options):
     rich.print(language_table(result, result["best_layer"]))
     if len(result["layers"]) > 1:
         rich.print(layer_table(result, info.universal_layer if info else None))
-    print(f"layer = {result['layer_definition']}")
+    print(f"layer: {result['layer_definition']}")
     for path in (options.output, options.plots):
         if path is not None:
             print(f"wrote {path}")

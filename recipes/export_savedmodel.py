@@ -24,17 +24,21 @@ from infoxlm_keras.errors import InputError
 
 HEADS = ("embedding", "masked_lm", "classifier")
 OPTIONS_OF_ONE_HEAD = {"layer": "embedding", "pooling": "embedding", "top_k": "masked_lm"}
+DEFAULT_TOP_K = 5
 
 
 def main(arguments=None):
     options = parse(arguments)
-    settings = check(options)
-    print_settings("export_savedmodel", vars(options))
+    check(options)
 
     # A SavedModel is TensorFlow's, whatever trained the preset; Keras reads this when it is first imported.
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    result = export(options, settings)
-    report(result)
+    from infoxlm_keras.serving.export import export_module, version_directory
+
+    directory = version_directory(options.output_dir, options.model_version)
+    module = load_module(options)
+    print_settings("export_savedmodel", {"model": options.model, "directory": directory, **module.facts()})
+    report(export_module(module, directory))
 
 
 def parse(arguments):
@@ -48,42 +52,39 @@ def parse(arguments):
         "--layer", type=int, metavar="K", help="hidden state, 0 = embeddings; unset: universal"
     )
     parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
-    parser.add_argument("--top_k", type=int, help="fillings for each <mask>; unset: 5")
+    parser.add_argument("--top_k", type=int, help=f"fillings for each <mask>; unset: {DEFAULT_TOP_K}")
     parser.add_argument("--max_length", type=int, metavar="N", help="tokens a text; unset: all positions")
     parser.add_argument("--model_version", type=int, metavar="N", help="unset: one more than the highest")
     return parser.parse_args(arguments)
 
 
 def check(options):
-    """Refuses what can be refused before anything heavy loads; returns the settings of the chosen head."""
-    settings = {"max_length": options.max_length, "version": options.model_version}
+    """Refuses, before anything heavy loads, a setting of another head than the chosen one."""
     for name, head in OPTIONS_OF_ONE_HEAD.items():
         value = getattr(options, name)
-        if value is None:
-            continue
-        if options.head != head:
+        if value is not None and options.head != head:
             raise InputError(
                 f"--{name} {value}: belongs to --head {head}, not to {options.head}; leave it out"
             )
-        settings[name] = value
-    return settings
 
 
-def export(options, settings):
+def load_module(options):
+    """The `ServingModule` of the chosen head, with the preset's weights in float32."""
+    from infoxlm_keras import serving
     from infoxlm_keras.pretrained import has_masked_lm_head, load_classifier, load_pretrained
-    from infoxlm_keras.serving.export import export_classifier, export_embedding, export_masked_lm
 
     if options.head == "classifier":
         classifier, tokenizer = load_classifier(options.model, dtype="float32")
-        return export_classifier(classifier, tokenizer, options.output_dir, **settings)
+        return serving.ClassifierModule(classifier, tokenizer, options.max_length)
     model = load_pretrained(options.model, dtype="float32")
     if options.head == "embedding":
-        return export_embedding(model, options.output_dir, **settings)
+        return serving.EmbeddingModule(model, options.layer, options.pooling, max_length=options.max_length)
     if not has_masked_lm_head(options.model):
         raise InputError(
             f"{options.model}: holds no trained masked-LM head; give one that recipes/pretrain.py wrote"
         )
-    return export_masked_lm(model, options.output_dir, **settings)
+    top_k = DEFAULT_TOP_K if options.top_k is None else options.top_k
+    return serving.MaskedLMModule(model, top_k, options.max_length)
 
 
 def report(result):
@@ -93,7 +94,8 @@ def report(result):
 
     table = Table("", "exported", title="SavedModel, checked in a fresh process")
     for name, value in result.facts.items():
-        table.add_row(name, str(value))
+        if name not in ("format_version", "tokenizer_fingerprint"):
+            table.add_row(name, str(value))
     table.add_row("size on disk", f"{result.size / 1e6:.1f} MB")
     table.add_row("largest difference from Keras", f"{result.max_difference:.1e}")
     rich.print(table)

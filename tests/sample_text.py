@@ -3,10 +3,10 @@
 import itertools
 
 WORDS = {
-    "de": "der die das Haus Fluss Brücke grün alt neu steht fließt neben unter am Wald Stadt Straße öffnet schließt Tür",
-    "en": "the house river bridge green old new stands flows beside under near forest city street opens closes door a",
+    "de": "der die das Haus Fluss Brücke grün alt neu steht fließt neben unter am Wald Stadt Straße öffnet Tür",
+    "en": "the house river bridge green old new stands flows beside under near forest city street opens door a",
     "hi": "घर नदी पुल हरा पुराना नया खड़ा बहती पास नीचे वन शहर सड़क खुलता बंद दरवाज़ा एक बड़ा है और",
-    "ru": "дом река мост зелёный старый новый стоит течёт рядом под лес город улица открывает закрывает дверь большой и у с",
+    "ru": "дом река мост зелёный старый новый стоит течёт рядом под лес город улица открывает дверь большой и",
 }
 CHINESE = "房子 河流 桥 绿色 旧 新 站 流 旁边 下面 森林 城市 街道 打开 关闭 门 一个 大 的 和"
 

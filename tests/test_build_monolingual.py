@@ -10,13 +10,13 @@ import sys
 
 import pytest
 import tensorflow as tf
+from running import refused, run, tree
+from sample_text import sentences
 
 from data_prep import build_monolingual
 from data_prep.readers import MonolingualText, chunks
 from infoxlm_keras.data.manifest import check_tokenizer, read_manifest
 from infoxlm_keras.tokenizer import load_tokenizer
-from running import refused, run, tree
-from sample_text import sentences
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -225,7 +225,7 @@ def test_overwrite_spares_what_is_not_ours(text_dir, tokenizer_dir, tmp_path, ca
     assert (tmp_path / "data/mmlm/thesis.txt").read_text() == "precious"
 
 
-GOOD = "das Haus am Fluss\n".encode()
+GOOD = b"das Haus am Fluss\n"
 # name: (file name, content, what the message must say besides the file's name)
 BAD_FILES = {
     "broken UTF-8": ("de.txt", GOOD * 3 + b"caf\xe9\n", ("line 4", "not UTF-8", "iconv")),
@@ -252,12 +252,11 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("name", BAD_FILES)
+@pytest.mark.parametrize(
+    ("name", "processes"), [*((name, 1) for name in BAD_FILES), ("broken UTF-8", 2), ("truncated xz", 2)]
+)
 def test_bad_files_are_refused(name, processes, tmp_path, tokenizer_dir, capsys):
     file, content, parts = BAD_FILES[name]
-    if processes == 2 and "line" not in parts[0]:
-        processes = 1  # found before any worker starts
     path = tmp_path / file
     path.write_bytes(content)
     arguments = ("--input", path, "--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "deep/data")

@@ -165,7 +165,9 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path, content):
 def test_a_missing_shard_is_noticed(tmp_path):
     directory = write_directory(tmp_path, example_manifest())
     (directory / "en-de/length-032.tfrecord").unlink()
-    with pytest.raises(InputError, match="length-032.tfrecord: is listed in manifest.json but is missing; copy it again"):
+    with pytest.raises(
+        InputError, match="length-032.tfrecord: is listed in manifest.json but is missing; copy it again"
+    ):
         read_manifest(tmp_path, "bitext")
 
 

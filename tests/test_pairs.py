@@ -51,7 +51,10 @@ BAD_INPUT = {
     "empty file": ({"en-de.tsv": ""}, ["en-de.tsv", "holds 0 pairs"]),
     "empty files": ({"t.deu-eng.deu": "", "t.deu-eng.eng": ""}, ["t.deu-eng.deu", "holds 0 pairs"]),
     "one pair": ({"en-de.tsv": "house\tHaus\n"}, ["en-de.tsv", "holds 1 pairs", "at least two"]),
-    "unequal": ({"t.de-en.de": "a\nb\nc\n", "t.de-en.en": "a\nb\n"}, ["t.de-en.de", "has 3 lines", "t.de-en.en has 2"]),
+    "unequal": (
+        {"t.de-en.de": "a\nb\nc\n", "t.de-en.en": "a\nb\n"},
+        ["t.de-en.de", "has 3 lines", "t.de-en.en has 2"],
+    ),
     "other side missing": ({"t.de-en.de": "a\nb\n"}, ["t.de-en.de", "t.de-en.en is not among"]),
     "one column": ({"en-de.tsv": "a\tb\nhouse\n"}, ["en-de.tsv: line 2", "1 column"]),
     "three columns": ({"en-de.tsv": "a\tb\tc\n"}, ["en-de.tsv: line 1", "cut -f1,2"]),
@@ -59,7 +62,10 @@ BAD_INPUT = {
     "empty side": ({"t.de-en.de": "a\nb\nc\n", "t.de-en.en": "a\nb\n \n"}, ["t.de-en.en: line 3", "remove the pair"]),
     "not UTF-8": ({"en-de.tsv": b"a\tb\nc\t\xe4\n"}, ["en-de.tsv: line 2", "UTF-8"]),
     "not gzip": ({"en-de.tsv": gzip.compress(b"a\tb\n")}, ["en-de.tsv", ".gz"]),
-    "twice": ({"en-de.tsv": "a\tb\nc\td\n", "x.de-en.de": "a\nb\n", "x.de-en.en": "a\nb\n"}, ["x.de-en", "pairs of de"]),
+    "twice": (
+        {"en-de.tsv": "a\tb\nc\td\n", "x.de-en.de": "a\nb\n", "x.de-en.en": "a\nb\n"},
+        ["x.de-en", "pairs of de"],
+    ),
 }
 
 

@@ -62,7 +62,7 @@ def test_one_vector_for_everything_scores_one_in_n(count, vector):
 def test_a_tie_shares_the_credit_and_a_nearer_candidate_takes_it_all():
     sources = np.eye(4)[[0, 1, 2, 3]]
     targets = np.eye(4)[[0, 1, 1, 3]]
-    # Source 1 finds two equal candidates, source 2 is nowhere near its own (0) and three tie with it at 0 or above.
+    # Source 1 finds its translation twice; to source 2 all four candidates are equally far, at cosine 0.
     assert retrieval_accuracy(sources, targets)[0] == pytest.approx((1 + 1 / 2 + 0.25 + 1) / 4)
     # Target 2 points at source 1: its own source is not the nearest.
     assert retrieval_accuracy(sources, targets)[1] == pytest.approx((1 + 1 + 0 + 1) / 4)

@@ -31,7 +31,8 @@ def read_files(path, member):
                 if entry.isfile():
                     yield entry.name.removeprefix("./"), archive.extractfile(entry).read()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError) as error:
-        raise InputError(f"{path}: {name}: {error}; fetch it again, or repack it with xz") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: {name}: {reason}; fetch it again, or repack it with xz") from None
 
 
 def read_member(path, member):

@@ -129,7 +129,7 @@ Line n of every file in a folder is the same paragraph; an empty line means no u
 - Held out: {heldout} sentences of 4 to 40 words that are translated into all {number} languages, chosen by a
   hash of the English. Compared without case, digits and punctuation, none of them is, or is part of, a
   training text of its language, and no two of them are equal, in English or any other language.
-- Left as it was: about one translation in a hundred renders an older or a neighbouring English sentence, the
+- Left as it was: roughly one translation in a hundred renders an older or a neighbouring English sentence, the
   more so the less complete a language is.
 
 ## Licence

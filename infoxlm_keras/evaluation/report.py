@@ -20,7 +20,7 @@ def language_table(result, layer):
     Returns:
         rich.table.Table, with the mean in the last row.
     """
-    table = _table(f"Retrieval accuracy in %, hidden state {layer}", ("language", "candidates", *_headings(result)))
+    table = _table(f"Accuracy in %, hidden state {layer}", ("language", "candidates", *_headings(result)))
     names = list(result["languages"])
     for name in names:
         candidates = f"{result['languages'][name]['candidates']:,}"
@@ -37,7 +37,7 @@ def layer_table(result, universal_layer=None):
         universal_layer: int or None, the hidden state that XLCO contrasted; marked too.
     """
     table = _table(
-        "Mean over languages in %, by hidden state (0 = embeddings)",
+        "Mean over languages in %",
         ("layer", *_headings(result), "both", ""),
     )
     for layer, average in zip(result["layers"], both_ways(result["mean"]), strict=True):

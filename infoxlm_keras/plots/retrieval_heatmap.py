@@ -40,22 +40,8 @@ def retrieval_heatmap(result, title="Retrieval accuracy in %, mean of both direc
             axes.text(
                 place, row, f"{value:.0f}", ha="center", va="center", color="white" if value > 55 else TEXT_COLOR
             )
-    best = layers.index(result["best_layer"])
-    for left, width in ((-0.5, len(names)), (mean_x - 0.5, 1)):
-        frame = Rectangle(
-            (left, best - 0.5),
-            width,
-            1,
-            fill=False,
-            edgecolor=COLORS[1],
-            linewidth=2.5,
-            zorder=3,
-            clip_on=False,
-        )
-        axes.add_patch(frame)
-    axes.annotate(
-        "best", (mean_x + 0.62, best), color=COLORS[1], fontweight="bold", va="center", annotation_clip=False
-    )
+    if len(layers) > 1:
+        _mark_best(axes, layers.index(result["best_layer"]), len(names), mean_x)
     axes.set(xlim=(-0.5, mean_x + 0.5), ylim=(-0.5, len(layers) - 0.5), ylabel="layer (0 = embeddings)")
     axes.set_xticks(places, [*names, "mean"])
     axes.set_yticks(range(len(layers)), layers)
@@ -63,3 +49,13 @@ def retrieval_heatmap(result, title="Retrieval accuracy in %, mean of both direc
     axes.spines[:].set_visible(False)
     axes.set_title(title, pad=10)
     return figure
+
+
+def _mark_best(axes, row, languages, mean_x):
+    for left, width in ((-0.5, languages), (mean_x - 0.5, 1)):
+        axes.add_patch(
+            Rectangle(
+                (left, row - 0.5), width, 1, fill=False, edgecolor=COLORS[1], linewidth=2.5, zorder=3, clip_on=False
+            )
+        )
+    axes.annotate("best", (mean_x + 0.62, row), color=COLORS[1], fontweight="bold", va="center", annotation_clip=False)

@@ -31,5 +31,5 @@ class ClassifierModule(ServingModule):
         outputs = tf.cast(self._apply({"token_ids": token_ids, "padding_mask": padding_mask}), tf.float32)
         return {"probabilities": tf.nn.softmax(outputs) if self._gives_logits else outputs}
 
-    def facts(self):
+    def head_facts(self):
         return {"num_classes": self.num_classes}

@@ -40,5 +40,5 @@ class EmbeddingModule(ServingModule):
         vectors = pool(hidden_state, padding_mask, self.pooling)
         return {"embedding": l2_normalize(vectors) if self.normalize else vectors}
 
-    def facts(self):
+    def head_facts(self):
         return {"layer": self.layer, "pooling": self.pooling, "normalize": self.normalize, "dim": self.dim}

@@ -21,7 +21,6 @@ from infoxlm_keras.serving.masked_lm_module import MaskedLMModule
 from infoxlm_keras.serving.verification import verify_export
 
 FACTS_FILE = "assets.extra/infoxlm.json"
-FACTS_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +64,7 @@ def export_embedding(
         RuntimeError: if the SavedModel does not answer as the model does; nothing is left behind.
     """
     module = EmbeddingModule(model, layer, pooling, normalize, max_length)
-    return _export(module, model.tokenizer, output_dir, version, verify)
+    return export_module(module, version_directory(output_dir, version), verify)
 
 
 def export_masked_lm(model, output_dir, top_k=5, max_length=None, version=None, verify=True):
@@ -74,7 +73,7 @@ def export_masked_lm(model, output_dir, top_k=5, max_length=None, version=None, 
     Arguments, result and errors as in `export_embedding`; `top_k` is the number of fillings for each mask.
     """
     module = MaskedLMModule(model, top_k, max_length)
-    return _export(module, model.tokenizer, output_dir, version, verify)
+    return export_module(module, version_directory(output_dir, version), verify)
 
 
 def export_classifier(classifier, tokenizer, output_dir, max_length=None, version=None, verify=True):
@@ -84,38 +83,39 @@ def export_classifier(classifier, tokenizer, output_dir, max_length=None, versio
     `infoxlm_keras.tokenizer.Tokenizer`; other arguments, result and errors as in `export_embedding`.
     """
     module = ClassifierModule(classifier, tokenizer, max_length)
-    return _export(module, tokenizer, output_dir, version, verify)
+    return export_module(module, version_directory(output_dir, version), verify)
 
 
-def next_version(output_dir):
-    """One more than the highest version in `output_dir` (servers load the highest), 1 if there is none."""
-    output_dir = pathlib.Path(output_dir)
-    names = [path.name for path in output_dir.iterdir()] if output_dir.is_dir() else []
-    return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0) + 1
-
-
-def _export(module, tokenizer, output_dir, version, verify):
-    facts = {
-        "version": FACTS_VERSION,
-        "head": module.head,
-        **module.facts(),
-        "max_length": module.text_to_ids.max_length,
-        "tokenizer_fingerprint": tokenizer.fingerprint,
-    }
-    directory = _version_directory(output_dir, version)
+def export_module(module, directory, verify=True):
+    """Writes a `ServingModule` to `directory`, complete and checked or not at all; returns the `Export`."""
+    facts = module.facts()
     with new_directory(directory) as temporary:
         _save(module, temporary)
         write_json(temporary / FACTS_FILE, facts)
-        max_difference = verify_export(module, tokenizer, temporary) if verify else None
+        max_difference = verify_export(module, temporary) if verify else None
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     return Export(directory, facts, size, max_difference)
 
 
-def _version_directory(output_dir, version):
+def version_directory(output_dir, version=None):
+    """The path of a new version in `output_dir`.
+
+    Args:
+        output_dir: str or path; may not exist yet.
+        version: int >= 1, or None for one more than the highest there (servers load the highest).
+
+    Returns:
+        path, which does not exist.
+
+    Raises:
+        InputError: if `output_dir` is a file, or `version` is below 1 or exists.
+    """
     output_dir = pathlib.Path(output_dir)
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"{output_dir}: is a file, not a directory; choose another output directory")
-    version = next_version(output_dir) if version is None else version
+    if version is None:
+        names = [path.name for path in output_dir.iterdir()] if output_dir.is_dir() else []
+        version = max((int(name) for name in names if name.isascii() and name.isdigit()), default=0) + 1
     if version < 1:
         raise InputError(f"version {version}: must be at least 1")
     directory = output_dir / str(version)

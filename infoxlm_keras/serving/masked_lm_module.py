@@ -52,5 +52,5 @@ class MaskedLMModule(ServingModule):
             "probabilities": tf.where(present, best, 0.0),
         }
 
-    def facts(self):
+    def head_facts(self):
         return {"top_k": self.top_k, "mask_id": self.mask_id}

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
 
+FORMAT_VERSION = 1  # of what `facts` gives
+
 
 class ServingModule(tf.Module):
     """A Keras model behind the two signatures that every SavedModel here has.
@@ -46,9 +48,19 @@ class ServingModule(tf.Module):
         """Named output tensors, batch first, for int32 [batch, length] `token_ids` and `padding_mask`."""
         raise NotImplementedError
 
-    def facts(self):
-        """What a client may want to know of the model: a dict of plain values for `infoxlm.json`."""
+    def head_facts(self):
+        """What a client may want to know of the head: a dict of plain values."""
         raise NotImplementedError
+
+    def facts(self):
+        """What a client may want to know, a dict of plain values: the content of `infoxlm.json`."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "head": self.head,
+            **self.head_facts(),
+            "max_length": self.text_to_ids.max_length,
+            "tokenizer_fingerprint": self.text_to_ids.tokenizer.fingerprint,
+        }
 
     def signatures(self):
         """Signature name -> `tf.function` with its input signature."""
@@ -61,8 +73,11 @@ class ServingModule(tf.Module):
         @tf.function(input_signature=[ids, ids])
         def tokens(token_ids, padding_mask):
             limit = self.text_to_ids.max_length
-            message = f"token_ids: longer than the model's limit of {limit} tokens"
-            tf.debugging.assert_less_equal(tf.shape(token_ids)[1], limit, message)
+            message = f"token_ids: longer than the limit of {limit} tokens"
+            within_limit = tf.debugging.assert_less_equal(tf.shape(token_ids)[1], limit, message)
+            # Otherwise the position table may fail first, with a message that says nothing to a client.
+            with tf.control_dependencies([within_limit]):
+                token_ids = tf.identity(token_ids)
             return self.predict(token_ids, padding_mask)
 
         return {"serving_default": serving_default, "tokens": tokens}

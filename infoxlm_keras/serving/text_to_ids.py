@@ -35,6 +35,7 @@ class TextToIds(tf.Module):
             raise InputError(
                 f"max_length = {max_length}: must be at least {SHORTEST_LENGTH} (<s>, a token, </s>)"
             )
+        self.tokenizer = tokenizer
         self.max_length = max_length
         self.max_bytes = max_length * _longest_piece(tokenizer) * BYTES_A_CHARACTER
         self._sentencepiece = tf_text.SentencepieceTokenizer(model=tokenizer.proto, out_type=tf.int32)

@@ -36,14 +36,13 @@ TEXTS = (
 )
 
 
-def verify_export(module, tokenizer, directory, texts=TEXTS):
+def verify_export(module, directory, texts=TEXTS):
     """Compares both signatures of a SavedModel with the Keras model, from text to output.
 
     The token ids it compares with come from `Tokenizer`, not from the graph's own ops.
 
     Args:
         module: `ServingModule` that was exported.
-        tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
         directory: path of the SavedModel.
         texts: sequence of bytes.
 
@@ -54,7 +53,7 @@ def verify_export(module, tokenizer, directory, texts=TEXTS):
         RuntimeError: if an output is not finite or differs by more than 1e-5, a vector is not of unit length
             although the module normalises, or the process fails.
     """
-    token_ids, padding_mask = _reference_ids(module.text_to_ids, tokenizer, texts)
+    token_ids, padding_mask = _reference_ids(module.text_to_ids, texts)
     # On the CPU, like the fresh process: accelerators may round products to fewer bits.
     with tf.device("/CPU:0"):
         expected = module.predict(tf.constant(token_ids), tf.constant(padding_mask))
@@ -116,8 +115,9 @@ def run_in_fresh_process(directory, texts, token_ids, padding_mask):
             return dict(content)
 
 
-def _reference_ids(text_to_ids, tokenizer, texts):
+def _reference_ids(text_to_ids, texts):
     """`text_to_ids(texts)` by the Python tokenizer: int32 [batch, length] `token_ids` and `padding_mask`."""
+    tokenizer = text_to_ids.tokenizer
     masked = isinstance(text_to_ids, MaskedTextToIds)
     rows = []
     for text in texts:

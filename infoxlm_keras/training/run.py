@@ -5,8 +5,6 @@ import hashlib
 import pathlib
 
 import keras
-from rich.console import Console
-from rich.progress import Progress
 
 from infoxlm_keras.config import dump_config
 from infoxlm_keras.data.manifest import read_manifest
@@ -14,6 +12,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_text, write_atomically
 from infoxlm_keras.models import build_masked_lm, default_universal_layer, with_dropout
 from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
+from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.tokenizer import load_tokenizer
 from infoxlm_keras.training.assemble import build_pretrainer, build_streams
 from infoxlm_keras.training.callbacks import Checkpoints, IntervalLog, StopAfterSkips
@@ -48,7 +47,7 @@ def pretrain(config, data_dir, output_dir, init=None):
     """
     output_dir = pathlib.Path(output_dir)
     _check_same_run(config, output_dir)
-    seed_everything(config.seed)
+    seed_everything(config.seed, compiled=config.jit_compile)
     masked_lm, tokenizer = _starting_point(config, data_dir, init)
     streams = build_streams(config, data_dir, tokenizer, masked_lm.backbone.max_sequence_length)
     pretrainer = build_pretrainer(config, masked_lm)
@@ -74,10 +73,16 @@ def pretrain(config, data_dir, output_dir, init=None):
     return RunResult(rows[-1] if rows else {}, config.steps, output_dir / "model")
 
 
-def seed_everything(seed):
-    """Seeds Keras, Python and NumPy, and on TensorFlow asks for deterministic kernels: one seed, one result."""
+def seed_everything(seed, compiled):
+    """Seeds Keras, Python and NumPy, and makes TensorFlow's kernels deterministic: one seed, one result.
+
+    Args:
+        seed: int.
+        compiled: bool, whether the step is compiled by XLA, which is deterministic on the CPU as it is; Keras
+            compiles nothing once TensorFlow's own deterministic kernels are asked for.
+    """
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and not compiled:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
@@ -93,14 +98,14 @@ def fill_queue(pretrainer, batches):
     length = pretrainer.task("xlco").queue_length
     enqueue = _compiled_enqueue(pretrainer)
     iterator = iter(batches)
-    with Progress(*Progress.get_default_columns(), disable=not Console().is_terminal) as progress:
-        bar = progress.add_task("filling the queue", total=length)
+    with progress_bar("filling the queue", total=length, unit="keys") as advance:
         filled = 0
         while filled < length:
             batch = next(iterator)
             enqueue(batch)
-            filled += int(batch["xlco"]["key_token_ids"].shape[0])
-            progress.update(bar, completed=min(filled, length))
+            added = int(batch["xlco"]["key_token_ids"].shape[0])
+            filled += added
+            advance(added, units=added)
 
 
 def _compiled_enqueue(pretrainer):
