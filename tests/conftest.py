@@ -1,6 +1,11 @@
 """Fixtures that several test modules share."""
 
+import hypothesis
 import pytest
+
+# A busy machine is no failure: no example has a deadline.
+hypothesis.settings.register_profile("no_deadline", deadline=None)
+hypothesis.settings.load_profile("no_deadline")
 
 
 @pytest.fixture(scope="session")

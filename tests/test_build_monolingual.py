@@ -116,7 +116,7 @@ def test_any_number_of_processes_writes_the_same_bytes(build, text_dir, monkeypa
     # Many small chunks, so that results could come back in another order.
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 200)
     one = tree(build(text_dir, "one", shard_megabytes=0.001))
-    assert sum(path.endswith(".tfrecord") for path in one) == 4
+    assert "mmlm/de/de-00001-of-00002.tfrecord" in one
     assert tree(build(text_dir, "two", processes=2, shard_megabytes=0.001)) == one
     assert tree(build(text_dir, "again", shard_megabytes=0.001)) == one
 

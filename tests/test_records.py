@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.examples import encode_examples, encode_varints, frame_record
@@ -31,7 +31,6 @@ def tensorflow_example(features):
     ).SerializeToString(deterministic=True)
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_examples_are_the_bytes_of_tensorflow(rows):
     sources, targets = [row[0] for row in rows], [row[1] for row in rows]

@@ -260,9 +260,10 @@ def test_split_is_the_same_in_any_order_of_rows():
     ],
 )
 def test_a_sentence_inside_a_longer_paragraph_is_not_held_out(other):
-    row = Row("p", "This row holds one cell", {"de": "Hier steht eine Zelle"})
-    assert split_rows([row], ["de"], 1) == ([], [row])
-    assert split_rows([row, other], ["de"], 1) == ([row], [other])
+    row = Row("p", "This row holds one cell", {"de": "Hier steht eine Zelle", "fr": "Une cellule ici"})
+    assert split_rows([row], ["de", "fr"], 1) == ([], [row])
+    with pytest.raises(ValueError, match="only 0 sentences"):
+        split_rows([row, other], ["de", "fr"], 1)
 
 
 @pytest.mark.parametrize("english", ["Only three words", "com.sun.star.text is it", "word " * 41])

@@ -1,0 +1,107 @@
+"""The command recipes/export_savedmodel.py, from a preset to exit code."""
+
+import json
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from running import refused, run
+from tiny_export import LAYERS, POSITIONS, TEXTS, expected_vectors, tiny_classifier
+
+from infoxlm_keras.pretrained import load_pretrained
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+RECIPE = REPOSITORY / "recipes" / "export_savedmodel.py"
+
+
+@pytest.fixture(scope="module")
+def places(tiny_preset, tiny_masked_lm, tokenizer, tmp_path_factory):
+    """Paths by name: presets `encoder` and `classifier`, an `empty` directory, and a `file`."""
+    directory = tmp_path_factory.mktemp("places")
+    tiny_classifier(tiny_masked_lm.backbone, tokenizer).save_to_preset(str(directory / "classifier"))
+    (directory / "empty").mkdir()
+    (directory / "file").write_text("text")
+    return {"encoder": tiny_preset, **{path.name: path for path in directory.iterdir()}}
+
+
+@pytest.fixture
+def main(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")  # the command sets it; this undoes it after the test
+    return runpy.run_path(str(RECIPE))["main"]
+
+
+@pytest.mark.slow
+def test_by_itself(places, tmp_path):
+    """As a user runs it, where another backend is the default."""
+    command = [sys.executable, RECIPE, "--model", places["encoder"], "--output_dir", tmp_path / "out"]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.run(
+        [*command, "--layer", "2", "--pooling", "cls"], capture_output=True, text=True, env=environment
+    )
+    assert process.returncode == 0, process.stderr
+    output = process.stdout
+    assert (
+        output.index("pooling ") < output.index("checked in a fresh process") < output.index("size on disk")
+    )
+    assert "largest difference from Keras" in output
+    assert output.endswith(f"wrote {tmp_path / 'out' / '1'}\n")
+    signature = tf.saved_model.load(str(tmp_path / "out" / "1")).signatures["serving_default"]
+    expected = expected_vectors(load_pretrained(places["encoder"]), TEXTS, layer=2, pooling="cls")
+    np.testing.assert_allclose(signature(text=tf.constant(TEXTS))["embedding"], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("head", "preset"), [("masked_lm", "encoder"), ("classifier", "classifier")])
+def test_the_other_heads(main, head, preset, places, tmp_path, capsys):
+    arguments = ["--model", places[preset], "--output_dir", tmp_path, "--head", head, "--max_length", 12]
+    run(main, *arguments, "--model_version", 4)
+    assert capsys.readouterr().out.endswith(f"wrote {tmp_path / '4'}\n")
+    facts = json.loads((tmp_path / "4" / "assets.extra" / "infoxlm.json").read_text())
+    assert (facts["head"], facts["max_length"]) == (head, 12)
+
+
+# Arguments, and what the message must name.
+BAD_INPUT = [
+    (["--layer", LAYERS + 1], [f"layer {LAYERS + 1}", f"0..{LAYERS}"]),
+    (["--layer", -1], ["layer -1", f"0..{LAYERS}"]),
+    (["--max_length", POSITIONS + 1], [f"max_length = {POSITIONS + 1}", f"{POSITIONS} positions", "at most"]),
+    (["--max_length", 2], ["max_length = 2", "at least 3"]),
+    (["--model_version", 0], ["version 0", "at least 1"]),
+    (["--model", "{empty}/nothing"], ["{empty}/nothing", "no such directory"]),
+    (["--model", "{empty}"], ["{empty}", "config.json"]),
+    (["--model", "{file}"], ["{file}"]),
+    (["--model", "no_such_preset"], ["no_such_preset"]),
+    (["--head", "classifier"], ["{encoder}", "holds no classifier", "fine-tune"]),
+    (
+        ["--head", "masked_lm", "--model", "{classifier}"],
+        ["{classifier}", "no trained masked-LM head", "recipes/pretrain.py"],
+    ),
+    (["--head", "masked_lm", "--top_k", 0], ["top_k = 0", "1..251"]),
+    (["--head", "classifier", "--layer", 1], ["--layer 1", "--head embedding", "leave it out"]),
+    (["--output_dir", "{file}"], ["{file}", "another output directory"]),
+    (["--output_dir", "{file}/out"], ["{file}", "Not a directory"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), BAD_INPUT, ids=[" ".join(map(str, case[0])) for case in BAD_INPUT]
+)
+def test_bad_input(main, arguments, words, places, tmp_path, capsys):
+    given = [str(argument).format(**places) for argument in arguments]
+    message = refused(capsys, main, "--model", places["encoder"], "--output_dir", tmp_path / "out", *given)
+    for word in words:
+        assert word.format(**places) in message
+    assert list(tmp_path.iterdir()) == []
+    assert places["file"].read_text() == "text"
+
+
+def test_a_version_that_exists_is_kept(main, places, tmp_path, capsys):
+    (tmp_path / "2").mkdir()
+    arguments = ["--model", places["encoder"], "--output_dir", tmp_path, "--model_version", 2]
+    assert "this version exists" in refused(capsys, main, *arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["2"]
