@@ -7,10 +7,10 @@ import keras_hub
 import numpy as np
 import pytest
 import sentencepiece
-from sample_text import multilingual_sentences
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import Tokenizer, load_tokenizer
+from sample_text import multilingual_sentences
 
 LAYOUT = {"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": -1}
 # Outside the training text on purpose: unknown characters, emoji, control characters, literal special tokens.

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from running import refused, run, tree
-from sample_text import sentences
 
 from data_prep import train_tokenizer
 from data_prep.readers import MonolingualText, chunks
 from data_prep.vocabulary import count_sentences, sample_indices, sample_sentences, sample_sizes
 from infoxlm_keras.tokenizer import load_tokenizer
+from running import refused, run, tree
+from sample_text import sentences
 
 COUNTS = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 10_000), min_size=1)
 

@@ -46,12 +46,12 @@ class KeyQueue(keras.layers.Layer):
                 one is not finite, none is written: a single NaN in the queue would spoil every later loss.
         """
         keys = ops.stop_gradient(ops.cast(keys, "float32"))
+        finite = ops.all(ops.isfinite(keys))
         added = ops.shape(keys)[0]
         if isinstance(added, int) and added > self.length:
             passed_over, keys = added - self.length, keys[added - self.length :]
         else:
             passed_over = 0
-        finite = ops.all(ops.isfinite(keys))
         pointer = ops.convert_to_tensor(self.pointer)
         slots = (pointer + passed_over + ops.arange(added - passed_over, dtype="int32")) % self.length
         present = ops.convert_to_tensor(self.keys)

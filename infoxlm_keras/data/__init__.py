@@ -1,7 +1,15 @@
 """Prepared records and how they are read. Importing this package does not import TensorFlow."""
 
-from infoxlm_keras.data.manifest import Manifest, Shard, Source, Stream, TokenizerReference
-from infoxlm_keras.data.manifest import check_tokenizer, read_manifest, write_manifest
+from infoxlm_keras.data.manifest import (
+    Manifest,
+    Shard,
+    Source,
+    Stream,
+    TokenizerReference,
+    check_tokenizer,
+    read_manifest,
+    write_manifest,
+)
 
 __all__ = [
     "Manifest",

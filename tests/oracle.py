@@ -1,0 +1,240 @@
+"""The method once more, from the formulas alone: NumPy, float64, nothing of the package, no care for speed.
+
+Sources: Chi et al. (NAACL 2021) for the tasks; van den Oord et al. (2018) for InfoNCE; He et al. (2020) for queue and
+moving average; Conneau et al. (2020) for the encoder; Loshchilov and Hutter (2019) for decoupled decay, with Adam's
+epsilon beside the uncorrected second moment as in the authors' training code.
+
+An encoder's parameters are a dict: `token` [V, D], `position` [P, D], `embedding_norm` (gamma, beta) and `layers`, a
+list of dicts of `query`, `key`, `value` ([D, heads, D/heads], [heads, D/heads]), `output` ([heads, D/heads, D], [D]),
+`attention_norm`, `intermediate`, `outer` (kernel, bias) and `feedforward_norm`. A head's: `dense` (kernel, bias),
+`norm` (gamma, beta), `bias` [V].
+"""
+
+import math
+
+import numpy as np
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+# === Encoder ===
+
+
+def gelu(x):
+    """x Phi(x), with the normal distribution's own Phi."""
+    return x * 0.5 * (1.0 + _erf(x / math.sqrt(2.0)))
+
+
+def layer_norm(x, gamma_and_beta):
+    gamma, beta = gamma_and_beta
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return gamma * centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5) + beta
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def attention(x, padding_mask, layer):
+    """Multi-head self-attention [batch, length, D], one head after another."""
+    (query_kernel, query_bias), (key_kernel, key_bias) = layer["query"], layer["key"]
+    (value_kernel, value_bias), (output_kernel, output_bias) = layer["value"], layer["output"]
+    heads, width = query_bias.shape
+    out = np.zeros_like(x) + output_bias
+    for head in range(heads):
+        queries = x @ query_kernel[:, head] + query_bias[head]
+        keys = x @ key_kernel[:, head] + key_bias[head]
+        values = x @ value_kernel[:, head] + value_bias[head]
+        scores = queries @ keys.transpose(0, 2, 1) / math.sqrt(width)  # [batch, length, length]
+        scores = np.where(padding_mask[:, None, :] == 1, scores, -np.inf)
+        out = out + softmax(scores) @ values @ output_kernel[head]
+    return out
+
+
+def hidden_states(parameters, token_ids, padding_mask):
+    """List of [batch, length, D]: the embeddings, then the output of each post-layer-norm Transformer layer."""
+    length = token_ids.shape[1]
+    x = layer_norm(parameters["token"][token_ids] + parameters["position"][:length], parameters["embedding_norm"])
+    states = [x]
+    for layer in parameters["layers"]:
+        x = layer_norm(x + attention(x, padding_mask, layer), layer["attention_norm"])
+        inner = gelu(x @ layer["intermediate"][0] + layer["intermediate"][1])
+        x = layer_norm(x + inner @ layer["outer"][0] + layer["outer"][1], layer["feedforward_norm"])
+        states.append(x)
+    return states
+
+
+# === Losses ===
+
+
+def cross_entropy(logits, targets):
+    """-log softmax(logits)[target], of each row."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return -np.take_along_axis(log_probabilities, targets[..., None], axis=-1)[..., 0]
+
+
+def masked_lm_logits(parameters, head, batch):
+    """[batch, predictions, V]; the output embedding is the input's."""
+    state = hidden_states(parameters, batch["token_ids"], batch["padding_mask"])[-1]
+    at_masks = np.take_along_axis(state, batch["mask_positions"][..., None].astype(int), axis=1)
+    inner = layer_norm(gelu(at_masks @ head["dense"][0] + head["dense"][1]), head["norm"])
+    return inner @ parameters["token"].T + head["bias"]
+
+
+def masked_lm_loss_sum(parameters, head, batch):
+    """Sum of the masked tokens' cross-entropies."""
+    losses = cross_entropy(masked_lm_logits(parameters, head, batch), batch["mask_ids"].astype(int))
+    return float((losses * batch["mask_weights"]).sum())
+
+
+def pooled(state, padding_mask, pooling):
+    if pooling == "cls":
+        return state[:, 0]
+    return np.stack([row[mask == 1].mean(axis=0) for row, mask in zip(state, padding_mask, strict=True)])
+
+
+def normalized(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def represent(parameters, projection, token_ids, padding_mask, layer, pooling, normalize):
+    """Vectors [batch, D] of sequences: hidden state `layer`, pooled, projected, perhaps of length 1."""
+    vectors = pooled(hidden_states(parameters, token_ids, padding_mask)[layer], padding_mask, pooling)
+    vectors = vectors if projection is None else vectors @ projection
+    return normalized(vectors) if normalize else vectors
+
+
+def candidates(row, keys, queue, in_batch_negatives):
+    """[N, D] candidates of query `row`, its own key first; `queue` holds only slots that were filled."""
+    others = [keys[other] for other in range(len(keys)) if other != row] if in_batch_negatives else []
+    return np.stack([keys[row], *others, *queue])
+
+
+def info_nce(queries, keys, queue, temperature, in_batch_negatives=False):
+    """(loss sum, gradient of it with respect to the queries [batch, D])."""
+    loss, gradient = 0.0, np.zeros_like(queries)
+    for row, query in enumerate(queries):
+        choices = candidates(row, keys, queue, in_batch_negatives)
+        logits = choices @ query / temperature
+        loss += float(cross_entropy(logits[None], np.zeros(1, int))[0])
+        # d/dq (log sum exp(q.c / t) - q.k / t) = (sum p c - k) / t
+        gradient[row] = (softmax(logits) @ choices - keys[row]) / temperature
+    return loss, gradient
+
+
+def projection_gradient(vectors, projection, keys, queue, temperature, in_batch_negatives, normalize):
+    """Gradient of InfoNCE's sum with respect to the query projection; `vectors` are the pooled ones before it."""
+    projected = vectors @ projection
+    queries = normalized(projected) if normalize else projected
+    gradient = info_nce(queries, keys, queue, temperature, in_batch_negatives)[1]
+    if normalize:
+        # The Jacobian of x / |x| is (I - u u') / |x|.
+        along = (gradient * queries).sum(axis=-1, keepdims=True) * queries
+        gradient = (gradient - along) / np.linalg.norm(projected, axis=-1, keepdims=True)
+    return vectors.T @ gradient
+
+
+def combined(loss_sums, counts, weights, rule):
+    """The paper's sum of means, or the authors' weighted sums over the count of all that has a weight."""
+    if rule == "sum_of_means":
+        return sum(weights[name] * loss_sums[name] / counts[name] for name in loss_sums)
+    total = sum(counts[name] for name in counts if weights[name] != 0)
+    return sum(weights[name] * loss_sums[name] for name in loss_sums) / total
+
+
+# === Momentum and queue ===
+
+
+def moving_average(key, query, momentum):
+    return momentum * key + (1.0 - momentum) * query
+
+
+def momentum_at(step, kind, value, final_value=None, start=None, end=None, every=None, exponent=None):
+    """m at update `step`, from 1."""
+    if kind == "constant":
+        return value
+    if kind == "constant_with_refresh":
+        return 0.0 if step % every == 0 else value
+    if kind == "linear":
+        if step <= start:
+            return value
+        if step >= end:
+            return final_value
+        return value + (final_value - value) * (step - start) / (end - start)
+    return min(max(1.0 - step**-exponent, value), final_value)
+
+
+class Queue:
+    """First in, first out in a ring of `length` slots, one key at a time."""
+
+    def __init__(self, length, dim):
+        self.slots = np.zeros((length, dim))
+        self.written = 0
+
+    def enqueue(self, keys):
+        if not np.isfinite(keys).all():
+            return
+        for key in keys:
+            self.slots[self.written % len(self.slots)] = key
+            self.written += 1
+
+    @property
+    def pointer(self):
+        return self.written % len(self.slots)
+
+    @property
+    def count(self):
+        return min(self.written, len(self.slots))
+
+    @property
+    def valid(self):
+        """The keys that may be negatives."""
+        return self.slots[: self.count]
+
+
+# === Optimisation ===
+
+
+def learning_rate_at(update, peak, warmup_steps, total_steps):
+    """Rate of update number `update`, from 1."""
+    if update <= warmup_steps:
+        return peak * update / warmup_steps
+    return peak * max(total_steps - update, 0) / (total_steps - warmup_steps)
+
+
+def clipped(gradients, limit):
+    """Dict of gradients, all scaled alike when they are longer than `limit` as one vector; and their length."""
+    norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients.values()))
+    factor = 1.0 if limit is None or norm <= limit else limit / norm
+    return {name: gradient * factor for name, gradient in gradients.items()}, norm
+
+
+class AdamW:
+    """Adam with decoupled decay for a dict of arrays; names in `decayed` decay."""
+
+    def __init__(self, weights, decayed, beta_1, beta_2, epsilon, weight_decay):
+        self.first = {name: np.zeros_like(weight) for name, weight in weights.items()}
+        self.second = {name: np.zeros_like(weight) for name, weight in weights.items()}
+        self.decayed, self.beta_1, self.beta_2 = set(decayed), beta_1, beta_2
+        self.epsilon, self.weight_decay = epsilon, weight_decay
+        self.update_number = 0
+
+    def step(self, weights, gradients, learning_rate, frozen_rows=None):
+        """New weights; `frozen_rows` maps a name to a row that does not move."""
+        self.update_number += 1
+        correction_1 = 1.0 - self.beta_1**self.update_number
+        correction_2 = 1.0 - self.beta_2**self.update_number
+        new = {}
+        for name, weight in weights.items():
+            gradient = gradients[name]
+            self.first[name] = self.beta_1 * self.first[name] + (1.0 - self.beta_1) * gradient
+            self.second[name] = self.beta_2 * self.second[name] + (1.0 - self.beta_2) * gradient**2
+            decay = self.weight_decay if name in self.decayed else 0.0
+            direction = self.first[name] / (np.sqrt(self.second[name]) + self.epsilon)
+            new[name] = weight * (1.0 - learning_rate * decay)
+            new[name] = new[name] - learning_rate * math.sqrt(correction_2) / correction_1 * direction
+            if frozen_rows and name in frozen_rows:
+                new[name][frozen_rows[name]] = weight[frozen_rows[name]]
+        return new

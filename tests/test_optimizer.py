@@ -1,0 +1,159 @@
+"""Warm-up and decay, AdamW, clipping and the frozen padding row, against the NumPy oracle."""
+
+import math
+
+import keras
+import numpy as np
+import oracle
+import pytest
+from keras import ops
+from tiny_pretraining import array, gradients, joint_batch, tiny_pretrainer, total_loss, values
+
+from infoxlm_keras import MMLM, TLM, XLCO, InputError, build_optimizer
+from infoxlm_keras.training.gradients import clip_by_norm, global_norm
+from infoxlm_keras.training.optimizer import WarmupLinearDecay
+
+PADDING_ID = 1
+
+
+@pytest.mark.parametrize(("warmup_steps", "total_steps"), [(0, 10), (1, 2), (4, 10), (9, 10), (10000, 150000)])
+def test_warmup_and_decay(warmup_steps, total_steps):
+    schedule = WarmupLinearDecay(2e-4, warmup_steps, total_steps)
+    updates = sorted({1, 2, warmup_steps, warmup_steps + 1, total_steps // 2, total_steps - 1, total_steps} - {0})
+    for update in updates:
+        expected = oracle.learning_rate_at(update, 2e-4, warmup_steps, total_steps)
+        # Keras counts updates from 0.
+        assert float(schedule(update - 1)) == pytest.approx(expected, rel=1e-5, abs=1e-12)
+
+
+def test_rates_in_numbers():
+    schedule = WarmupLinearDecay(1.0, warmup_steps=4, total_steps=12)
+    rates = [round(float(schedule(step)), 6) for step in range(14)]
+    assert rates == [0.25, 0.5, 0.75, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0, 0.0, 0.0]
+
+
+def test_schedule_survives_saving():
+    schedule = WarmupLinearDecay(3e-4, 5, 50)
+    again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
+    assert [float(again(step)) for step in range(50)] == [float(schedule(step)) for step in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ((0.0, 0, 10), "learning_rate = 0.0: must be positive"),
+        ((1e-3, 10, 10), "warmup_steps = 10.*below steps = 10"),
+        ((1e-3, -1, 10), "warmup_steps = -1.*at least 0"),
+    ],
+)
+def test_bad_schedule(settings, message):
+    with pytest.raises(InputError, match=message):
+        WarmupLinearDecay(*settings)
+
+
+def test_clipping():
+    generator = np.random.default_rng(0)
+    parts = {name: generator.normal(size=shape) for name, shape in {"a": (3, 4), "b": (5,), "c": ()}.items()}
+    tensors = [ops.convert_to_tensor(part, "float32") for part in parts.values()]
+    expected_norm = oracle.clipped(parts, None)[1]
+    norm = global_norm(tensors)
+    assert float(norm) == pytest.approx(expected_norm, rel=1e-6)
+    for limit in (0.1, 1.0, expected_norm * 2, None):
+        expected, _ = oracle.clipped(parts, limit)
+        for actual, part in zip(clip_by_norm(tensors, norm, limit), expected.values(), strict=True):
+            np.testing.assert_allclose(actual, part, rtol=1e-5)
+
+
+def test_norm_of_half_precision_gradients_does_not_overflow():
+    gradients = [ops.full((4,), 300.0, dtype="float16"), ops.full((4,), 400.0, dtype="float16")]
+    assert float(global_norm(gradients)) == pytest.approx(1000.0)
+
+
+def decays(name):
+    """Biases, norms and their like do not decay; names are the last part of a variable's path."""
+    return name in ("kernel", "embeddings", "query_projection")
+
+
+@pytest.mark.parametrize(("clip_norm", "accumulation_steps"), [(0.05, 1), (None, 1), (0.05, 2)])
+def test_four_updates(clip_norm, accumulation_steps):
+    """Four whole training steps: the oracle gets gradients of the loss, and gives the new weights."""
+    tasks = [MMLM(), XLCO(queue_length=12, universal_layer=2)]
+    settings = {"learning_rate": 0.01, "warmup_steps": 2, "total_steps": 6}
+    options = {"clip_norm": clip_norm, "accumulation_steps": accumulation_steps, "loss_combination": "joint_count"}
+    pretrainer = tiny_pretrainer(tasks, **settings, **options)
+    variables = pretrainer.trainable_variables
+    names = [f"{number} {variable.path}" for number, variable in enumerate(variables)]
+    decayed = [name for name in names if decays(name.rsplit("/", 1)[-1])]
+    optimizer = oracle.AdamW(
+        dict(zip(names, values(variables), strict=True)), decayed, beta_1=0.9, beta_2=0.98, epsilon=1e-6, weight_decay=0.01
+    )
+    token_embedding = next(name for name in names if name.endswith("token_embedding/embeddings"))
+    generator = np.random.default_rng(1)
+    for update in range(1, 5):
+        batch = joint_batch(generator, mmlm=2 * accumulation_steps, tlm=0, xlco=3 * accumulation_steps)
+        found, norm = _mean_gradients(pretrainer, batch, names)
+        clipped, norm = oracle.clipped(found, clip_norm)
+        assert clip_norm is None or norm > 2 * clip_norm
+        before = dict(zip(names, values(variables), strict=True))
+        rate = oracle.learning_rate_at(update, 0.01, 2, 6)
+        expected = optimizer.step(before, clipped, rate, frozen_rows={token_embedding: PADDING_ID})
+
+        logs = pretrainer.train_step((batch,))
+        for name, variable in zip(names, variables, strict=True):
+            moved = np.abs(expected[name] - before[name]).max()
+            # Of the weight, and of how far it moved: float32 rounds the one, the gradient's arithmetic the other.
+            tolerance = 1e-6 * np.abs(expected[name]).max() + 1e-4 * moved
+            np.testing.assert_allclose(array(variable), expected[name], rtol=0, atol=tolerance, err_msg=name)
+        assert int(pretrainer.optimizer.iterations) == update
+        if update == 1:
+            assert float(logs["gradient_norm"]) == pytest.approx(norm, rel=1e-4)
+
+
+def _mean_gradients(pretrainer, batch, names):
+    """dict of the gradients of a whole update, micro-batch after micro-batch, without side effects on the queue."""
+    queue = pretrainer.task("xlco").queue
+    state = values(queue.variables)
+    scales = pretrainer.scales(pretrainer.prediction_counts(batch), pretrainer.training_updates)
+    total = dict.fromkeys(names, 0.0)
+    for index in range(pretrainer.accumulation_steps):
+        part = {
+            task: {name: np.split(tensor, pretrainer.accumulation_steps)[index] for name, tensor in tensors.items()}
+            for task, tensors in batch.items()
+        }
+        _, found = gradients(pretrainer, lambda model, part=part: model.forward(part, scales, training=True)[0])
+        total = {name: total[name] + array(gradient) for name, gradient in zip(names, found, strict=True)}
+        pretrainer.enqueue_keys(part)
+    for variable, value in zip(queue.variables, state, strict=True):
+        variable.assign(value)
+    return total
+
+
+def test_what_decays():
+    """With gradients of zero only decay moves a weight: by the factor 1 - rate * decay."""
+    pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=8)])
+    optimizer = build_optimizer(0.1, total_steps=10, weight_decay=0.5)
+    variables = pretrainer.trainable_variables
+    optimizer.build(variables)
+    before = values(variables)
+    optimizer.apply([ops.zeros(variable.shape) for variable in variables], variables)
+    rate = oracle.learning_rate_at(1, 0.1, 0, 10)
+    for variable, value in zip(variables, before, strict=True):
+        factor = 1 - rate * 0.5 if decays(variable.path.rsplit("/", 1)[-1]) else 1.0
+        np.testing.assert_allclose(array(variable), factor * value, rtol=1e-6, err_msg=variable.path)
+    decaying = sum(decays(variable.path.rsplit("/", 1)[-1]) for variable in variables)
+    # Token and position embedding, six kernels a layer, the head's dense layer, the projection.
+    assert decaying == 2 + 6 * 3 + 1 + 1
+
+
+def test_padding_row_never_moves():
+    """Neither gradients of the tied output nor decay move it; all other rows move."""
+    pretrainer = tiny_pretrainer([MMLM(), TLM(), XLCO(queue_length=8)], learning_rate=0.05)
+    embeddings = pretrainer.backbone.token_embedding.embeddings
+    before = array(embeddings)
+    generator = np.random.default_rng(2)
+    for _ in range(3):
+        pretrainer.train_step((joint_batch(generator),))
+    rows = np.abs(array(embeddings) - before).min(axis=1)
+    np.testing.assert_array_equal(array(embeddings)[PADDING_ID], before[PADDING_ID])
+    assert (np.delete(rows, PADDING_ID) > 0).all()
+    assert math.isclose(np.linalg.norm(before[PADDING_ID]), np.linalg.norm(array(embeddings)[PADDING_ID]))

@@ -1,0 +1,205 @@
+"""The pre-training command: a whole run, an interrupted one that resumes bit for bit, and refused input."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from running import refused, run, tree
+from sample_text import sentences
+
+from data_prep import build_bitext, build_monolingual
+from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.training import callbacks
+from recipes import pretrain
+
+SETTINGS = {
+    "steps": 8,
+    "log_every": 2,
+    "save_every": 3,
+    "seed": 5,
+    "jit_compile": False,
+    "loss_combination": "sum_of_means",
+    "model": {
+        "num_layers": 2,
+        "hidden_dim": 8,
+        "num_heads": 2,
+        "intermediate_dim": 16,
+        "max_sequence_length": 64,
+        "dropout": 0.1,
+    },
+    "mmlm": {"batch_size": 4},
+    "tlm": {"batch_size": 4},
+    "xlco": {"batch_size": 4, "queue_length": 10, "momentum": {"value": 0.9}, "pooling": "mean", "normalize": True},
+    "optimizer": {"learning_rate": 0.01, "warmup_steps": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tokenizer_dir, tmp_path_factory):
+    """A directory with `data/` (records) and `config.yaml`."""
+    root = tmp_path_factory.mktemp("pretrain")
+    for name in ("text", "pairs"):
+        (root / name).mkdir()
+    for language in ("en", "de"):
+        (root / "text" / f"{language}.txt").write_text("\n".join(sentences(language, 80)) + "\n")
+    pairs = zip(sentences("en", 80), sentences("de", 80), strict=True)
+    (root / "pairs" / "en-de.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs))
+    common = ["--tokenizer", tokenizer_dir, "--output_dir", root / "data", "--processes", 1]
+    run(build_monolingual.main, "--input", root / "text", *common, "--sequence_length", 32)
+    run(build_bitext.main, "--input", root / "pairs", *common, "--lengths", 16, 30, "--max_length", 30, "--truncate")
+    (root / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
+    return root
+
+
+def arguments(inputs, output_dir, *more):
+    return ["--config", inputs / "config.yaml", "--data_dir", inputs / "data", "--output_dir", output_dir, *more]
+
+
+def history(directory):
+    """Rows of history.csv without the one column that is a speed."""
+    with open(directory / "history.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in csv.DictReader(file)]
+
+
+def weights(directory):
+    return load_pretrained(directory / "model").masked_lm.get_weights()
+
+
+@pytest.fixture(scope="module")
+def whole_run(inputs, tmp_path_factory):
+    output_dir = tmp_path_factory.mktemp("whole") / "run"
+    run(pretrain.main, *arguments(inputs, output_dir))
+    return output_dir
+
+
+def test_a_run_leaves_its_preset_history_settings_and_result(whole_run, tokenizer):
+    model = load_pretrained(whole_run / "model")
+    assert model.info.steps == 8 and model.info.tasks == ["mmlm", "tlm", "xlco"]
+    assert model.info.universal_layer == 1 and model.info.tokenizer_fingerprint == tokenizer.fingerprint
+    rows = history(whole_run)
+    assert [int(row["step"]) for row in rows] == [2, 4, 6, 8]
+    for row in rows:
+        # I >= log N - L, N = vocabulary size.
+        bound = np.log(tokenizer.vocabulary_size) - float(row["mmlm_loss"])
+        assert abs(bound - float(row["mmlm_mi_lower_bound"])) < 1e-4
+    assert yaml.safe_load((whole_run / "config.yaml").read_text())["steps"] == 8
+    result = json.loads((whole_run / "pretraining.json").read_text())
+    assert result["step"] == 8 and result["last_interval"]["xlco_loss"] == float(rows[-1]["xlco_loss"])
+    assert list((whole_run / "tensorboard").glob("events.*"))
+    assert sorted(path.name for path in (whole_run / "checkpoints").iterdir()) == [
+        "step-00000003",
+        "step-00000006",
+        "step-00000008",
+    ]
+
+
+def test_the_same_seed_gives_the_same_run(inputs, whole_run, tmp_path):
+    run(pretrain.main, *arguments(inputs, tmp_path / "again"))
+    assert history(tmp_path / "again") == history(whole_run)
+    for first, second in zip(weights(tmp_path / "again"), weights(whole_run), strict=True):
+        assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("killed_after", [4, 7])
+def test_an_interrupted_run_resumes_bit_for_bit(inputs, whole_run, tmp_path, monkeypatch, killed_after):
+    class Killed(Exception):
+        pass
+
+    class Bomb(callbacks.Checkpoints):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            if self.step == killed_after:
+                raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("infoxlm_keras.training.run.Checkpoints", Bomb)
+        with pytest.raises(Killed):
+            pretrain.main([str(argument) for argument in arguments(inputs, tmp_path / "run")])
+    assert not (tmp_path / "run" / "model").exists()
+    run(pretrain.main, *arguments(inputs, tmp_path / "run"))
+    for first, second in zip(weights(tmp_path / "run"), weights(whole_run), strict=True):
+        assert np.array_equal(first, second)
+    # Metrics are means over an interval; the one that the kill cut begins at the checkpoint instead.
+    assert [row["step"] for row in history(tmp_path / "run")] == [row["step"] for row in history(whole_run)]
+    assert history(tmp_path / "run")[-1]["learning_rate"] == history(whole_run)[-1]["learning_rate"]
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(inputs, whole_run, tmp_path, capsys):
+    shutil.copytree(whole_run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "model")
+    newest = tmp_path / "run" / "checkpoints" / "step-00000008" / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-10])
+    run(pretrain.main, *arguments(inputs, tmp_path / "run"))
+    output = capsys.readouterr().out
+    assert "step-00000008: state.safetensors is truncated or damaged" in output
+    assert "resuming at step 6 of 8" in output
+    for first, second in zip(weights(tmp_path / "run"), weights(whole_run), strict=True):
+        assert np.array_equal(first, second)
+
+
+def test_a_finished_run_is_left_as_it_is(inputs, whole_run, tmp_path):
+    shutil.copytree(whole_run, tmp_path / "run")
+    run(pretrain.main, *arguments(inputs, tmp_path / "run"))
+    assert history(tmp_path / "run") == history(whole_run)
+
+
+def test_one_task_alone_and_continuing_from_a_preset(inputs, whole_run, tmp_path):
+    options = ["--tasks", "xlco", "--init", whole_run / "model", "--steps", 3, "--set", "model.dropout=null"]
+    run(pretrain.main, *arguments(inputs, tmp_path / "run", *options))
+    assert [name for name in history(tmp_path / "run")[-1] if name.endswith("_loss")] == ["xlco_loss"]
+    model = load_pretrained(tmp_path / "run" / "model")
+    assert model.info.tasks == ["xlco"] and model.backbone.dropout == 0.0
+
+
+def test_the_initial_model_is_the_random_one(inputs, tmp_path):
+    options = ["--steps", 3, "--set", "save_initial_model=true"]
+    run(pretrain.main, *arguments(inputs, tmp_path / "run", *options))
+    initial = load_pretrained(tmp_path / "run" / "initial_model").masked_lm.get_weights()
+    assert any(not np.array_equal(a, b) for a, b in zip(initial, weights(tmp_path / "run"), strict=True))
+    assert abs(np.std(initial[0]) - 0.02) < 0.003  # the initializer's deviation
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "xlco.temprature=1"], "xlco.temprature: unknown key; did you mean temperature?"),
+        (["--set", "xlco.temperature=0"], "xlco.temperature = 0"),
+        (["--set", "xlco.queue_length=3"], "xlco.queue_length = 3: must be at least xlco.batch_size = 4"),
+        (["--set", "xlco.universal_layer=3"], "layer 3: the encoder has hidden states 1..2"),
+        (["--set", "model.num_heads=3"], "num_heads = 3: does not divide hidden_dim = 8"),
+        (["--set", "model.max_sequence_length=31"], "have 32 tokens, but the model has 31 positions"),
+        (["--set", "model.max_sequence_length=62"], "have 63 tokens, but the model has 62 positions"),
+        (["--set", "data.language_exponent=2"], "data.language_exponent = 2"),
+        (["--set", "nonsense"], "write it as key=value"),
+        (["--tasks", "mmlm,nmt"], "tasks.1 = 'nmt'"),
+        (["--tasks", "mmlm,mmlm"], "each only once"),
+        (["--steps", "2"], "optimizer.warmup_steps = 2: must be below steps = 2"),
+        (["--init", "./nowhere"], "./nowhere: no such directory"),
+        (["--data_dir", "/nowhere"], "/nowhere/bitext/manifest.json: no such file; make the records with"),
+        (["--config", "/nowhere.yaml"], "/nowhere.yaml: no such file"),
+    ],
+)
+def test_refused_before_anything_is_written(inputs, tmp_path, capsys, options, message):
+    assert message in refused(capsys, pretrain.main, *arguments(inputs, tmp_path / "run", *options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_records_of_another_tokenizer_are_refused(inputs, tmp_path, capsys, tiny_preset):
+    data = tmp_path / "data"
+    shutil.copytree(inputs / "data", data)
+    path = data / "mmlm" / "manifest.json"
+    path.write_text(path.read_text().replace(read_manifest(data, "mmlm").tokenizer.fingerprint, "sha256:other"))
+    options = ["--data_dir", data, "--init", tiny_preset]
+    message = refused(capsys, pretrain.main, *arguments(inputs, tmp_path / "run", *options))
+    assert "records were made with another tokenizer" in message and not (tmp_path / "run").exists()
+
+
+def test_a_directory_of_another_run_is_refused_and_left_alone(inputs, whole_run, tmp_path, capsys):
+    shutil.copytree(whole_run, tmp_path / "run")
+    before = tree(tmp_path / "run")
+    message = refused(capsys, pretrain.main, *arguments(inputs, tmp_path / "run", "--set", "seed=6"))
+    assert "holds a run of another configuration" in message and tree(tmp_path / "run") == before
