@@ -20,7 +20,7 @@ from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
 class Settings(pydantic.BaseModel):
     """Base of all sections: no unknown key passes, values do not change after the check."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelSettings(Settings):
@@ -56,12 +56,12 @@ class MomentumSettings(Settings):
     """See `infoxlm_keras.contrast.MomentumSchedule`."""
 
     kind: Literal[MOMENTUM_SCHEDULES] = "constant"
-    value: float = 0.9999
-    final_value: float = 0.9999
-    start_step: int = 0
-    end_step: int = 1
-    refresh_every: int = 1000
-    exponent: float = 1.0
+    value: float = pydantic.Field(0.9999, ge=0.0, le=1.0)
+    final_value: float = pydantic.Field(0.9999, ge=0.0, le=1.0)
+    start_step: pydantic.NonNegativeInt = 0
+    end_step: pydantic.PositiveInt = 1
+    refresh_every: pydantic.PositiveInt = 1000
+    exponent: pydantic.PositiveFloat = 1.0
 
 
 class XLCOSettings(TaskSettings):
@@ -83,9 +83,9 @@ class XLCOSettings(TaskSettings):
 class MaskingSettings(Settings):
     """See `infoxlm_keras.data.masking.Masking`."""
 
-    probability: float = 0.15
-    mask_share: float = 0.8
-    random_share: float = 0.1
+    probability: float = pydantic.Field(0.15, gt=0.0, lt=1.0)
+    mask_share: float = pydantic.Field(0.8, ge=0.0, le=1.0)
+    random_share: float = pydantic.Field(0.1, ge=0.0, le=1.0)
 
 
 class DataSettings(Settings):
@@ -153,14 +153,22 @@ def check_config(values, source="configuration"):
     """`PretrainingConfig` of a nested dict; `source` is named in errors."""
     try:
         config = PretrainingConfig.model_validate(values)
-        config.model.encoder_size  # noqa: B018 - the size checks itself
     except pydantic.ValidationError as error:
         raise InputError(f"{source}: " + "; ".join(_describe(problem) for problem in error.errors())) from None
+    try:
+        config.model.encoder_size  # noqa: B018 - the size checks itself
+    except InputError as error:
+        raise InputError(f"{source}: model.{error}") from None
     if not config.tasks or len(set(config.tasks)) != len(config.tasks):
         raise InputError(f"{source}: tasks = {config.tasks}: give at least one task, and each only once")
     if config.optimizer.warmup_steps >= config.steps:
         raise InputError(
             f"{source}: optimizer.warmup_steps = {config.optimizer.warmup_steps}: must be below steps = {config.steps}"
+        )
+    if "xlco" in config.tasks and config.xlco.queue_length < config.xlco.batch_size:
+        raise InputError(
+            f"{source}: xlco.queue_length = {config.xlco.queue_length}: must be at least "
+            f"xlco.batch_size = {config.xlco.batch_size}"
         )
     return config
 

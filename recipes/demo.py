@@ -60,7 +60,7 @@ def stages(output, options):
     monolingual = ["data_prep/build_monolingual.py", "--input", corpus / "monolingual", "--tokenizer", tokenizer]
     monolingual += ["--output_dir", records, "--sequence_length", BLOCK_LENGTH]
     vocabulary = ["data_prep/train_tokenizer.py", "--input", corpus / "monolingual"]
-    vocabulary += ["--vocabulary_size", VOCABULARY_SIZE, "--output_dir", tokenizer]
+    vocabulary += ["--vocabulary_size", VOCABULARY_SIZE, "--character_coverage", 0.9999, "--output_dir", tokenizer]
     serving = ["recipes/export_savedmodel.py", "--model", output / "model", "--output_dir", output / "serving"]
     return [
         ("unpack the bundled text", ["data_prep/unpack_sample_corpus.py", "--output_dir", corpus], "corpus"),

@@ -91,7 +91,7 @@ def test_four_updates(clip_norm, accumulation_steps):
     generator = np.random.default_rng(1)
     for update in range(1, 5):
         batch = joint_batch(generator, mmlm=2 * accumulation_steps, tlm=0, xlco=3 * accumulation_steps)
-        found, norm = _mean_gradients(pretrainer, batch, names)
+        found = _update_gradients(pretrainer, batch, names)
         clipped, norm = oracle.clipped(found, clip_norm)
         assert clip_norm is None or norm > 2 * clip_norm
         before = dict(zip(names, values(variables), strict=True))
@@ -109,7 +109,7 @@ def test_four_updates(clip_norm, accumulation_steps):
             assert float(logs["gradient_norm"]) == pytest.approx(norm, rel=1e-4)
 
 
-def _mean_gradients(pretrainer, batch, names):
+def _update_gradients(pretrainer, batch, names):
     """dict of the gradients of a whole update, micro-batch after micro-batch, without side effects on the queue."""
     queue = pretrainer.task("xlco").queue
     state = values(queue.variables)

@@ -1,5 +1,7 @@
 """A pretrainer of a few hundred weights, its batches, and its weights in the oracle's form."""
 
+import dataclasses
+
 import numpy as np
 from keras import ops
 
@@ -9,6 +11,7 @@ from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 VOCABULARY_SIZE = 50
 TINY_SIZE = EncoderSize(num_layers=3, hidden_dim=8, num_heads=2, intermediate_dim=16, max_sequence_length=16)
+TWO_LAYERS = dataclasses.replace(TINY_SIZE, num_layers=2)
 
 
 def tiny_masked_lm(size=TINY_SIZE, dropout=0.0, dtype="float32", seed=0):

@@ -63,4 +63,6 @@ def update_moving_average(pairs, momentum):
         key_value = ops.cast(ops.convert_to_tensor(key), "float32")
         query_value = ops.stop_gradient(ops.cast(ops.convert_to_tensor(query), "float32"))
         # key + (1 - m) (query - key) keeps the small difference that m * key would round away.
-        key.assign(key_value + (1.0 - momentum) * (query_value - key_value))
+        moved = key_value + (1.0 - momentum) * (query_value - key_value)
+        # A copy is a copy to the last bit.
+        key.assign(ops.where(ops.equal(momentum, 0.0), query_value, moved))

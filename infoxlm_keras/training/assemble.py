@@ -22,10 +22,6 @@ def build_task(name, config):
 
 def build_pretrainer(config, masked_lm):
     """A compiled `InfoXLMPretrainer` of `masked_lm` with the tasks and the optimizer of `config`."""
-    if "xlco" in config.tasks and config.xlco.queue_length < config.xlco.batch_size:
-        raise InputError(
-            f"xlco.queue_length = {config.xlco.queue_length}: must be at least xlco.batch_size = {config.xlco.batch_size}"
-        )
     pretrainer = InfoXLMPretrainer(
         masked_lm,
         [build_task(name, config) for name in config.tasks],

@@ -23,13 +23,14 @@ STATE_FILE, INFO_FILE = "state.safetensors", "checkpoint.json"
 def state_variables(pretrainer):
     """Ordered dict of unique name to variable: all that a run needs to go on bit for bit.
 
-    Seeds of dropout are among `pretrainer.variables`, though Keras' own weight files leave them out. Two backbones
-    have equal paths inside, so a name begins with a running number.
+    Seeds of dropout are among `pretrainer.variables`, though Keras' own weight files leave them out. A name is a
+    running number and the variable's own name: paths repeat in the two backbones, and hold numbers that Keras counts
+    up through the process.
     """
     variables = [*pretrainer.variables, *pretrainer.optimizer.variables]
     metrics = {id(variable) for variable in pretrainer.metrics_variables}
     kept = [variable for variable in variables if id(variable) not in metrics]
-    return {f"{number:05d}/{variable.path}": variable for number, variable in enumerate(kept)}
+    return {f"{number:05d}/{variable.name}": variable for number, variable in enumerate(kept)}
 
 
 def save_checkpoint(directory, pretrainer, step, info=None, keep=3):
@@ -43,9 +44,9 @@ def save_checkpoint(directory, pretrainer, step, info=None, keep=3):
         keep: int >= 1.
     """
     directory = pathlib.Path(directory)
-    state = {name: np.asarray(ops.convert_to_numpy(v)) for name, v in state_variables(pretrainer).items()}
+    state = {name: np.array(ops.convert_to_numpy(v), order="C") for name, v in state_variables(pretrainer).items()}
     with new_directory(directory / f"step-{step:08d}", replace=True) as temporary:
-        safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in state.items()}, temporary / STATE_FILE)
+        safetensors.numpy.save_file(state, temporary / STATE_FILE)
         content = {"version": VERSION, "step": step, "sha256": _digest(temporary / STATE_FILE), "info": info or {}}
         write_json(temporary / INFO_FILE, content)
     for old in _checkpoints(directory)[:-keep]:

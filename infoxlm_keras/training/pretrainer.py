@@ -35,7 +35,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     ```python
     masked_lm = build_masked_lm(ENCODER_SIZES["tiny"], vocabulary_size=16000)
     pretrainer = InfoXLMPretrainer(masked_lm, [MMLM(), TLM(), XLCO(queue_length=4096)])
-    pretrainer.compile(optimizer=build_optimizer(pretrainer, learning_rate=1e-3, total_steps=1000))
+    pretrainer.compile(optimizer=build_optimizer(learning_rate=1e-3, total_steps=1000))
     pretrainer.fit(dataset, steps_per_epoch=1000)
     ```
     """
@@ -183,15 +183,17 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     # === Metrics ===
 
     def update_task_metrics(self, results):
-        """Adds one micro-batch's `results` to the tasks' metrics."""
+        """Adds one micro-batch's `results` to the tasks' metrics, but for tasks whose loss is not finite."""
         for name, result in results.items():
             mean = result["loss_sum"] / ops.maximum(result["count"], 1.0)
+            # Guesses from logits that are not numbers are counted neither right nor wrong.
+            count = ops.where(ops.isfinite(mean), result["count"], 0.0)
             averages = {"accuracy": result["correct_sum"], **result["averages"]}
             values = {key: total / ops.maximum(result["count"], 1.0) for key, total in averages.items()}
             values["loss"] = mean
             values["mi_lower_bound"] = ops.log(result["num_candidates"]) - mean
             for key, value in values.items():
-                update_finite(self.task_metrics[name][key], value, result["count"])
+                update_finite(self.task_metrics[name][key], value, count)
 
     def update_step_metrics(self, batch, loss, norm):
         """Adds one update's tokens, total loss and gradient norm to the metrics; what is not finite is left out."""

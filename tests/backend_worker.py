@@ -1,0 +1,150 @@
+"""Trains tiny pretrainers on the Keras backend named by KERAS_BACKEND: `python backend_worker.py DIRECTORY`.
+
+Reads `inputs.npz` (weights, batches) and `scenarios.json` from the directory; writes `<backend>.npz` and
+`<backend>.json`, what was trained and what the traced steps are made of.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+BACKEND = os.environ["KERAS_BACKEND"]
+if BACKEND != "tensorflow":
+    # Not needed there, and slow to import.
+    sys.modules["tensorflow"] = sys.modules["tensorflow_text"] = None
+sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+from keras import ops  # noqa: E402
+from tiny_pretraining import TWO_LAYERS, tiny_pretrainer  # noqa: E402
+
+from infoxlm_keras import MMLM, TLM, XLCO, MomentumSchedule  # noqa: E402
+
+TASKS = {"mmlm": MMLM, "tlm": TLM, "xlco": XLCO}
+
+
+def build(scenario, jit_compile, weights=None):
+    """The pretrainer of a scenario; `weights` maps `<number> <path>` to a value for every variable."""
+    settings = dict(scenario["xlco"])
+    momentum = MomentumSchedule(**settings.pop("momentum"))
+    options = {"xlco": {**settings, "momentum": momentum}}
+    tasks = [TASKS[name](**options.get(name, {})) for name in scenario["tasks"]]
+    pretrainer = tiny_pretrainer(
+        tasks, size=TWO_LAYERS, jit_compile=jit_compile, **scenario["optimizer"], **scenario["pretrainer"]
+    )
+    if weights is not None:
+        variables = named_variables(pretrainer)
+        assert list(variables) == list(weights)
+        for name, variable in variables.items():
+            variable.assign(weights[name])
+    return pretrainer
+
+
+def named_variables(pretrainer):
+    """dict of unique name to variable: encoder, head, projections, key encoder and queue."""
+    metrics = {id(variable) for variable in pretrainer.metrics_variables}
+    kept = [variable for variable in pretrainer.variables if id(variable) not in metrics]
+    return {f"{number:03d} {variable.path}": variable for number, variable in enumerate(kept)}
+
+
+def train(pretrainer, batches):
+    """Metrics of every step by `fit`, a step an epoch."""
+    history = pretrainer.fit(
+        ((batch,) for batch in batches), steps_per_epoch=1, epochs=len(batches), verbose=0, shuffle=False
+    )
+    return history.history
+
+
+def read_inputs(directory, scenario_name):
+    """(weights, list of batches) of a scenario."""
+    weights, batches = {}, {}
+    with np.load(directory / "inputs.npz") as file:
+        for key in sorted(file.files):
+            scenario, kind, rest = key.split("|", 2)
+            if scenario == scenario_name and kind == "weight":
+                weights[rest] = file[key]
+            elif scenario == scenario_name:
+                step, task, name = rest.split("|")
+                batches.setdefault(int(step), {}).setdefault(task, {})[name] = file[key]
+    return weights, [batches[step] for step in sorted(batches)]
+
+
+# === What a traced step is made of ===
+
+
+def tensorflow_graph(pretrainer, batch):
+    """(names of all operations, tensors of unknown shape) of the step, inner functions included."""
+    import tensorflow as tf
+
+    specification = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape, array.dtype), batch)
+    step = tf.function(pretrainer.train_step, jit_compile=True, autograph=False)
+    step = step.get_concrete_function((specification,))
+    definition = step.graph.as_graph_def()
+    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+    inner = [step.graph._get_function(function.signature.name) for function in definition.library.function]
+    graphs = [step.graph, *(function.graph for function in inner if function is not None)]
+    unknown = [
+        f"{graph.name}:{tensor.name}"
+        for graph in graphs
+        for operation in graph.get_operations()
+        for tensor in operation.outputs
+        if not tensor.shape.is_fully_defined()
+        # Lists of axes for a gradient's sum, and names that stand for nothing: the compiler computes with neither.
+        and operation.type != "BroadcastGradientArgs"
+        and "redundant_placeholder" not in operation.name
+    ]
+    assert len(graphs) > 3
+    return sorted({node.op for node in nodes}), unknown
+
+
+def jax_program(pretrainer, batch):
+    """Names of all primitives of the step, inner programs included."""
+    from jax import make_jaxpr
+    from jax.extend.core import ClosedJaxpr, Jaxpr
+
+    groups = ("trainable_variables", "non_trainable_variables", None, "metrics_variables")
+    state = tuple(
+        [variable.value for variable in (getattr(pretrainer, group) if group else pretrainer.optimizer.variables)]
+        for group in groups
+    )
+    names = set()
+
+    def walk(value):
+        if isinstance(value, ClosedJaxpr):
+            walk(value.jaxpr)
+        elif isinstance(value, Jaxpr):
+            for equation in value.eqns:
+                names.add(equation.primitive.name)
+                walk(list(equation.params.values()))
+        elif isinstance(value, list | tuple):
+            for part in value:
+                walk(part)
+
+    walk(make_jaxpr(pretrainer.train_step)(state, (batch,)))
+    return sorted(names), []
+
+
+def main(directory):
+    scenarios = json.loads((directory / "scenarios.json").read_text())
+    arrays, facts = {}, {"backend": keras.backend.backend(), "tensorflow": sys.modules.get("tensorflow") is not None}
+    for name, scenario in scenarios.items():
+        weights, batches = read_inputs(directory, name)
+        pretrainer = build(scenario, jit_compile=BACKEND in scenario["compiled_on"], weights=weights)
+        for metric, values in train(pretrainer, batches).items():
+            arrays[f"{name}|metric|{metric}"] = np.array(values, np.float64)
+        for variable_name, variable in named_variables(pretrainer).items():
+            arrays[f"{name}|variable|{variable_name}"] = ops.convert_to_numpy(variable)
+        arrays[f"{name}|iterations"] = ops.convert_to_numpy(pretrainer.optimizer.iterations)
+        if BACKEND != "torch" and name == "joint_count":
+            # The largest: a loop over micro-batches around all tasks.
+            trace = tensorflow_graph if BACKEND == "tensorflow" else jax_program
+            operations, unknown_shapes = trace(build(scenario, True, weights), batches[0])
+            facts.update(operations=operations, unknown_shapes=unknown_shapes)
+    np.savez(directory / f"{BACKEND}.npz", **arrays)
+    (directory / f"{BACKEND}.json").write_text(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))
