@@ -1,7 +1,9 @@
 """What every command shares: exit codes, one-line errors, and the resolved settings printed first."""
 
 import argparse
+import contextlib
 import errno
+import os
 import sys
 
 from infoxlm_keras.errors import InputError
@@ -23,6 +25,26 @@ def print_settings(title, settings):
     for key, value in settings.items():
         print(f"  {str(key):<{width}} = {value}")
     sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def quiet_imports():
+    """Keeps what native libraries print to standard error while they load off the terminal.
+
+    TensorFlow reports missing GPUs and CPU features there before any setting reaches it. Errors are exceptions, and
+    pass through; `TF_CPP_MIN_LOG_LEVEL`, if set, is left as it is, else warnings and worse are shown later on.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def run_command(main):

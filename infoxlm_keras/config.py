@@ -73,6 +73,7 @@ class XLCOSettings(TaskSettings):
     pooling: Literal[POOLINGS] = "cls"
     normalize: bool = False
     projection: bool = True
+    shared_projection: bool = False
     in_batch_negatives: bool = False
     mixup: bool = True
     mask_inputs: bool = True

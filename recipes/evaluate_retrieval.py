@@ -16,15 +16,17 @@ import pathlib
 
 import rich
 
-from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.choices import POOLINGS
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.evaluation import evaluate_retrieval, read_pair_sets
-from infoxlm_keras.evaluation.report import language_table, layer_table
 from infoxlm_keras.files import write_json
-from infoxlm_keras.models.encoder import check_layer
-from infoxlm_keras.models.pooling import POOLINGS
-from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.progress import progress_bar
+
+with quiet_imports():
+    from infoxlm_keras.evaluation import evaluate_retrieval, read_pair_sets
+    from infoxlm_keras.evaluation.report import language_table, layer_table
+    from infoxlm_keras.models.encoder import check_layer
+    from infoxlm_keras.pretrained import load_pretrained
 
 
 def main(arguments=None):

@@ -19,7 +19,7 @@ import os
 import pathlib
 
 from infoxlm_keras.choices import POOLINGS
-from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
 from infoxlm_keras.errors import InputError
 
 HEADS = ("embedding", "masked_lm", "classifier")
@@ -33,7 +33,8 @@ def main(arguments=None):
 
     # A SavedModel is TensorFlow's, whatever trained the preset; Keras reads this when it is first imported.
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    from infoxlm_keras.serving.export import export_module, version_directory
+    with quiet_imports():
+        from infoxlm_keras.serving.export import export_module, version_directory
 
     directory = version_directory(options.output_dir, options.model_version)
     module = load_module(options)

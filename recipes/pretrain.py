@@ -7,13 +7,14 @@ Run again with the same --output_dir it resumes at the newest checkpoint, on the
   python recipes/pretrain.py --config recipes/configs/infoxlm_base.yaml --init xlm_roberta_base_multi \\
       --data_dir data --output_dir runs/base --set optimizer.accumulation_steps=16
 
-Writes to OUTPUT_DIR: config.yaml, checkpoints/, history.csv, tensorboard/, pretraining.json, and the trained encoder as
-a KerasHub preset in model/. The Keras backend is chosen by the environment variable KERAS_BACKEND.
+Writes to OUTPUT_DIR: config.yaml, checkpoints/, history.csv, tensorboard/, pretraining.json, and the trained encoder
+as a KerasHub preset in model/. The Keras backend is chosen by the environment variable KERAS_BACKEND.
 """
 
-from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
 from infoxlm_keras.config import flatten, load_config
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import write_json
 
 STRATEGIES = ("auto", "one")
 
@@ -39,10 +40,10 @@ def main(arguments=None):
         overrides.append(f"steps={options.steps}")
     config = load_config(options.config, overrides)
 
-    import keras
+    with quiet_imports():
+        import keras
 
-    from infoxlm_keras.files import write_json
-    from infoxlm_keras.training.run import pretrain
+        from infoxlm_keras.training.run import pretrain
 
     given = {"data_dir": options.data_dir, "output_dir": options.output_dir, "init": options.init}
     print_settings("pre-training", {**given, "keras backend": keras.backend.backend(), **flatten(config)})

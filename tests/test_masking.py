@@ -96,7 +96,8 @@ def test_a_row_of_padding_has_no_predictions():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"probability": 0.0}, {"probability": 1.0}, {"mask_share": 0.9, "random_share": 0.2}, {"mask_share": -1}]
+    "settings",
+    [{"probability": 0.0}, {"probability": 1.0}, {"mask_share": 0.9, "random_share": 0.2}, {"mask_share": -1}],
 )
 def test_settings_out_of_range(settings):
     with pytest.raises(InputError, match="masking"):

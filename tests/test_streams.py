@@ -82,7 +82,7 @@ def unmasked(batch, prefix=""):
 
 
 @pytest.mark.parametrize("name", ["mmlm", "tlm", "xlco"])
-@pytest.mark.parametrize("start", [1, 7, 40, 173])
+@pytest.mark.parametrize("start", [1, 61])
 def test_a_stream_that_starts_late_goes_on_as_the_whole_one(name, start, data_dir, tokenizer):
     stream = {
         "mmlm": lambda: monolingual(data_dir, tokenizer),

@@ -34,7 +34,11 @@ class KeyEncoder(keras.layers.Layer):
 
     def variable_pairs(self, backbone):
         """List of (key variable, query variable) in one fixed order; the query's from the backbone given."""
-        query_layers = [backbone.embeddings, backbone.embeddings_layer_norm, *backbone.transformer_layers[: self.layer]]
+        query_layers = [
+            backbone.embeddings,
+            backbone.embeddings_layer_norm,
+            *backbone.transformer_layers[: self.layer],
+        ]
         key_layers = [
             self.backbone.embeddings,
             self.backbone.embeddings_layer_norm,

@@ -15,7 +15,7 @@ class MomentumSchedule:
     | kind | m at update s (from 1) |
     |---|---|
     | `constant` | `value` |
-    | `constant_with_refresh` | `value`, but 0 at every `refresh_every`-th update: the key encoder becomes the query's |
+    | `constant_with_refresh` | `value`, but 0 at every `refresh_every`-th update: a copy of the query encoder |
     | `linear` | from `value` at `start_step` to `final_value` at `end_step`, flat outside |
     | `exponential` | `1 - s ** -exponent`, clipped to [`value`, `final_value`] |
 

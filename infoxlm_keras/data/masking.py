@@ -72,7 +72,7 @@ def mask_tokens(token_ids, sample_indices, masking, vocabulary_size, key):
     chosen = tf.cast(tf.expand_dims(tf.range(predictions), 0), tf.float32) < number
 
     mask_ids = tf.gather(token_ids, mask_positions, batch_dims=1)
-    show = tf.gather(tf.broadcast_to(tf_uniform(position_keys[1], positions), tf.shape(scores)), mask_positions, batch_dims=1)
+    show = tf.gather(tf_uniform(position_keys[1], positions), mask_positions, batch_dims=1)
     pieces = tf_uniform(position_keys[2], positions) * float(vocabulary_size - 1 - FIRST_PIECE_ID)
     pieces = tf.gather(tf.cast(pieces, tf.int32) + FIRST_PIECE_ID, mask_positions, batch_dims=1)
     shown = tf.where(show < masking.mask_share, vocabulary_size - 1, mask_ids)

@@ -27,7 +27,7 @@ def record_dataset(paths, order, start=0):
         return tf.data.Dataset.from_tensor_slices(shards).map(lambda shard: (epoch, shard))
 
     def windows(epoch, shard):
-        records = tf.data.TFRecordDataset(paths[shard], buffer_size=1 << 20)
+        records = tf.data.TFRecordDataset(paths[shard])
         return records.batch(order.window).enumerate().map(lambda number, window: (epoch, shard, number, window))
 
     def shuffle_window(epoch, shard, number, window):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from infoxlm_keras.data.masking import Masking, mask_tokens, padding_mask
 from infoxlm_keras.data.order import MODULUS, STRIDE, RecordOrder, StratifiedSchedule, language_probabilities
 from infoxlm_keras.data.records import parse_token_lists, record_dataset
-from infoxlm_keras.data.sequences import join_sentences, mixup_contrast, plain_contrast, translation_pairs
+from infoxlm_keras.data.sequences import mixup_contrast, plain_contrast, translation_pairs
 from infoxlm_keras.data.stateless_random import random_key, tf_fold, tf_random_permutation, tf_uniform
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import PAD_ID
@@ -46,7 +46,8 @@ class LanguageMixture:
         ]
         if len(datasets) == 1:
             return datasets[0]
-        return tf.data.Dataset.choose_from_datasets(datasets, _choices(self.schedule, start), stop_on_empty_dataset=False)
+        choices = _choices(self.schedule, start)
+        return tf.data.Dataset.choose_from_datasets(datasets, choices, stop_on_empty_dataset=False)
 
     def samples(self, start, count):
         """List of (stream name, epoch, shard, record) of the draws `start`..`start + count`, for checks and audits."""
@@ -82,7 +83,7 @@ class MonolingualStream:
         self.mixture = LanguageMixture(manifest, list(manifest.streams), self.probabilities, self.key)
 
     def dataset(self, start_step=0):
-        """Batches from number `start_step` on: `token_ids`, `padding_mask`, `mask_positions`, `mask_ids`, `mask_weights`."""
+        """Batches from number `start_step` on: `padding_mask` and what `mask_tokens` gives."""
 
         def collate(number, serialized):
             token_ids = parse_token_lists(serialized, ["token_ids"])["token_ids"]
@@ -135,7 +136,7 @@ class BitextStream:
             key = random_key(self.key, length)
             self.mixtures.append(LanguageMixture(manifest, streams, weights / weights.sum(), key))
         if not self.lengths:
-            raise InputError(f"{self.name}: no pairs are left with longest = {longest}; raise it or rebuild the records")
+            raise InputError(f"{self.name}: no pairs are left with longest = {longest}; raise it")
         # Not the task's own key: TLM and XLCO take the same bucket at the same step.
         self.bucket_schedule = StratifiedSchedule(np.array(shares) / sum(shares), random_key(seed, "bucket"))
 

@@ -1,4 +1,4 @@
-"""Pretext tasks by name. A new task is one file here, its name in `choices.py` and its branch in `training/assemble.py`."""
+"""Pretext tasks. A new one is a file here, its name in `choices.py` and its branch in `training/assemble.py`."""
 
 from infoxlm_keras.lazy import lazy_exports
 

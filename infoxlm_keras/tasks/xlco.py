@@ -33,6 +33,7 @@ class XLCO(PretextTask):
         normalize: bool, cosine instead of raw dot products.
         projection: bool, an H x H linear map without bias, initialised N(0, 0.02), after pooling; the key encoder
             has its own moving average of it.
+        shared_projection: bool, the keys take the query's projection as it is instead of a moving average.
         in_batch_negatives: bool, the batch's other keys are negatives besides the queue.
         momentum: `MomentumSchedule` or float.
         enable_step: int, updates before which the loss has weight 0 and the key encoder copies the query encoder.
@@ -50,6 +51,7 @@ class XLCO(PretextTask):
         pooling="cls",
         normalize=False,
         projection=True,
+        shared_projection=False,
         in_batch_negatives=False,
         momentum=0.9999,
         enable_step=0,
@@ -67,7 +69,10 @@ class XLCO(PretextTask):
         self.temperature = temperature
         self.pooling = pooling
         self.normalize = normalize
+        if shared_projection and not projection:
+            raise InputError("xlco.shared_projection = True: needs xlco.projection = True")
         self.projection = projection
+        self.shared_projection = shared_projection
         self.in_batch_negatives = in_batch_negatives
         self.momentum = momentum if isinstance(momentum, MomentumSchedule) else MomentumSchedule(value=momentum)
         self.enable_step = enable_step
@@ -85,14 +90,15 @@ class XLCO(PretextTask):
             initializer = keras.initializers.RandomNormal(stddev=0.02)
             options = {"shape": shape, "initializer": initializer, "dtype": "float32", "autocast": False}
             self.query_projection = self.add_weight(name="query_projection", **options)
-            self.key_projection = self.add_weight(name="key_projection", trainable=False, **options)
+            if not self.shared_projection:
+                self.key_projection = self.add_weight(name="key_projection", trainable=False, **options)
         self.built = True
         self.reset_key_encoder()
 
     def variable_pairs(self):
         """List of (key variable, query variable): encoder layers 1..k, embeddings, and the projection."""
         pairs = self.key_encoder.variable_pairs(self.encoder.backbone)
-        if self.projection:
+        if self.projection and not self.shared_projection:
             pairs.append((self.key_projection, self.query_projection))
         return pairs
 
@@ -116,8 +122,10 @@ class XLCO(PretextTask):
     def keys(self, token_ids, padding_mask):
         """Key vectors of the moving average: float32 [batch, dim], without gradient."""
         hidden_state = self.key_encoder({"token_ids": token_ids, "padding_mask": padding_mask})
-        vectors = self.represent(hidden_state, padding_mask, self.key_projection if self.projection else None)
-        return ops.stop_gradient(vectors)
+        projection = None
+        if self.projection:
+            projection = self.query_projection if self.shared_projection else self.key_projection
+        return ops.stop_gradient(self.represent(hidden_state, padding_mask, projection))
 
     def count(self, batch):
         return ops.cast(ops.shape(batch["query_token_ids"])[0], "float32")

@@ -73,8 +73,9 @@ def build_streams(config, data_dir, tokenizer, max_sequence_length, seed=None):
             streams.append(MonolingualStream(manifest, config.mmlm.batch_size * micro_batches, **common))
             continue
         longest = config.data.longest_pair
-        bound = max(length for length in manifest.lengths if longest is None or length <= longest or length == manifest.lengths[0])
-        _check_length(2 * bound + 3, max_sequence_length, f"{data_dir}/bitext: pairs joined (see data.longest_pair)")
+        read = [stream.length for stream in manifest.streams if longest is None or stream.length <= longest]
+        longest_joined = 2 * max(read, default=0) + 3
+        _check_length(longest_joined, max_sequence_length, f"{data_dir}/bitext: pairs joined (see data.longest_pair)")
         if name == "tlm":
             streams.append(TLMStream(manifest, config.tlm.batch_size * micro_batches, longest=longest, **common))
         else:

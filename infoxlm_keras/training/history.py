@@ -21,7 +21,7 @@ class HistoryFile:
 
     def __init__(self, path, start_step=0):
         self.path = pathlib.Path(path)
-        self.rows = [row for row in read_history(self.path) if row["step"] <= start_step] if start_step else []
+        self.rows = [row for row in _read_rows(self.path) if row["step"] <= start_step] if start_step else []
 
     def write(self, record):
         """Adds `record`, a dict of name to number with `step`; the file is complete after each row."""
@@ -38,9 +38,9 @@ class HistoryFile:
         """Nothing is left open."""
 
 
-def read_history(path):
-    """List of dicts of name to float (`step`: int) from `history.csv`; empty if there is no file."""
-    if not pathlib.Path(path).is_file():
+def _read_rows(path):
+    """List of dicts of name to float (`step`: int) of a `history.csv` of ours; empty if there is no file."""
+    if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as file:
         rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
