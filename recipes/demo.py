@@ -16,13 +16,13 @@ import subprocess
 import sys
 import time
 
-from infoxlm_keras.command_line import argument_parser, run_command
+from infoxlm_keras.command_line import argument_parser, quiet_imports, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VOCABULARY_SIZE = 16000
-BLOCK_LENGTH = 128
+BLOCK_LENGTH = 64
 PAIR_LENGTHS = (16, 32, 64)
 
 
@@ -93,7 +93,8 @@ def report(output, timing):
     """Draws the plots, writes results.json and prints the table."""
     import rich
 
-    from infoxlm_keras.evaluation.report import build_results, results_table
+    with quiet_imports():
+        from infoxlm_keras.evaluation.report import build_results, results_table
 
     print("\n=== report ===", flush=True)
     untrained = read_json(output / "retrieval_untrained.json")

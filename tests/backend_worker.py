@@ -9,18 +9,18 @@ import os
 import pathlib
 import sys
 
-BACKEND = os.environ["KERAS_BACKEND"]
-if BACKEND != "tensorflow":
-    # Not needed there, and slow to import.
-    sys.modules["tensorflow"] = sys.modules["tensorflow_text"] = None
-sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]
+if __name__ == "__main__":
+    sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        # Not needed there, and slow to import.
+        sys.modules["tensorflow"] = sys.modules["tensorflow_text"] = None
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from keras import ops  # noqa: E402
-from tiny_pretraining import TWO_LAYERS, tiny_pretrainer  # noqa: E402
 
 from infoxlm_keras import MMLM, TLM, XLCO, MomentumSchedule  # noqa: E402
+from tiny_pretraining import TWO_LAYERS, tiny_pretrainer  # noqa: E402
 
 TASKS = {"mmlm": MMLM, "tlm": TLM, "xlco": XLCO}
 
@@ -128,22 +128,23 @@ def jax_program(pretrainer, batch):
 
 def main(directory):
     scenarios = json.loads((directory / "scenarios.json").read_text())
-    arrays, facts = {}, {"backend": keras.backend.backend(), "tensorflow": sys.modules.get("tensorflow") is not None}
+    backend = keras.backend.backend()
+    arrays, facts = {}, {"backend": backend, "imports_tensorflow": sys.modules.get("tensorflow") is not None}
     for name, scenario in scenarios.items():
         weights, batches = read_inputs(directory, name)
-        pretrainer = build(scenario, jit_compile=BACKEND in scenario["compiled_on"], weights=weights)
+        pretrainer = build(scenario, jit_compile=backend in scenario["compiled_on"], weights=weights)
         for metric, values in train(pretrainer, batches).items():
             arrays[f"{name}|metric|{metric}"] = np.array(values, np.float64)
         for variable_name, variable in named_variables(pretrainer).items():
             arrays[f"{name}|variable|{variable_name}"] = ops.convert_to_numpy(variable)
         arrays[f"{name}|iterations"] = ops.convert_to_numpy(pretrainer.optimizer.iterations)
-        if BACKEND != "torch" and name == "joint_count":
+        if backend != "torch" and name == "joint_count":
             # The largest: a loop over micro-batches around all tasks.
-            trace = tensorflow_graph if BACKEND == "tensorflow" else jax_program
+            trace = tensorflow_graph if backend == "tensorflow" else jax_program
             operations, unknown_shapes = trace(build(scenario, True, weights), batches[0])
             facts.update(operations=operations, unknown_shapes=unknown_shapes)
-    np.savez(directory / f"{BACKEND}.npz", **arrays)
-    (directory / f"{BACKEND}.json").write_text(json.dumps(facts))
+    np.savez(directory / f"{backend}.npz", **arrays)
+    (directory / f"{backend}.json").write_text(json.dumps(facts))
 
 
 if __name__ == "__main__":

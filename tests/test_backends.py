@@ -8,8 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+
 from backend_worker import build, named_variables
 from tiny_pretraining import array, joint_batch
+
+pytestmark = pytest.mark.slow
 
 STEPS = 20
 BAD_STEP = 9
@@ -92,7 +95,8 @@ def results(tmp_path_factory):
     found = {}
     for backend in BACKENDS:
         with np.load(directory / f"{backend}.npz") as file:
-            found[backend] = {key: file[key] for key in file.files}, json.loads((directory / f"{backend}.json").read_text())
+            arrays = {key: file[key] for key in file.files}
+        found[backend] = arrays, json.loads((directory / f"{backend}.json").read_text())
     return found
 
 
@@ -102,7 +106,7 @@ CASES = [(scenario, backend) for scenario in SCENARIOS for backend in ("tensorfl
 def test_each_process_ran_its_backend(results):
     for backend, (_, facts) in results.items():
         assert facts["backend"] == backend
-        assert facts["tensorflow"] == (backend == "tensorflow")
+        assert facts["imports_tensorflow"] == (backend == "tensorflow")
 
 
 @pytest.mark.parametrize(("scenario", "backend"), CASES)

@@ -75,7 +75,8 @@ def test_a_file_holds_what_differs_from_its_base(tmp_path):
     write(tmp_path, "base.yaml", "base: grand.yaml\nxlco: {temperature: 0.5, momentum: {value: 0.9}}\n")
     path = write(tmp_path / "sub", "own.yaml", "base: ../base.yaml\nseed: 7\nxlco: {momentum: {kind: linear}}\n")
     config = load_config(path)
-    assert (config.steps, config.seed, config.optimizer.warmup_steps, config.optimizer.learning_rate) == (20, 7, 3, 0.5)
+    assert (config.steps, config.seed) == (20, 7)
+    assert (config.optimizer.warmup_steps, config.optimizer.learning_rate) == (3, 0.5)
     assert (config.xlco.temperature, config.xlco.momentum.value, config.xlco.momentum.kind) == (0.5, 0.9, "linear")
     assert config.xlco.queue_length == 131_072
 

@@ -3,14 +3,23 @@
 import math
 
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
-from tiny_pretraining import array, gradients, joint_batch, oracle_encoder, pair_batch, tiny_pretrainer, values
 
+import oracle
 from infoxlm_keras import MMLM, XLCO
 from infoxlm_keras.contrast.key_encoder import update_moving_average
 from infoxlm_keras.losses.info_nce import info_nce
+from tiny_pretraining import (
+    TWO_LAYERS,
+    array,
+    gradients,
+    joint_batch,
+    oracle_encoder,
+    pair_batch,
+    tiny_pretrainer,
+    values,
+)
 
 TOLERANCE = 1e-5
 
@@ -37,7 +46,8 @@ def test_info_nce_and_its_gradient(filled, in_batch_negatives, temperature):
         result = info_nce(queries, keys, queue, mask, temperature, in_batch_negatives)
     to_queries, to_keys, to_queue = tape.gradient(result.loss_sum, [queries, keys, queue])
     # The gradient is the candidates' own scale / temperature, though the loss of an easy batch may be near 0.
-    loss, gradient = oracle.info_nce(array(queries), array(keys), array(queue)[:filled], temperature, in_batch_negatives)
+    arrays = (array(queries), array(keys), array(queue)[:filled])
+    loss, gradient = oracle.info_nce(*arrays, temperature, in_batch_negatives)
     assert math.isclose(float(result.loss_sum), loss, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     np.testing.assert_allclose(to_queries, gradient, rtol=TOLERANCE, atol=TOLERANCE / temperature)
     assert to_keys is None and to_queue is None
@@ -76,18 +86,20 @@ def test_large_logits_stay_finite():
 
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("in_batch_negatives", [False, True])
-def test_gradient_of_the_projection(normalize, in_batch_negatives):
-    settings = {"universal_layer": 2, "pooling": "mean", "temperature": 0.3}
+@pytest.mark.parametrize("shared_projection", [False, True])
+def test_gradient_of_the_projection(normalize, in_batch_negatives, shared_projection):
+    """Through the queries alone, even where the keys take the same projection."""
+    settings = {"universal_layer": 2, "pooling": "mean", "temperature": 0.3, "shared_projection": shared_projection}
     task = XLCO(queue_length=9, normalize=normalize, in_batch_negatives=in_batch_negatives, **settings)
-    pretrainer = tiny_pretrainer([task])
+    pretrainer = tiny_pretrainer([task], size=TWO_LAYERS)
     generator = np.random.default_rng(3)
     pretrainer.enqueue_keys({"xlco": pair_batch(generator, 6, 8)})
     batch = pair_batch(generator, 4, 8)
 
     _, actual = gradients(pretrainer, lambda _: task.result(batch, training=False).loss_sum)
     actual = next(g for g, v in zip(actual, pretrainer.trainable_variables, strict=True) if v is task.query_projection)
-    states = oracle.hidden_states(oracle_encoder(pretrainer.backbone), batch["query_token_ids"], batch["query_padding_mask"])
-    pooled = oracle.pooled(states[2], batch["query_padding_mask"], "mean")
+    ids, mask = batch["query_token_ids"], batch["query_padding_mask"]
+    pooled = oracle.pooled(oracle.hidden_states(oracle_encoder(pretrainer.backbone), ids, mask)[2], mask, "mean")
     keys = array(task.keys(batch["key_token_ids"], batch["key_padding_mask"]))
     queue = array(task.queue.keys)[:6]
     projection = array(task.query_projection)
@@ -114,8 +126,9 @@ def test_five_steps_of_training(accumulation_steps):
     10 slots and 4 keys a micro-batch: the queue wraps round and does not divide. The keys of a step come from the key
     encoder as it was before that step.
     """
-    task = XLCO(queue_length=10, universal_layer=2, pooling="mean", momentum=0.8)
-    pretrainer = tiny_pretrainer([MMLM(), task], learning_rate=0.02, accumulation_steps=accumulation_steps)
+    task = XLCO(queue_length=10, universal_layer=1, pooling="mean", momentum=0.8)
+    options = {"size": TWO_LAYERS, "accumulation_steps": accumulation_steps}
+    pretrainer = tiny_pretrainer([MMLM(), task], learning_rate=0.02, **options)
     generator = np.random.default_rng(9)
     pairs = task.variable_pairs()
     average = values(key for key, _ in pairs)
@@ -126,7 +139,7 @@ def test_five_steps_of_training(accumulation_steps):
         by_variable = {id(key): value for (key, _), value in zip(pairs, average, strict=True)}
         parameters = oracle_encoder(task.key_encoder.backbone, lambda variable: by_variable[id(variable)])  # noqa: B023
         ids, mask = batch["xlco"]["key_token_ids"], batch["xlco"]["key_padding_mask"]
-        keys = oracle.represent(parameters, by_variable[id(task.key_projection)], ids, mask, 2, "mean", False)
+        keys = oracle.represent(parameters, by_variable[id(task.key_projection)], ids, mask, 1, "mean", False)
         for start in range(0, size, 4):
             queue.enqueue(keys[start : start + 4])
 

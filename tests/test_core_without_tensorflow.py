@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 PROGRAM = """
@@ -54,6 +56,7 @@ print("trained")
 """
 
 
+@pytest.mark.slow
 def test_core_trains_where_tensorflow_is_missing():
     environment = {
         **os.environ,

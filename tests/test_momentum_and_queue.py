@@ -2,11 +2,11 @@
 
 import hypothesis
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
 
+import oracle
 from infoxlm_keras import InputError, MomentumSchedule
 from infoxlm_keras.contrast.queue import KeyQueue
 

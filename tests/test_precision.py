@@ -2,15 +2,15 @@
 
 import keras
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
 from keras import ops
-from tiny_pretraining import TWO_LAYERS, array, joint_batch, pair_batch, tiny_masked_lm, tiny_pretrainer, values
 
+import oracle
 from infoxlm_keras import MMLM, TLM, XLCO, InfoXLMPretrainer
 from infoxlm_keras.contrast.key_encoder import update_moving_average
 from infoxlm_keras.training.loss_scale import next_loss_scale
+from tiny_pretraining import TWO_LAYERS, array, joint_batch, pair_batch, tiny_masked_lm, tiny_pretrainer, values
 
 MIXED = [("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")]
 
@@ -89,7 +89,7 @@ def test_logits_beyond_half_precision(policy, compute_dtype):
 def test_slow_average_moves_as_far_as_it_should(policy):
     """1,000 updates at m = 0.9999 towards weights a few hundredths away, each variable by itself, within 1%."""
     task = XLCO(queue_length=4)
-    pretrainer = tiny_pretrainer([task], size=TWO_LAYERS, dtype=policy)
+    tiny_pretrainer([task], size=TWO_LAYERS, dtype=policy)
     pairs = task.variable_pairs()
     generator = np.random.default_rng(5)
     start = values(key for key, _ in pairs)

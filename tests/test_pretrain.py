@@ -179,7 +179,7 @@ def test_the_initial_model_is_the_random_one(inputs, tmp_path):
         (["--tasks", "mmlm,mmlm"], "each only once"),
         (["--steps", "2"], "optimizer.warmup_steps = 2: must be below steps = 2"),
         (["--init", "./nowhere"], "./nowhere: no such directory"),
-        (["--data_dir", "/nowhere"], "/nowhere/bitext/manifest.json: no such file; make the records with"),
+        (["--data_dir", "/nowhere"], "/nowhere/mmlm/manifest.json: no such file; make the records with"),
         (["--config", "/nowhere.yaml"], "/nowhere.yaml: no such file"),
     ],
 )

@@ -2,101 +2,22 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
+
+from infoxlm_keras import MMLM, TLM, XLCO, InfoXLMPretrainer, InputError, MomentumSchedule
 from tiny_pretraining import (
-    TINY_SIZE,
     TWO_LAYERS,
     array,
+    assert_same,
     gradients,
     joint_batch,
     masked_lm_batch,
     pair_batch,
+    state,
     tiny_masked_lm,
     tiny_pretrainer,
     total_loss,
     values,
 )
-
-from infoxlm_keras import MMLM, TLM, XLCO, InfoXLMPretrainer, InputError, MomentumSchedule
-from infoxlm_keras.models import hidden_state_model, hidden_states_model
-from infoxlm_keras.training.callbacks import StopAfterSkips
-
-BAD_POSITION = 13
-
-
-def assert_same(actual, expected):
-    for one, other in zip(actual, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def state(pretrainer):
-    """Copies of all variables but metrics: weights, key encoder, queue, counters, optimizer."""
-    metrics = {id(variable) for variable in pretrainer.metrics_variables}
-    variables = [*pretrainer.variables, *pretrainer.optimizer.variables]
-    return [array(variable) for variable in variables if id(variable) not in metrics]
-
-
-# === The universal layer ===
-
-
-@pytest.mark.parametrize("layer", range(TINY_SIZE.num_layers + 1))
-def test_truncated_encoder_is_the_full_encoders_state(layer):
-    backbone = tiny_masked_lm().backbone
-    batch = masked_lm_batch(np.random.default_rng(0), 4, 12)
-    inputs = {name: batch[name] for name in ("token_ids", "padding_mask")}
-    state = hidden_state_model(backbone, layer)(inputs)
-    np.testing.assert_array_equal(state, hidden_states_model(backbone)(inputs)[layer])
-    if layer == TINY_SIZE.num_layers:
-        np.testing.assert_array_equal(state, backbone(inputs))
-
-
-@pytest.mark.parametrize(("layers", "expected"), [(12, 8), (24, 12), (3, 2), (1, 1)])
-def test_default_universal_layer(layers, expected):
-    from infoxlm_keras.models import default_universal_layer
-
-    assert default_universal_layer(layers) == expected
-
-
-@pytest.mark.parametrize("universal_layer", [1, 2])
-def test_contrast_touches_nothing_above_its_layer(universal_layer):
-    task = XLCO(queue_length=8, universal_layer=universal_layer)
-    pretrainer = tiny_pretrainer([task])
-    generator = np.random.default_rng(1)
-    pretrainer.enqueue_keys({"xlco": pair_batch(generator, 5, 8)})
-    batch = {"xlco": pair_batch(generator, 4, 8)}
-    _, found = gradients(pretrainer, lambda model: total_loss(model, batch))
-    above = [f"transformer_layer_{layer}/" for layer in range(universal_layer, TINY_SIZE.num_layers)] + ["mlm_head/"]
-    touched = 0
-    for variable, gradient in zip(pretrainer.trainable_variables, found, strict=True):
-        if variable.path.startswith(tuple(above)):
-            assert gradient is None, variable.path
-        else:
-            touched += 1
-            # The attention's key bias shifts all scores alike: its true gradient is zero.
-            assert np.abs(array(gradient)).max() > 1e-5 or variable.path.endswith("key/bias"), variable.path
-    assert touched == 4 + 16 * universal_layer + 1
-    assert task.key_encoder.backbone.num_layers == universal_layer
-    assert {variable.path.split("/")[0] for variable in task.key_encoder.weights} == {
-        "embeddings",
-        "embeddings_layer_norm",
-        *(f"transformer_layer_{layer}" for layer in range(universal_layer)),
-    }
-
-
-def test_keys_and_queue_have_no_gradient():
-    task = XLCO(queue_length=8, in_batch_negatives=True)
-    pretrainer = tiny_pretrainer([task])
-    batch = pair_batch(np.random.default_rng(1), 4, 8)
-    pretrainer.enqueue_keys({"xlco": batch})
-    keys_side = [*task.key_encoder.weights, task.key_projection, task.queue.keys]
-    assert not {id(variable) for variable in keys_side} & {id(variable) for variable in pretrainer.trainable_variables}
-    watched = [variable.value for variable in keys_side]
-    with tf.GradientTape() as tape:
-        tape.watch(watched)
-        loss = task.result(batch, training=True).loss_sum
-    assert float(loss) > 0
-    assert tape.gradient(loss, watched) == [None] * len(watched)
-
 
 # === Order of a step ===
 
@@ -116,6 +37,14 @@ def test_moving_average_follows_the_updated_weights_once(accumulation_steps):
         np.testing.assert_allclose(array(key), 0.75 * old + 0.25 * array(query), rtol=1e-6, atol=1e-7)
     moved = [np.abs(array(query) - old).max() for (_, query), old in zip(pairs, before, strict=True)]
     assert np.median(moved) > 0.01
+
+
+def test_a_shared_projection_has_no_average():
+    task = XLCO(queue_length=8, shared_projection=True)
+    pretrainer = tiny_pretrainer([task], size=TWO_LAYERS)
+    assert [variable.path for variable in task.weights[:1]] == ["xlco/query_projection"]
+    assert len(task.variable_pairs()) == 4 + 16
+    assert not any("key_projection" in variable.path for variable in pretrainer.variables)
 
 
 def test_every_micro_batch_enters_the_queue_in_order():
@@ -178,97 +107,6 @@ def test_refresh_copies_the_query_encoder():
         assert distance == 0.0 if update % 2 == 0 else distance > 1e-3
 
 
-# === Steps that are not finite ===
-
-
-def poisoned_pretrainer(**options):
-    """A pretrainer whose sequences longer than 13 tokens are not finite, in query and key encoder."""
-    pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=16)], size=TWO_LAYERS, learning_rate=0.01, **options)
-    positions = pretrainer.backbone.embeddings.position_embedding.position_embeddings
-    values = array(positions)
-    values[BAD_POSITION] = np.nan
-    positions.assign(values)
-    pretrainer.task("xlco").reset_key_encoder()
-    return pretrainer
-
-
-def batch_of_length(generator, length, size=4):
-    return {"mmlm": masked_lm_batch(generator, size, length), "xlco": pair_batch(generator, size, length)}
-
-
-def counters(pretrainer):
-    counts = (pretrainer.skipped_steps, pretrainer.consecutive_skipped_steps, pretrainer.optimizer.iterations)
-    return tuple(int(count) for count in counts)
-
-
-@pytest.mark.parametrize("accumulation_steps", [1, 2])
-def test_a_step_that_is_not_finite_is_skipped(accumulation_steps):
-    pretrainer = poisoned_pretrainer(accumulation_steps=accumulation_steps)
-    generator = np.random.default_rng(7)
-    good, bad = batch_of_length(generator, 8), batch_of_length(generator, BAD_POSITION + 1)
-    pretrainer.train_step((good,))
-    assert counters(pretrainer) == (0, 0, 1)
-
-    skip_counters = (pretrainer.skipped_steps, pretrainer.consecutive_skipped_steps)
-    for skips in (1, 2):
-        before = state(pretrainer)
-        logs = pretrainer.train_step((bad,))
-        assert counters(pretrainer) == (skips, skips, 1)
-        for counter in skip_counters:
-            counter.assign(skips - 1)
-        assert_same(state(pretrainer), before)
-        for counter in skip_counters:
-            counter.assign(skips)
-        assert all(np.isfinite(float(value)) for value in logs.values()), logs
-
-    before = values(pretrainer.trainable_variables)
-    logs = pretrainer.train_step((good,))
-    assert counters(pretrainer) == (2, 0, 2)
-    assert all(np.isfinite(float(value)) for value in logs.values())
-    moved = [np.abs(new - old) for new, old in zip(values(pretrainer.trainable_variables), before, strict=True)]
-    assert sum(np.nanmax(part) > 0 for part in moved) == len(moved)
-    assert np.isfinite(array(pretrainer.task("xlco").queue.keys)).all()
-
-
-def test_metrics_leave_out_what_is_not_finite():
-    pretrainer = poisoned_pretrainer()
-    generator = np.random.default_rng(8)
-    logs = pretrainer.train_step((batch_of_length(generator, 8),))
-    again = pretrainer.train_step((batch_of_length(generator, BAD_POSITION + 1),))
-    for name in logs:
-        if name not in ("tokens_per_step", "padding_share"):
-            assert float(again[name]) == float(logs[name]), name
-
-
-def test_one_bad_task_skips_the_whole_step():
-    pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=16)], size=TWO_LAYERS)
-    batch = batch_of_length(np.random.default_rng(9), 8)
-    batch["mmlm"]["mask_weights"][0, 0] = np.inf
-    before = values([*pretrainer.trainable_variables, *pretrainer.task("xlco").key_encoder.weights])
-    pretrainer.train_step((batch,))
-    assert counters(pretrainer) == (1, 1, 0)
-    assert_same(values([*pretrainer.trainable_variables, *pretrainer.task("xlco").key_encoder.weights]), before)
-    assert np.isfinite(array(pretrainer.task("xlco").queue.keys)).all()
-
-
-def test_many_skips_end_the_run():
-    """Looked at every third step: 3 skips of 9 are no reason, 4 in a row are."""
-    pretrainer = poisoned_pretrainer()
-    generator = np.random.default_rng(10)
-    callback = StopAfterSkips(limit=3, start_step=99)
-    callback.set_model(pretrainer)
-
-    def step(index, length):
-        pretrainer.train_step((batch_of_length(generator, length, size=2),))
-        callback.on_train_batch_end(index)
-
-    bad = BAD_POSITION + 1
-    for index, length in enumerate([bad, 8, bad, bad, 8, bad, bad, bad]):
-        step(index, length)
-    with pytest.raises(InputError, match=r"steps 105\.\.108: .*4 times in a row.*limit 3.*learning_rate"):
-        step(8, bad)
-
-
 # === Accumulation and combination ===
 
 
@@ -276,7 +114,7 @@ def test_many_skips_end_the_run():
 def test_micro_batches_are_one_batch(rule):
     """Four micro-batches of 2 and one batch of 8, with different numbers of predictions in each micro-batch."""
     generator = np.random.default_rng(11)
-    batches = [{"mmlm": masked_lm_batch(generator, 8, 12), "tlm": masked_lm_batch(generator, 8, 10)} for _ in range(3)]
+    batches = [{"mmlm": masked_lm_batch(generator, 8, 12), "tlm": masked_lm_batch(generator, 8, 10)} for _ in range(2)]
     options = {"size": TWO_LAYERS, "loss_combination": rule, "learning_rate": 5e-3}
     whole, parts = (tiny_pretrainer([MMLM(), TLM()], accumulation_steps=steps, **options) for steps in (1, 4))
     for batch in batches:
@@ -415,6 +253,7 @@ def test_step_metrics():
         (lambda: [XLCO(temperature=0.0)], {}, "xlco.temperature = 0.0: must be positive"),
         (lambda: [XLCO(temperature=-1.0)], {}, "xlco.temperature = -1.0: must be positive"),
         (lambda: [XLCO(pooling="max")], {}, "pooling = 'max': must be one of cls, mean"),
+        (lambda: [XLCO(projection=False, shared_projection=True)], {}, "needs xlco.projection = True"),
         (lambda: [XLCO(queue_length=0)], {}, "queue_length = 0: must be at least 1"),
         (lambda: [XLCO(enable_step=-1)], {}, "xlco.enable_step = -1: must not be negative"),
         (lambda: [XLCO(momentum=1.1)], {}, r"momentum value = 1.1: must be within 0\.\.1"),
@@ -424,12 +263,3 @@ def test_bad_settings(tasks, options, message):
     masked_lm = tiny_masked_lm(TWO_LAYERS)
     with pytest.raises(InputError, match=message):
         InfoXLMPretrainer(masked_lm, tasks(), **options)
-
-
-@pytest.mark.parametrize("layer", [-1, 4])
-def test_bad_hidden_state(layer):
-    backbone = tiny_masked_lm().backbone
-    with pytest.raises(InputError, match=rf"layer {layer}: .*0\.\.3"):
-        hidden_state_model(backbone, layer)
-    with pytest.raises(InputError, match=rf"layer {layer}: .*0\.\.3"):
-        hidden_states_model(backbone, [0, layer])

@@ -164,3 +164,16 @@ def oracle_head(masked_lm, read=array):
 def values(variables):
     """List of float64 copies of variables."""
     return [array(variable) for variable in variables]
+
+
+def state(pretrainer):
+    """Copies of all variables but metrics: weights, key encoder, queue, counters, optimizer."""
+    metrics = {id(variable) for variable in pretrainer.metrics_variables}
+    variables = [*pretrainer.variables, *pretrainer.optimizer.variables]
+    return [array(variable) for variable in variables if id(variable) not in metrics]
+
+
+def assert_same(actual, expected):
+    """Two lists of arrays are equal to the last bit."""
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -3,11 +3,12 @@
 import tensorflow as tf
 
 from infoxlm_keras.training.batches import unpack_batch
+from infoxlm_keras.training.evaluation_step import EvaluationStep
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 
 
-class TrainStep:
-    """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step`."""
+class TrainStep(EvaluationStep):
+    """Mixin of `InfoXLMPretrainer`: `train_step`."""
 
     def train_step(self, data):
         batch = unpack_batch(data)
@@ -36,14 +37,6 @@ class TrainStep:
         tf.cond(finite, update, lambda: tf.constant(False))
         self.count_step(finite)
         self.update_step_metrics(batch, loss, norm)
-        return self.metric_results()
-
-    def test_step(self, data):
-        batch = unpack_batch(data)
-        scales = self.scales(self.prediction_counts(batch), self.training_updates)
-        loss, results = self.forward(batch, scales, training=False)
-        self.update_task_metrics(results)
-        self.total_loss_metric.update_state(loss)
         return self.metric_results()
 
     def _gradients(self, batch, scales):

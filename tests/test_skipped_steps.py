@@ -1,0 +1,107 @@
+"""A step whose gradients are not finite changes nothing, is counted, and after too many the run ends."""
+
+import numpy as np
+import pytest
+
+from infoxlm_keras import MMLM, XLCO, InputError
+from infoxlm_keras.training.callbacks import StopAfterSkips
+from tiny_pretraining import (
+    TWO_LAYERS,
+    array,
+    assert_same,
+    masked_lm_batch,
+    pair_batch,
+    state,
+    tiny_pretrainer,
+    values,
+)
+
+BAD_POSITION = 13
+
+
+def poisoned_pretrainer(**options):
+    """A pretrainer whose sequences longer than 13 tokens are not finite, in query and key encoder."""
+    pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=16)], size=TWO_LAYERS, learning_rate=0.01, **options)
+    positions = pretrainer.backbone.embeddings.position_embedding.position_embeddings
+    rows = array(positions)
+    rows[BAD_POSITION] = np.nan
+    positions.assign(rows)
+    pretrainer.task("xlco").reset_key_encoder()
+    return pretrainer
+
+
+def batch_of_length(generator, length, size=4):
+    return {"mmlm": masked_lm_batch(generator, size, length), "xlco": pair_batch(generator, size, length)}
+
+
+def counters(pretrainer):
+    counts = (pretrainer.skipped_steps, pretrainer.consecutive_skipped_steps, pretrainer.optimizer.iterations)
+    return tuple(int(count) for count in counts)
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_a_step_that_is_not_finite_is_skipped(accumulation_steps):
+    pretrainer = poisoned_pretrainer(accumulation_steps=accumulation_steps)
+    generator = np.random.default_rng(7)
+    good, bad = batch_of_length(generator, 8), batch_of_length(generator, BAD_POSITION + 1)
+    pretrainer.train_step((good,))
+    assert counters(pretrainer) == (0, 0, 1)
+
+    skip_counters = (pretrainer.skipped_steps, pretrainer.consecutive_skipped_steps)
+    for skips in (1, 2):
+        before = state(pretrainer)
+        logs = pretrainer.train_step((bad,))
+        assert counters(pretrainer) == (skips, skips, 1)
+        for counter in skip_counters:
+            counter.assign(skips - 1)
+        assert_same(state(pretrainer), before)
+        for counter in skip_counters:
+            counter.assign(skips)
+        assert all(np.isfinite(float(value)) for value in logs.values()), logs
+
+    before = values(pretrainer.trainable_variables)
+    logs = pretrainer.train_step((good,))
+    assert counters(pretrainer) == (2, 0, 2)
+    assert all(np.isfinite(float(value)) for value in logs.values())
+    moved = [np.abs(new - old) for new, old in zip(values(pretrainer.trainable_variables), before, strict=True)]
+    assert sum(np.nanmax(part) > 0 for part in moved) == len(moved)
+    assert np.isfinite(array(pretrainer.task("xlco").queue.keys)).all()
+
+
+def test_metrics_leave_out_what_is_not_finite():
+    pretrainer = poisoned_pretrainer()
+    generator = np.random.default_rng(8)
+    logs = pretrainer.train_step((batch_of_length(generator, 8),))
+    again = pretrainer.train_step((batch_of_length(generator, BAD_POSITION + 1),))
+    for name in logs:
+        if name not in ("tokens_per_step", "padding_share"):
+            assert float(again[name]) == float(logs[name]), name
+
+
+def test_one_bad_task_skips_the_whole_step():
+    pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=16)], size=TWO_LAYERS)
+    batch = batch_of_length(np.random.default_rng(9), 8)
+    batch["mmlm"]["mask_weights"][0, 0] = np.inf
+    before = values([*pretrainer.trainable_variables, *pretrainer.task("xlco").key_encoder.weights])
+    pretrainer.train_step((batch,))
+    assert counters(pretrainer) == (1, 1, 0)
+    assert_same(values([*pretrainer.trainable_variables, *pretrainer.task("xlco").key_encoder.weights]), before)
+    assert np.isfinite(array(pretrainer.task("xlco").queue.keys)).all()
+
+
+def test_many_skips_end_the_run():
+    """Looked at every third step: 3 skips of 9 are no reason, 4 in a row are."""
+    pretrainer = poisoned_pretrainer()
+    generator = np.random.default_rng(10)
+    callback = StopAfterSkips(limit=3, start_step=99)
+    callback.set_model(pretrainer)
+
+    def step(index, length):
+        pretrainer.train_step((batch_of_length(generator, length, size=2),))
+        callback.on_train_batch_end(index)
+
+    bad = BAD_POSITION + 1
+    for index, length in enumerate([bad, 8, bad, bad, 8, bad, bad, bad]):
+        step(index, length)
+    with pytest.raises(InputError, match=r"steps 105\.\.108: .*4 times in a row.*limit 3.*learning_rate"):
+        step(8, bad)
