@@ -113,7 +113,7 @@ def report(output, timing):
 
 def draw_plots(output, trained, results):
     """The three figures of the report: curves, heat map, and languages projected to two dimensions."""
-    from infoxlm_keras.evaluation import embed_texts, parallel_sentences, read_pair_sets
+    from infoxlm_keras.evaluation import TextEmbedder, parallel_sentences, read_pair_sets
     from infoxlm_keras.plots import (
         language_projection,
         read_history,
@@ -134,10 +134,8 @@ def draw_plots(output, trained, results):
     for title, name in (("before training", "initial_model"), ("after training", "model")):
         model = load_pretrained(output / name)
         layer = results["retrieval"]["layer"]["untrained" if name == "initial_model" else "trained"]
-        panels[title] = {
-            language: embed_texts(model.backbone, model.tokenizer, sentences, layers=[layer])[0]
-            for language, sentences in texts.items()
-        }
+        embedder = TextEmbedder(model.backbone, model.tokenizer, layers=[layer])
+        panels[title] = {language: embedder(sentences)[0] for language, sentences in texts.items()}
     save_figure(language_projection(panels), plots / "languages.png")
 
 

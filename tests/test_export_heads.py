@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_export import LAYERS, POSITIONS, TEXTS, expected_vectors, padded_ids, softmax, tiny_classifier
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
@@ -15,6 +14,7 @@ from infoxlm_keras.serving import (
     export_classifier,
     export_masked_lm,
 )
+from tiny_export import LAYERS, POSITIONS, TEXTS, expected_vectors, padded_ids, softmax, tiny_classifier
 
 
 @pytest.fixture(scope="module")

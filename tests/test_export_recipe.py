@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from running import refused, run
-from tiny_export import LAYERS, POSITIONS, TEXTS, expected_vectors, tiny_classifier
 
 from infoxlm_keras.pretrained import load_pretrained
+from running import refused, run
+from tiny_export import LAYERS, POSITIONS, TEXTS, expected_vectors, tiny_classifier
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 RECIPE = REPOSITORY / "recipes" / "export_savedmodel.py"

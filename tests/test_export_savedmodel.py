@@ -13,12 +13,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
-from tiny_export import DIM, LAYERS, POSITIONS, TEXTS, expected_vectors, padded_ids
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.serving import export_embedding, run_in_fresh_process
 from infoxlm_keras.serving.export import version_directory
+from tiny_export import DIM, LAYERS, POSITIONS, TEXTS, expected_vectors, padded_ids
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 CHECK = REPOSITORY / "infoxlm_keras" / "serving" / "check.py"

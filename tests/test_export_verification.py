@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_export import DIM, TEXTS
 
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
 from infoxlm_keras.serving import EmbeddingModule, embedding_module, export_embedding, verification
+from tiny_export import DIM, TEXTS
 
 WRONG_ANSWERS = {
     "differs from the Keras model by": lambda vectors: vectors + 2e-5 * np.eye(len(vectors), DIM),

@@ -7,14 +7,14 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from running import refused, run, tree
-from sample_text import sentences
 
 from data_prep import build_bitext, build_monolingual
 from infoxlm_keras.data.manifest import read_manifest
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.training import callbacks
 from recipes import pretrain
+from running import refused, run, tree
+from sample_text import sentences
 
 SETTINGS = {
     "steps": 8,

@@ -9,8 +9,6 @@ import stat
 import unicodedata
 
 import pytest
-from running import refused, run, tree
-from tiny_packages import help_page, write_package
 
 from data_prep import make_sample_corpus, unpack_sample_corpus
 from data_prep.help_corpus import cleaning
@@ -19,6 +17,8 @@ from data_prep.help_corpus.layout import monolingual_lines, pair_lines
 from data_prep.help_corpus.packages import find_packages, language_code, package_version, read_pages
 from data_prep.help_corpus.pages import read_paragraphs
 from data_prep.help_corpus.splitting import split_rows
+from running import refused, run, tree
+from tiny_packages import help_page, write_package
 
 BUNDLED = pathlib.Path(make_sample_corpus.__file__).parent / "sample_corpus"
 REQUIRED_LANGUAGES = set("ru el hi ja zh ko tr vi de fr es fi".split())

@@ -4,10 +4,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_text import multilingual_sentences, sentences
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving import MaskedTextToIds, TextToIds
+from sample_text import multilingual_sentences, sentences
 
 MAX_LENGTH = 16
 TEXTS = [

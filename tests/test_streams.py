@@ -6,8 +6,6 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from running import run
-from sample_text import sentences
 
 from data_prep import build_bitext, build_monolingual
 from infoxlm_keras.data.manifest import read_manifest
@@ -16,6 +14,8 @@ from infoxlm_keras.data.records import parse_token_lists
 from infoxlm_keras.data.sequences import mixup_contrast
 from infoxlm_keras.data.streams import MonolingualStream, TLMStream, XLCOStream, joined_dataset
 from infoxlm_keras.errors import InputError
+from running import run
+from sample_text import sentences
 
 LENGTHS = (8, 16, 32, 64)
 

@@ -2,9 +2,9 @@
 
 import keras_hub
 import numpy as np
-from sample_text import multilingual_sentences
 
 from infoxlm_keras.models import hidden_states_model
+from sample_text import multilingual_sentences
 
 # Of the shared `tiny_masked_lm`.
 LAYERS, DIM, POSITIONS = 2, 8, 64

@@ -1,0 +1,102 @@
+"""Exit codes and one-line errors of every command; output that is complete or absent."""
+
+import errno
+import os
+import sys
+
+import pytest
+
+from infoxlm_keras.command_line import quiet_imports, run_command
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import new_directory, read_json, read_text, write_json
+
+
+def exit_of(main, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run_command(main)
+    return exit.value.code, capsys.readouterr().err
+
+
+def raiser(error):
+    def main():
+        raise error
+
+    return main
+
+
+def test_all_done_is_0(capsys):
+    assert exit_of(lambda: None, capsys) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (InputError("a.txt: line 3: broken"), "error: a.txt: line 3: broken\n"),
+        (OSError(errno.ENOSPC, "full", "out/x"), "error: out/x: no space left on device; free some space"),
+        (OSError(errno.EACCES, "denied", "out/x"), "error: out/x: permission denied; check the owner"),
+        (OSError(errno.ENOENT, "missing", "in/x"), "error: in/x: no such file or directory\n"),
+    ],
+)
+def test_what_the_user_can_mend_is_2_and_one_line(capsys, error, message):
+    status, output = exit_of(raiser(error), capsys)
+    assert status == 2 and output.startswith(message) and output.count("\n") == 1
+
+
+def test_our_own_errors_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_command(raiser(ZeroDivisionError()))
+
+
+def test_an_interruption_is_130(capsys):
+    assert exit_of(raiser(KeyboardInterrupt()), capsys) == (130, "interrupted\n")
+
+
+def test_quiet_imports_hides_native_output_only_inside(capfd):
+    with quiet_imports():
+        os.write(2, b"native noise\n")
+    print("after", file=sys.stderr)
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_a_directory_appears_complete(tmp_path):
+    with new_directory(tmp_path / "a" / "b") as directory:
+        (directory / "file").write_text("x")
+        assert not (tmp_path / "a" / "b").exists()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    assert (tmp_path / "a" / "b" / "file").read_text() == "x"
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), new_directory(tmp_path / "a" / "b") as directory:
+        (directory / "file").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_replacement_leaves_the_old_content(tmp_path):
+    (tmp_path / "old").write_text("x")
+    with pytest.raises(RuntimeError), new_directory(tmp_path, replace=True) as directory:
+        (directory / "new").write_text("y")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_is_there_is_not_overwritten_unasked(tmp_path):
+    (tmp_path / "old").write_text("x")
+    with pytest.raises(InputError, match="is not empty"), new_directory(tmp_path):
+        pass
+    with pytest.raises(InputError, match="is a file"), new_directory(tmp_path / "old"):
+        pass
+
+
+def test_json_round_trip_and_its_errors(tmp_path):
+    write_json(tmp_path / "a.json", {"b": [1, "ü"]})
+    assert read_json(tmp_path / "a.json") == {"b": [1, "ü"]}
+    (tmp_path / "bad.json").write_text('{"a": 1,}')
+    with pytest.raises(InputError, match=r"bad.json: is not valid JSON: .* line 1 column"):
+        read_json(tmp_path / "bad.json")
+    (tmp_path / "latin.txt").write_bytes(b"\xe9")
+    with pytest.raises(InputError, match="is not UTF-8"):
+        read_text(tmp_path / "latin.txt")
+    with pytest.raises(InputError, match="no such file"):
+        read_text(tmp_path / "nowhere")
