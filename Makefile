@@ -23,7 +23,7 @@ demo: $(VENV)/installed
 	KERAS_BACKEND=tensorflow $(VENV)/bin/python recipes/demo.py $(DEMO_ARGUMENTS)
 
 test: $(VENV)/installed-test
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(TEST_ARGUMENTS)
+	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(TEST_ARGUMENTS)
 
 lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
