@@ -2,7 +2,11 @@
 
 import csv
 import json
+import os
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -161,6 +165,20 @@ def test_the_initial_model_is_the_random_one(inputs, tmp_path):
     initial = load_pretrained(tmp_path / "run" / "initial_model").masked_lm.get_weights()
     assert any(not np.array_equal(a, b) for a, b in zip(initial, weights(tmp_path / "run"), strict=True))
     assert abs(np.std(initial[0]) - 0.02) < 0.003  # the initializer's deviation
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_command_runs_on_the_other_backends(inputs, whole_run, tmp_path, backend):
+    options = arguments(inputs, tmp_path / "run", "--steps", 4, "--set", "save_initial_model=true")
+    recipe = pathlib.Path(pretrain.__file__)
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(recipe.parent.parent)}
+    subprocess.run([sys.executable, recipe, *map(str, options)], env=environment, check=True)
+    first, expected = history(tmp_path / "run")[0], history(whole_run)[0]
+    # The batches are the same; initial weights and dropout are drawn by each backend's own generator.
+    for task in ("mmlm", "tlm"):
+        assert abs(float(first[f"{task}_loss"]) - float(expected[f"{task}_loss"])) < 0.5
+    assert len(weights(tmp_path / "run")) == len(weights(whole_run))
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,9 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         if not optimizer.built:
             optimizer.build(self.trainable_variables)
 
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: every variable exists since `__init__`. Keras would call the model on a batch of all tasks."""
+
     def call(self, inputs, training=False):
         """The encoder's last hidden state, float32 or half precision [batch, length, dim]."""
         return self.masked_lm.backbone(inputs, training=training)

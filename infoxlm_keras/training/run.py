@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 
 import keras
+import numpy as np
 
 from infoxlm_keras.config import dump_config
 from infoxlm_keras.data.manifest import read_manifest
@@ -110,7 +111,8 @@ def fill_queue(pretrainer, batches):
 
 def _compiled_enqueue(pretrainer):
     if keras.backend.backend() != "tensorflow":
-        return pretrainer.enqueue_keys
+        # The stream's tensors are TensorFlow's, which other backends take by way of NumPy.
+        return lambda batch: pretrainer.enqueue_keys(keras.tree.map_structure(np.asarray, batch))
     import tensorflow as tf
 
     return tf.function(pretrainer.enqueue_keys, reduce_retracing=True)
