@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import oracle
 from infoxlm_keras import MMLM, XLCO
-from infoxlm_keras.contrast.key_encoder import update_moving_average
+from infoxlm_keras.contrast.moving_average import MovingAverage
 from infoxlm_keras.losses.info_nce import info_nce
 from tiny_pretraining import (
     TWO_LAYERS,
@@ -109,14 +109,16 @@ def test_gradient_of_the_projection(normalize, in_batch_negatives, shared_projec
 def test_moving_average_of_numbers():
     """Five updates at m = 0.9 of a key at 1 and a query at 0, and one with m = 1 and m = 0."""
     key, query = tf.Variable([1.0, 1.0]), tf.Variable([0.0, 3.0])
+    average = MovingAverage([(key, query)])
     for update in range(1, 6):
-        update_moving_average([(key, query)], 0.9)
+        average.update([(key, query)], 0.9)
         np.testing.assert_allclose(key, [0.9**update, 3 - 2 * 0.9**update], rtol=1e-6)
     before = key.numpy()
-    update_moving_average([(key, query)], 1.0)
+    average.update([(key, query)], 1.0)
     np.testing.assert_array_equal(key, before)
-    update_moving_average([(key, query)], 0.0)
-    np.testing.assert_allclose(key, query, rtol=1e-6)
+    average.update([(key, query)], 0.0)
+    np.testing.assert_array_equal(key, query)
+    np.testing.assert_array_equal(average.rounding_errors, 0.0)
 
 
 @pytest.mark.parametrize("accumulation_steps", [1, 2])

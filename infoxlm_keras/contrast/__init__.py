@@ -4,5 +4,10 @@ from infoxlm_keras.lazy import lazy_exports
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
-    {"key_encoder": ("KeyEncoder",), "momentum": ("MomentumSchedule",), "queue": ("KeyQueue",)},
+    {
+        "key_encoder": ("KeyEncoder",),
+        "momentum": ("MomentumSchedule",),
+        "moving_average": ("MovingAverage",),
+        "queue": ("KeyQueue",),
+    },
 )

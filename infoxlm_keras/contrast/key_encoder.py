@@ -1,4 +1,4 @@
-"""The key encoder: a float32 moving average of the query encoder's first k layers."""
+"""The key encoder: the query encoder's first k layers in float32, whose weights `MovingAverage` moves."""
 
 import keras
 import keras_hub
@@ -47,26 +47,3 @@ class KeyEncoder(keras.layers.Layer):
         query_weights = [weight for layer in query_layers for weight in layer.weights]
         key_weights = [weight for layer in key_layers for weight in layer.weights]
         return list(zip(key_weights, query_weights, strict=True))
-
-
-def copy_variables(pairs):
-    """Sets each first variable of `pairs` to the value of the second, without sharing its buffer."""
-    for target, source in pairs:
-        # Through NumPy: on JAX a shared buffer would be donated twice by the training step.
-        target.assign(ops.convert_to_numpy(source))
-
-
-def update_moving_average(pairs, momentum):
-    """`key <- m key + (1 - m) query` for each (key, query) of `pairs`, in float32.
-
-    Args:
-        pairs: list of (key variable, query variable or tensor).
-        momentum: float32 scalar m; 1 leaves the keys, 0 copies the queries.
-    """
-    for key, query in pairs:
-        key_value = ops.cast(ops.convert_to_tensor(key), "float32")
-        query_value = ops.stop_gradient(ops.cast(ops.convert_to_tensor(query), "float32"))
-        # key + (1 - m) (query - key) keeps the small difference that m * key would round away.
-        moved = key_value + (1.0 - momentum) * (query_value - key_value)
-        # A copy is a copy to the last bit.
-        key.assign(ops.where(ops.equal(momentum, 0.0), query_value, moved))

@@ -7,8 +7,9 @@ theta_Q = query encoder (the model), theta_K = key encoder (its moving average),
 import keras
 from keras import ops
 
-from infoxlm_keras.contrast.key_encoder import KeyEncoder, copy_variables, update_moving_average
+from infoxlm_keras.contrast.key_encoder import KeyEncoder
 from infoxlm_keras.contrast.momentum import MomentumSchedule
+from infoxlm_keras.contrast.moving_average import MovingAverage
 from infoxlm_keras.contrast.queue import KeyQueue
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.info_nce import info_nce
@@ -92,6 +93,7 @@ class XLCO(PretextTask):
             self.query_projection = self.add_weight(name="query_projection", **options)
             if not self.shared_projection:
                 self.key_projection = self.add_weight(name="key_projection", trainable=False, **options)
+        self.moving_average = MovingAverage(self.variable_pairs(), name="moving_average")
         self.built = True
         self.reset_key_encoder()
 
@@ -104,7 +106,7 @@ class XLCO(PretextTask):
 
     def reset_key_encoder(self):
         """Makes the key encoder equal to the query encoder; call it after loading weights into the encoder."""
-        copy_variables(self.variable_pairs())
+        self.moving_average.reset(self.variable_pairs())
 
     def represent(self, hidden_state, padding_mask, projection):
         """Pooled, projected and (if set) normalised vectors, float32 [batch, dim], of a hidden state."""
@@ -163,4 +165,4 @@ class XLCO(PretextTask):
 
     def after_update(self, step):
         enabled = ops.cast(ops.cast(step, "int32") > self.enable_step, "float32")
-        update_moving_average(self.variable_pairs(), self.momentum(step) * enabled)
+        self.moving_average.update(self.variable_pairs(), self.momentum(step) * enabled)

@@ -7,7 +7,9 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.tokenizer import PAD_ID
+from infoxlm_keras.training.batches import check_batch, first_batch
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
+from infoxlm_keras.training.smoothed_mean import SmoothedMean
 from infoxlm_keras.training.step import TrainStep
 
 
@@ -82,6 +84,9 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             autocast=False,
         )
         self.task_metrics = {task.task_name: _task_metrics(task) for task in self.tasks}
+        self.smoothed_bounds = {
+            task.task_name: SmoothedMean(f"{task.task_name}_mi_lower_bound_smoothed") for task in self.tasks
+        }
         self.total_loss_metric = keras.metrics.Mean(name="loss")
         self.gradient_norm_metric = keras.metrics.Mean(name="gradient_norm")
         self.tokens_metric = keras.metrics.Mean(name="tokens_per_step")
@@ -102,6 +107,18 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         super().compile(optimizer=optimizer, jit_compile=jit_compile, auto_scale_loss=False, **kwargs)
         if not optimizer.built:
             optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, *arguments, **keywords):
+        """As `keras.Model.fit`; the first batch of a `tf.data.Dataset` is checked before anything is compiled.
+
+        Raises:
+            InputError: see `infoxlm_keras.training.batches.check_batch`.
+        """
+        batch = first_batch(x)
+        if batch is not None:
+            names = [task.task_name for task in self.tasks]
+            check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
+        return super().fit(x, *arguments, **keywords)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: every variable exists since `__init__`. Keras would call the model on a batch of all tasks."""
@@ -197,6 +214,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             values["mi_lower_bound"] = ops.log(result["num_candidates"]) - mean
             for key, value in values.items():
                 update_finite(self.task_metrics[name][key], value, count)
+            update_finite(self.smoothed_bounds[name], values["mi_lower_bound"], count)
 
     def update_step_metrics(self, batch, loss, norm):
         """Adds one update's tokens, total loss and gradient norm to the metrics; what is not finite is left out."""
@@ -218,6 +236,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         return [
             self.total_loss_metric,
             *tasks,
+            *self.smoothed_bounds.values(),
             self.gradient_norm_metric,
             self.tokens_metric,
             self.padding_metric,

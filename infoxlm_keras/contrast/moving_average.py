@@ -1,0 +1,71 @@
+"""The exponential moving average (EMA) that makes the key encoder follow the query encoder."""
+
+import keras
+from keras import ops
+
+
+class MovingAverage(keras.layers.Layer):
+    """`key <- m key + (1 - m) query` for pairs of variables, in float32 under every precision policy.
+
+    A norm's gain lies near 1, where neighbouring float32 numbers are 1.2e-7 apart, and an update of 1 - m = 1e-4 times
+    a difference of 1e-3 is no larger than that: rounded at every update, the average would stand still or run ahead.
+    So what rounding takes from a one-dimensional variable (gains, biases) is kept and given back at the next update
+    (Kahan's summation). Kernels and embeddings, far smaller in value, need none.
+
+    Args:
+        pairs: list of (key variable, query variable), equal shapes two by two.
+
+    Attributes:
+        rounding_errors: float32 variable, one number for each weight of the one-dimensional key variables.
+    """
+
+    def __init__(self, pairs, **kwargs):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(trainable=False, **kwargs)
+        size = sum(key.shape[0] for key, _ in pairs if _is_compensated(key))
+        self.rounding_errors = self.add_weight(
+            name="rounding_errors",
+            shape=(size,),
+            initializer="zeros",
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+        )
+        self.built = True
+
+    def reset(self, pairs):
+        """Sets each key variable of `pairs` to its query variable's value, without sharing its buffer."""
+        for key, query in pairs:
+            # Through NumPy: on JAX a shared buffer would be donated twice by the training step.
+            key.assign(ops.convert_to_numpy(query))
+        self.rounding_errors.assign(ops.zeros_like(ops.convert_to_tensor(self.rounding_errors)))
+
+    def update(self, pairs, momentum):
+        """One step of the average.
+
+        Args:
+            pairs: list of (key variable, query variable), as the layer was made with.
+            momentum: float32 scalar m; 1 leaves the keys, 0 copies the queries to the last bit.
+        """
+        errors = ops.convert_to_tensor(self.rounding_errors)
+        left, start = [], 0
+        for key, query in pairs:
+            key_value = ops.cast(ops.convert_to_tensor(key), "float32")
+            query_value = ops.stop_gradient(ops.cast(ops.convert_to_tensor(query), "float32"))
+            # (1 - m) (query - key) keeps the small difference that m * key would round away.
+            step = (1.0 - momentum) * (query_value - key_value)
+            if _is_compensated(key):
+                error = errors[start : start + key.shape[0]]
+                start += key.shape[0]
+                # The average's true value is key + error.
+                step = step + momentum * error
+            moved = ops.where(ops.equal(momentum, 0.0), query_value, key_value + step)
+            if _is_compensated(key):
+                left.append(ops.where(ops.equal(momentum, 0.0), 0.0, step - (moved - key_value)))
+            key.assign(moved)
+        if left:
+            self.rounding_errors.assign(ops.concatenate(left))
+
+
+def _is_compensated(variable):
+    return len(variable.shape) == 1
