@@ -29,7 +29,7 @@ def build(scenario, jit_compile, weights=None):
     """The pretrainer of a scenario; `weights` maps `<number> <path>` to a value for every variable."""
     settings = dict(scenario["xlco"])
     momentum = MomentumSchedule(**settings.pop("momentum"))
-    options = {"xlco": {**settings, "momentum": momentum}}
+    options = {"xlco": {**settings, "momentum": momentum}, "mmlm": scenario.get("mmlm", {})}
     tasks = [TASKS[name](**options.get(name, {})) for name in scenario["tasks"]]
     pretrainer = tiny_pretrainer(
         tasks, size=TWO_LAYERS, jit_compile=jit_compile, **scenario["optimizer"], **scenario["pretrainer"]

@@ -19,9 +19,10 @@ BAD_STEP = 9
 BACKENDS = ("tensorflow", "jax", "torch")
 # PyTorch runs each step eagerly and is what the others are compared with; `compiled_on` says where XLA compiles it.
 SCENARIOS = {
-    # All tasks, contrast as from random weights.
+    # All tasks, contrast as from random weights, the vocabulary of 50 in chunks of 16.
     "sum_of_means": {
         "tasks": ["mmlm", "tlm", "xlco"],
+        "mmlm": {"max_logits": 300},
         "xlco": {
             "queue_length": 13,
             "universal_layer": 1,
@@ -38,6 +39,7 @@ SCENARIOS = {
     # Micro-batches, the reference's contrast after an enable step, a schedule, and one step that is not finite.
     "joint_count": {
         "tasks": ["mmlm", "tlm", "xlco"],
+        "mmlm": {"max_logits": 150},
         "xlco": {
             "queue_length": 13,
             "universal_layer": 2,
@@ -134,6 +136,10 @@ def test_equal_variables_after_training(results, scenario, backend):
         expected, actual = reference[name], arrays[name]
         if expected.dtype.kind == "i":
             assert actual == expected, name
+            continue
+        if name.endswith("/rounding_errors"):
+            # What lies below the last bit of the key encoder's weights: no more than that.
+            assert np.abs(actual).max() < 1e-6 and np.abs(expected).max() < 1e-6
             continue
         # The true gradient of the attention's key bias is zero, and Adam makes steps of what rounding leaves.
         tolerance = 1e-3 if name.endswith("key/bias") else 1e-4

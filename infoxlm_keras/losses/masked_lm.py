@@ -21,6 +21,17 @@ def masked_lm_logits(masked_lm, hidden_state, mask_positions):
     return ops.cast(masked_lm.masked_lm_head(hidden_state, mask_positions), "float32")
 
 
+def masked_lm_features(masked_lm, hidden_state, mask_positions):
+    """What the head multiplies with the embedding: dense + GELU + layer norm of the states at the masked positions.
+
+    Arguments as `masked_lm_logits`; returns [batch * predictions, dim] in the head's compute dtype.
+    """
+    head = masked_lm.masked_lm_head
+    at_masks = ops.take_along_axis(hidden_state, ops.expand_dims(mask_positions, -1), axis=1)
+    features = head._intermediate_layer_norm(head._intermediate_dense(at_masks))  # [batch, predictions, dim]
+    return ops.reshape(features, (-1, features.shape[-1]))
+
+
 def masked_lm_loss(logits, mask_ids, mask_weights):
     """Summed cross-entropy of the true tokens: `sum_i w_i (logsumexp(z_i) - z_i[y_i])`.
 

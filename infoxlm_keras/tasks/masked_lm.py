@@ -2,8 +2,13 @@
 
 from keras import ops
 
-from infoxlm_keras.losses.masked_lm import masked_lm_logits, masked_lm_loss
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.losses.chunked_masked_lm import chunked_masked_lm_loss, vocabulary_chunk
+from infoxlm_keras.losses.masked_lm import masked_lm_features, masked_lm_logits, masked_lm_loss
 from infoxlm_keras.tasks.pretext_task import PretextTask, TaskResult
+
+# 2^27 logits are half a gigabyte in float32.
+MAX_LOGITS = 1 << 27
 
 
 class MaskedLanguageModeling(PretextTask):
@@ -12,7 +17,18 @@ class MaskedLanguageModeling(PretextTask):
     Batch: `token_ids`, `padding_mask` int32 [batch, length]; `mask_positions`, `mask_ids` int32 and `mask_weights`
     float32 [batch, predictions]. Loss: cross-entropy over the vocabulary, which bounds the mutual information of
     a token and its context with N = vocabulary size candidates (InfoXLM, section 3).
+
+    Args:
+        max_logits: int > 0, logits held at once; where predictions times vocabulary exceed it, loss and gradient are
+            computed in chunks of the vocabulary.
+        weight: float, the task's factor in the loss.
     """
+
+    def __init__(self, max_logits=MAX_LOGITS, weight=1.0, **kwargs):
+        super().__init__(weight=weight, **kwargs)
+        if max_logits < 1:
+            raise InputError(f"{self.task_name}.max_logits = {max_logits}: must be at least 1")
+        self.max_logits = max_logits
 
     def bind(self, encoder):
         self.encoder = encoder
@@ -24,13 +40,31 @@ class MaskedLanguageModeling(PretextTask):
     def result(self, batch, training):
         inputs = {"token_ids": batch["token_ids"], "padding_mask": batch["padding_mask"]}
         hidden_state = self.encoder.hidden_state(inputs, training=training)  # [batch, length, dim]
-        logits = masked_lm_logits(self.encoder.masked_lm, hidden_state, batch["mask_positions"])
-        loss = masked_lm_loss(logits, batch["mask_ids"], batch["mask_weights"])
+        loss = self._loss(hidden_state, batch, training)
         return TaskResult(
             loss_sum=loss.loss_sum,
             count=self.count(batch),
             correct_sum=loss.correct_sum,
             num_candidates=ops.cast(self.encoder.backbone.vocabulary_size, "float32"),
+        )
+
+    def _loss(self, hidden_state, batch, training):
+        masked_lm, positions = self.encoder.masked_lm, batch["mask_positions"]
+        vocabulary_size = self.encoder.backbone.vocabulary_size
+        static = None not in tuple(positions.shape)
+        predictions = positions.shape[0] * positions.shape[1] if static else 0
+        chunk = vocabulary_chunk(predictions, vocabulary_size, self.max_logits)
+        if chunk == vocabulary_size:
+            logits = masked_lm_logits(masked_lm, hidden_state, positions)
+            return masked_lm_loss(logits, batch["mask_ids"], batch["mask_weights"])
+        return chunked_masked_lm_loss(
+            masked_lm_features(masked_lm, hidden_state, positions),
+            ops.convert_to_tensor(self.encoder.backbone.token_embedding.embeddings),
+            ops.convert_to_tensor(masked_lm.masked_lm_head._bias),
+            ops.reshape(batch["mask_ids"], (-1,)),
+            ops.reshape(batch["mask_weights"], (-1,)),
+            chunk,
+            training,
         )
 
 

@@ -1,0 +1,134 @@
+"""Masked-LM cross-entropy over a large vocabulary without ever holding all logits.
+
+128 blocks of 512 tokens have 9,856 predictions; against 250,002 pieces their logits fill 9.9 GB, and their gradient
+as much again. Here the vocabulary is passed over in chunks, twice: once for the logarithm of the sum of exponentials
+(kept as a running maximum and a running sum), once for the gradient, for which each chunk's logits are computed again.
+A third more arithmetic in this layer, and memory for one chunk.
+"""
+
+from keras import ops
+
+from infoxlm_keras.losses.masked_lm import MaskedLMLoss
+
+# What a column outside the chunk counts as: its exponential is 0, and no sum becomes infinite.
+NO_LOGIT = -1e30
+
+
+def chunked_masked_lm_loss(features, embeddings, bias, mask_ids, mask_weights, chunk_size, training=True):
+    """`masked_lm_loss` of `features @ embeddings.T + bias`, and its gradient, chunk by chunk.
+
+    The gradient is that of the plain formula, `w_i (softmax(z_i) - onehot(y_i))` with respect to the logits z_i. It is
+    computed here along with the loss and handed to the backend's own differentiation as a function that is linear in
+    the arguments and zero where it stands, so one text serves TensorFlow, JAX and PyTorch.
+
+    Args:
+        features: [predictions, dim], what the head makes of the hidden states; float32 or half precision.
+        embeddings: float32 [vocabulary_size, dim], the tied token embedding.
+        bias: float32 [vocabulary_size].
+        mask_ids: int32 [predictions].
+        mask_weights: float32 [predictions].
+        chunk_size: int in 1..vocabulary_size, pieces at a time.
+        training: bool, False leaves the gradient out.
+
+    Returns:
+        `MaskedLMLoss` of two float32 scalars.
+    """
+    vocabulary_size = embeddings.shape[0]
+    constant = [ops.stop_gradient(value) for value in (features, embeddings, bias)]
+    chunks = _Chunks(*constant, mask_ids, chunk_size)
+    log_sum, label_logits, best_pieces = _statistics(chunks)
+    loss_sum = ops.sum((log_sum - label_logits) * mask_weights)
+    correct_sum = ops.sum(ops.cast(ops.equal(best_pieces, mask_ids), "float32") * mask_weights)
+    if not training:
+        return MaskedLMLoss(loss_sum, correct_sum)
+    gradients = _gradients(chunks, log_sum, mask_weights, vocabulary_size)
+    for value, gradient in zip((features, embeddings, bias), gradients, strict=True):
+        linear = ops.sum(ops.cast(value, "float32") * ops.stop_gradient(gradient))
+        loss_sum = loss_sum + (linear - ops.stop_gradient(linear))
+    return MaskedLMLoss(loss_sum, correct_sum)
+
+
+def vocabulary_chunk(predictions, vocabulary_size, max_logits):
+    """int: pieces a chunk so that `predictions` x chunk is at most `max_logits`; the whole vocabulary if that fits."""
+    if predictions * vocabulary_size <= max_logits:
+        return vocabulary_size
+    chunk = max_logits // predictions
+    # Whole tiles of the matrix units where there is room for one.
+    return min(vocabulary_size, chunk // 128 * 128 if chunk >= 128 else max(chunk, 16))
+
+
+class _Chunks:
+    """The logits of one chunk at a time. The last one ends with the vocabulary, and leaves out what came before."""
+
+    def __init__(self, features, embeddings, bias, mask_ids, size):
+        self.features, self.embeddings, self.bias = features, embeddings, bias
+        self.labels = ops.expand_dims(mask_ids, 1)  # [predictions, 1]
+        self.size = size
+        self.number = -(-embeddings.shape[0] // size)
+
+    def start(self, index):
+        return ops.minimum(index * self.size, self.embeddings.shape[0] - self.size)
+
+    def rows(self, index):
+        """[chunk, dim], the chunk's embeddings."""
+        return ops.slice(self.embeddings, (self.start(index), 0), (self.size, self.embeddings.shape[1]))
+
+    def logits(self, index):
+        """(float32 [predictions, chunk], bool [predictions, chunk]: True at each prediction's label)."""
+        rows = ops.cast(self.rows(index), self.features.dtype)
+        logits = ops.cast(ops.matmul(self.features, ops.transpose(rows)), "float32")
+        logits = logits + ops.slice(self.bias, (self.start(index),), (self.size,))
+        pieces = self.start(index) + ops.arange(self.size, dtype="int32")
+        own = ops.expand_dims(pieces >= index * self.size, 0)
+        is_label = ops.logical_and(own, ops.equal(ops.expand_dims(pieces, 0), self.labels))
+        return ops.where(own, logits, NO_LOGIT), is_label
+
+
+def _statistics(chunks):
+    """(logsumexp, logit of the label, likeliest piece) of every prediction, each [predictions]."""
+
+    def body(index, carry):
+        highest, total, label, best = carry
+        logits, is_label = chunks.logits(index)
+        chunk_highest = ops.max(logits, axis=1)
+        new_highest = ops.maximum(highest, chunk_highest)
+        exponentials = ops.exp(logits - ops.expand_dims(new_highest, 1))
+        total = total * ops.exp(highest - new_highest) + ops.sum(exponentials, axis=1)
+        label = label + ops.sum(ops.where(is_label, logits, 0.0), axis=1)
+        chunk_best = ops.cast(ops.argmax(logits, axis=1), "int32") + chunks.start(index)
+        best = ops.where(chunk_highest > highest, chunk_best, best)
+        return new_highest, total, label, best
+
+    zeros = ops.zeros_like(chunks.labels[:, 0], "float32")
+    start = (zeros + NO_LOGIT, zeros, zeros, ops.zeros_like(chunks.labels[:, 0]))
+    highest, total, label, best = ops.fori_loop(0, chunks.number, body, start)
+    return highest + ops.log(total), label, best
+
+
+def _gradients(chunks, log_sum, mask_weights, vocabulary_size):
+    """Gradients of the summed loss with respect to features, embeddings and bias, float32."""
+    weights, log_sum = ops.expand_dims(mask_weights, 1), ops.expand_dims(log_sum, 1)
+    # Probabilities of most pieces are below float16's smallest number.
+    dtype = "float32" if chunks.features.dtype == "float16" else chunks.features.dtype
+    features = ops.cast(chunks.features, dtype)
+
+    def body(index, carry):
+        of_features, of_embeddings, of_bias = carry
+        logits, is_label = chunks.logits(index)
+        of_logits = weights * (ops.exp(logits - log_sum) - ops.cast(is_label, "float32"))
+        half = ops.cast(of_logits, dtype)
+        of_features = of_features + ops.cast(ops.matmul(half, ops.cast(chunks.rows(index), dtype)), "float32")
+        of_rows = ops.cast(ops.matmul(ops.transpose(half), features), "float32")
+        start = chunks.start(index)
+        before = ops.slice(of_embeddings, (start, 0), of_rows.shape)
+        of_embeddings = ops.slice_update(of_embeddings, (start, 0), before + of_rows)
+        before = ops.slice(of_bias, (start,), (chunks.size,))
+        of_bias = ops.slice_update(of_bias, (start,), before + ops.sum(of_logits, axis=0))
+        return of_features, of_embeddings, of_bias
+
+    start = (
+        ops.zeros_like(chunks.features, "float32"),
+        ops.zeros((vocabulary_size, chunks.embeddings.shape[1]), "float32"),
+        ops.zeros((vocabulary_size,), "float32"),
+    )
+    return ops.fori_loop(0, chunks.number, body, start)
