@@ -45,9 +45,9 @@ def main(arguments=None):
     given = {"from": options.source, "to": options.directory, "format": options.format, "upload": options.upload}
     print_settings("convert_checkpoint", {**given, **used})
     with quiet_imports():
-        from infoxlm_keras.conversion import convert
+        from infoxlm_keras.conversion import convert_checkpoint
 
-    result = convert(
+    result = convert_checkpoint(
         options.source,
         options.directory,
         options.format,

@@ -41,7 +41,7 @@ def huggingface_model(vocabulary_size, architecture="XLMRobertaForMaskedLM", see
 
 
 def write_checkpoint(directory, tokenizer, model=None, **save_options):
-    """Writes `model` (None: a random masked LM) as transformers does, and the SentencePiece file; returns the model."""
+    """Writes `model` (None: a random masked LM) as transformers does, and the SentencePiece file; gives the model."""
     model = huggingface_model(tokenizer.vocabulary_size) if model is None else model
     model.save_pretrained(directory, **save_options)
     (directory / "sentencepiece.bpe.model").write_bytes(tokenizer.proto)

@@ -24,7 +24,7 @@ from infoxlm_keras.lazy import lazy_exports
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "convert": ("convert",),
+        "convert": ("convert_checkpoint",),
         "load": ("load_checkpoint",),
         "sources": ("locate",),
     },

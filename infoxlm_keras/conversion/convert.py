@@ -34,7 +34,7 @@ class Conversion:
     size: int
 
 
-def convert(
+def convert_checkpoint(
     source,
     directory,
     format="keras",

@@ -54,11 +54,11 @@ def load_checkpoint(directory, layout, dtype=None, progress=None):
         _check(checkpoint, parameters)
         _check_decoder(checkpoint)
         _check_rest(checkpoint, {parameter.name for parameter in parameters})
-        total = sum(parameter.variable.size for parameter in parameters)
+        total = sum(parameter.size for parameter in parameters)
         for parameter in parameters:
             parameter.assign(checkpoint.read(parameter.name))
             if progress is not None:
-                progress(parameter.variable.size, total)
+                progress(parameter.size, total)
         remainder = _assign_positions(checkpoint, masked_lm.backbone)
     return masked_lm, tokenizer, has_head, remainder
 

@@ -54,6 +54,11 @@ class Parameter:
             return (math.prod(shape),)
         return math.prod(shape[self.input_axes :]), math.prod(shape[: self.input_axes])
 
+    @property
+    def size(self):
+        """Number of values, int."""
+        return math.prod(self.shape)
+
     def value(self):
         """The weight as Hugging Face stores it, a NumPy array of `shape`."""
         array = ops.convert_to_numpy(self.variable)
