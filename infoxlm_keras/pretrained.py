@@ -170,11 +170,18 @@ def load_classifier(source, dtype=None):
 
 
 def has_masked_lm_head(directory):
-    """Whether a preset directory holds a masked-LM head; without one `load_pretrained` gives a random one.
+    """Whether a directory that `load_pretrained` takes holds a masked-LM head; if not, it gives a random one.
 
     Of a model that is loaded anyway, `PretrainedModel.has_head` says so for every kind of source.
     """
-    path = pathlib.Path(directory) / "task.json"
+    location = locate(directory)
+    if location.layout != KERAS:
+        from infoxlm_keras.conversion.load import holds_head
+
+        return holds_head(location.directory, location.layout)
+    if location.directory is None:
+        return False
+    path = location.directory / "task.json"
     return path.is_file() and str(read_json(path).get("class_name", "")).endswith("MaskedLM")
 
 

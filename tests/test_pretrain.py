@@ -160,6 +160,7 @@ def test_one_task_alone_and_continuing_from_a_preset(inputs, whole_run, tmp_path
     assert model.info.tasks == ["xlco"] and model.backbone.dropout == 0.0
 
 
+@pytest.mark.slow
 def test_a_run_continues_a_hugging_face_checkpoint(inputs, tokenizer, tmp_path, capsys):
     """Its head is taken along, without a word of a random one."""
     (tmp_path / "hf").mkdir()

@@ -11,7 +11,8 @@ import safetensors.numpy
 from infoxlm_keras.conversion import convert_checkpoint
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation import embed_texts
-from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
+from infoxlm_keras.pretrained import PretrainingInfo, has_masked_lm_head, load_pretrained, save_pretrained
+from infoxlm_keras.tokenizer import load_tokenizer
 from retrieval_results import retrieval_result
 from running import tree
 from sample_text import multilingual_sentences
@@ -121,6 +122,15 @@ def test_token_ids_equal_transformers(exported, tokenizer):
     assert theirs.decode(expected[0], skip_special_tokens=True) == texts[0]
 
 
+def test_a_tokenizer_that_transformers_saved_is_read(exported, tokenizer, tmp_path):
+    """Its newer releases leave the SentencePiece file out."""
+    import transformers
+
+    transformers.AutoTokenizer.from_pretrained(exported).save_pretrained(tmp_path)
+    assert not (tmp_path / "sentencepiece.bpe.model").exists()
+    assert load_tokenizer(tmp_path).encode(TEXTS) == tokenizer.encode(TEXTS)
+
+
 def test_a_tokenizer_with_byte_fallback(tmp_path):
     import transformers
 
@@ -211,7 +221,17 @@ def test_an_encoder_without_head_stays_one(tokenizer, tmp_path):
     assert not load_pretrained(tmp_path / "preset").has_head
     convert_checkpoint(tmp_path / "preset", tmp_path / "hf", "hf")
     assert json.loads((tmp_path / "hf" / "config.json").read_text())["architectures"] == ["XLMRobertaModel"]
+    assert not any(has_masked_lm_head(tmp_path / name) for name in ("original", "preset", "hf"))
     assert_same_state(state(transformers.AutoModel.from_pretrained(tmp_path / "hf")), state(model))
+
+
+def test_a_head_is_seen_in_every_form(original, preset, exported):
+    assert all(has_masked_lm_head(directory) for directory in (original[0], preset, exported))
+
+
+def test_files_are_as_readable_as_others(exported, preset):
+    for directory in (exported, preset):
+        assert len({path.stat().st_mode for path in directory.iterdir() if path.is_file()}) == 1
 
 
 def test_our_history_comes_back(exported, preset):

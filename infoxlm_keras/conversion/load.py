@@ -45,11 +45,11 @@ def load_checkpoint(directory, layout, dtype=None, progress=None):
     tokenizer = load_tokenizer(directory)
     if layout == FAIRSEQ:
         check_dictionary(directory, tokenizer)
-    checkpoint = (open_fairseq if layout == FAIRSEQ else open_huggingface)(directory)
+    checkpoint = _open(directory, layout)
     with checkpoint.files:
         check_sizes(directory, tokenizer, checkpoint.arguments["vocabulary_size"])
         masked_lm = _build(checkpoint.arguments, dtype)
-        has_head = any(name.startswith(HEAD_PREFIX) for name in checkpoint.stored)
+        has_head = _has_head(checkpoint)
         parameters = encoder_parameters(masked_lm.backbone) + (head_parameters(masked_lm) if has_head else [])
         _check(checkpoint, parameters)
         _check_decoder(checkpoint)
@@ -61,6 +61,21 @@ def load_checkpoint(directory, layout, dtype=None, progress=None):
                 progress(parameter.size, total)
         remainder = _assign_positions(checkpoint, masked_lm.backbone)
     return masked_lm, tokenizer, has_head, remainder
+
+
+def holds_head(directory, layout):
+    """Whether the files of a checkpoint hold a masked-LM head; arguments as in `load_checkpoint`."""
+    checkpoint = _open(directory, layout)
+    with checkpoint.files:
+        return _has_head(checkpoint)
+
+
+def _open(directory, layout):
+    return (open_fairseq if layout == FAIRSEQ else open_huggingface)(directory)
+
+
+def _has_head(checkpoint):
+    return any(name.startswith(HEAD_PREFIX) for name in checkpoint.stored)
 
 
 def _build(arguments, dtype):

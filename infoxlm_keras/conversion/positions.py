@@ -11,10 +11,9 @@ import dataclasses
 import pathlib
 
 import numpy as np
-import safetensors.numpy
 from keras import ops
 
-from infoxlm_keras.conversion.tensor_files import TensorFiles
+from infoxlm_keras.conversion.tensor_files import TensorFiles, save_file
 
 OFFSET = 2
 POSITIONS = "embeddings.position_embeddings.weight"
@@ -81,7 +80,7 @@ def positions_from_keras(backbone, remainder=None):
 def save_remainder(directory, remainder):
     """Writes `remainder` beside a preset, into `huggingface.safetensors`."""
     arrays = {name: np.ascontiguousarray(array) for name, array in remainder.tensors.items()}
-    safetensors.numpy.save_file(arrays, pathlib.Path(directory) / FILE_NAME)
+    save_file(pathlib.Path(directory) / FILE_NAME, arrays)
 
 
 def load_remainder(directory):

@@ -66,14 +66,16 @@ class TensorFiles:
         Raises:
             InputError: if it holds no floating-point numbers.
         """
-        tensor = self._files[name].get_slice(name)
+        file = self._files[name]
+        tensor = file.get_slice(name)
         dtype = tensor.get_dtype()
         if dtype not in _FLOAT_DTYPES:
             raise InputError(
                 f"{self._paths[name]}: {name} has dtype {dtype}; only {', '.join(_FLOAT_DTYPES)} are read "
                 "(a quantized model cannot be converted)"
             )
-        return tensor[:] if rows is None else tensor[rows]
+        # A slice of everything would be copied twice.
+        return file.get_tensor(name) if rows is None else tensor[rows]
 
     def _open(self, path):
         if not path.is_file():
@@ -148,11 +150,21 @@ def write_tensors(directory, tensors, dtype="float32", max_shard_bytes=5 * 10**9
             if progress is not None:
                 progress(sizes[name])
         # transformers wants to be told the format.
-        safetensors.numpy.save_file(arrays, directory / file, metadata={"format": "pt"})
+        save_file(directory / file, arrays, {"format": "pt"})
     if len(files) > 1:
         weight_map = {name: file for file, names in zip(files, shards, strict=True) for name in names}
         write_json(directory / INDEX_FILE, {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map})
     return files
+
+
+def save_file(path, arrays, metadata=None):
+    """Writes one safetensors file of `arrays` (dict of name to contiguous array), readable as other new files are."""
+    path = pathlib.Path(path)
+    path.touch()
+    mode = path.stat().st_mode
+    safetensors.numpy.save_file(arrays, path, metadata=metadata)
+    # The library makes files for the owner alone.
+    path.chmod(mode)
 
 
 def parse_size(text):
