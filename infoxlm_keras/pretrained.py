@@ -1,17 +1,22 @@
 """A pre-trained encoder on disk: a KerasHub preset directory plus `infoxlm.json`.
 
 Every KerasHub task opens the directory with `from_preset`; `infoxlm.json` says what InfoXLM adds: the universal
-layer and how its vectors are pooled, how long it was trained, on which records and with which tokenizer.
+layer and how its vectors are pooled, how long it was trained, on which records and with which tokenizer. What others
+wrote (Hugging Face, sentence-transformers, fairseq) is read by way of `infoxlm_keras.conversion`.
 """
 
 import dataclasses
 import pathlib
 
 import keras_hub
+import numpy as np
+from keras import ops
 
+from infoxlm_keras.conversion.positions import Remainder, load_remainder, save_remainder
+from infoxlm_keras.conversion.sources import KERAS, locate
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, write_json
-from infoxlm_keras.tokenizer import Tokenizer
+from infoxlm_keras.tokenizer import Tokenizer, check_sizes
 
 FILE_NAME = "infoxlm.json"
 VERSION = 1
@@ -44,11 +49,22 @@ class PretrainingInfo:
 
 @dataclasses.dataclass
 class PretrainedModel:
-    """What `load_pretrained` gives: the model, its tokenizer and its history (None for a foreign preset)."""
+    """What `load_pretrained` gives.
+
+    Attributes:
+        masked_lm: `keras_hub.models.XLMRobertaMaskedLM`.
+        tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
+        info: `PretrainingInfo`, the model's history; None for one that was not trained here.
+        has_head: bool, whether the masked-LM head was in the files; if not, that of `masked_lm` is random.
+        remainder: `infoxlm_keras.conversion.positions.Remainder`, what a Hugging Face checkpoint holds beyond the
+            encoder; None if the model comes from no such checkpoint.
+    """
 
     masked_lm: keras_hub.models.XLMRobertaMaskedLM
     tokenizer: Tokenizer
     info: PretrainingInfo | None
+    has_head: bool = True
+    remainder: Remainder | None = None
 
     @property
     def backbone(self):
@@ -66,36 +82,69 @@ def save_pretrained(directory, masked_lm, tokenizer, info, replace=False):
         info: `PretrainingInfo`.
         replace: bool, overwrite an existing directory.
     """
-    keras_tokenizer = keras_hub.models.XLMRobertaTokenizer(proto=tokenizer.proto)
-    preprocessor = keras_hub.models.XLMRobertaMaskedLMPreprocessor(
-        keras_tokenizer, sequence_length=masked_lm.backbone.max_sequence_length
-    )
     with new_directory(directory, replace=replace) as temporary:
+        write_preset(temporary, PretrainedModel(masked_lm, tokenizer, info))
+
+
+def write_preset(directory, model):
+    """Writes the files of a preset into the existing `directory`.
+
+    Args:
+        directory: path.
+        model: `PretrainedModel`. Without a head only the encoder is written, and `infoxlm.json` only with an info.
+    """
+    directory = pathlib.Path(directory)
+    masked_lm = model.masked_lm
+    preprocessor = keras_hub.models.XLMRobertaMaskedLMPreprocessor(
+        keras_hub.models.XLMRobertaTokenizer(proto=model.tokenizer.proto),
+        sequence_length=masked_lm.backbone.max_sequence_length,
+    )
+    if model.has_head:
         present = masked_lm.preprocessor
         masked_lm.preprocessor = preprocessor
         try:
-            masked_lm.save_to_preset(str(temporary))
+            masked_lm.save_to_preset(str(directory))
         finally:
             masked_lm.preprocessor = present
-        write_json(temporary / FILE_NAME, {"version": VERSION, **dataclasses.asdict(info)})
+    else:
+        masked_lm.backbone.save_to_preset(str(directory))
+        preprocessor.save_to_preset(str(directory))
+    if model.info is not None:
+        write_info(directory, model.info)
+    if model.remainder is not None:
+        save_remainder(directory, model.remainder)
 
 
-def load_pretrained(source, dtype=None):
+def load_pretrained(source, dtype=None, progress=None):
     """A model with its head and tokenizer.
 
     Args:
-        source: a directory written by `save_pretrained`, another KerasHub XLM-R preset directory, or a preset name
-            or handle that KerasHub knows (`xlm_roberta_base_multi`, `hf://...`, `kaggle://...`).
+        source: a directory written by `save_pretrained` or another KerasHub XLM-R preset directory; a preset that
+            KerasHub knows (`xlm_roberta_base_multi`, `kaggle://...`); a Hugging Face directory or repository
+            (`hf://org/name`, `org/name`, `@revision` may follow), sentence-transformers' included; a directory of
+            fairseq's weights. Of Hugging Face and fairseq only safetensors are read.
         dtype: optional Keras dtype policy for the weights and computations.
+        progress: optional function that is called with (parameters just read, parameters in all).
 
     Returns:
-        `PretrainedModel`; its `info` is None if the preset has no `infoxlm.json`.
+        `PretrainedModel`; its `info` is None if there is no `infoxlm.json`.
 
     Raises:
         InputError: if nothing is there, it is no XLM-R model, or model and tokenizer do not fit each other.
     """
-    masked_lm, tokenizer = _load_task(keras_hub.models.XLMRobertaMaskedLM, source, dtype)
-    return PretrainedModel(masked_lm, tokenizer, read_info(source))
+    location = locate(source)
+    if location.layout == KERAS:
+        masked_lm, tokenizer = _load_task(keras_hub.models.XLMRobertaMaskedLM, location, dtype)
+        has_head = _has_head(location, masked_lm)
+        remainder = load_remainder(location.directory) if location.directory else None
+    else:
+        from infoxlm_keras.conversion.load import load_checkpoint
+
+        masked_lm, tokenizer, has_head, remainder = load_checkpoint(
+            location.directory, location.layout, dtype, progress
+        )
+    info = read_info(location.directory) if location.directory else None
+    return PretrainedModel(masked_lm, tokenizer, info, has_head, remainder)
 
 
 def load_classifier(source, dtype=None):
@@ -112,24 +161,43 @@ def load_classifier(source, dtype=None):
     Raises:
         InputError: as `load_pretrained`, or if the preset holds no classifier.
     """
-    return _load_task(keras_hub.models.XLMRobertaTextClassifier, source, dtype)
+    location = locate(source)
+    if location.layout != KERAS:
+        raise InputError(
+            f"{source}: is no KerasHub preset; a classifier is read from a preset that save_to_preset wrote"
+        )
+    return _load_task(keras_hub.models.XLMRobertaTextClassifier, location, dtype)
 
 
 def has_masked_lm_head(directory):
-    """Whether a preset directory holds a masked-LM head; without one `load_pretrained` gives a random one."""
-    path = pathlib.Path(directory) / "task.json"
+    """Whether a directory that `load_pretrained` takes holds a masked-LM head; if not, it gives a random one.
+
+    Of a model that is loaded anyway, `PretrainedModel.has_head` says so for every kind of source.
+    """
+    location = locate(directory)
+    if location.layout != KERAS:
+        from infoxlm_keras.conversion.load import holds_head
+
+        return holds_head(location.directory, location.layout)
+    if location.directory is None:
+        return False
+    path = location.directory / "task.json"
     return path.is_file() and str(read_json(path).get("class_name", "")).endswith("MaskedLM")
 
 
-def _load_task(task_class, source, dtype):
-    path = pathlib.Path(source)
-    if str(source).startswith((".", "/", "~")) and not path.is_dir():
-        raise InputError(f"{source}: no such directory; give a preset directory or the name of a KerasHub preset")
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise InputError(f"{source}: is not a preset directory (it has no config.json)")
+def _has_head(location, masked_lm):
+    if location.directory is not None:
+        return has_masked_lm_head(location.directory)
+    # Files that KerasHub fetched itself are not ours to see, but a bias of zeros was never trained.
+    bias = next(weight for weight in masked_lm.masked_lm_head.weights if weight.path.endswith("output_bias"))
+    return bool(np.any(ops.convert_to_numpy(bias)))
+
+
+def _load_task(task_class, location, dtype):
+    source = location.name
     options = {} if dtype is None else {"dtype": dtype}
     try:
-        task = task_class.from_preset(str(source), **options)
+        task = task_class.from_preset(source, **options)
     except (ValueError, FileNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{source}: cannot be opened as an XLM-R model ({reason})") from None
@@ -137,16 +205,15 @@ def _load_task(task_class, source, dtype):
         # What KerasHub raises when a preset without a head leaves the head's arguments out.
         if "num_classes" not in str(error):
             raise
-        raise InputError(
-            f"{source}: holds no classifier; fine-tune one and save it with save_to_preset"
-        ) from None
+        raise InputError(f"{source}: holds no classifier; fine-tune one and save it with save_to_preset") from None
     tokenizer = Tokenizer(task.preprocessor.tokenizer.proto, source)
-    if tokenizer.vocabulary_size != task.backbone.vocabulary_size:
-        raise InputError(
-            f"{source}: its tokenizer has {tokenizer.vocabulary_size} ids, its embedding "
-            f"{task.backbone.vocabulary_size} rows; they do not belong together"
-        )
+    check_sizes(source, tokenizer, task.backbone.vocabulary_size)
     return task, tokenizer
+
+
+def write_info(directory, info):
+    """Writes `infoxlm.json` into `directory`."""
+    write_json(pathlib.Path(directory) / FILE_NAME, {"version": VERSION, **dataclasses.asdict(info)})
 
 
 def read_info(directory):

@@ -123,8 +123,10 @@ def load_tokenizer(source):
     """The tokenizer in a directory, a `.spm`/`.model` file, or a KerasHub preset name or handle.
 
     Args:
-        source: str or path. A directory holding one of `MODEL_FILES`, a SentencePiece file, or a name that
-            `keras_hub.models.XLMRobertaTokenizer.from_preset` knows (`xlm_roberta_base_multi`, `hf://...`).
+        source: str or path. A directory holding one of `MODEL_FILES` (or Hugging Face's `tokenizer.json` alone, of
+            which a model is made anew), a SentencePiece file, a Hugging Face repository (`hf://org/name`,
+            `org/name`), or a name that `keras_hub.models.XLMRobertaTokenizer.from_preset` knows
+            (`xlm_roberta_base_multi`, `kaggle://...`).
 
     Raises:
         InputError: if nothing is found there, or the model's layout is not XLM-R's.
@@ -136,8 +138,25 @@ def load_tokenizer(source):
         for name in MODEL_FILES:
             if (path / name).is_file():
                 return Tokenizer((path / name).read_bytes(), path / name)
-        raise InputError(f"{path}: holds no tokenizer (looked for {', '.join(MODEL_FILES)})")
+        if (path / "tokenizer.json").is_file():
+            from infoxlm_keras.conversion.tokenizer_json import from_tokenizer_json
+
+            return from_tokenizer_json(path / "tokenizer.json")
+        raise InputError(f"{path}: holds no tokenizer (looked for {', '.join(MODEL_FILES)}, tokenizer.json)")
+    from infoxlm_keras.conversion import hub
+
+    if hub.is_repository(str(source)):
+        return load_tokenizer(hub.download(str(source), hub.TOKENIZER_FILES))
     return _from_keras_hub(str(source))
+
+
+def check_sizes(source, tokenizer, vocabulary_size):
+    """Raises InputError unless `tokenizer` has as many ids as the embedding of the model at `source` has rows."""
+    if tokenizer.vocabulary_size != vocabulary_size:
+        raise InputError(
+            f"{source}: its tokenizer has {tokenizer.vocabulary_size} ids, its embedding {vocabulary_size} rows; "
+            "they do not belong together"
+        )
 
 
 def _from_keras_hub(name):

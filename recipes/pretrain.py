@@ -26,7 +26,9 @@ def main(arguments=None):
     parser.add_argument("--output_dir", required=True, help="directory of this run")
     parser.add_argument("--strategy", choices=STRATEGIES, default="auto", help="devices to train on; auto = one")
     parser.add_argument("--tasks", help="comma-separated, of mmlm, tlm, xlco; overrides the configuration")
-    parser.add_argument("--init", help="preset directory or KerasHub preset name to continue from")
+    parser.add_argument(
+        "--init", help="model to continue from: a preset or Hugging Face directory, org/name, or a KerasHub name"
+    )
     parser.add_argument("--steps", type=int, help="optimizer updates; overrides the configuration")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting; may be repeated"

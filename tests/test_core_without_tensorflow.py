@@ -35,7 +35,7 @@ import infoxlm_keras
 for name in infoxlm_keras.__all__:
     getattr(infoxlm_keras, name)
 # All but reading TFRecords, writing SavedModels, and the other backends' steps.
-for package in ("contrast", "evaluation", "losses", "models", "plots", "tasks", "training"):
+for package in ("contrast", "conversion", "evaluation", "losses", "models", "plots", "tasks", "training"):
     for module in pkgutil.iter_modules([f"{infoxlm_keras.__path__[0]}/{package}"]):
         if module.name not in ("step_tensorflow", "step_torch"):
             importlib.import_module(f"infoxlm_keras.{package}.{module.name}")

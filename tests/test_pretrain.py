@@ -19,6 +19,7 @@ from infoxlm_keras.training import callbacks
 from recipes import pretrain
 from running import refused, run, tree
 from sample_text import sentences
+from tiny_huggingface import write_checkpoint
 
 SETTINGS = {
     "steps": 8,
@@ -157,6 +158,21 @@ def test_one_task_alone_and_continuing_from_a_preset(inputs, whole_run, tmp_path
     assert [name for name in history(tmp_path / "run")[-1] if name.endswith("_loss")] == ["xlco_loss"]
     model = load_pretrained(tmp_path / "run" / "model")
     assert model.info.tasks == ["xlco"] and model.backbone.dropout == 0.0
+
+
+@pytest.mark.slow
+def test_a_run_continues_a_hugging_face_checkpoint(inputs, tokenizer, tmp_path, capsys):
+    """Its head is taken along, without a word of a random one."""
+    (tmp_path / "hf").mkdir()
+    write_checkpoint(tmp_path / "hf", tokenizer)
+    options = ["--tasks", "mmlm", "--init", tmp_path / "hf", "--steps", 3, "--set", "save_initial_model=true"]
+    run(pretrain.main, *arguments(inputs, tmp_path / "run", *options))
+    assert "a random one" not in capsys.readouterr().out
+    expected = load_pretrained(tmp_path / "hf").masked_lm.get_weights()
+    initial = load_pretrained(tmp_path / "run" / "initial_model").masked_lm.get_weights()
+    for one, other in zip(initial, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any(not np.array_equal(a, b) for a, b in zip(initial, weights(tmp_path / "run"), strict=True))
 
 
 def test_the_initial_model_is_the_random_one(inputs, tmp_path):

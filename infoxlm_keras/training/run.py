@@ -12,7 +12,7 @@ from infoxlm_keras.data.manifest import read_manifest
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_text, write_atomically
 from infoxlm_keras.models import build_masked_lm, default_universal_layer, with_dropout
-from infoxlm_keras.pretrained import PretrainingInfo, has_masked_lm_head, load_pretrained, save_pretrained
+from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.tokenizer import load_tokenizer
 from infoxlm_keras.training.assemble import build_pretrainer, build_streams
@@ -38,7 +38,7 @@ def pretrain(config, data_dir, output_dir, init=None):
         data_dir: str or path, the builders' output.
         output_dir: str or path. Holds `config.yaml`, `checkpoints/`, `history.csv`, `tensorboard/` and, at the end,
             the preset `model/`. If it holds checkpoints of the same configuration, the run goes on from the newest.
-        init: optional preset directory or name to start from; None starts from random weights.
+        init: optional model to start from, all that `load_pretrained` takes; None starts from random weights.
 
     Returns:
         `RunResult`.
@@ -151,7 +151,7 @@ def _starting_point(config, data_dir, init):
         )
         return masked_lm, tokenizer
     model = load_pretrained(init, dtype=config.model.dtype)
-    if pathlib.Path(init).is_dir() and not has_masked_lm_head(init):
+    if not model.has_head:
         print(f"warning: {init} holds no masked-LM head: MMLM and TLM begin with a random one")
     return with_dropout(model.masked_lm, config.model.dropout or 0.0), model.tokenizer
 

@@ -1,0 +1,60 @@
+"""Tensors of a checkpoint under the names of `infoxlm_keras.conversion.parameters`, whoever wrote it."""
+
+import dataclasses
+
+from infoxlm_keras.conversion.tensor_files import TensorFiles
+from infoxlm_keras.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """Where a tensor lies: all of the tensor `name`, or its part `part` of `parts` equal ones."""
+
+    name: str
+    part: int = 0
+    parts: int = 1
+
+
+class Checkpoint:
+    """A view of `TensorFiles` by our names; nothing is read before it is asked for.
+
+    Args:
+        files: `TensorFiles`.
+        stored: dict of our name to `Stored`.
+        arguments: dict, arguments of `XLMRobertaBackbone`.
+        directory: path, for messages.
+    """
+
+    def __init__(self, files: TensorFiles, stored, arguments, directory):
+        self.files = files
+        self.stored = stored
+        self.arguments = arguments
+        self.directory = directory
+
+    def __contains__(self, name):
+        return name in self.stored
+
+    def shape(self, name):
+        """Shape of tensor `name`, tuple of int."""
+        where = self.stored[name]
+        rows, *rest = self.files.shape(where.name) or (1,)
+        return rows // where.parts, *rest
+
+    def read(self, name):
+        """Tensor `name` as a NumPy array in the dtype stored."""
+        where = self.stored[name]
+        if where.parts == 1:
+            return self.files.read(where.name)
+        size = self.files.shape(where.name)[0] // where.parts
+        return self.files.read(where.name, slice(where.part * size, (where.part + 1) * size))
+
+    def require(self, name, shape):
+        """Raises InputError unless tensor `name` is there in `shape` (a length of None is any)."""
+        if name not in self.stored:
+            raise InputError(f"{self.directory}: holds no tensor {name}; the checkpoint is not whole")
+        found = self.shape(name)
+        if len(found) != len(shape) or any(want not in (None, have) for want, have in zip(shape, found, strict=True)):
+            raise InputError(
+                f"{self.files.path(self.stored[name].name)}: {self.stored[name].name} has shape {found}, but the "
+                f"configuration asks for {tuple(shape)}"
+            )

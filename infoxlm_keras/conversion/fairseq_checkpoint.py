@@ -1,0 +1,142 @@
+"""fairseq's tensors under Hugging Face's names, once its `model.pt` was turned into safetensors.
+
+`model.pt` is a pickle, so we do not open it; `fairseq_command` turns it into `model.safetensors`, by PyTorch's reader
+that runs no code, and notes the number of attention heads, which no tensor's shape tells. Beside it belongs
+`sentencepiece.bpe.model`; if `dict.txt` is there too, its order is checked.
+
+Older fairseq calls the encoder `decoder.sentence_encoder`, newer `encoder.sentence_encoder`; attention is one
+`in_proj` [3 dim, dim] (query, key, value) in the former, three projections in the latter.
+"""
+
+import pathlib
+import re
+
+from infoxlm_keras.conversion.checkpoint import Checkpoint, Stored
+from infoxlm_keras.conversion.positions import OFFSET, POSITIONS
+from infoxlm_keras.conversion.tensor_files import TensorFiles, find_tensor_files
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_text
+
+HEADS_KEY = "encoder_attention_heads"
+_PREFIX = re.compile(r"(?:encoder|decoder)\.(?=sentence_encoder\.|lm_head\.)")
+_LAYER = re.compile(r"sentence_encoder\.layers\.(\d+)\.(.+)")
+_OUTSIDE_LAYERS = {
+    "sentence_encoder.embed_tokens.weight": "embeddings.word_embeddings.weight",
+    "sentence_encoder.embed_positions.weight": POSITIONS,
+    "lm_head.weight": "lm_head.decoder.weight",
+    "lm_head.bias": "lm_head.bias",
+    **{
+        f"sentence_encoder.{norm}.{kind}": f"embeddings.LayerNorm.{kind}"
+        for norm in ("emb_layer_norm", "layernorm_embedding")
+        for kind in ("weight", "bias")
+    },
+    **{
+        f"lm_head.{module}.{kind}": f"lm_head.{module}.{kind}"
+        for module in ("dense", "layer_norm")
+        for kind in ("weight", "bias")
+    },
+}
+_IN_LAYER = {
+    "self_attn.q_proj": "attention.self.query",
+    "self_attn.k_proj": "attention.self.key",
+    "self_attn.v_proj": "attention.self.value",
+    "self_attn.out_proj": "attention.output.dense",
+    "self_attn_layer_norm": "attention.output.LayerNorm",
+    "fc1": "intermediate.dense",
+    "fc2": "output.dense",
+    "final_layer_norm": "output.LayerNorm",
+}
+
+
+def is_fairseq(names):
+    """Whether tensors of these names were written by fairseq."""
+    return any(re.match(r"(?:encoder|decoder)\.sentence_encoder\.", name) for name in names)
+
+
+def fairseq_command():
+    """The shell command that turns `model.pt` into `model.safetensors` (needs torch, safetensors)."""
+    return (
+        'python -c "import argparse, torch, safetensors.torch as s; '
+        "torch.serialization.add_safe_globals([argparse.Namespace]); "
+        "c = torch.load('model.pt', map_location='cpu', weights_only=True); "
+        "s.save_file({n: v.clone().contiguous() for n, v in c['model'].items()}, 'model.safetensors', "
+        f"{{'{HEADS_KEY}': str(c['args'].encoder_attention_heads)}})\""
+    )
+
+
+def open_fairseq(directory):
+    """The `Checkpoint` in a directory with fairseq's tensors; close its `files` when done.
+
+    Raises:
+        InputError: if tensors are missing, or the number of attention heads is not noted.
+    """
+    directory = pathlib.Path(directory)
+    files = TensorFiles(find_tensor_files(directory))
+    stored = canonical_names(files.names)
+    return Checkpoint(files, stored, _arguments(files, stored, directory), directory)
+
+
+def canonical_names(names):
+    """dict of our name to `Stored`; a name that is not understood stays as it is."""
+    stored = {}
+    for name in names:
+        own = _PREFIX.sub("", name)
+        if own in _OUTSIDE_LAYERS:
+            stored[_OUTSIDE_LAYERS[own]] = Stored(name)
+            continue
+        found = _LAYER.fullmatch(own)
+        if found is None:
+            stored[own] = Stored(name)
+            continue
+        prefix, rest = f"encoder.layer.{found[1]}.", found[2]
+        if rest in ("self_attn.in_proj_weight", "self_attn.in_proj_bias"):
+            for part, module in enumerate(("query", "key", "value")):
+                kind = rest.rpartition("_")[2]
+                stored[f"{prefix}attention.self.{module}.{kind}"] = Stored(name, part, 3)
+            continue
+        module, _, kind = rest.rpartition(".")
+        stored[f"{prefix}{_IN_LAYER.get(module, module)}.{kind}"] = Stored(name)
+    return stored
+
+
+def check_dictionary(directory, tokenizer):
+    """Raises InputError unless `dict.txt`, if there is one, lists the pieces of `tokenizer` in their order."""
+    path = pathlib.Path(directory) / "dict.txt"
+    if not path.is_file():
+        return
+    processor = tokenizer.processor
+    lines = read_text(path).split("\n")
+    words = [line.rpartition(" ")[0] for line in lines if line]
+    pieces = [processor.id_to_piece(number) for number in range(3, processor.get_piece_size())]
+    if len(words) != len(pieces):
+        raise InputError(f"{path}: has {len(words)} entries, but the SentencePiece model has {len(pieces)} pieces")
+    for number, (word, piece) in enumerate(zip(words, pieces, strict=True), start=1):
+        if word != piece:
+            raise InputError(
+                f"{path}:{number}: is {word!r}, but the SentencePiece model's piece there is {piece!r}; the rows of "
+                "the embedding would go to other pieces"
+            )
+
+
+def _arguments(files, stored, directory):
+    checkpoint = Checkpoint(files, stored, {}, directory)
+    for name in ("embeddings.word_embeddings.weight", POSITIONS, "encoder.layer.0.intermediate.dense.weight"):
+        if name not in stored:
+            raise InputError(f"{directory}: holds no tensor for {name}; it is no whole XLM-R checkpoint of fairseq")
+    heads = files.metadata.get(HEADS_KEY, "")
+    vocabulary_size, hidden_dim = checkpoint.shape("embeddings.word_embeddings.weight")
+    if not heads.isascii() or not heads.isdigit() or not int(heads) or hidden_dim % int(heads):
+        raise InputError(
+            f"{directory}: the metadata of its safetensors do not say {HEADS_KEY} (found {heads!r}), which no "
+            f"tensor's shape tells; make the file by {fairseq_command()}"
+        )
+    layers = [int(name.split(".")[2]) for name in stored if re.match(r"encoder\.layer\.\d+\.", name)]
+    return {
+        "vocabulary_size": vocabulary_size,
+        "num_layers": max(layers) + 1,
+        "num_heads": int(heads),
+        "hidden_dim": hidden_dim,
+        "intermediate_dim": checkpoint.shape("encoder.layer.0.intermediate.dense.weight")[0],
+        "max_sequence_length": checkpoint.shape(POSITIONS)[0] - OFFSET,
+        "dropout": 0.1,
+    }

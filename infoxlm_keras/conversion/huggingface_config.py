@@ -1,0 +1,107 @@
+"""Hugging Face's config.json and the shape of the encoder."""
+
+from infoxlm_keras.conversion.positions import OFFSET
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
+
+MODEL_TYPE = "xlm-roberta"
+LAYER_NORM_EPSILON = 1e-5
+# Key, the values the encoder computes with, and what a file without the key means (transformers' defaults).
+_FIXED = (
+    ("pad_token_id", (PAD_ID,), PAD_ID),
+    ("bos_token_id", (START_ID,), START_ID),
+    ("eos_token_id", (END_ID,), END_ID),
+    ("hidden_act", ("gelu",), "gelu"),
+    ("layer_norm_eps", (LAYER_NORM_EPSILON,), 1e-12),
+    ("position_embedding_type", ("absolute",), "absolute"),
+    ("is_decoder", (False,), False),
+    ("add_cross_attention", (False,), False),
+    ("quantization_config", (None,), None),
+)
+_SIZES = {
+    "vocab_size": "vocabulary_size",
+    "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_heads",
+    "hidden_size": "hidden_dim",
+    "intermediate_size": "intermediate_dim",
+    "max_position_embeddings": "max_sequence_length",
+}
+
+
+def backbone_arguments(config, path):
+    """Arguments of `XLMRobertaBackbone` for the model that `config` describes.
+
+    Args:
+        config: dict, the content of config.json.
+        path: path of the file, for messages.
+
+    Returns:
+        dict, without `dtype`.
+
+    Raises:
+        InputError: if the model is none that the encoder computes; the message names the value.
+    """
+    if config.get("model_type") != MODEL_TYPE:
+        raise InputError(f"{path}: model_type = {config.get('model_type')!r}, but only {MODEL_TYPE!r} is converted")
+    for key, accepted, default in _FIXED:
+        value = config.get(key, default)
+        if value not in accepted:
+            raise InputError(f"{path}: {key} = {value!r}, but this encoder computes with {accepted[0]!r} only")
+    arguments = {}
+    for key, argument in _SIZES.items():
+        value = config.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{path}: {key} = {value!r}, but must be a whole number of at least 1")
+        arguments[argument] = value
+    if config["max_position_embeddings"] <= OFFSET:
+        raise InputError(
+            f"{path}: max_position_embeddings = {config['max_position_embeddings']}, but the first {OFFSET} are "
+            f"unused, so at least {OFFSET + 1} are needed"
+        )
+    if config["hidden_size"] % config["num_attention_heads"]:
+        raise InputError(
+            f"{path}: num_attention_heads = {config['num_attention_heads']} does not divide hidden_size = "
+            f"{config['hidden_size']}"
+        )
+    arguments["max_sequence_length"] -= OFFSET
+    dropout = config.get("hidden_dropout_prob", 0.1)
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise InputError(f"{path}: hidden_dropout_prob = {dropout!r}, but must be in [0, 1)")
+    return {**arguments, "dropout": float(dropout)}
+
+
+def huggingface_config(backbone, architecture, dtype, num_layers=None, token_types=1):
+    """The content of config.json.
+
+    Args:
+        backbone: `XLMRobertaBackbone`.
+        architecture: str, transformers' class, such as "XLMRobertaForMaskedLM".
+        dtype: str, of the weights in the files.
+        num_layers: int, how many of the backbone's layers are in the files; None: all.
+        token_types: int, rows of the token-type embedding.
+
+    Returns:
+        dict.
+    """
+    return {
+        "architectures": [architecture],
+        "model_type": MODEL_TYPE,
+        "vocab_size": backbone.vocabulary_size,
+        "hidden_size": backbone.hidden_dim,
+        "num_hidden_layers": backbone.num_layers if num_layers is None else num_layers,
+        "num_attention_heads": backbone.num_heads,
+        "intermediate_size": backbone.intermediate_dim,
+        "max_position_embeddings": backbone.max_sequence_length + OFFSET,
+        "type_vocab_size": token_types,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": backbone.dropout,
+        "attention_probs_dropout_prob": backbone.dropout,
+        "layer_norm_eps": LAYER_NORM_EPSILON,
+        "initializer_range": 0.02,
+        "position_embedding_type": "absolute",
+        "tie_word_embeddings": True,
+        "bos_token_id": START_ID,
+        "pad_token_id": PAD_ID,
+        "eos_token_id": END_ID,
+        "torch_dtype": dtype,
+    }

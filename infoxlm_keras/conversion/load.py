@@ -1,0 +1,133 @@
+"""A Hugging Face or fairseq directory as a model with its masked-LM head and tokenizer."""
+
+import pathlib
+
+import keras_hub
+import numpy as np
+
+from infoxlm_keras.conversion.fairseq_checkpoint import check_dictionary, open_fairseq
+from infoxlm_keras.conversion.huggingface_checkpoint import open_huggingface
+from infoxlm_keras.conversion.parameters import HEAD_PREFIX, WORD_EMBEDDINGS, encoder_parameters, head_parameters
+from infoxlm_keras.conversion.positions import (
+    OFFSET,
+    POOLER,
+    POSITIONS,
+    TOKEN_TYPES,
+    Remainder,
+    positions_to_keras,
+)
+from infoxlm_keras.conversion.sources import FAIRSEQ
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.tokenizer import check_sizes, load_tokenizer
+
+DECODER = "lm_head.decoder.weight"
+# Buffers that hold no knowledge.
+_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids", "sentence_encoder.version")
+
+
+def load_checkpoint(directory, layout, dtype=None, progress=None):
+    """Reads a checkpoint, one tensor in memory at a time beside the model.
+
+    Args:
+        directory: path of the files.
+        layout: `HUGGING_FACE` or `FAIRSEQ` of `infoxlm_keras.conversion.sources`.
+        dtype: optional Keras dtype policy of the model.
+        progress: optional function that is called with (parameters just read, parameters in all).
+
+    Returns:
+        (masked_lm, tokenizer, has_head, remainder): `XLMRobertaMaskedLM`, `Tokenizer`, whether the files hold a
+        masked-LM head (else that of `masked_lm` is random), `Remainder`.
+
+    Raises:
+        InputError: if the files are damaged, describe another model, or do not fit each other.
+    """
+    directory = pathlib.Path(directory)
+    tokenizer = load_tokenizer(directory)
+    if layout == FAIRSEQ:
+        check_dictionary(directory, tokenizer)
+    checkpoint = _open(directory, layout)
+    with checkpoint.files:
+        check_sizes(directory, tokenizer, checkpoint.arguments["vocabulary_size"])
+        masked_lm = _build(checkpoint.arguments, dtype)
+        has_head = _has_head(checkpoint)
+        parameters = encoder_parameters(masked_lm.backbone) + (head_parameters(masked_lm) if has_head else [])
+        _check(checkpoint, parameters)
+        _check_decoder(checkpoint)
+        _check_rest(checkpoint, {parameter.name for parameter in parameters})
+        total = sum(parameter.size for parameter in parameters)
+        for parameter in parameters:
+            parameter.assign(checkpoint.read(parameter.name))
+            if progress is not None:
+                progress(parameter.size, total)
+        remainder = _assign_positions(checkpoint, masked_lm.backbone)
+    return masked_lm, tokenizer, has_head, remainder
+
+
+def holds_head(directory, layout):
+    """Whether the files of a checkpoint hold a masked-LM head; arguments as in `load_checkpoint`."""
+    checkpoint = _open(directory, layout)
+    with checkpoint.files:
+        return _has_head(checkpoint)
+
+
+def _open(directory, layout):
+    return (open_fairseq if layout == FAIRSEQ else open_huggingface)(directory)
+
+
+def _has_head(checkpoint):
+    return any(name.startswith(HEAD_PREFIX) for name in checkpoint.stored)
+
+
+def _build(arguments, dtype):
+    backbone = keras_hub.models.XLMRobertaBackbone(**arguments, dtype=dtype, name="backbone")
+    return keras_hub.models.XLMRobertaMaskedLM(backbone=backbone, preprocessor=None)
+
+
+def _check(checkpoint, parameters):
+    """All tensors are there, in their shapes, before any is read."""
+    for parameter in parameters:
+        checkpoint.require(parameter.name, parameter.shape)
+    length, dim = checkpoint.arguments["max_sequence_length"], checkpoint.arguments["hidden_dim"]
+    checkpoint.require(POSITIONS, (length + OFFSET, dim))
+    if TOKEN_TYPES in checkpoint:
+        checkpoint.require(TOKEN_TYPES, (None, dim))
+
+
+def _check_decoder(checkpoint):
+    """A decoder that is stored must be the embedding, as it is in the head of this model."""
+    if DECODER not in checkpoint:
+        return
+    checkpoint.require(DECODER, checkpoint.shape(WORD_EMBEDDINGS))
+    if not np.array_equal(checkpoint.read(DECODER), checkpoint.read(WORD_EMBEDDINGS)):
+        raise InputError(
+            f"{checkpoint.directory}: {DECODER} differs from {WORD_EMBEDDINGS}; this masked-LM head is tied to the "
+            "embedding, an untied one cannot be converted"
+        )
+
+
+def _check_rest(checkpoint, known):
+    """What is left over must not change the encoder's output; other heads are named and left out."""
+    known = {*known, DECODER, POSITIONS, TOKEN_TYPES, *POOLER}
+    rest = [name for name in checkpoint.stored if name not in known and not name.startswith(_BUFFERS)]
+    inside = [name for name in rest if name.startswith(("encoder.", "embeddings.", "sentence_encoder."))]
+    if inside:
+        raise InputError(
+            f"{checkpoint.directory}: holds {inside[0]}, which XLM-R's encoder has not (one of {len(inside)} such "
+            "tensors); the model would not compute the same"
+        )
+    if rest:
+        print(f"warning: {checkpoint.directory}: {', '.join(sorted(rest))} are not of the encoder and left out")
+
+
+def _assign_positions(checkpoint, backbone):
+    """Fills the positions and returns the `Remainder`."""
+    positions = checkpoint.read(POSITIONS)
+    dim = positions.shape[1]
+    has_types = TOKEN_TYPES in checkpoint
+    token_types = checkpoint.read(TOKEN_TYPES) if has_types else np.zeros((1, dim), np.float32)
+    backbone.embeddings.position_embedding.position_embeddings.assign(positions_to_keras(positions, token_types))
+    tensors = {POSITIONS: positions, TOKEN_TYPES: token_types}
+    if all(name in checkpoint for name in POOLER):
+        checkpoint.require(POOLER[0], (dim, dim))
+        tensors |= {name: checkpoint.read(name) for name in POOLER}
+    return Remainder(tensors)

@@ -1,0 +1,93 @@
+"""Learned positions, and what Hugging Face's files hold beyond the encoder.
+
+Hugging Face and fairseq count positions from `<pad>`'s id + 1 = 2 on, so their table has two rows more than the
+encoder has positions: 514 for 512. Hugging Face also adds a token-type embedding, whose row 0 serves every token:
+the encoder has it added to its positions. What is so lost (the two rows, the sum's terms, the pooler, which only
+next-sentence style heads read) is kept aside in a `Remainder`: a model that was not trained meanwhile goes back
+bit for bit.
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from keras import ops
+
+from infoxlm_keras.conversion.tensor_files import TensorFiles, save_file
+
+OFFSET = 2
+POSITIONS = "embeddings.position_embeddings.weight"
+TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
+POOLER = ("pooler.dense.weight", "pooler.dense.bias")
+FILE_NAME = "huggingface.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class Remainder:
+    """What the encoder has no place for.
+
+    Attributes:
+        tensors: dict of name to array: `POSITIONS` and `TOKEN_TYPES` as they were, and `POOLER` if there was one.
+    """
+
+    tensors: dict
+
+    @property
+    def has_pooler(self):
+        """Whether the pooler is among the tensors."""
+        return POOLER[0] in self.tensors
+
+
+def positions_to_keras(positions, token_types):
+    """The encoder's positions.
+
+    Args:
+        positions: float [length + 2, dim].
+        token_types: float [types, dim], or None.
+
+    Returns:
+        float32 [length, dim].
+    """
+    rows = positions[OFFSET:].astype(np.float32)
+    # Where token types are zero, as in XLM-R itself, nothing is touched, not even the sign of a zero.
+    if token_types is not None and np.any(token_types[0]):
+        rows = rows + token_types[0].astype(np.float32)
+    return rows
+
+
+def positions_from_keras(backbone, remainder=None):
+    """The tables that Hugging Face's files need.
+
+    Args:
+        backbone: `XLMRobertaBackbone`.
+        remainder: optional `Remainder` of the files that the backbone came from.
+
+    Returns:
+        dict of `POSITIONS` to float32 [length + 2, dim] and `TOKEN_TYPES` to float32 [types, dim]: those of
+        `remainder` if the backbone's positions still are their sum, else the backbone's with zeros around.
+    """
+    rows = ops.convert_to_numpy(backbone.embeddings.position_embedding.position_embeddings).astype(np.float32)
+    types = 1
+    if remainder is not None:
+        positions, token_types = remainder.tensors[POSITIONS], remainder.tensors[TOKEN_TYPES]
+        if np.array_equal(positions_to_keras(positions, token_types), rows):
+            return {POSITIONS: positions, TOKEN_TYPES: token_types}
+        types = len(token_types)
+    unused = np.zeros((OFFSET, rows.shape[1]), np.float32)
+    return {POSITIONS: np.concatenate([unused, rows]), TOKEN_TYPES: np.zeros((types, rows.shape[1]), np.float32)}
+
+
+def save_remainder(directory, remainder):
+    """Writes `remainder` beside a preset, into `huggingface.safetensors`."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in remainder.tensors.items()}
+    save_file(pathlib.Path(directory) / FILE_NAME, arrays)
+
+
+def load_remainder(directory):
+    """The `Remainder` beside a preset, or None."""
+    path = pathlib.Path(directory) / FILE_NAME
+    if not path.is_file():
+        return None
+    with TensorFiles([path]) as files:
+        tensors = {name: files.read(name) for name in files.names}
+    return Remainder(tensors) if {POSITIONS, TOKEN_TYPES} <= set(tensors) else None

@@ -1,0 +1,84 @@
+"""What a user names as a model, and where its files are."""
+
+import dataclasses
+import pathlib
+
+from infoxlm_keras.conversion import hub
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json
+
+KERAS, HUGGING_FACE, FAIRSEQ = "keras", "huggingface", "fairseq"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A model's files.
+
+    Attributes:
+        layout: `KERAS`, `HUGGING_FACE` or `FAIRSEQ`.
+        directory: path, or None where KerasHub fetches the files itself.
+        name: str, what KerasHub knows the model by.
+    """
+
+    layout: str
+    directory: pathlib.Path | None
+    name: str
+
+
+def locate(source):
+    """Finds, and fetches if need be, the files of a model.
+
+    Args:
+        source: str or path. A directory (KerasHub preset, Hugging Face, sentence-transformers, fairseq), a Hugging
+            Face repository (`hf://org/name` or `org/name`, `@revision` may follow), or what KerasHub knows
+            (`xlm_roberta_base_multi`, `kaggle://...`).
+
+    Returns:
+        `Source`.
+
+    Raises:
+        InputError: if nothing is there, or it is no model.
+    """
+    name = str(source)
+    path = pathlib.Path(source)
+    if path.is_dir():
+        return _at(path)
+    if path.is_file():
+        raise InputError(f"{name}: is a file; give the directory that holds it and config.json")
+    if hub.is_repository(name):
+        return _at(hub.download(name))
+    if name.startswith((".", "/", "~")) or ("/" in name and "://" not in name):
+        raise InputError(f"{name}: no such directory; give a directory, a Hugging Face id or a KerasHub preset's name")
+    return Source(KERAS, None, name)
+
+
+def _at(directory):
+    config_path = directory / "config.json"
+    if config_path.is_file():
+        config = read_json(config_path)
+        if isinstance(config, dict) and "registered_name" in config:
+            return Source(KERAS, directory, str(directory))
+        if isinstance(config, dict) and "model_type" in config:
+            return Source(HUGGING_FACE, directory, str(directory))
+        raise InputError(
+            f"{config_path}: is the configuration of neither a KerasHub preset (registered_name) nor a Hugging Face "
+            "model (model_type)"
+        )
+    if (directory / "0_Transformer" / "config.json").is_file():
+        # sentence-transformers wrote the encoder there before its version 2.
+        return _at(directory / "0_Transformer")
+    return _without_config(directory)
+
+
+def _without_config(directory):
+    from infoxlm_keras.conversion.fairseq_checkpoint import is_fairseq
+    from infoxlm_keras.conversion.huggingface_checkpoint import PICKLES, missing_weights
+    from infoxlm_keras.conversion.tensor_files import TensorFiles, find_tensor_files
+
+    paths = find_tensor_files(directory)
+    with TensorFiles(paths) as files:
+        if is_fairseq(files.names):
+            return Source(FAIRSEQ, directory, str(directory))
+    if not paths and any(any(directory.glob(pattern)) for pattern in PICKLES):
+        raise InputError(missing_weights(directory))
+    raise InputError(f"{directory}: is not a model's directory (it has no config.json)")

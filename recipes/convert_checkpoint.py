@@ -1,0 +1,121 @@
+"""Converts a model between KerasHub, Hugging Face transformers and sentence-transformers, masked-LM head included.
+
+    python recipes/convert_checkpoint.py --from microsoft/infoxlm-base --to models/infoxlm_base
+    python recipes/convert_checkpoint.py --from runs/demo/model --to exports/hf --format hf
+    python recipes/convert_checkpoint.py --from runs/demo/model --to exports/st --format sentence-transformers
+
+--from takes a preset directory, a KerasHub name (xlm_roberta_base_multi, kaggle://...), a Hugging Face directory or
+repository (org/name or hf://org/name, @revision may follow), or a directory of fairseq's weights. Of Hugging Face and
+fairseq only safetensors are read; for a pickle (pytorch_model.bin, model.pt) the message says how to make them.
+All commands take the same sources directly: recipes/pretrain.py --init org/name needs no conversion first.
+
+Formats:
+
+  keras                  a preset that every KerasHub task of XLM-R opens, and every command here
+  keras-embedder         a preset of keras_hub.models.XLMRobertaTextEmbedder, cut above the universal layer
+  hf                     AutoModelForMaskedLM, AutoModel and AutoTokenizer open it
+  sentence-transformers  SentenceTransformer(DIR).encode gives the SavedModel's vectors; cut above the universal layer
+"""
+
+import pathlib
+
+from infoxlm_keras.choices import CONVERSION_FORMATS, POOLINGS, WEIGHT_DTYPES
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
+from infoxlm_keras.errors import InputError
+
+TENSOR_FORMATS = ("hf", "sentence-transformers")
+VECTOR_FORMATS = ("keras-embedder", "sentence-transformers")
+FORMATS_OF_OPTION = {
+    "layer": VECTOR_FORMATS,
+    "pooling": VECTOR_FORMATS,
+    "normalize": VECTOR_FORMATS,
+    "dtype": TENSOR_FORMATS,
+    "max_shard_size": TENSOR_FORMATS,
+    "results": TENSOR_FORMATS,
+}
+DEFAULTS = {"normalize": True, "dtype": "float32", "max_shard_size": "5GB"}
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    settings = {name: getattr(options, name) for name in FORMATS_OF_OPTION}
+    check(options.format, settings)
+    settings |= {name: value for name, value in DEFAULTS.items() if settings[name] is None}
+    used = {name: value for name, value in settings.items() if options.format in FORMATS_OF_OPTION[name]}
+    given = {"from": options.source, "to": options.directory, "format": options.format, "upload": options.upload}
+    print_settings("convert_checkpoint", {**given, **used})
+    with quiet_imports():
+        from infoxlm_keras.conversion import convert_checkpoint
+
+    result = convert_checkpoint(
+        options.source,
+        options.directory,
+        options.format,
+        **settings,
+        upload_to=options.upload,
+        replace=options.overwrite,
+    )
+    report(result, options)
+
+
+def parse(arguments):
+    parser = argument_parser(__doc__)
+    parser.add_argument("--from", required=True, dest="source", metavar="SRC", help="the model to read")
+    parser.add_argument(
+        "--to", required=True, dest="directory", type=pathlib.Path, metavar="DIR", help="the folder to write"
+    )
+    parser.add_argument("--format", choices=CONVERSION_FORMATS, default="keras", help="what to write")
+    parser.add_argument("--layer", type=int, metavar="K", help="hidden state of a sentence vector; unset: universal")
+    parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
+    parser.add_argument(
+        "--normalize", choices=("true", "false"), type=str.lower, help="unit sentence vectors; unset: true"
+    )
+    parser.add_argument("--dtype", choices=WEIGHT_DTYPES, help="of the weights in safetensors; unset: float32")
+    parser.add_argument("--max_shard_size", metavar="SIZE", help="largest safetensors file; unset: 5GB")
+    parser.add_argument(
+        "--results", metavar="FILE.json", help="output of recipes/evaluate_retrieval.py, for the model card"
+    )
+    parser.add_argument(
+        "--upload", metavar="URI", help="hf://org/name, or for a preset kaggle://user/model/keras/variation, as well"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace DIR if it exists")
+    options = parser.parse_args(arguments)
+    if options.normalize is not None:
+        options.normalize = options.normalize == "true"
+    return options
+
+
+def check(format, settings):
+    """Refuses, before anything heavy loads, a setting that the chosen format has no use for."""
+    for name, formats in FORMATS_OF_OPTION.items():
+        if settings[name] is not None and format not in formats:
+            raise InputError(
+                f"--{name} {settings[name]}: belongs to --format {' or '.join(formats)}, not to {format}; leave it out"
+            )
+
+
+def report(result, options):
+    """Prints the table of results, and where the files are."""
+    import rich
+    from rich.table import Table
+
+    model, vector = result.model, result.vector
+    layers = f"{model.backbone.num_layers}" if vector is None else f"{vector.layer} of {model.backbone.num_layers}"
+    head = "left out" if vector is not None else "yes" if model.has_head else "no: the source has none"
+    table = Table("", "converted", title=f"{options.source} to {options.format}")
+    table.add_row("Transformer layers", layers)
+    table.add_row("width", str(model.backbone.hidden_dim))
+    table.add_row("positions", str(model.backbone.max_sequence_length))
+    table.add_row("vocabulary", f"{model.backbone.vocabulary_size:,}")
+    table.add_row("masked-LM head", head)
+    if vector is not None:
+        table.add_row("sentence vector", f"{vector.pooling}, {'unit length' if vector.normalize else 'not scaled'}")
+    table.add_row("size on disk", f"{result.size / 1e6:.1f} MB")
+    rich.print(table)
+    if options.upload is not None:
+        print(f"uploaded to {options.upload}")
+    print(f"wrote {result.directory}")
+
+
+if __name__ == "__main__":
+    run_command(main)
