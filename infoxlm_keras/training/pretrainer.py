@@ -8,6 +8,7 @@ from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
+from infoxlm_keras.training.replicated_mean import ReplicatedMean
 from infoxlm_keras.training.step import TrainStep
 
 
@@ -19,7 +20,9 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     keys into the queue -> clip -> optimizer -> moving average of the key encoder.
 
     A batch is `{task name: that task's tensors}`; with `accumulation_steps` = A every tensor's first dimension is A
-    micro-batches laid end to end.
+    micro-batches laid end to end. Under a `tf.distribute.Strategy` each replica gets its slice of every micro-batch;
+    counts and keys are joined before the forward pass and gradients after it, so that R replicas compute what one
+    would (`training/step_tensorflow.py`).
 
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`, for instance from `build_masked_lm`.
@@ -82,10 +85,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             autocast=False,
         )
         self.task_metrics = {task.task_name: _task_metrics(task) for task in self.tasks}
-        self.total_loss_metric = keras.metrics.Mean(name="loss")
-        self.gradient_norm_metric = keras.metrics.Mean(name="gradient_norm")
-        self.tokens_metric = keras.metrics.Mean(name="tokens_per_step")
-        self.padding_metric = keras.metrics.Mean(name="padding_share")
+        self.total_loss_metric = ReplicatedMean(name="loss")
+        self.gradient_norm_metric = ReplicatedMean(name="gradient_norm")
+        self.tokens_metric = ReplicatedMean(name="tokens_per_step")
+        self.padding_metric = ReplicatedMean(name="padding_share")
         self.built = True
 
     @property
@@ -126,8 +129,22 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         weights = {task.task_name: task.weight_at(step) for task in self.tasks}
         return loss_scales(counts, weights, self.loss_combination)
 
-    def forward(self, batch, scales, training):
-        """Losses of one micro-batch.
+    def shared(self, batch):
+        """dict of task name to what the task's replicas show each other of one micro-batch; see `PretextTask.shared`.
+
+        A task without anything to show is left out, and so is one that `batch` lacks.
+        """
+        found = {task.task_name: task.shared(batch[task.task_name]) for task in self.tasks if task.task_name in batch}
+        return {name: tensors for name, tensors in found.items() if tensors}
+
+    def forward(self, batch, scales, training, shared=None):
+        """Losses of one micro-batch, or of one replica's share of it.
+
+        Args:
+            batch: dict of task name to tensors.
+            scales: dict of task name to float32 scalar, from `scales`.
+            training: bool.
+            shared: dict of task name to `SharedTensors`; None where there is one replica.
 
         Returns:
             (total, results): float32 scalar `sum_t scale_t * loss_sum_t`, and a dict of task name to the task's
@@ -136,10 +153,18 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         results = {}
         total = ops.zeros((), "float32")
         for task in self.tasks:
-            result = task.result(batch[task.task_name], training)
+            result = task.result(batch[task.task_name], training, (shared or {}).get(task.task_name))
             total = total + scales[task.task_name] * result.loss_sum
             results[task.task_name] = result.as_dict()
         return total, results
+
+    def token_counts(self, batch):
+        """dict of float32 scalars: `tokens`, those of the whole batch, and `positions`, the padded ones included."""
+        masks = [mask for task in batch.values() for name, mask in task.items() if name.endswith("padding_mask")]
+        return {
+            "tokens": sum(ops.sum(ops.cast(mask, "float32")) for mask in masks),
+            "positions": sum(ops.cast(ops.size(mask), "float32") for mask in masks),
+        }
 
     def micro_batch(self, batch, index):
         """Micro-batch `index` (int or int32 scalar) of `accumulation_steps`; the batch itself if that is 1."""
@@ -186,7 +211,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     # === Metrics ===
 
     def update_task_metrics(self, results):
-        """Adds one micro-batch's `results` to the tasks' metrics, but for tasks whose loss is not finite."""
+        """Adds one micro-batch's `results` to the tasks' metrics, but for tasks whose loss is not finite.
+
+        Several micro-batches may come at once: then the scalars of `results` are vectors, an entry a micro-batch.
+        """
         for name, result in results.items():
             mean = result["loss_sum"] / ops.maximum(result["count"], 1.0)
             # Guesses from logits that are not numbers are counted neither right nor wrong.
@@ -198,13 +226,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             for key, value in values.items():
                 update_finite(self.task_metrics[name][key], value, count)
 
-    def update_step_metrics(self, batch, loss, norm):
+    def update_step_metrics(self, token_counts, loss, norm):
         """Adds one update's tokens, total loss and gradient norm to the metrics; what is not finite is left out."""
-        masks = [mask for task in batch.values() for name, mask in task.items() if name.endswith("padding_mask")]
-        tokens = sum(ops.sum(ops.cast(mask, "float32")) for mask in masks)
-        positions = sum(ops.cast(ops.size(mask), "float32") for mask in masks)
-        self.tokens_metric.update_state(tokens)
-        self.padding_metric.update_state(1.0 - tokens / positions)
+        self.tokens_metric.update_state(token_counts["tokens"])
+        self.padding_metric.update_state(1.0 - token_counts["tokens"] / token_counts["positions"])
         update_finite(self.total_loss_metric, loss)
         update_finite(self.gradient_norm_metric, norm)
 
@@ -227,8 +252,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
 
     def enqueue_keys(self, batch):
         """Fills the queue with the keys of one batch of pairs, without training (XLCO only)."""
-        task = self.task("xlco")
-        task.queue.enqueue(task.keys(batch["xlco"]["key_token_ids"], batch["xlco"]["key_padding_mask"]))
+        self.task("xlco").queue.enqueue(self.shared_by_all({"xlco": batch["xlco"]})["xlco"]["keys"])
 
 
 def update_finite(metric, value, weight=1.0):
@@ -240,4 +264,4 @@ def update_finite(metric, value, weight=1.0):
 
 def _task_metrics(task):
     names = ["loss", "accuracy", "mi_lower_bound", *task.average_names]
-    return {name: keras.metrics.Mean(name=f"{task.task_name}_{name}") for name in names}
+    return {name: ReplicatedMean(name=f"{task.task_name}_{name}") for name in names}

@@ -60,7 +60,7 @@ class TrainStep:
         )
         with self._scope(trainable, non_trainable, optimizer, metrics) as scope:
             self.count_step(finite)
-            self.update_step_metrics(batch, loss, norm)
+            self.update_step_metrics(self.token_counts(batch), loss, norm)
             logs = self.metric_results()
         non_trainable = _values(scope, self.non_trainable_variables)
         metrics = _values(scope, self.metrics_variables)
@@ -76,6 +76,10 @@ class TrainStep:
             self.total_loss_metric.update_state(loss)
             logs = self.metric_results()
         return logs, (trainable, non_trainable, _values(scope, self.metrics_variables))
+
+    def shared_by_all(self, batch):
+        """`shared` of a whole batch."""
+        return self.shared(batch)
 
     def _loss(self, trainable, non_trainable, batch, scales, loss_scale):
         """(loss * loss_scale, (loss, results, non-trainable values)) of one micro-batch, for `jax.grad`."""
