@@ -19,7 +19,8 @@ def distribute_batches(dataset, accumulation_steps=1, steps_per_execution=1):
 
     Returns:
         The data set itself where one process sees the whole batch (one device, JAX), else a
-        `tf.distribute.DistributedDataset` whose elements are each replica's slice of every micro-batch.
+        `tf.distribute.DistributedDataset` whose elements are each replica's slice of every micro-batch. The latter
+        is endless (one that ends begins again): give `fit` its `steps_per_epoch`.
     """
     distribution = current_distribution()
     if distribution.strategy is None or keras.backend.backend() != "tensorflow":
@@ -44,7 +45,9 @@ def distribute_batches(dataset, accumulation_steps=1, steps_per_execution=1):
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        return parts.unbatch().prefetch(local)
+        # Endless, so that TensorFlow does not provide for a last batch that some replicas lack: that costs the static
+        # shapes and a message between workers at every step.
+        return parts.unbatch().repeat().prefetch(local)
 
     return strategy.distribute_datasets_from_function(local_parts)
 
