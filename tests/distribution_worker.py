@@ -20,7 +20,6 @@ from keras import ops
 
 from backend_worker import build, named_variables, read_inputs, train
 from infoxlm_keras.distribution import current_distribution
-from infoxlm_keras.distribution.inputs import distribute_batches
 from infoxlm_keras.distribution.strategies import choose_distribution
 
 
@@ -34,9 +33,8 @@ def dataset_of(batches):
 
 def train_distributed(pretrainer, batches, steps_per_execution):
     """Metrics of every `steps_per_execution` steps by `fit`, an execution an epoch."""
-    dataset = distribute_batches(dataset_of(batches), pretrainer.accumulation_steps, steps_per_execution)
-    epochs = len(batches) // steps_per_execution
-    history = pretrainer.fit(dataset, steps_per_epoch=steps_per_execution, epochs=epochs, verbose=0, shuffle=False)
+    options = {"steps_per_epoch": steps_per_execution, "epochs": len(batches) // steps_per_execution, "verbose": 0}
+    history = pretrainer.fit(dataset_of(batches), shuffle=False, **options)
     return history.history
 
 
@@ -53,7 +51,10 @@ def differing_replicas(pretrainer):
     """Names of the variables, metrics and optimizer included, that are not the same bits on all local replicas."""
     names = []
     for variable in [*pretrainer.variables, *pretrainer.optimizer.variables]:
-        copies = [copy.numpy() for copy in getattr(variable.value, "values", ())]
+        if keras.backend.backend() == "jax":
+            copies = [np.asarray(shard.data) for shard in variable.value.addressable_shards]
+        else:
+            copies = [copy.numpy() for copy in getattr(variable.value, "values", ())]
         if any(copy.tobytes() != copies[0].tobytes() for copy in copies):
             names.append(variable.path)
     return names
@@ -68,13 +69,14 @@ def main(directory, strategy, name):
             if name not in scenario["runs"]:
                 continue
             weights, batches = read_inputs(directory, scenario_name)
-            pretrainer = build(scenario, jit_compile=scenario["jit_compile"], weights=weights)
+            compiled = scenario["jit_compile"] or keras.backend.backend() == "jax"
+            pretrainer = build(scenario, jit_compile=compiled, weights=weights)
             pretrainer.steps_per_execution = scenario["steps_per_execution"]
             if keras.backend.backend() == "jax":
                 metrics = train(pretrainer, batches)
             else:
                 metrics = train_distributed(pretrainer, batches, scenario["steps_per_execution"])
-                facts[f"differing {scenario_name}"] = differing_replicas(pretrainer)
+            facts[f"differing {scenario_name}"] = differing_replicas(pretrainer)
             arrays.update(results_of(scenario_name, pretrainer, metrics))
         assert current_distribution() is distribution
     np.savez(directory / f"{name}.npz", **arrays)

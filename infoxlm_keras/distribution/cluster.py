@@ -22,8 +22,8 @@ def cluster_resolver(environment=os.environ, kubernetes_client=None):
     * `TF_CONFIG`, a JSON text, as set by hand or by Kubeflow: `{"cluster": {"worker": ["host:port", ...]},
       "task": {"type": "worker", "index": 0}}`.
     * Slurm: `srun` of more than one task; ports from 8888 on.
-    * Kubernetes: the pods with the label in INFOXLM_KUBERNETES_LABEL ("job-name=infoxlm"), which need the host's network
-      and, each, a machine of its own; port 8470. Needs `pip install kubernetes` in the pods.
+    * Kubernetes: the pods with the label in INFOXLM_KUBERNETES_LABEL ("job-name=infoxlm"), which need the host's
+      network and, each, a machine of its own; port 8470. Needs `pip install kubernetes` in the pods.
 
     Args:
         environment: mapping, `os.environ`.

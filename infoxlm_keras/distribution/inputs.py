@@ -13,7 +13,8 @@ def distribute_batches(dataset, accumulation_steps=1, steps_per_execution=1):
     of workers. (Reading is some hundred times faster than training.)
 
     Args:
-        dataset: tf.data.Dataset of global batches, nested dicts of tensors [samples, ...]; micro-batches end to end.
+        dataset: tf.data.Dataset of global batches, `{task: {name: tensor [samples, ...]}}` or a tuple that holds that;
+            micro-batches end to end.
         accumulation_steps: int, micro-batches in each.
         steps_per_execution: int, of the model that will train.
 
@@ -32,8 +33,8 @@ def distribute_batches(dataset, accumulation_steps=1, steps_per_execution=1):
     if isinstance(strategy, tf.distribute.TPUStrategy) and steps_per_execution > 1:
         if not all(shape.is_fully_defined() for shape in shapes):
             raise InputError(
-                f"steps_per_execution = {steps_per_execution}: a TPU needs batches of one shape for it; leave it at 1, or "
-                "choose a data.longest_pair that leaves one length"
+                f"steps_per_execution = {steps_per_execution}: a TPU needs batches of one shape for it; leave it at "
+                "1, or choose a data.longest_pair that leaves one length"
             )
 
     def local_parts(context):
@@ -57,6 +58,7 @@ def _stacked_parts(batch, indices, count, accumulation_steps):
     import tensorflow as tf
 
     from infoxlm_keras.data.sharding import shard_batch
+    from infoxlm_keras.training.batches import unpack_batch
 
     def stacked(task):
         def take(tensor):
@@ -66,4 +68,4 @@ def _stacked_parts(batch, indices, count, accumulation_steps):
 
         return take
 
-    return {task: tf.nest.map_structure(stacked(task), tensors) for task, tensors in batch.items()}
+    return {task: tf.nest.map_structure(stacked(task), tensors) for task, tensors in unpack_batch(batch).items()}

@@ -4,6 +4,7 @@ The training step needs no change: it is written for the whole batch, whose rows
 weights too, lie on several devices.
 """
 
+import contextlib
 import math
 
 import jax
@@ -22,30 +23,27 @@ def choose(name, replicas, tpu):
         raise InputError("--strategy multiworker: is made with TensorFlow; set KERAS_BACKEND=tensorflow")
     if tpu not in (None, "local"):
         raise InputError(f"--tpu {tpu}: JAX uses the TPU of the machine it runs on; start it there with --tpu local")
+    devices = _devices(name, replicas)
     if jax.process_count() > 1:
         raise InputError("JAX with several processes: is not supported; use KERAS_BACKEND=tensorflow for a pod")
-    devices = _devices(name, replicas)
     if name == "tpu" and devices[0].platform != "tpu":
         raise InputError(
-            f"--strategy tpu: JAX sees no TPU but {devices[0].platform} devices; run on a TPU VM with pip install jax[tpu]"
+            f"--strategy tpu: JAX sees {devices[0].platform} devices and no TPU; run on a TPU VM that has jax[tpu]"
         )
     if name == "one" or len(devices) == 1:
         return Distribution(devices=(str(devices[0]),))
     names = tuple(f"{device.platform}:{device.id}" for device in devices)
     if name == "model_parallel":
-        return Distribution(name, replicas or 1, tuple(map(str, devices)), strategy=_model_parallel(names, replicas or 1))
+        return Distribution(name, replicas or 1, names, strategy=_model_parallel(names, replicas or 1))
     strategy = keras.distribution.DataParallel(devices=list(names))
-    return Distribution("tpu" if name == "tpu" else "mirrored", len(devices), tuple(map(str, devices)), strategy=strategy)
+    return Distribution("tpu" if name == "tpu" else "mirrored", len(devices), names, strategy=strategy)
 
 
 def _devices(name, replicas):
     if name == "mirrored" and replicas is not None:
-        # Has an effect on CPU devices only, and only before the first of them is used.
-        if not jax.config.jax_num_cpu_devices or jax.config.jax_num_cpu_devices < 1:
-            try:
-                jax.config.update("jax_num_cpu_devices", replicas)
-            except RuntimeError:
-                pass
+        # Of no effect on other devices; and an error once a device was used, when there are as many as there are.
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", replicas)
         devices = jax.devices()
         if len(devices) < replicas:
             raise InputError(f"--replicas {replicas}: JAX sees {len(devices)} {devices[0].platform} devices")

@@ -57,8 +57,8 @@ def check_batches(config, distribution):
         batch_size = getattr(config, task).batch_size
         if batch_size % distribution.num_replicas:
             raise InputError(
-                f"{task}.batch_size = {batch_size}: cannot be divided among {distribution.num_replicas} replicas; make "
-                f"it a multiple of {distribution.num_replicas}"
+                f"{task}.batch_size = {batch_size}: cannot be divided among {distribution.num_replicas} replicas; "
+                f"make it a multiple of {distribution.num_replicas}"
             )
 
 

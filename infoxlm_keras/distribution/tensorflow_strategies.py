@@ -90,8 +90,8 @@ def _tpu(tpu):
         # Without a TPU the resolver fails in many ways: no name, no metadata server, no such node, no device.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"--strategy tpu: no TPU {tpu!r} was found ({reason}); on a TPU VM give --tpu local, else --tpu with the name "
-            "or grpc:// address of a TPU of this project and zone"
+            f"--strategy tpu: no TPU {tpu or ''!r} was found ({reason}); on a TPU VM give --tpu local, else --tpu and "
+            "the name or grpc:// address of a TPU of this project and zone"
         ) from None
     devices = tuple(device.name for device in tf.config.list_logical_devices("TPU"))
     return Distribution("tpu", strategy.num_replicas_in_sync, devices, strategy=strategy)

@@ -30,7 +30,25 @@ def update_on_each_replica(optimizer):
     optimizer._apply_weight_decay = functools.partial(apply_weight_decay, optimizer)
     optimizer._backend_update_step = functools.partial(backend_update_step, optimizer)
     # Made for "only_first_replica", whose assignment is a merge_call.
-    optimizer._iterations.value._aggregation = tf.VariableAggregation.NONE
+    _set_aggregation(optimizer._iterations, tf.VariableAggregation.NONE)
+
+
+def read_metrics_of_one_replica(model):
+    """Makes the metrics of `model` readable by one worker alone; their updates must be the same on all replicas.
+
+    Keras' own are summed over the replicas whenever they are read: a message that waits until all workers read.
+    """
+    for variable in model.metrics_variables:
+        _set_aggregation(variable, tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+
+def _set_aggregation(variable, aggregation):
+    distributed = variable.value
+    distributed._aggregation = aggregation
+    # A TPU's variables keep it in a second place.
+    policy = getattr(distributed, "_policy", None)
+    if policy is not None:
+        policy._aggregation = aggregation
 
 
 def draw_differently_on_each_replica(model):
@@ -64,37 +82,42 @@ def distributed_function(model, step, static_shapes=False):
         static_shapes: bool. Batches are fetched one by one outside the compiled function, which is then traced for
             each shape: a TPU compiles no unknown shape.
     """
-    strategy = model.distribute_strategy
     steps = model.steps_per_execution
-
-    def run_step(batch):
-        strategy.run(step, args=(batch,))
-
-    def logs():
-        results = strategy.run(model.metric_results)
-        return tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], results)
-
-    @tf.function(autograph=False)
-    def run_on_batch(batch):
-        run_step(batch)
-        return logs()
+    run_on_batch = batch_function(model, step)
 
     @tf.function(autograph=False, reduce_retracing=True)
     def run_on_iterator(iterator):
         def body(index):
-            run_step(iterator.get_next())
+            model.distribute_strategy.run(step, args=(iterator.get_next(),))
             return index + 1
 
         if steps == 1:
             body(0)
         else:
             tf.while_loop(lambda index: index < steps, body, [tf.constant(0)], maximum_iterations=steps)
-        return logs()
+        return _logs(model)
 
     def run(iterator):
-        if not isinstance(iterator, tf.distribute.DistributedIterator):
-            # `train_on_batch` and `test_on_batch` hand in a generator.
-            return run_on_batch(next(iterator))
-        return run_on_batch(next(iterator)) if static_shapes else run_on_iterator(iterator)
+        # `train_on_batch` and `test_on_batch` hand in a generator.
+        if isinstance(iterator, tf.distribute.DistributedIterator) and (steps > 1 or not static_shapes):
+            return run_on_iterator(iterator)
+        return run_on_batch(next(iterator))
 
     return run
+
+
+def batch_function(model, step):
+    """The `tf.function` of a batch (each replica's own) that runs `step` on every replica and returns the logs."""
+
+    @tf.function(autograph=False)
+    def run_on_batch(batch):
+        model.distribute_strategy.run(step, args=(batch,))
+        return _logs(model)
+
+    return run_on_batch
+
+
+def _logs(model):
+    strategy = model.distribute_strategy
+    results = strategy.run(model.metric_results)
+    return tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], results)

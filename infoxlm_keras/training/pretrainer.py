@@ -8,7 +8,6 @@ from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
-from infoxlm_keras.training.replicated_mean import ReplicatedMean
 from infoxlm_keras.training.step import TrainStep
 
 
@@ -85,10 +84,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             autocast=False,
         )
         self.task_metrics = {task.task_name: _task_metrics(task) for task in self.tasks}
-        self.total_loss_metric = ReplicatedMean(name="loss")
-        self.gradient_norm_metric = ReplicatedMean(name="gradient_norm")
-        self.tokens_metric = ReplicatedMean(name="tokens_per_step")
-        self.padding_metric = ReplicatedMean(name="padding_share")
+        self.total_loss_metric = keras.metrics.Mean(name="loss")
+        self.gradient_norm_metric = keras.metrics.Mean(name="gradient_norm")
+        self.tokens_metric = keras.metrics.Mean(name="tokens_per_step")
+        self.padding_metric = keras.metrics.Mean(name="padding_share")
         self.built = True
 
     @property
@@ -211,10 +210,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     # === Metrics ===
 
     def update_task_metrics(self, results):
-        """Adds one micro-batch's `results` to the tasks' metrics, but for tasks whose loss is not finite.
-
-        Several micro-batches may come at once: then the scalars of `results` are vectors, an entry a micro-batch.
-        """
+        """Adds one micro-batch's `results` to the tasks' metrics, but for tasks whose loss is not finite."""
         for name, result in results.items():
             mean = result["loss_sum"] / ops.maximum(result["count"], 1.0)
             # Guesses from logits that are not numbers are counted neither right nor wrong.
@@ -251,8 +247,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     # === Keys before training ===
 
     def enqueue_keys(self, batch):
-        """Fills the queue with the keys of one batch of pairs, without training (XLCO only)."""
-        self.task("xlco").queue.enqueue(self.shared_by_all({"xlco": batch["xlco"]})["xlco"]["keys"])
+        """Fills the queue with the keys of one batch of pairs, without training (XLCO only); returns their number."""
+        keys = self.shared_by_all({"xlco": batch["xlco"]})["xlco"]["keys"]
+        self.task("xlco").queue.enqueue(keys)
+        return keys.shape[0]
 
 
 def update_finite(metric, value, weight=1.0):
@@ -264,4 +262,4 @@ def update_finite(metric, value, weight=1.0):
 
 def _task_metrics(task):
     names = ["loss", "accuracy", "mi_lower_bound", *task.average_names]
-    return {name: ReplicatedMean(name=f"{task.task_name}_{name}") for name in names}
+    return {name: keras.metrics.Mean(name=f"{task.task_name}_{name}") for name in names}

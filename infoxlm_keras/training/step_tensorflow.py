@@ -7,10 +7,12 @@ same numbers to the same result: queue, key encoder, weights and counters stay e
 
 import tensorflow as tf
 
+from infoxlm_keras.distribution.inputs import distribute_batches
 from infoxlm_keras.distribution.replicas import Replicas
 from infoxlm_keras.distribution.workarounds import (
     distributed_function,
     draw_differently_on_each_replica,
+    read_metrics_of_one_replica,
     update_on_each_replica,
 )
 from infoxlm_keras.tasks.pretext_task import SharedTensors
@@ -31,7 +33,7 @@ class TrainStep:
 
         loss, gradients, results = self._compiled(lambda: self._accumulated_gradients(batch, scales, shared))
         loss, gradients = replicas.sum((loss, gradients))
-        self.update_task_metrics(_summed(results, replicas))
+        self._update_task_metrics_by_micro_batch(_summed(results, replicas))
 
         def finish():
             scale = tf.convert_to_tensor(self.loss_scale)
@@ -107,6 +109,22 @@ class TrainStep:
         )
         return loss, gradients, results
 
+    def _update_task_metrics_by_micro_batch(self, results):
+        if self.accumulation_steps == 1:
+            self.update_task_metrics(results)
+            return
+
+        def body(index):
+            self.update_task_metrics(tf.nest.map_structure(lambda all: tf.gather(all, index), results))
+            return index + 1
+
+        tf.while_loop(
+            lambda index: index < self.accumulation_steps,
+            body,
+            [tf.constant(0)],
+            maximum_iterations=self.accumulation_steps,
+        )
+
     # === Replicas ===
 
     def _shared(self, batch, replicas):
@@ -145,7 +163,20 @@ class TrainStep:
         super().compile(optimizer=optimizer, **kwargs)
         if self._is_distributed:
             update_on_each_replica(optimizer)
+            read_metrics_of_one_replica(self)
             draw_differently_on_each_replica(self)
+
+    def fit(self, x=None, *arguments, **keywords):
+        """As `keras.Model.fit`; a data set is one of global batches, of which each replica gets its part."""
+        if self._is_distributed and isinstance(x, tf.data.Dataset):
+            x = distribute_batches(x, self.accumulation_steps, self.steps_per_execution)
+        return super().fit(x, *arguments, **keywords)
+
+    def evaluate(self, x=None, *arguments, **keywords):
+        """As `keras.Model.evaluate`, on a data set of global batches."""
+        if self._is_distributed and isinstance(x, tf.data.Dataset):
+            x = distribute_batches(x, steps_per_execution=self.steps_per_execution)
+        return super().evaluate(x, *arguments, **keywords)
 
     def make_train_function(self, force=False):
         if not self._is_distributed:
