@@ -117,6 +117,8 @@ class PretrainingConfig(Settings):
     tasks: list[Literal[TASK_NAMES]] = list(TASK_NAMES)
     loss_combination: Literal[LOSS_COMBINATIONS] = "joint_count"
     jit_compile: bool = True
+    # Steps that run without coming back to Python in between: logs and checkpoints come at its multiples.
+    steps_per_execution: pydantic.PositiveInt = 1
     log_every: pydantic.PositiveInt = 100
     save_every: pydantic.PositiveInt = 5000
     keep_checkpoints: pydantic.PositiveInt = 3
@@ -165,6 +167,10 @@ def check_config(values, source="configuration"):
     if config.optimizer.warmup_steps >= config.steps:
         raise InputError(
             f"{source}: optimizer.warmup_steps = {config.optimizer.warmup_steps}: must be below steps = {config.steps}"
+        )
+    if config.steps % config.steps_per_execution:
+        raise InputError(
+            f"{source}: steps_per_execution = {config.steps_per_execution}: must divide steps = {config.steps}"
         )
     if "xlco" in config.tasks and config.xlco.queue_length < config.xlco.batch_size:
         raise InputError(

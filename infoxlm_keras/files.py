@@ -64,6 +64,16 @@ def write_json(path, value):
     write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def check_local(path):
+    """Raises InputError if `path` (str, path or None) is an address of another file system, such as gs://bucket."""
+    scheme, separator, _ = str(path or "").partition("://")
+    if separator:
+        raise InputError(
+            f"{path}: files are read and written through the operating system; mount the {scheme} storage (for gs://, "
+            "gcsfuse) and give the mounted directory, or copy the files"
+        )
+
+
 def read_text(path):
     """The text of the UTF-8 file `path`.
 

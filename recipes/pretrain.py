@@ -9,14 +9,22 @@ Run again with the same --output_dir it resumes at the newest checkpoint, on the
 
 Writes to OUTPUT_DIR: config.yaml, checkpoints/, history.csv, tensorboard/, pretraining.json, and the trained encoder
 as a KerasHub preset in model/. The Keras backend is chosen by the environment variable KERAS_BACKEND.
+
+Devices, by --strategy (docs/distribution.md; docs/tpu.md):
+  one              the first GPU, else the CPU
+  mirrored         all GPUs of this machine; without GPUs, --replicas N parts of the CPU, to try things
+  multiworker      several processes, each started with this command and TF_CONFIG, by srun, or in Kubernetes
+  tpu              the TPU named by --tpu; "local" on the TPU's own virtual machine
+  model_parallel   JAX: large weight matrices cut over all devices
+  auto             tpu if --tpu is given, else multiworker if the environment names a cluster, else all GPUs, else one
+A batch size counts all replicas together: their number changes the speed, and nothing else.
 """
 
+from infoxlm_keras.choices import STRATEGIES
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
 from infoxlm_keras.config import flatten, load_config
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import write_json
-
-STRATEGIES = ("auto", "one")
+from infoxlm_keras.files import check_local, write_json
 
 
 def main(arguments=None):
@@ -24,7 +32,9 @@ def main(arguments=None):
     parser.add_argument("--config", required=True, help="YAML file of settings, see recipes/configs")
     parser.add_argument("--data_dir", required=True, help="directory that holds mmlm/ and bitext/")
     parser.add_argument("--output_dir", required=True, help="directory of this run")
-    parser.add_argument("--strategy", choices=STRATEGIES, default="auto", help="devices to train on; auto = one")
+    parser.add_argument("--strategy", choices=STRATEGIES, default="auto", help="devices to train on")
+    parser.add_argument("--replicas", type=int, metavar="N", help="with mirrored: GPUs, or logical CPUs, to use")
+    parser.add_argument("--tpu", metavar="NAME", help="with tpu: its name, its grpc:// address, or local")
     parser.add_argument("--tasks", help="comma-separated, of mmlm, tlm, xlco; overrides the configuration")
     parser.add_argument(
         "--init", help="model to continue from: a preset or Hugging Face directory, org/name, or a KerasHub name"
@@ -40,18 +50,27 @@ def main(arguments=None):
         overrides.append(f"tasks=[{options.tasks}]")
     if options.steps is not None:
         overrides.append(f"steps={options.steps}")
+    for path in (options.config, options.data_dir, options.output_dir):
+        check_local(path)
     config = load_config(options.config, overrides)
 
     with quiet_imports():
         import keras
 
+        from infoxlm_keras.distribution import is_chief
+        from infoxlm_keras.distribution.strategies import check_batches, choose_distribution, describe
         from infoxlm_keras.training.run import pretrain
 
+        distribution = choose_distribution(options.strategy, options.replicas, options.tpu)
+    check_batches(config, distribution)
     given = {"data_dir": options.data_dir, "output_dir": options.output_dir, "init": options.init}
-    print_settings("pre-training", {**given, "keras backend": keras.backend.backend(), **flatten(config)})
-    result = pretrain(config, options.data_dir, options.output_dir, init=options.init)
-    write_json(f"{options.output_dir}/pretraining.json", {"step": result.step, "last_interval": result.record})
-    _print_result(result)
+    devices = {"keras backend": keras.backend.backend(), **describe(config, distribution)}
+    print_settings("pre-training", {**given, **devices, **flatten(config)})
+    with distribution.scope():
+        result = pretrain(config, options.data_dir, options.output_dir, init=options.init)
+        if is_chief():
+            write_json(f"{options.output_dir}/pretraining.json", {"step": result.step, "last_interval": result.record})
+            _print_result(result)
 
 
 def _print_result(result):

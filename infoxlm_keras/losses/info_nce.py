@@ -11,7 +11,7 @@ InfoNCE = collections.namedtuple(
 MASKED_LOGIT = -1e9
 
 
-def info_nce(queries, keys, queue, queue_mask, temperature, in_batch_negatives=False):
+def info_nce(queries, keys, queue, queue_mask, temperature, in_batch_negatives=False, first_row=0):
     """Cross-entropy of the positive key among all candidates, summed over the batch.
 
     With q the query, k+ its key and k- the negatives (van den Oord et al. 2018, eq. 4; MoCo's form):
@@ -20,11 +20,13 @@ def info_nce(queries, keys, queue, queue_mask, temperature, in_batch_negatives=F
 
     Args:
         queries: float32 [batch, dim].
-        keys: float32 [batch, dim]; row i is the positive of query i. No gradient flows into them.
+        keys: float32 [batch, dim]; row i is the positive of query i. No gradient flows into them. Or more of them,
+            [n, dim], the keys of all replicas, of which row `first_row + i` is the positive of query i.
         queue: float32 [queue_length, dim], past keys. No gradient flows into it.
         queue_mask: bool [queue_length], False for slots that were never filled; they are no candidates.
         temperature: float > 0, divides the dot products.
         in_batch_negatives: bool. Whether the other rows of `keys` are negatives too.
+        first_row: int or int32 scalar.
 
     Returns:
         InfoNCE of float32 scalars: loss summed over the batch, number of queries whose positive scores highest,
@@ -34,14 +36,16 @@ def info_nce(queries, keys, queue, queue_mask, temperature, in_batch_negatives=F
     queries = ops.cast(queries, "float32")
     keys = ops.stop_gradient(ops.cast(keys, "float32"))
     queue = ops.stop_gradient(ops.cast(queue, "float32"))
-    positive = ops.sum(queries * keys, axis=-1, keepdims=True)  # [batch, 1]
+    own = keys if keys.shape == queries.shape else ops.slice(keys, (first_row, 0), ops.shape(queries))
+    positive = ops.sum(queries * own, axis=-1, keepdims=True)  # [batch, 1]
     negatives = ops.matmul(queries, ops.transpose(queue))  # [batch, queue_length]
     valid = ops.broadcast_to(ops.expand_dims(queue_mask, 0), ops.shape(negatives))
     if in_batch_negatives:
-        others = ops.matmul(queries, ops.transpose(keys))  # [batch, batch]
+        others = ops.matmul(queries, ops.transpose(keys))  # [batch, n]
         negatives = ops.concatenate([others, negatives], axis=1)
-        rows = ops.arange(ops.shape(queries)[0])
-        not_own = ops.not_equal(ops.expand_dims(rows, 0), ops.expand_dims(rows, 1))  # [batch, batch]
+        own_rows = ops.arange(ops.shape(queries)[0]) + first_row
+        rows = ops.arange(ops.shape(keys)[0])
+        not_own = ops.not_equal(ops.expand_dims(rows, 0), ops.expand_dims(own_rows, 1))  # [batch, n]
         valid = ops.concatenate([not_own, valid], axis=1)
     weights = ops.cast(valid, "float32")
     num_negatives = ops.sum(weights[0])

@@ -37,7 +37,7 @@ class MaskedLanguageModeling(PretextTask):
     def count(self, batch):
         return ops.sum(batch["mask_weights"])
 
-    def result(self, batch, training):
+    def result(self, batch, training, shared=None):
         inputs = {"token_ids": batch["token_ids"], "padding_mask": batch["padding_mask"]}
         hidden_state = self.encoder.hidden_state(inputs, training=training)  # [batch, length, dim]
         loss = self._loss(hidden_state, batch, training)

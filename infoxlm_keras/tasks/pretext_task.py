@@ -32,11 +32,25 @@ class TaskResult:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
+@dataclasses.dataclass
+class SharedTensors:
+    """What `PretextTask.shared` gave on all replicas.
+
+    Attributes:
+        tensors: dict of name to tensor [micro-batch of all replicas, ...], in the replicas' order.
+        first_row: int or int32 scalar, where this replica's rows begin.
+    """
+
+    tensors: dict
+    first_row: object = 0
+
+
 class PretextTask(keras.layers.Layer):
     """Base of the pretext tasks.
 
     A task is bound to one encoder by `bind`, before training; then `InfoXLMPretrainer` calls, for each update:
-    `count` (whole batch), `result` (each micro-batch), `after_backward` (each micro-batch), `after_update` (once).
+    `count` (whole batch), `shared` (each micro-batch), `result` (each micro-batch), `after_backward` (each
+    micro-batch), `after_update` (once).
 
     Args:
         weight: float >= 0, the task's factor in the loss.
@@ -64,8 +78,21 @@ class PretextTask(keras.layers.Layer):
         """float32 scalar: the number of predictions in `batch`, known before the forward pass."""
         raise NotImplementedError
 
-    def result(self, batch, training):
-        """`TaskResult` of `batch`; changes no variable but dropout's seeds."""
+    def shared(self, batch):
+        """dict of tensors [batch, ...] that the replicas show each other before `result` (XLCO's keys).
+
+        They must not depend on what changes within an update: no gradient flows through them.
+        """
+        return {}
+
+    def result(self, batch, training, shared=None):
+        """`TaskResult` of `batch`; changes no variable but dropout's seeds.
+
+        Args:
+            batch: dict of tensors, a micro-batch or this replica's share of it.
+            training: bool, whether dropout is on.
+            shared: `SharedTensors` of all replicas; None: there is one, and `batch` is the whole micro-batch.
+        """
         raise NotImplementedError
 
     def weight_at(self, step):

@@ -16,7 +16,7 @@ from infoxlm_keras.losses.info_nce import info_nce
 from infoxlm_keras.models.encoder import check_layer
 from infoxlm_keras.models.pooling import check_pooling, l2_normalize, pool
 from infoxlm_keras.models.sizes import default_universal_layer
-from infoxlm_keras.tasks.pretext_task import PretextTask, TaskResult
+from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
 
 
 class XLCO(PretextTask):
@@ -132,9 +132,13 @@ class XLCO(PretextTask):
     def count(self, batch):
         return ops.cast(ops.shape(batch["query_token_ids"])[0], "float32")
 
-    def result(self, batch, training):
+    def shared(self, batch):
+        return {"keys": self.keys(batch["key_token_ids"], batch["key_padding_mask"])}
+
+    def result(self, batch, training, shared=None):
         queries = self.queries(batch["query_token_ids"], batch["query_padding_mask"], training)
-        keys = self.keys(batch["key_token_ids"], batch["key_padding_mask"])
+        shared = shared or SharedTensors(self.shared(batch))
+        keys = shared.tensors["keys"]
         contrast = info_nce(
             queries,
             keys,
@@ -142,6 +146,7 @@ class XLCO(PretextTask):
             self.queue.mask(),
             self.temperature,
             self.in_batch_negatives,
+            shared.first_row,
         )
         return TaskResult(
             loss_sum=contrast.loss_sum,

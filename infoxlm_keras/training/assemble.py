@@ -1,6 +1,7 @@
 """From a configuration to the objects it describes."""
 
 from infoxlm_keras.contrast import MomentumSchedule
+from infoxlm_keras.distribution import current_distribution
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tasks import MMLM, TLM, XLCO
 from infoxlm_keras.training.optimizer import build_optimizer
@@ -21,7 +22,10 @@ def build_task(name, config):
 
 
 def build_pretrainer(config, masked_lm):
-    """A compiled `InfoXLMPretrainer` of `masked_lm` with the tasks and the optimizer of `config`."""
+    """A compiled `InfoXLMPretrainer` of `masked_lm` with the tasks and the optimizer of `config`.
+
+    Call it, and whatever made `masked_lm`, within the scope of the run's `Distribution`.
+    """
     pretrainer = InfoXLMPretrainer(
         masked_lm,
         [build_task(name, config) for name in config.tasks],
@@ -30,7 +34,12 @@ def build_pretrainer(config, masked_lm):
         clip_norm=config.optimizer.clip_norm,
     )
     settings = config.optimizer.model_dump(exclude={"clip_norm", "accumulation_steps"})
-    pretrainer.compile(optimizer=build_optimizer(total_steps=config.steps, **settings), jit_compile=config.jit_compile)
+    pretrainer.compile(
+        optimizer=build_optimizer(total_steps=config.steps, **settings),
+        # Whatever a TPU runs is compiled, and it takes no further request.
+        jit_compile=config.jit_compile and current_distribution().name != "tpu",
+        steps_per_execution=config.steps_per_execution,
+    )
     return pretrainer
 
 

@@ -21,7 +21,9 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     keys into the queue -> clip -> optimizer -> moving average of the key encoder.
 
     A batch is `{task name: that task's tensors}`; with `accumulation_steps` = A every tensor's first dimension is A
-    micro-batches laid end to end.
+    micro-batches laid end to end. Under a `tf.distribute.Strategy` each replica gets its slice of every micro-batch;
+    counts and keys are joined before the forward pass and gradients after it, so that R replicas compute what one
+    would (`training/step_tensorflow.py`).
 
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`, for instance from `build_masked_lm`.
@@ -143,8 +145,22 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         weights = {task.task_name: task.weight_at(step) for task in self.tasks}
         return loss_scales(counts, weights, self.loss_combination)
 
-    def forward(self, batch, scales, training):
-        """Losses of one micro-batch.
+    def shared(self, batch):
+        """dict of task name to what the task's replicas show each other of one micro-batch; see `PretextTask.shared`.
+
+        A task without anything to show is left out, and so is one that `batch` lacks.
+        """
+        found = {task.task_name: task.shared(batch[task.task_name]) for task in self.tasks if task.task_name in batch}
+        return {name: tensors for name, tensors in found.items() if tensors}
+
+    def forward(self, batch, scales, training, shared=None):
+        """Losses of one micro-batch, or of one replica's share of it.
+
+        Args:
+            batch: dict of task name to tensors.
+            scales: dict of task name to float32 scalar, from `scales`.
+            training: bool.
+            shared: dict of task name to `SharedTensors`; None where there is one replica.
 
         Returns:
             (total, results): float32 scalar `sum_t scale_t * loss_sum_t`, and a dict of task name to the task's
@@ -153,10 +169,18 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         results = {}
         total = ops.zeros((), "float32")
         for task in self.tasks:
-            result = task.result(batch[task.task_name], training)
+            result = task.result(batch[task.task_name], training, (shared or {}).get(task.task_name))
             total = total + scales[task.task_name] * result.loss_sum
             results[task.task_name] = result.as_dict()
         return total, results
+
+    def token_counts(self, batch):
+        """dict of float32 scalars: `tokens`, those of the whole batch, and `positions`, the padded ones included."""
+        masks = [mask for task in batch.values() for name, mask in task.items() if name.endswith("padding_mask")]
+        return {
+            "tokens": sum(ops.sum(ops.cast(mask, "float32")) for mask in masks),
+            "positions": sum(ops.cast(ops.size(mask), "float32") for mask in masks),
+        }
 
     def micro_batch(self, batch, index):
         """Micro-batch `index` (int or int32 scalar) of `accumulation_steps`; the batch itself if that is 1."""
@@ -216,13 +240,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
                 update_finite(self.task_metrics[name][key], value, count)
             update_finite(self.smoothed_bounds[name], values["mi_lower_bound"], count)
 
-    def update_step_metrics(self, batch, loss, norm):
+    def update_step_metrics(self, token_counts, loss, norm):
         """Adds one update's tokens, total loss and gradient norm to the metrics; what is not finite is left out."""
-        masks = [mask for task in batch.values() for name, mask in task.items() if name.endswith("padding_mask")]
-        tokens = sum(ops.sum(ops.cast(mask, "float32")) for mask in masks)
-        positions = sum(ops.cast(ops.size(mask), "float32") for mask in masks)
-        self.tokens_metric.update_state(tokens)
-        self.padding_metric.update_state(1.0 - tokens / positions)
+        self.tokens_metric.update_state(token_counts["tokens"])
+        self.padding_metric.update_state(1.0 - token_counts["tokens"] / token_counts["positions"])
         update_finite(self.total_loss_metric, loss)
         update_finite(self.gradient_norm_metric, norm)
 
@@ -245,9 +266,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     # === Keys before training ===
 
     def enqueue_keys(self, batch):
-        """Fills the queue with the keys of one batch of pairs, without training (XLCO only)."""
-        task = self.task("xlco")
-        task.queue.enqueue(task.keys(batch["xlco"]["key_token_ids"], batch["xlco"]["key_padding_mask"]))
+        """Fills the queue with the keys of one batch of pairs, without training (XLCO only); returns their number."""
+        keys = self.shared_by_all({"xlco": batch["xlco"]})["xlco"]["keys"]
+        self.task("xlco").queue.enqueue(keys)
+        return keys.shape[0]
 
 
 def update_finite(metric, value, weight=1.0):

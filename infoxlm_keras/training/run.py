@@ -9,6 +9,10 @@ import numpy as np
 
 from infoxlm_keras.config import dump_config
 from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.distribution import current_distribution, is_chief
+from infoxlm_keras.distribution.agreement import check_agreement
+from infoxlm_keras.distribution.inputs import distribute_batches
+from infoxlm_keras.distribution.strategies import check_batches
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_text, write_atomically
 from infoxlm_keras.models import build_masked_lm, default_universal_layer, with_dropout
@@ -31,7 +35,9 @@ class RunResult:
 
 
 def pretrain(config, data_dir, output_dir, init=None):
-    """Runs, or resumes, pre-training.
+    """Runs, or resumes, pre-training, on what `current_distribution()` says.
+
+    Several workers run this with the same arguments and see the same directories; the chief alone writes.
 
     Args:
         config: `PretrainingConfig`.
@@ -47,19 +53,22 @@ def pretrain(config, data_dir, output_dir, init=None):
         InputError: for records or a model that do not fit the configuration, or an output directory of another run.
     """
     output_dir = pathlib.Path(output_dir)
+    check_batches(config, current_distribution())
     _check_same_run(config, output_dir)
     seed_everything(config.seed, compiled=config.jit_compile)
     masked_lm, tokenizer = _starting_point(config, data_dir, init)
     streams = build_streams(config, data_dir, tokenizer, masked_lm.backbone.max_sequence_length)
     pretrainer = build_pretrainer(config, masked_lm)
 
-    output_dir.mkdir(parents=True, exist_ok=True)
-    write_atomically(output_dir / "config.yaml", dump_config(config))
+    if is_chief():
+        output_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(output_dir / "config.yaml", dump_config(config))
     info = _info(config, pretrainer, tokenizer, data_dir)
     start_step = restore_newest(output_dir / "checkpoints", pretrainer)
+    check_agreement(start_step or 0, "the step to resume at; all of them must see the same --output_dir")
     if start_step is None:
         start_step = 0
-        if config.save_initial_model:
+        if config.save_initial_model and is_chief():
             save_pretrained(output_dir / "initial_model", masked_lm, tokenizer, info, replace=True)
         if "xlco" in config.tasks:
             _warn_of_short_corpus(config, data_dir)
@@ -69,7 +78,9 @@ def pretrain(config, data_dir, output_dir, init=None):
     if start_step < config.steps:
         _fit(pretrainer, config, streams, output_dir, start_step)
     info = dataclasses.replace(info, steps=config.steps)
-    save_pretrained(output_dir / "model", masked_lm, tokenizer, info, replace=True)
+    if is_chief():
+        save_pretrained(output_dir / "model", masked_lm, tokenizer, info, replace=True)
+    check_agreement(config.steps, "the last step")
     rows = HistoryFile(output_dir / "history.csv", config.steps).rows
     return RunResult(rows[-1] if rows else {}, config.steps, output_dir / "model")
 
@@ -94,17 +105,16 @@ def fill_queue(pretrainer, batches):
 
     Args:
         pretrainer: `InfoXLMPretrainer` with the task `xlco`.
-        batches: iterable of batches `{"xlco": ...}`, enough for the whole queue.
+        batches: iterable of batches `{"xlco": ...}`, enough for the whole queue; under a `tf.distribute.Strategy` a
+            data set.
     """
     length = pretrainer.task("xlco").queue_length
     enqueue = _compiled_enqueue(pretrainer)
-    iterator = iter(batches)
+    iterator = iter(distribute_batches(batches, pretrainer.accumulation_steps))
     with progress_bar("filling the queue", total=length, unit="keys") as advance:
         filled = 0
         while filled < length:
-            batch = next(iterator)
-            enqueue(batch)
-            added = int(batch["xlco"]["key_token_ids"].shape[0])
+            added = int(enqueue(next(iterator)))
             filled += added
             advance(added, units=added)
 
@@ -115,25 +125,33 @@ def _compiled_enqueue(pretrainer):
         return lambda batch: pretrainer.enqueue_keys(keras.tree.map_structure(np.asarray, batch))
     import tensorflow as tf
 
-    return tf.function(pretrainer.enqueue_keys, reduce_retracing=True)
+    strategy = pretrainer.distribute_strategy
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def enqueue(batch):
+        return strategy.experimental_local_results(strategy.run(pretrainer.enqueue_keys, (batch,)))[0]
+
+    return enqueue
 
 
 def _fit(pretrainer, config, streams, output_dir, start_step):
     from infoxlm_keras.data.streams import joined_dataset
 
-    writers = [
-        HistoryFile(output_dir / "history.csv", start_step),
-        TensorBoardLog(output_dir / "tensorboard"),
-        ProgressBar(config.steps, start_step),
-    ]
-    checkpoint_info = {"seed": config.seed, "tasks": config.tasks}
+    writers = []
     callbacks = [
         StopAfterSkips(config.max_consecutive_skips, start_step),
         IntervalLog(writers, start_step, config.steps, config.log_every),
-        Checkpoints(
-            output_dir / "checkpoints", start_step, config.save_every, config.keep_checkpoints, checkpoint_info
-        ),
     ]
+    if is_chief():
+        writers += [
+            HistoryFile(output_dir / "history.csv", start_step),
+            TensorBoardLog(output_dir / "tensorboard"),
+            ProgressBar(config.steps, start_step),
+        ]
+        info = {"seed": config.seed, "tasks": config.tasks}
+        callbacks.append(
+            Checkpoints(output_dir / "checkpoints", start_step, config.save_every, config.keep_checkpoints, info)
+        )
     dataset = joined_dataset(streams, start_step).map(lambda batch: (batch,))
     # One epoch of all steps left: an endless dataset and a known number of steps, so that nothing runs once more.
     pretrainer.fit(

@@ -1,6 +1,7 @@
 """The training step on JAX: the same parts as elsewhere, with all state passed in and out."""
 
 import jax
+import keras
 from keras import StatelessScope
 
 from infoxlm_keras.training.batches import unpack_batch
@@ -18,9 +19,8 @@ class TrainStep:
             scales = self.scales(self.prediction_counts(batch), step)
             loss_scale = jax.numpy.asarray(self.loss_scale.value)
 
-        def micro_step(carry, index):
+        def micro_step(carry, micro_batch):
             loss, gradients, non_trainable, metrics = carry
-            micro_batch = self.micro_batch(batch, index)
             (_, (more_loss, results, non_trainable)), more = jax.value_and_grad(self._loss, has_aux=True)(
                 trainable, non_trainable, micro_batch, scales, loss_scale
             )
@@ -35,9 +35,9 @@ class TrainStep:
         zeros = [jax.numpy.zeros_like(value) for value in trainable]
         carry = (jax.numpy.zeros(()), zeros, list(non_trainable), list(metrics))
         if self.accumulation_steps == 1:
-            carry, _ = micro_step(carry, 0)
+            carry, _ = micro_step(carry, batch)
         else:
-            carry, _ = jax.lax.scan(micro_step, carry, jax.numpy.arange(self.accumulation_steps))
+            carry, _ = jax.lax.scan(micro_step, carry, self._micro_batches(batch))
         loss, gradients, non_trainable, metrics = carry
 
         gradients = [gradient / loss_scale.astype(gradient.dtype) for gradient in gradients]
@@ -60,7 +60,7 @@ class TrainStep:
         )
         with self._scope(trainable, non_trainable, optimizer, metrics) as scope:
             self.count_step(finite)
-            self.update_step_metrics(batch, loss, norm)
+            self.update_step_metrics(self.token_counts(batch), loss, norm)
             logs = self.metric_results()
         non_trainable = _values(scope, self.non_trainable_variables)
         metrics = _values(scope, self.metrics_variables)
@@ -76,6 +76,26 @@ class TrainStep:
             self.total_loss_metric.update_state(loss)
             logs = self.metric_results()
         return logs, (trainable, non_trainable, _values(scope, self.metrics_variables))
+
+    def shared_by_all(self, batch):
+        """`shared` of a whole batch."""
+        return self.shared(batch)
+
+    def _micro_batches(self, batch):
+        """`batch` with a new first dimension, the micro-batches; each of them spread over all devices."""
+        distribution = keras.distribution.distribution()
+
+        def parts(tensor):
+            tensor = tensor.reshape(self.accumulation_steps, -1, *tensor.shape[1:])
+            if distribution is None:
+                return tensor
+            # As it came, the first devices would hold the first micro-batches whole.
+            axes = [None, distribution.batch_dim_name] + [None] * (tensor.ndim - 2)
+            return keras.distribution.distribute_tensor(
+                tensor, keras.distribution.TensorLayout(axes, distribution.device_mesh)
+            )
+
+        return jax.tree.map(parts, batch)
 
     def _loss(self, trainable, non_trainable, batch, scales, loss_scale):
         """(loss * loss_scale, (loss, results, non-trainable values)) of one micro-batch, for `jax.grad`."""

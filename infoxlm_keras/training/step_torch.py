@@ -3,12 +3,11 @@
 import torch
 
 from infoxlm_keras.training.batches import unpack_batch
-from infoxlm_keras.training.evaluation_step import EvaluationStep
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 
 
-class TrainStep(EvaluationStep):
-    """Mixin of `InfoXLMPretrainer`: `train_step`."""
+class TrainStep:
+    """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step`."""
 
     def train_step(self, data):
         batch = unpack_batch(data)
@@ -43,5 +42,18 @@ class TrainStep(EvaluationStep):
                 self.restore_padding_row(padding_row)
                 self.after_update(step)
             self.count_step(finite)
-            self.update_step_metrics(batch, loss, norm)
+            self.update_step_metrics(self.token_counts(batch), loss, norm)
             return self.metric_results()
+
+    def test_step(self, data):
+        """Losses and metrics of one batch without any update."""
+        batch = unpack_batch(data)
+        scales = self.scales(self.prediction_counts(batch), self.training_updates)
+        loss, results = self.forward(batch, scales, training=False)
+        self.update_task_metrics(results)
+        self.total_loss_metric.update_state(loss)
+        return self.metric_results()
+
+    def shared_by_all(self, batch):
+        """`shared` of a whole batch."""
+        return self.shared(batch)

@@ -1,0 +1,71 @@
+"""From a data set of global batches to each replica's part of them."""
+
+import keras
+
+from infoxlm_keras.distribution.current import current_distribution
+from infoxlm_keras.errors import InputError
+
+
+def distribute_batches(dataset, accumulation_steps=1, steps_per_execution=1):
+    """`dataset` for the current distribution.
+
+    Every worker reads all global batches and keeps its part: which samples a step sees does not depend on the number
+    of workers. (Reading is some hundred times faster than training.)
+
+    Args:
+        dataset: tf.data.Dataset of global batches, `{task: {name: tensor [samples, ...]}}` or a tuple that holds that;
+            micro-batches end to end.
+        accumulation_steps: int, micro-batches in each.
+        steps_per_execution: int, of the model that will train.
+
+    Returns:
+        The data set itself where one process sees the whole batch (one device, JAX), else a
+        `tf.distribute.DistributedDataset` whose elements are each replica's slice of every micro-batch. The latter
+        is endless (one that ends begins again): give `fit` its `steps_per_epoch`.
+    """
+    distribution = current_distribution()
+    if distribution.strategy is None or keras.backend.backend() != "tensorflow":
+        return dataset
+    import tensorflow as tf
+
+    strategy = distribution.strategy
+    shapes = [spec.shape for spec in tf.nest.flatten(dataset.element_spec)]
+    if isinstance(strategy, tf.distribute.TPUStrategy) and steps_per_execution > 1:
+        if not all(shape.is_fully_defined() for shape in shapes):
+            raise InputError(
+                f"steps_per_execution = {steps_per_execution}: a TPU needs batches of one shape for it; leave it at "
+                "1, or choose a data.longest_pair that leaves one length"
+            )
+
+    def local_parts(context):
+        count = strategy.num_replicas_in_sync
+        local = count // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+        parts = dataset.map(
+            lambda batch: _stacked_parts(batch, range(first, first + local), count, accumulation_steps),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        # Endless, so that TensorFlow does not provide for a last batch that some replicas lack: that costs the static
+        # shapes and a message between workers at every step.
+        return parts.unbatch().repeat().prefetch(local)
+
+    return strategy.distribute_datasets_from_function(local_parts)
+
+
+def _stacked_parts(batch, indices, count, accumulation_steps):
+    """`batch` with a new first dimension: the parts `indices` of `count`."""
+    import tensorflow as tf
+
+    from infoxlm_keras.data.sharding import shard_batch
+    from infoxlm_keras.training.batches import unpack_batch
+
+    def stacked(task):
+        def take(tensor):
+            rows = {"rows": tf.range(tensor.shape[0])}
+            parts = [shard_batch({task: rows}, index, count, accumulation_steps)[task]["rows"] for index in indices]
+            return tf.gather(tensor, tf.stack(parts))  # [len(indices), samples / count, ...]
+
+        return take
+
+    return {task: tf.nest.map_structure(stacked(task), tensors) for task, tensors in unpack_batch(batch).items()}

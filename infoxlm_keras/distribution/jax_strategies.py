@@ -1,0 +1,89 @@
+"""Strategies on JAX: `keras.distribution` lays out batches and weights, and the compiler adds what passes between.
+
+The training step needs no change: it is written for the whole batch, whose rows, and under `model_parallel` whose
+weights too, lie on several devices.
+"""
+
+import contextlib
+import math
+
+import jax
+import keras
+import numpy as np
+
+from infoxlm_keras.distribution.current import Distribution
+from infoxlm_keras.errors import InputError
+
+BATCH, MODEL = "batch", "model"
+
+
+def choose(name, replicas, tpu):
+    """See `choose_distribution`."""
+    if name == "multiworker":
+        raise InputError("--strategy multiworker: is made with TensorFlow; set KERAS_BACKEND=tensorflow")
+    if tpu not in (None, "local"):
+        raise InputError(f"--tpu {tpu}: JAX uses the TPU of the machine it runs on; start it there with --tpu local")
+    devices = _devices(name, replicas)
+    if jax.process_count() > 1:
+        raise InputError("JAX with several processes: is not supported; use KERAS_BACKEND=tensorflow for a pod")
+    if name == "tpu" and devices[0].platform != "tpu":
+        raise InputError(
+            f"--strategy tpu: JAX sees {devices[0].platform} devices and no TPU; run on a TPU VM that has jax[tpu]"
+        )
+    if name == "one" or len(devices) == 1:
+        return Distribution(devices=(str(devices[0]),))
+    names = tuple(f"{device.platform}:{device.id}" for device in devices)
+    if name == "model_parallel":
+        return Distribution(name, replicas or 1, names, strategy=_model_parallel(names, replicas or 1))
+    strategy = keras.distribution.DataParallel(devices=list(names))
+    return Distribution("tpu" if name == "tpu" else "mirrored", len(devices), names, strategy=strategy)
+
+
+def _devices(name, replicas):
+    if name == "mirrored" and replicas is not None:
+        # Of no effect on other devices; and an error once a device was used, when there are as many as there are.
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", replicas)
+        devices = jax.devices()
+        if len(devices) < replicas:
+            raise InputError(f"--replicas {replicas}: JAX sees {len(devices)} {devices[0].platform} devices")
+        return devices[:replicas]
+    return jax.devices()
+
+
+def _model_parallel(names, replicas):
+    """`replicas` parts of the batch times (devices / replicas) parts of the large weight matrices."""
+    if len(names) % replicas:
+        raise InputError(f"--replicas {replicas}: does not divide the {len(names)} devices")
+    mesh = keras.distribution.DeviceMesh(
+        (replicas, len(names) // replicas), (BATCH, MODEL), np.array(names).reshape(replicas, -1)
+    )
+    layout = keras.distribution.LayoutMap(mesh)
+    for pattern, axes in LAYOUTS.items():
+        layout[pattern] = axes
+    return keras.distribution.ModelParallel(layout_map=layout, batch_dim_name=BATCH)
+
+
+# Megatron's cut (Shoeybi et al. 2019): the first matrix of a block by its outputs, the second by its inputs, so that
+# one sum ends each block; the vocabulary's rows for the tied embedding. For the key encoder too.
+LAYOUTS = {
+    r".*token_embedding/embeddings": (MODEL, None),
+    r".*self_attention_layer/(query|key|value)/kernel": (None, MODEL, None),
+    r".*self_attention_layer/(query|key|value)/bias": (MODEL, None),
+    r".*self_attention_layer/attention_output/kernel": (MODEL, None, None),
+    r".*feedforward_intermediate_dense/kernel": (None, MODEL),
+    r".*feedforward_intermediate_dense/bias": (MODEL,),
+    r".*feedforward_output_dense/kernel": (MODEL, None),
+}
+
+
+def check_model_parallel(encoder_size, vocabulary_size, parts):
+    """Raises InputError unless heads, feed-forward width and vocabulary can be cut into `parts`."""
+    sizes = {
+        "model.num_heads": encoder_size.num_heads,
+        "model.intermediate_dim": encoder_size.intermediate_dim,
+        "the vocabulary": vocabulary_size,
+    }
+    for what, size in sizes.items():
+        if size % parts:
+            raise InputError(f"{what} = {size}: cannot be cut into {parts} parts; divisor {math.gcd(size, parts)} can")

@@ -1,0 +1,81 @@
+"""From a strategy's name on the command line to the devices of a run."""
+
+import keras
+
+from infoxlm_keras.choices import STRATEGIES
+from infoxlm_keras.errors import InputError
+
+
+def choose_distribution(name="auto", replicas=None, tpu=None):
+    """The `Distribution` called `name`; call it before anything else uses a device.
+
+    | name | TensorFlow | JAX | PyTorch |
+    |---|---|---|---|
+    | `one` | one device | one device | one device |
+    | `mirrored` | all GPUs, or `replicas` CPU devices | the same | - |
+    | `multiworker` | all GPUs of all processes | - | - |
+    | `tpu` | the TPU `tpu` | the TPU of this machine | - |
+    | `model_parallel` | - | weights cut over the devices | - |
+    | `auto` | the first that fits: `tpu` (if named), `multiworker`, `mirrored`, `one` | `mirrored` or `one` | `one` |
+
+    Args:
+        name: one of `STRATEGIES`.
+        replicas: optional int, for `mirrored`: how many of the GPUs, or, without GPUs, how many logical CPU devices;
+            for `model_parallel`: the parts of a batch, each trained on (devices / replicas) devices.
+        tpu: optional str, for `tpu`: name or address of the TPU, or `local` on its own virtual machine.
+
+    Raises:
+        InputError: for a strategy that this machine or the Keras backend does not have, with the remedy.
+    """
+    if name not in STRATEGIES:
+        raise InputError(f"--strategy {name}: must be one of {', '.join(STRATEGIES)}")
+    if replicas is not None and replicas < 1:
+        raise InputError(f"--replicas {replicas}: must be at least 1")
+    if replicas is not None and name not in ("mirrored", "model_parallel"):
+        raise InputError(f"--replicas {replicas}: goes with --strategy mirrored or model_parallel, not with {name}")
+    if tpu is not None and name not in ("tpu", "auto"):
+        raise InputError(f"--tpu {tpu}: goes with --strategy tpu, not with {name}")
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from infoxlm_keras.distribution.tensorflow_strategies import choose
+    elif backend == "jax":
+        from infoxlm_keras.distribution.jax_strategies import choose
+    else:
+        from infoxlm_keras.distribution.torch_strategies import choose
+    return choose(name, replicas, tpu)
+
+
+def global_batch_sizes(config):
+    """dict of task name to samples of one update, all replicas and micro-batches together."""
+    sizes = {task: getattr(config, task).batch_size for task in config.tasks}
+    return {task: size * config.optimizer.accumulation_steps for task, size in sizes.items()}
+
+
+def check_batches(config, distribution):
+    """Raises InputError unless every task's micro-batch can be cut into equal parts for the replicas."""
+    for task in config.tasks:
+        batch_size = getattr(config, task).batch_size
+        if batch_size % distribution.num_replicas:
+            raise InputError(
+                f"{task}.batch_size = {batch_size}: cannot be divided among {distribution.num_replicas} replicas; "
+                f"make it a multiple of {distribution.num_replicas}"
+            )
+
+
+def describe(config, distribution):
+    """dict of what a run is distributed over, for printing: devices, replicas, global and per-replica batch."""
+    sizes = global_batch_sizes(config)
+    facts = {
+        "strategy": distribution.name,
+        "devices": ", ".join(distribution.devices),
+        "replicas": distribution.num_replicas,
+    }
+    if distribution.num_workers > 1:
+        facts["worker"] = f"{distribution.worker} of 0..{distribution.num_workers - 1}"
+    facts["global batch"] = ", ".join(f"{task} {size}" for task, size in sizes.items())
+    facts["batch per replica"] = ", ".join(
+        f"{task} {size // distribution.num_replicas}" for task, size in sizes.items()
+    )
+    if config.optimizer.accumulation_steps > 1:
+        facts["batch per replica"] += f", in {config.optimizer.accumulation_steps} micro-batches"
+    return facts

@@ -1,0 +1,123 @@
+"""What Keras 3.15 does not do under a `tf.distribute.Strategy`, done here (TensorFlow).
+
+Each function names what fails without it. `tests/test_keras_workarounds.py` asserts that it still fails: when one of
+those tests breaks, Keras has learned it, and the function can go.
+"""
+
+import functools
+
+import tensorflow as tf
+
+
+def update_on_each_replica(optimizer):
+    """Makes `optimizer.apply` a computation of each replica by itself; its gradients must be the same on all.
+
+    Keras' own `apply` sums the gradients over the replicas, after it clipped them: clipping by the global norm is then
+    wrong without a word. And it decays weights, updates them and counts by `merge_call`, which is refused inside a
+    condition or a loop. Our step has summed and clipped before, and all replicas compute the same update.
+    """
+
+    def apply_weight_decay(self, variables):
+        for variable in variables:
+            if self.weight_decay is not None and self._use_weight_decay(variable):
+                decay = tf.cast(self.learning_rate, variable.dtype) * self.weight_decay
+                variable.assign_sub(variable * decay)
+
+    def backend_update_step(self, gradients, variables, learning_rate):
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self.update_step(gradient, variable, learning_rate)
+
+    optimizer._apply_weight_decay = functools.partial(apply_weight_decay, optimizer)
+    optimizer._backend_update_step = functools.partial(backend_update_step, optimizer)
+    # Made for "only_first_replica", whose assignment is a merge_call.
+    _set_aggregation(optimizer._iterations, tf.VariableAggregation.NONE)
+
+
+def read_metrics_of_one_replica(model):
+    """Makes the metrics of `model` readable by one worker alone; their updates must be the same on all replicas.
+
+    Keras' own are summed over the replicas whenever they are read: a message that waits until all workers read.
+    """
+    for variable in model.metrics_variables:
+        _set_aggregation(variable, tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+
+def _set_aggregation(variable, aggregation):
+    distributed = variable.value
+    distributed._aggregation = aggregation
+    # A TPU's variables keep it in a second place.
+    policy = getattr(distributed, "_policy", None)
+    if policy is not None:
+        policy._aggregation = aggregation
+
+
+def draw_differently_on_each_replica(model):
+    """Adds the replica's number to the seeds of dropout; without it all replicas drop the same places.
+
+    The saved state stays the same on all of them: only the drawn seed differs.
+    """
+
+    def next_seed(draw, ordered=True):
+        seed = draw(ordered=ordered)
+        index = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, seed.dtype)
+        # Neighbouring layers may have neighbouring seeds: a large odd step keeps all of them apart.
+        return seed + tf.stack([index * tf.constant(0x9E3779B1, seed.dtype), tf.zeros_like(index)])
+
+    for layer in model._flatten_layers():
+        for generator in getattr(layer, "_seed_generators", ()):
+            generator.next = functools.partial(next_seed, generator.next)
+
+
+def distributed_function(model, step, static_shapes=False):
+    """The function that `fit` calls with an iterator: `steps_per_execution` times `step` on every replica.
+
+    Keras' own takes the mean of the replicas' logs and fails with "You must feed a value for placeholder tensor" if
+    `steps_per_execution` is more than 1, with "tfvariable_on_a_different_device" if `jit_compile` is set, and under
+    MultiWorkerMirroredStrategy always (it reduces scalars along axis 0). Ours reads the metrics, which are the same on
+    all replicas, once the steps are done.
+
+    Args:
+        model: `InfoXLMPretrainer`, compiled.
+        step: function of a batch, run on each replica.
+        static_shapes: bool. Batches are fetched one by one outside the compiled function, which is then traced for
+            each shape: a TPU compiles no unknown shape.
+    """
+    steps = model.steps_per_execution
+    run_on_batch = batch_function(model, step)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def run_on_iterator(iterator):
+        def body(index):
+            model.distribute_strategy.run(step, args=(iterator.get_next(),))
+            return index + 1
+
+        if steps == 1:
+            body(0)
+        else:
+            tf.while_loop(lambda index: index < steps, body, [tf.constant(0)], maximum_iterations=steps)
+        return _logs(model)
+
+    def run(iterator):
+        # `train_on_batch` and `test_on_batch` hand in a generator.
+        if isinstance(iterator, tf.distribute.DistributedIterator) and (steps > 1 or not static_shapes):
+            return run_on_iterator(iterator)
+        return run_on_batch(next(iterator))
+
+    return run
+
+
+def batch_function(model, step):
+    """The `tf.function` of a batch (each replica's own) that runs `step` on every replica and returns the logs."""
+
+    @tf.function(autograph=False)
+    def run_on_batch(batch):
+        model.distribute_strategy.run(step, args=(batch,))
+        return _logs(model)
+
+    return run_on_batch
+
+
+def _logs(model):
+    strategy = model.distribute_strategy
+    results = strategy.run(model.metric_results)
+    return tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], results)

@@ -1,0 +1,87 @@
+"""Trains tiny pretrainers on several replicas: `python distribution_worker.py DIRECTORY STRATEGY NAME`.
+
+Reads `inputs.npz` and `scenarios.json` as `backend_worker.py` does; writes `NAME.npz` and `NAME.json`. The strategy is
+one of the command line's, on two CPU devices; for `multiworker` TF_CONFIG says which worker this is.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]
+    if os.environ["KERAS_BACKEND"] == "jax":
+        sys.modules["tensorflow"] = sys.modules["tensorflow_text"] = None
+
+import keras
+import numpy as np
+from keras import ops
+
+from backend_worker import build, named_variables, read_inputs, train
+from infoxlm_keras.distribution import current_distribution
+from infoxlm_keras.distribution.strategies import choose_distribution
+
+
+def dataset_of(batches):
+    """The batches as a `tf.data.Dataset`."""
+    import tensorflow as tf
+
+    stacked = keras.tree.map_structure(lambda *arrays: np.stack(arrays), *batches)
+    return tf.data.Dataset.from_tensor_slices(stacked)
+
+
+def train_distributed(pretrainer, batches, steps_per_execution):
+    """Metrics of every `steps_per_execution` steps by `fit`, an execution an epoch."""
+    options = {"steps_per_epoch": steps_per_execution, "epochs": len(batches) // steps_per_execution, "verbose": 0}
+    history = pretrainer.fit(dataset_of(batches), shuffle=False, **options)
+    return history.history
+
+
+def results_of(scenario_name, pretrainer, metrics):
+    """dict of name to array: metrics and variables of a trained pretrainer."""
+    arrays = {f"{scenario_name}|metric|{name}": np.array(values, np.float64) for name, values in metrics.items()}
+    for name, variable in named_variables(pretrainer).items():
+        arrays[f"{scenario_name}|variable|{name}"] = ops.convert_to_numpy(variable)
+    arrays[f"{scenario_name}|iterations"] = ops.convert_to_numpy(pretrainer.optimizer.iterations)
+    return arrays
+
+
+def differing_replicas(pretrainer):
+    """Names of the variables, metrics and optimizer included, that are not the same bits on all local replicas."""
+    names = []
+    for variable in [*pretrainer.variables, *pretrainer.optimizer.variables]:
+        if keras.backend.backend() == "jax":
+            copies = [np.asarray(shard.data) for shard in variable.value.addressable_shards]
+        else:
+            copies = [copy.numpy() for copy in getattr(variable.value, "values", ())]
+        if any(copy.tobytes() != copies[0].tobytes() for copy in copies):
+            names.append(variable.path)
+    return names
+
+
+def main(directory, strategy, name):
+    arrays, facts = {}, {}
+    with choose_distribution(strategy, replicas=2 if strategy == "mirrored" else None).scope() as distribution:
+        facts["replicas"] = distribution.num_replicas
+        facts["worker"] = distribution.worker
+        for scenario_name, scenario in json.loads((directory / "scenarios.json").read_text()).items():
+            if name not in scenario["runs"]:
+                continue
+            weights, batches = read_inputs(directory, scenario_name)
+            compiled = scenario["jit_compile"] or keras.backend.backend() == "jax"
+            pretrainer = build(scenario, jit_compile=compiled, weights=weights)
+            pretrainer.steps_per_execution = scenario["steps_per_execution"]
+            if keras.backend.backend() == "jax":
+                metrics = train(pretrainer, batches)
+            else:
+                metrics = train_distributed(pretrainer, batches, scenario["steps_per_execution"])
+            facts[f"differing {scenario_name}"] = differing_replicas(pretrainer)
+            arrays.update(results_of(scenario_name, pretrainer, metrics))
+        assert current_distribution() is distribution
+    np.savez(directory / f"{name}.npz", **arrays)
+    (directory / f"{name}.json").write_text(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]), *sys.argv[2:])
