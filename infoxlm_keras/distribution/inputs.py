@@ -37,6 +37,8 @@ def distribute_batches(dataset, accumulation_steps=1, steps_per_execution=1):
                 "1, or choose a data.longest_pair that leaves one length"
             )
 
+    dataset = _with_known_batch_sizes(dataset)
+
     def local_parts(context):
         count = strategy.num_replicas_in_sync
         local = count // context.num_input_pipelines
@@ -53,12 +55,28 @@ def distribute_batches(dataset, accumulation_steps=1, steps_per_execution=1):
     return strategy.distribute_datasets_from_function(local_parts)
 
 
+def _with_known_batch_sizes(dataset):
+    """`dataset` of batches without tuples, whose number of samples is part of their type; it is that of the first."""
+    import tensorflow as tf
+
+    from infoxlm_keras.training.batches import unpack_batch
+
+    dataset = dataset.map(lambda *batch: unpack_batch(batch))
+    if all(spec.shape[0] is not None for spec in tf.nest.flatten(dataset.element_spec)):
+        return dataset
+    sizes = tf.nest.map_structure(lambda tensor: tensor.shape[0], next(iter(dataset.take(1))))
+    return dataset.map(
+        lambda batch: tf.nest.map_structure(
+            lambda tensor, size: tf.ensure_shape(tensor, [size, *tensor.shape[1:]]), batch, sizes
+        )
+    )
+
+
 def _stacked_parts(batch, indices, count, accumulation_steps):
     """`batch` with a new first dimension: the parts `indices` of `count`."""
     import tensorflow as tf
 
     from infoxlm_keras.data.sharding import shard_batch
-    from infoxlm_keras.training.batches import unpack_batch
 
     def stacked(task):
         def take(tensor):
@@ -68,4 +86,4 @@ def _stacked_parts(batch, indices, count, accumulation_steps):
 
         return take
 
-    return {task: tf.nest.map_structure(stacked(task), tensors) for task, tensors in unpack_batch(batch).items()}
+    return {task: tf.nest.map_structure(stacked(task), tensors) for task, tensors in batch.items()}

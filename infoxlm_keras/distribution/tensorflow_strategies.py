@@ -83,18 +83,28 @@ def _tpu(tpu):
     try:
         with _bounded_waiting(TPU_TIMEOUT):
             resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu or "")
+            _check_reachable(resolver)
             tf.config.experimental_connect_to_cluster(resolver)
             tf.tpu.experimental.initialize_tpu_system(resolver)
             strategy = tf.distribute.TPUStrategy(resolver)
     except (ValueError, RuntimeError, OSError, urllib.error.URLError, tf.errors.OpError) as error:
         # Without a TPU the resolver fails in many ways: no name, no metadata server, no such node, no device.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
         raise InputError(
             f"--strategy tpu: no TPU {tpu or ''!r} was found ({reason}); on a TPU VM give --tpu local, else --tpu and "
             "the name or grpc:// address of a TPU of this project and zone"
         ) from None
     devices = tuple(device.name for device in tf.config.list_logical_devices("TPU"))
     return Distribution("tpu", strategy.num_replicas_in_sync, devices, strategy=strategy)
+
+
+def _check_reachable(resolver):
+    """Raises OSError unless every TPU worker takes a connection; TensorFlow itself would try for minutes."""
+    if resolver.master() in ("", "local"):
+        return
+    for address in resolver.cluster_spec().job_tasks(resolver.get_job_name() or "worker"):
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), TPU_TIMEOUT).close()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,99 @@
+"""The pre-training command on several replicas: the same run, resumed on any number of them, written by the chief."""
+
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from recipes import pretrain
+from running import run, tree
+from test_pretrain import arguments, history, inputs, weights  # noqa: F401 - `inputs` is a fixture
+
+pytestmark = pytest.mark.slow
+
+# Dropout draws differently on each replica.
+OPTIONS = ["--set", "model.dropout=0.0"]
+
+
+def start(arguments, log, **environment):
+    """The command as a process of its own on the CPU."""
+    recipe = pathlib.Path(pretrain.__file__)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(recipe.parent.parent),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        **environment,
+    }
+    command = [sys.executable, recipe, *map(str, arguments)]
+    with open(log, "w") as file:
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture(scope="module")
+def runs(inputs, tmp_path_factory):  # noqa: F811
+    """dict of strategy to output directory; two workers go on from the checkpoint that two replicas left."""
+    root = tmp_path_factory.mktemp("distributed")
+    run(pretrain.main, *arguments(inputs, root / "one", *OPTIONS, "--strategy", "one"))
+    mirrored = [*OPTIONS, "--strategy", "mirrored", "--replicas", 2]
+    process = start(arguments(inputs, root / "mirrored", *mirrored), root / "mirrored.log")
+    assert process.wait() == 0, (root / "mirrored.log").read_text()[-3000:]
+
+    shutil.copytree(root / "mirrored", root / "multiworker")
+    for name in ("model", "checkpoints/step-00000008"):
+        shutil.rmtree(root / "multiworker" / name)
+    with socket.create_server(("localhost", 0)) as first, socket.create_server(("localhost", 0)) as second:
+        workers = [f"localhost:{server.getsockname()[1]}" for server in (first, second)]
+    # The environment names a cluster, and that is what auto then takes.
+    processes = [
+        start(
+            arguments(inputs, root / "multiworker", *OPTIONS),
+            root / f"worker_{index}.log",
+            TF_CONFIG=json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}),
+        )
+        for index in range(2)
+    ]
+    for index, process in enumerate(processes):
+        assert process.wait() == 0, (root / f"worker_{index}.log").read_text()[-3000:]
+    return root
+
+
+@pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
+def test_the_same_losses_and_weights_as_on_one_replica(runs, strategy):
+    expected, actual = history(runs / "one"), history(runs / strategy)
+    assert [row["step"] for row in actual] == [row["step"] for row in expected] == ["2", "4", "6", "8"]
+    for row, other in zip(actual, expected, strict=True):
+        for name in ("loss", "mmlm_loss", "tlm_loss", "xlco_loss", "tokens_per_step", "learning_rate"):
+            assert float(row[name]) == pytest.approx(float(other[name]), rel=1e-3), name
+    for one, other in zip(weights(runs / strategy), weights(runs / "one"), strict=True):
+        assert np.abs(one - other).max() < 1e-2
+
+
+def test_what_is_printed(runs):
+    printed = (runs / "mirrored.log").read_text().replace(" ", "")
+    for line in (
+        "strategy=mirrored",
+        "devices=/device:CPU:0,/device:CPU:1",
+        "replicas=2",
+        "globalbatch=mmlm4,tlm4,xlco4",
+        "batchperreplica=mmlm2,tlm2,xlco2",
+    ):
+        assert f"\n{line}\n" in printed, line
+
+
+def test_only_the_chief_writes(runs):
+    chief, other = ((runs / f"worker_{index}.log").read_text() for index in range(2))
+    assert "worker=0of0..1" in chief.replace(" ", "") and "worker=1of0..1" in other.replace(" ", "")
+    for printed in (chief, other):
+        assert "resuming at step 6 of 8" in printed
+    assert "preset: " in chief and "preset: " not in other
+    # Each run of the command opens a file of events, and only the chief's.
+    assert len(list((runs / "multiworker" / "tensorboard").iterdir())) == 2
+    assert set(tree(runs / "multiworker" / "model")) == set(tree(runs / "one" / "model"))
+    assert not [name for name in tree(runs) if "partial" in name]

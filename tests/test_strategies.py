@@ -1,0 +1,196 @@
+"""Strategies by name: what each needs, what is refused, and the clusters that an environment can name."""
+
+import json
+import types
+
+import pytest
+
+from infoxlm_keras.config import check_config
+from infoxlm_keras.distribution import Distribution, current_distribution, global_replica_count, is_chief
+from infoxlm_keras.distribution.agreement import check_agreement
+from infoxlm_keras.distribution.cluster import cluster_resolver, is_multi_worker, worker_number
+from infoxlm_keras.distribution.strategies import check_batches, choose_distribution, describe
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import check_local
+from recipes import pretrain
+from running import refused
+
+WORKERS = ["first:2222", "second:2222", "third:2222"]
+
+
+def tf_config(cluster, job, index):
+    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})}
+
+
+def test_without_a_strategy_there_is_one_process_and_it_writes():
+    assert is_chief() and global_replica_count() == 1 and current_distribution().strategy is None
+    check_agreement(3, "nothing")
+    with Distribution("multiworker", num_replicas=8, num_workers=4, worker=2).scope() as distribution:
+        assert current_distribution() is distribution
+        assert not is_chief() and global_replica_count() == 8
+    assert is_chief() and global_replica_count() == 1
+
+
+def test_one_and_auto_are_this_machines_cpu(monkeypatch):
+    for name in ("TF_CONFIG", "SLURM_PROCID", "INFOXLM_KUBERNETES_LABEL"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("one", "auto"):
+        distribution = choose_distribution(name)
+        assert (distribution.name, distribution.num_replicas, distribution.strategy) == ("one", 1, None)
+        assert len(distribution.devices) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("faster",), "--strategy faster: must be one of auto, one, mirrored"),
+        (("mirrored", 0), "--replicas 0: must be at least 1"),
+        (("one", 2), "--replicas 2: goes with --strategy mirrored or model_parallel, not with one"),
+        (("mirrored", None, "local"), "--tpu local: goes with --strategy tpu, not with mirrored"),
+        (("model_parallel",), "KERAS_BACKEND=jax"),
+        (("tpu",), "no TPU '' was found .*Please provide a TPU Name.*--tpu local"),
+        (("tpu", None, "local"), "no TPU 'local' was found .*TPUs not found in the cluster.*--tpu local"),
+        (("auto", None, "grpc://localhost:1"), "no TPU 'grpc://localhost:1' was found .*refused"),
+    ],
+)
+def test_refused_strategies(arguments, message):
+    with pytest.raises(InputError, match=message):
+        choose_distribution(*arguments)
+
+
+def test_multiworker_without_a_cluster(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(InputError, match="names no cluster; set TF_CONFIG, start with srun"):
+        choose_distribution("multiworker")
+
+
+# === Batches ===
+
+
+def test_a_batch_that_replicas_cannot_share(tmp_path):
+    config = check_config({"tlm": {"batch_size": 12}, "xlco": {"batch_size": 6}, "mmlm": {"batch_size": 8}})
+    check_batches(config, Distribution(num_replicas=2))
+    with pytest.raises(InputError, match="xlco.batch_size = 6: cannot be divided among 4 replicas; .*multiple of 4"):
+        check_batches(config, Distribution(num_replicas=4))
+
+
+def test_description():
+    config = check_config({"tasks": ["mmlm"], "mmlm": {"batch_size": 8}, "optimizer": {"accumulation_steps": 3}})
+    distribution = Distribution("multiworker", 4, ("a", "b"), num_workers=2, worker=1)
+    assert describe(config, distribution) == {
+        "strategy": "multiworker",
+        "devices": "a, b",
+        "replicas": 4,
+        "worker": "1 of 0..1",
+        "global batch": "mmlm 24",
+        "batch per replica": "mmlm 6, in 3 micro-batches",
+    }
+
+
+def test_steps_per_execution_divides_the_steps():
+    assert check_config({"steps": 20000, "steps_per_execution": 8}).steps_per_execution == 8
+    with pytest.raises(InputError, match="steps_per_execution = 7: must divide steps = 20000"):
+        check_config({"steps": 20000, "steps_per_execution": 7})
+
+
+# === Clusters ===
+
+
+@pytest.mark.parametrize(
+    ("cluster", "job", "index", "expected"),
+    [
+        ({"worker": WORKERS}, "worker", 0, (0, 3)),
+        ({"worker": WORKERS}, "worker", 2, (2, 3)),
+        ({"chief": ["zeroth:2222"], "worker": WORKERS}, "chief", 0, (0, 4)),
+        ({"chief": ["zeroth:2222"], "worker": WORKERS}, "worker", 2, (3, 4)),
+    ],
+)
+def test_tf_config(monkeypatch, cluster, job, index, expected):
+    environment = tf_config(cluster, job, index)
+    monkeypatch.setenv("TF_CONFIG", environment["TF_CONFIG"])
+    assert is_multi_worker(environment) and worker_number(cluster_resolver(environment)) == expected
+
+
+def test_one_worker_is_no_cluster():
+    assert not is_multi_worker(tf_config({"worker": WORKERS[:1]}, "worker", 0)) and not is_multi_worker({})
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}']
+)
+def test_bad_tf_config(text):
+    with pytest.raises(InputError, match="TF_CONFIG = .*must be JSON of the form"):
+        cluster_resolver({"TF_CONFIG": text})
+
+
+def test_parameter_servers_are_refused(monkeypatch):
+    environment = tf_config({"worker": WORKERS, "ps": ["server:2222"]}, "worker", 0)
+    monkeypatch.setenv("TF_CONFIG", environment["TF_CONFIG"])
+    with pytest.raises(InputError, match="cluster of ps, worker: all processes must be workers"):
+        worker_number(cluster_resolver(environment))
+
+
+def test_slurm(monkeypatch):
+    environment = {
+        "SLURM_PROCID": "3",
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_STEP_NODELIST": "n[1-2]",
+        "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
+        "CUDA_VISIBLE_DEVICES": "0,1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_multi_worker(environment)
+    resolver = cluster_resolver(environment)
+    assert worker_number(resolver) == (3, 4)
+    assert resolver.cluster_spec().as_dict() == {"worker": ["n1:8888", "n1:8889", "n2:8888", "n2:8889"]}
+
+
+def test_slurm_without_its_variables(monkeypatch):
+    for name in ("SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match="under Slurm: .*not found in environment"):
+        cluster_resolver({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"})
+
+
+class Pods:
+    """As much of `kubernetes.client.CoreV1Api` as is asked for."""
+
+    def __init__(self, phase="Running"):
+        self.phase = phase
+
+    def list_pod_for_all_namespaces(self, label_selector):
+        assert label_selector == "job-name=infoxlm"
+        return types.SimpleNamespace(
+            items=[
+                types.SimpleNamespace(
+                    metadata=types.SimpleNamespace(name=name),
+                    status=types.SimpleNamespace(phase=self.phase, host_ip=address),
+                )
+                for name, address in (("pod-b", "10.0.0.2"), ("pod-a", "10.0.0.1"))
+            ]
+        )
+
+
+def test_kubernetes():
+    environment = {"INFOXLM_KUBERNETES_LABEL": "job-name=infoxlm", "HOSTNAME": "pod-b"}
+    assert is_multi_worker(environment)
+    resolver = cluster_resolver(environment, Pods())
+    assert worker_number(resolver) == (1, 2)
+    assert resolver.cluster_spec().as_dict() == {"worker": ["10.0.0.1:8470", "10.0.0.2:8470"]}
+    with pytest.raises(InputError, match="this pod, laptop, is not among the pods: pod-a, pod-b"):
+        cluster_resolver({**environment, "HOSTNAME": "laptop"}, Pods())
+    with pytest.raises(InputError, match='Pod "pod-a" is not running'):
+        cluster_resolver(environment, Pods("Pending"))
+
+
+# === Paths ===
+
+
+def test_addresses_are_no_paths(tmp_path, capsys):
+    check_local(tmp_path)
+    check_local(None)
+    with pytest.raises(InputError, match="gs://bucket/runs: files are read .*mount the gs storage .*gcsfuse"):
+        check_local("gs://bucket/runs")
+    arguments = ["--config", "c.yaml", "--data_dir", "data", "--output_dir", "gs://bucket/run"]
+    assert "gs://bucket/run: files are read and written" in refused(capsys, pretrain.main, *arguments)
