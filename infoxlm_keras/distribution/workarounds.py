@@ -89,7 +89,7 @@ def distributed_function(model, step, static_shapes=False):
     def run_on_iterator(iterator):
         def body(index):
             model.distribute_strategy.run(step, args=(iterator.get_next(),))
-            return index + 1
+            return [index + 1]
 
         if steps == 1:
             body(0)
