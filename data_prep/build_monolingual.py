@@ -1,9 +1,9 @@
 """Packs monolingual text into blocks of token ids: shuffled TFRecord shards for masked language modelling (MMLM).
 
 Input files are named <lang>.txt (or .gz, .xz, .bz2, .zst of it) and hold one sentence a line, with a blank line
-between documents; other formats are below. Text is cleaned first. Whole sentences are packed in
-order, `<s> sentence </s> sentence </s> ...`; a sentence is cut only if it is longer than a block. Writes DIR/mmlm/<lang>/*.tfrecord and DIR/mmlm/manifest.json; each record is a tf.train.Example with
-the int64 list `token_ids`.
+between documents; other formats are below. Text is cleaned first. Whole sentences are packed in order, `<s> sentence
+</s> sentence </s> ...`; a sentence is cut only if it is longer than a block. Writes DIR/mmlm/<lang>/*.tfrecord and
+DIR/mmlm/manifest.json; each record is a tf.train.Example with the int64 list `token_ids`.
 
     python data_prep/build_monolingual.py --input text/ --tokenizer tokenizer/ --output_dir data/
 """

@@ -42,11 +42,12 @@ def _fixer():
 
 @functools.cache
 def _suspect():
-    """Matches what no wrong decoding is without: the bytes of a character of UTF-8 in one of the charsets; C1 controls."""
+    """Matches what no wrong decoding is without: bytes of a UTF-8 character as one of the charsets has them, or C1."""
 
     def characters(codes, charset):
         return re.escape("".join(bytes([code]).decode(charset, "ignore") for code in codes))
 
     pairs = [f"[{characters(LEADING, charset)}][{characters(FOLLOWING, charset)}{LOST}]" for charset in MISTAKEN_FOR]
-    # `à` becomes `Ã` and a no-break space, which is often a plain space by now.
-    return re.compile("|".join([*pairs, "Ã ", "[\x80-\x9f\ud800-\udfff]"]))
+    # U+0085 by itself is a line break on some systems, not an ellipsis. `à` becomes `Ã` and a no-break space, which
+    # is often a plain space by now.
+    return re.compile("|".join([*pairs, "Ã ", "[\x80-\x84\x86-\x9f\ud800-\udfff]"]))
