@@ -10,6 +10,7 @@ import os
 from data_prep.readers.fields import DocumentField, PairFields
 from data_prep.readers.languages import language_or_none
 from data_prep.readers.packed import packed_chunks, unpack
+from infoxlm_keras.command_line import quiet_imports
 from infoxlm_keras.errors import InputError
 
 PREFIX = "tfds:"
@@ -67,7 +68,7 @@ def open_documents(address, language, field):
     """
     builder, split = _open(address)
     if field is None:
-        texts = _text_fields(builder.info.features)
+        texts = sorted(_text_fields(builder.info.features))
         if "text" not in texts and len(texts) != 1:
             raise InputError(f"{address}: has the text fields {', '.join(texts) or '(none)'}; name one with --fields")
         field = "text" if "text" in texts else texts[0]
@@ -125,7 +126,9 @@ def _text_fields(features):
 
 def _import_tfds(address):
     try:
-        import tensorflow_datasets
+        with quiet_imports():
+            import tensorflow  # noqa: F401 - TFDS imports it later, when it would speak up
+            import tensorflow_datasets
     except ImportError:
         raise InputError(f'{address}: needs tensorflow-datasets: pip install "infoxlm_keras[tfds]"') from None
     return tensorflow_datasets

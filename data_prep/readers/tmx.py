@@ -94,6 +94,7 @@ def read_units(stream, handler=None):
     parser = defusedxml.expatreader.create_parser(forbid_dtd=False, forbid_entities=True, forbid_external=False)
     parser.setFeature(xml.sax.handler.feature_external_ges, False)
     parser.setContentHandler(handler)
+    handler.setDocumentLocator(parser)
     try:
         while block := stream.read(chunks.BUFFER_BYTES):
             parser.feed(block)
@@ -137,7 +138,7 @@ class UnitHandler(xml.sax.ContentHandler):
     @property
     def line(self):
         """int: where the parser is."""
-        return self._locator.getLineNumber() if self._locator else 1
+        return self._locator.getLineNumber()
 
     def take(self):
         """The units completed since the last call."""
