@@ -40,7 +40,7 @@ class GettextPairs:
     def _pairs(self, catalog):
         path = self.files[0]
         for entry in catalog:
-            if entry.obsolete:
+            if entry.obsolete:  # kept by gettext for later reuse only
                 continue
             forms = [(entry.msgid, entry.msgstr)]
             if entry.msgid_plural:
@@ -69,8 +69,9 @@ def find_pair(path):
     # de_DE.UTF-8, ca@valencia, as locales are named.
     code = re.split(r"[.@]", code)[0]
     if not code:
-        stem = pathlib.Path(path).stem
-        code = next((part for part in reversed(stem.split(".")) if language_or_none(part)), None)
+        # Of three letters nearly every word is the code of some language: app.po.
+        parts = reversed(re.split(r"[.@]", pathlib.Path(path).stem))
+        code = next((part for part in parts if re.match(r"[a-z]{2}(?![a-z])", part) and language_or_none(part)), None)
         if code is None:
             raise InputError(
                 f"{path}: neither its header (Language:) nor its name says the language; name it as in en-de={path}"

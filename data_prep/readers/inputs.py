@@ -95,7 +95,9 @@ class GivenOnce:
     def check(self, path, name=None):
         """Raises `InputError` if `path` was here before, under the same `name`."""
         path = pathlib.Path(path)
-        key = (path.resolve().parent / plain_name(path), name)
+        # Not Path.resolve, which raises on a loop of links.
+        real = pathlib.Path(os.path.realpath(path))
+        key = (real.parent / plain_name(path), name)
         if key in self.seen:
             raise InputError(f"{path}: is given twice, or once more under another ending; name each text once")
         self.seen.add(key)

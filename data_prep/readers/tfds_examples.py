@@ -107,7 +107,7 @@ def _open(address):
     split = split or TRAINING_SPLIT
     try:
         builder = tfds.builder_from_directory(name) if os.path.isdir(name) else tfds.builder(name)
-    except (tfds.core.DatasetNotFoundError, FileNotFoundError, ValueError, AttributeError, AssertionError) as error:
+    except (tfds.core.DatasetNotFoundError, OSError, ValueError, AttributeError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{address}: is no dataset that TFDS knows or a folder of one ({reason})") from None
     if not builder.is_prepared():
