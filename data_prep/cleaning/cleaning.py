@@ -51,14 +51,14 @@ class CleanedPairs:
 class Cleaning:
     """Cleans the sentences or pairs of a chunk; picklable, so that workers have it.
 
-    Steps that rewrite: `repair`, `normalize`, `control_characters`. Then each sentence or pair is dropped, and
+    Steps that rewrite: `repair`, `control_characters`, `normalize`. Then each sentence or pair is dropped, and
     counted, for the first of these reasons that it gives: `empty`, `characters`, `words`, `character_ratio`,
     `identical`, `language`, `evaluation`, `repeated`.
 
     Args:
         repair: bool, undo decoding by the wrong charset.
-        normalize: bool, to NFKC.
         control_characters: bool, remove them.
+        normalize: bool, to NFKC.
         identical_sides: bool, drop pairs whose sides are equal.
         lengths: `LengthLimits`.
         language: `LanguageIdentification` or None.
@@ -69,8 +69,8 @@ class Cleaning:
     """
 
     repair: bool = True
-    normalize: bool = True
     control_characters: bool = True
+    normalize: bool = True
     identical_sides: bool = True
     lengths: LengthLimits = LengthLimits()
     language: LanguageIdentification | None = None
@@ -114,10 +114,11 @@ class Cleaning:
         """List of str: `lines` after the steps that rewrite, without surrounding white space."""
         if self.repair:
             lines = repair(lines)
-        if self.normalize:
-            lines = normalize(lines)
+        # Before NFKC: a mark after a control character composes with the letter before it.
         if self.control_characters:
             lines = remove_control_characters(lines)
+        if self.normalize:
+            lines = normalize(lines)
         return [line.strip() for line in lines]
 
     def settings(self):

@@ -19,7 +19,7 @@ MODEL_CODES = (
 ).split()
 # What Wikipedia, which the model learned from, calls otherwise than ISO 639.
 WIKIPEDIA_CODES = {"als": "gsw", "bh": "bho", "eml": "egl"}
-# Languages so close that the model takes one for the other in a sentence.
+# Languages (names of `data_prep.readers.languages`) so close that the model takes one for the other in a sentence.
 ALIKE = (
     {"no", "nn", "da"},
     {"sr", "sr_Latn", "hr", "bs"},
@@ -31,12 +31,12 @@ ALIKE = (
     {"az", "azb", "tr"},
     {"hi", "mr", "ne", "mai", "bho", "sa"},
     {"ru", "be", "uk", "bg", "mk"},
-    {"ku", "diq", "ckb"},
+    {"ku", "zza", "ckb"},
     {"de", "gsw", "bar", "lb", "nds"},
     {"fa", "mzn", "lrc"},
-    {"pa", "pnb"},
+    {"pa", "lah"},
     {"en", "sco"},
-    {"tl", "ceb", "war", "ilo", "pam", "bcl"},
+    {"tl", "ceb", "war", "ilo", "pam", "bik"},
 )
 
 
