@@ -1,10 +1,11 @@
 """A chunk of pairs -> pair records in length buckets: the pure function that workers run."""
 
 import dataclasses
-import hashlib
 
 import numpy as np
 
+from data_prep.cleaning import Cleaning
+from data_prep.cleaning.identity import text_digest
 from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets
 from data_prep.examples import encode_examples, frame_record
 from infoxlm_keras.errors import InputError
@@ -12,7 +13,6 @@ from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
 # Why pairs are left out, in the order of the checks; `duplicate` is found when chunks come together.
 REASONS = ("empty", "identical", "too_long", "length_ratio", "duplicate")
-DIGEST_BYTES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,7 @@ class BitextEncoder:
         max_length: int <= lengths[-1], most tokens a side.
         max_length_ratio: float or None, most tokens of the longer side for each of the shorter.
         truncate: bool, cut sides to `max_length` instead of dropping the pair.
+        cleaning: `Cleaning` or None, applied to what is read.
     """
 
     tokenizer: Tokenizer
@@ -34,16 +35,23 @@ class BitextEncoder:
     max_length: int
     max_length_ratio: float | None = None
     truncate: bool = False
+    cleaning: Cleaning | None = None
 
     def __call__(self, reader, chunk):
         """`EncodedChunk` of one of `reader`'s chunks."""
         pairs = reader.read(chunk)
-        dropped = dict.fromkeys(REASONS, 0)
+        dropped, samples = dict.fromkeys(REASONS, 0) | dict(getattr(pairs, "dropped", {})), {}
+        if self.cleaning:
+            cleaned = self.cleaning.pairs(reader.name.split("-"), pairs)
+            pairs, samples = cleaned.pairs, cleaned.samples
+            for reason, number in cleaned.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + number
+        keep_identical = self.cleaning is not None and not self.cleaning.identical_sides
         texts = []
         for source, target in pairs:
             if not source or not target:
                 dropped["empty"] += 1
-            elif source == target:
+            elif source == target and not keep_identical:
                 dropped["identical"] += 1
             else:
                 texts.append((source, target))
@@ -56,6 +64,8 @@ class BitextEncoder:
         sources.select(kept)
         targets.select(kept)
         longer = np.maximum(sources.lengths, targets.lengths)
+        kept_texts = [texts[index] for index in np.flatnonzero(kept)]
+        near_duplicates = self.cleaning and self.cleaning.near_duplicates
         features = {"source_ids": sources.ragged, "target_ids": targets.ragged}
         return EncodedChunk(
             records=[frame_record(example) for example in encode_examples(features)],
@@ -64,7 +74,9 @@ class BitextEncoder:
             unknown_tokens=sources.unknown_tokens + targets.unknown_tokens,
             sentences=int(kept.sum()),
             dropped=dropped,
-            identities=[_digest(*texts[index]) for index in np.flatnonzero(kept)],
+            identities=[text_digest(*pair) for pair in kept_texts],
+            dropped_samples=samples,
+            near_identities=near_duplicates.text_keys(map("\n".join, kept_texts)) if near_duplicates else None,
         )
 
     def _keep(self, source_lengths, target_lengths, dropped):
@@ -127,8 +139,3 @@ def check_length_ratio(max_length_ratio):
     """Raises `InputError` unless the ratio is None or at least 1."""
     if max_length_ratio is not None and not max_length_ratio >= 1:
         raise InputError(f"--max_length_ratio {max_length_ratio}: must be at least 1, for instance 3")
-
-
-def _digest(source, target):
-    # A line break cannot be in either side, so the joined text stands for one pair only.
-    return hashlib.blake2b(f"{source}\n{target}".encode(), digest_size=DIGEST_BYTES).digest()

@@ -1,8 +1,9 @@
 """Encodes sentence pairs and sorts them into length buckets: shuffled TFRecord shards for TLM and XLCO.
 
-Input files are two-column <src>-<tgt>.tsv[.gz|.xz], or Moses pairs X.<src>-<tgt>.<src> + X.<src>-<tgt>.<tgt>
-[.gz|.xz]. Left out, and counted: pairs with an empty side, with identical sides, with a side above --max_length
-tokens, and repeated pairs. Writes DIR/bitext/<src>-<tgt>/length-NNN-*.tfrecord and DIR/bitext/manifest.json; each
+Input files are two-column <src>-<tgt>.tsv, Moses pairs X.<src>-<tgt>.<src> + X.<src>-<tgt>.<tgt>, archives of
+these as OPUS ships them, and other formats below. Text is cleaned first. Left out, and counted: pairs with an empty
+side, with identical sides, with a side above --max_length tokens, and repeated pairs. Writes
+DIR/bitext/<src>-<tgt>/length-NNN-*.tfrecord and DIR/bitext/manifest.json; each
 record is a tf.train.Example with the int64 lists `source_ids` and `target_ids`, without special tokens. A pair's
 bucket is the smallest of --lengths that its longer side does not exceed.
 
@@ -13,7 +14,9 @@ import time
 
 from data_prep.bitext import BitextEncoder, bucket_bounds, check_length_ratio
 from data_prep.building import add_build_arguments, build_records
-from data_prep.readers import find_bitext
+from data_prep.cleaning.options import add_cleaning_arguments, cleaning_of
+from data_prep.readers import BITEXT_FORMATS, find_bitext
+from data_prep.readers.tab_separated import MARGIN_THRESHOLD
 from data_prep.summary import print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.tokenizer import load_tokenizer
@@ -32,20 +35,33 @@ def main(arguments=None):
     parser.add_argument(
         "--max_length_ratio", type=float, help="most tokens of the longer side for each of the shorter"
     )
+    parser.add_argument("--margin", type=float, default=MARGIN_THRESHOLD, help="least margin of WikiMatrix's pairs")
+    fields = "fields with source and target, where a format has fields"
+    parser.add_argument("--fields", nargs=2, metavar=("SOURCE", "TARGET"), help=fields)
+    add_cleaning_arguments(parser, pairs=True)
+    parser.epilog = BITEXT_FORMATS
     options = parser.parse_args(arguments)
     start = time.perf_counter()
     lengths = bucket_bounds(options.lengths, options.max_length)
     check_length_ratio(options.max_length_ratio)
-    readers = find_bitext(options.input)
+    cleaning = cleaning_of(options)
+    readers = find_bitext(options.input, options.fields, options.margin)
     print_settings("build_bitext", vars(options))
     shaping = {
         "lengths": list(lengths),
         "max_length": options.max_length,
         "max_length_ratio": options.max_length_ratio,
         "truncate": options.truncate,
+        "margin": options.margin,
+        "cleaning": cleaning and cleaning.settings(),
     }
     encoder = BitextEncoder(
-        load_tokenizer(options.tokenizer), lengths, options.max_length, options.max_length_ratio, options.truncate
+        load_tokenizer(options.tokenizer),
+        lengths,
+        options.max_length,
+        options.max_length_ratio,
+        options.truncate,
+        cleaning,
     )
     manifest = build_records("bitext", readers, encoder, lengths, options, shaping)
     print_summary(manifest, time.perf_counter() - start)

@@ -1,9 +1,9 @@
 """Packs monolingual text into blocks of token ids: shuffled TFRecord shards for masked language modelling (MMLM).
 
-Input files are named <lang>.txt[.gz|.xz] and hold one sentence a line, with a blank line between documents.
-Whole sentences are packed in order, `<s> sentence </s> sentence </s> ...`; a sentence is cut only if it is longer
-than a block. Writes DIR/mmlm/<lang>/*.tfrecord and DIR/mmlm/manifest.json; each record is a tf.train.Example with
-the int64 list `token_ids`.
+Input files are named <lang>.txt (or .gz, .xz, .bz2, .zst of it) and hold one sentence a line, with a blank line
+between documents; other formats are below. Text is cleaned first. Whole sentences are packed in order, `<s> sentence
+</s> sentence </s> ...`; a sentence is cut only if it is longer than a block. Writes DIR/mmlm/<lang>/*.tfrecord and
+DIR/mmlm/manifest.json; each record is a tf.train.Example with the int64 list `token_ids`.
 
     python data_prep/build_monolingual.py --input text/ --tokenizer tokenizer/ --output_dir data/
 """
@@ -11,9 +11,10 @@ the int64 list `token_ids`.
 import time
 
 from data_prep.building import add_build_arguments, build_records
+from data_prep.cleaning.options import add_cleaning_arguments, cleaning_of
 from data_prep.monolingual import MonolingualEncoder
 from data_prep.packing import check_sequence_length
-from data_prep.readers import find_monolingual
+from data_prep.readers import MONOLINGUAL_FORMATS, find_monolingual
 from data_prep.summary import print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.tokenizer import load_tokenizer
@@ -24,13 +25,23 @@ def main(arguments=None):
     add_build_arguments(parser)
     parser.add_argument("--sequence_length", type=int, default=512, help="most tokens of a block, with special ones")
     parser.add_argument("--break_documents", action="store_true", help="end a block where a document ends")
+    parser.add_argument("--fields", nargs=1, metavar="FIELD", help="field with the text, where a format has fields")
+    add_cleaning_arguments(parser, pairs=False)
+    parser.epilog = MONOLINGUAL_FORMATS
     options = parser.parse_args(arguments)
     start = time.perf_counter()
     check_sequence_length(options.sequence_length)
-    readers = find_monolingual(options.input)
+    cleaning = cleaning_of(options)
+    readers = find_monolingual(options.input, options.fields)
     print_settings("build_monolingual", vars(options))
-    encoder = MonolingualEncoder(load_tokenizer(options.tokenizer), options.sequence_length, options.break_documents)
-    shaping = {"sequence_length": options.sequence_length, "break_documents": options.break_documents}
+    encoder = MonolingualEncoder(
+        load_tokenizer(options.tokenizer), options.sequence_length, options.break_documents, cleaning
+    )
+    shaping = {
+        "sequence_length": options.sequence_length,
+        "break_documents": options.break_documents,
+        "cleaning": cleaning and cleaning.settings(),
+    }
     manifest = build_records("mmlm", readers, encoder, (options.sequence_length,), options, shaping)
     print_summary(manifest, time.perf_counter() - start)
 

@@ -17,6 +17,9 @@ class EncodedChunk:
         sentences: int, sentences or pairs that the records hold.
         dropped: dict of reason (str) to number of sentences or pairs left out.
         identities: list of bytes, a digest of each record's text; None where equal records are kept.
+        dropped_samples: dict of reason to list of str, some of what was left out.
+        near_identities: list of tuple of bytes, keys of each record that its near duplicates share with it; None
+            where they are kept.
     """
 
     records: list
@@ -26,6 +29,8 @@ class EncodedChunk:
     sentences: int
     dropped: dict
     identities: list | None = None
+    dropped_samples: dict = dataclasses.field(default_factory=dict)
+    near_identities: list | None = None
 
 
 def ragged_counts(flags, offsets):

@@ -4,17 +4,34 @@ A reader is a small picklable object that stands for one input of one stream:
 
     reader.name              the stream: a language (`de`) or a pair of languages (`en-de`)
     reader.files             tuple of str, the paths it reads
-    reader.chunks()          yields `Chunk`s in order; cheap, runs in the main process, streams
+    reader.chunks()          yields `Chunk`s in order; runs in the main process, streams; the same input gives the same
+                             chunks, always
     reader.read(chunk)       the chunk's sentences (list of str, "" between documents) or pairs (list of (str, str));
-                             strict about encoding and columns, runs in a worker
+                             strict about encoding and columns, runs in a worker. It may be a `Texts`, whose `dropped`
+                             counts what the reader left out, by reason
 
-`find_monolingual` and `find_bitext` turn command-line inputs into readers by their file names.
+Formats of lines hand their bytes on undecoded, and workers do the rest; the others (XML, Parquet, ...) are parsed
+where they are read, see `packed.py`. `find_monolingual` and `find_bitext` turn command-line inputs into readers by
+their file names; `formats.py` has the tables of all of them.
 """
 
+from data_prep.readers.bitext_discovery import find_bitext
 from data_prep.readers.chunks import Chunk
-from data_prep.readers.discovery import find_bitext, find_monolingual
+from data_prep.readers.formats import BITEXT_FORMATS, MONOLINGUAL_FORMATS
 from data_prep.readers.monolingual import MonolingualText
+from data_prep.readers.monolingual_discovery import find_monolingual
 from data_prep.readers.moses import MosesPairs
+from data_prep.readers.packed import Texts
 from data_prep.readers.tab_separated import TabSeparatedPairs
 
-__all__ = ["Chunk", "MonolingualText", "MosesPairs", "TabSeparatedPairs", "find_bitext", "find_monolingual"]
+__all__ = [
+    "BITEXT_FORMATS",
+    "MONOLINGUAL_FORMATS",
+    "Chunk",
+    "MonolingualText",
+    "MosesPairs",
+    "TabSeparatedPairs",
+    "Texts",
+    "find_bitext",
+    "find_monolingual",
+]

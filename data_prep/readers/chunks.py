@@ -5,23 +5,24 @@ A line ends at "\\n" and nowhere else (`splitlines` would also split at U+2028 a
 
 import contextlib
 import dataclasses
-import gzip
-import io
-import itertools
-import lzma
-import zlib
 
+from data_prep.readers.archive import open_member
+from data_prep.readers.compression import BUFFER_BYTES, DAMAGE, decompressed
 from infoxlm_keras.errors import InputError
 
 # Large enough that a chunk's last, partly filled block is well under a thousandth of its tokens.
 CHUNK_BYTES = 1 << 21
-BUFFER_BYTES = 1 << 18
-COMPRESSIONS = (".gz", ".xz")
+# No sentence is longer; a file without line ends, or a compressed bomb, stops here instead of filling the memory.
+LONGEST_LINE_BYTES = 1 << 24
 BYTE_ORDER_MARK = "\ufeff"
 # First bytes of files that are not plain UTF-8, and what to do about them.
 SIGNATURES = {
     b"\x1f\x8b": "it is compressed by gzip: give its name the ending .gz",
     b"\xfd7zXZ": "it is compressed by xz: give its name the ending .xz",
+    b"BZh": "it is compressed by bzip2: give its name the ending .bz2",
+    b"\x28\xb5\x2f\xfd": "it is compressed by zstd: give its name the ending .zst",
+    b"PK\3\4": "it is a ZIP archive: unpack it",
+    b"PAR1": "it is a Parquet file: give its name the ending .parquet",
     b"\xff\xfe": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
     b"\xfe\xff": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
 }
@@ -29,11 +30,11 @@ SIGNATURES = {
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Whole lines of an input, small enough for one worker.
+    """Whole lines, or whole records, of an input, small enough for one worker.
 
     Attributes:
-        first_line: int, number of the first line, from 1.
-        bodies: tuple of bytes, one a file of the reader; undecoded.
+        first_line: int, number of the first line or record, from 1.
+        bodies: tuple of bytes, one a file of the reader, undecoded; or one with records (`data_prep.readers.packed`).
         bytes_read: int, bytes of the files on disk that were read for it (progress).
     """
 
@@ -45,20 +46,27 @@ class Chunk:
 class LineStream:
     """The lines of a file, decompressed, as bytes; use it in a `with` statement.
 
-    Every method raises `InputError` where the compressed data is damaged or ends too early.
+    Every method raises `InputError` where the compressed data is damaged or ends too early, and for a line above
+    `LONGEST_LINE_BYTES`.
+
+    Args:
+        path: str.
+        member: str or None, the file's name inside the ZIP archive `path`.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, member=None):
         self.path = path
+        self.member = member
+        self.place = path if member is None else f"{path}: {member}"
+        self.lines_before = 0
 
     def __enter__(self):
         self.file = open(self.path, "rb")
-        if self.path.endswith(".gz"):
-            self.stream = io.BufferedReader(gzip.GzipFile(fileobj=self.file), BUFFER_BYTES)
-        elif self.path.endswith(".xz"):
-            self.stream = io.BufferedReader(lzma.LZMAFile(self.file), BUFFER_BYTES)
+        self.start = 0
+        if self.member is None:
+            self.stream = decompressed(self.file, self.path)
         else:
-            self.stream = self.file
+            self.stream, self.start = open_member(self.file, self.path, self.member)
         return self
 
     def __exit__(self, *exception):
@@ -67,25 +75,51 @@ class LineStream:
     @property
     def position(self):
         """int: bytes of the file on disk read so far."""
-        return self.file.tell()
+        return self.file.tell() - self.start
+
+    def read(self, size):
+        """The next `size` bytes, or as many as are left."""
+        with self._errors():
+            return self.stream.read(size)
 
     def read_body(self):
         """The next `CHUNK_BYTES` and the rest of their last line, bytes; empty at the end."""
         with self._errors():
             body = self.stream.read(CHUNK_BYTES)
             if body and not body.endswith(b"\n"):
-                body += self.stream.readline()
+                body += self.stream.readline(LONGEST_LINE_BYTES + 1)
+        last_line = body.rfind(b"\n", 0, len(body) - 1) + 1
+        self._check_length(len(body) - last_line, self.lines_before + body.count(b"\n", 0, last_line) + 1)
+        self.lines_before += count_lines(body)
         return body
 
     def read_lines(self, number):
         """The next `number` lines, or as many as are left: list of bytes."""
+        lines = []
         with self._errors():
-            return list(itertools.islice(self.stream, number))
+            for _ in range(number):
+                line = self.stream.readline(LONGEST_LINE_BYTES + 1)
+                if not line:
+                    break
+                lines.append(line)
+                self._check_length(len(line), self.lines_before + len(lines))
+        self.lines_before += len(lines)
+        return lines
 
     def count_rest(self):
         """How many lines are left; reads to the end."""
-        with self._errors():
-            return sum(1 for _ in self.stream)
+        lines, last = 0, b"\n"
+        while block := self.read(BUFFER_BYTES):
+            lines += block.count(b"\n")
+            last = block
+        return lines + (not last.endswith(b"\n"))
+
+    def _check_length(self, length, number):
+        if length > LONGEST_LINE_BYTES:
+            raise InputError(
+                f"{self.place}: line {number}: is longer than {LONGEST_LINE_BYTES:,} bytes, which no sentence is; "
+                "break it into lines, or remove it"
+            )
 
     @contextlib.contextmanager
     def _errors(self):
@@ -93,13 +127,18 @@ class LineStream:
             yield
         except EOFError:
             raise InputError(
-                f"{self.path}: the compressed data ends too early (an interrupted download or copy?); fetch it again"
+                f"{self.place}: the compressed data ends too early (an interrupted download or copy?); fetch it again"
             ) from None
-        except (gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
-            raise InputError(f"{self.path}: the compressed data is damaged ({error}); fetch it again") from None
+        except DAMAGE as error:
+            raise self._damaged(error) from None
         except OSError as error:
+            if error.errno is None:
+                raise self._damaged(error) from None
             error.filename = self.path
             raise
+
+    def _damaged(self, error):
+        return InputError(f"{self.place}: the compressed data is damaged ({error}); fetch it again")
 
 
 def count_lines(body):

@@ -1,4 +1,4 @@
-"""`<lang>.txt[.gz|.xz]`: one sentence a line, a blank line between documents (CC-100's layout)."""
+"""`<lang>.txt` (also compressed): one sentence a line, a blank line between documents (CC-100's layout)."""
 
 import dataclasses
 

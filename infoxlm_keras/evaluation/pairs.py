@@ -50,7 +50,7 @@ def read_pair_sets(inputs, max_pairs=None):
     if max_pairs is not None and max_pairs < 2:
         raise InputError(f"max_pairs = {max_pairs}: must be at least 2, retrieval needs something to choose from")
     pair_sets = {}
-    for reader in find_bitext(inputs):
+    for reader in find_bitext(inputs, as_named=True):
         pair_set = _read_pair_set(reader, max_pairs)
         if pair_set.language in pair_sets:
             other = pair_sets[pair_set.language].files[0]

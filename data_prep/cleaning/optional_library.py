@@ -1,0 +1,21 @@
+"""Libraries of the extra `data`, asked for where a step needs them."""
+
+import importlib
+
+from infoxlm_keras.errors import InputError
+
+
+def import_library(name, purpose):
+    """The module `name`.
+
+    Args:
+        name: str, as imported.
+        purpose: str, the step that needs it and how to do without, for the message.
+
+    Raises:
+        InputError: if it is not installed; names the extra.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise InputError(f'{purpose} needs {name}: pip install "infoxlm_keras[data]"') from None

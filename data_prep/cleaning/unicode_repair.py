@@ -1,0 +1,53 @@
+"""Text that was decoded by the wrong charset (`schÃ¶n`) -> what was meant (`schön`)."""
+
+import functools
+import re
+
+from data_prep.cleaning.optional_library import import_library
+
+PURPOSE = "Unicode repair (--no_repair does without)"
+# Charsets that UTF-8 is commonly mistaken for, those that ftfy undoes.
+MISTAKEN_FOR = "latin-1 cp1250 cp1251 cp1252 cp1253 cp1254 cp1257 iso8859-2 mac-roman cp437".split()
+# First and following bytes of a character in UTF-8; ftfy also takes a lost byte, as the marks that stand for it.
+LEADING, FOLLOWING, LOST = range(0xC2, 0xF5), range(0x80, 0xC0), "\ufffd\x1a"
+
+
+def repair(lines):
+    """List of str: `lines` with wrong decoding undone; the rest of them, their quotes and ligatures too, as they were.
+
+    Raises:
+        InputError: if ftfy is not installed.
+    """
+    fix, suspect = _fixer(), _suspect()
+    # ftfy looks hard at every line; hardly any has what wrong decoding leaves.
+    return [line if line.isascii() or not suspect.search(line) else fix(line) for line in lines]
+
+
+@functools.cache
+def _fixer():
+    ftfy = import_library("ftfy", PURPOSE)
+    config = ftfy.TextFixerConfig(
+        unescape_html=False,
+        remove_terminal_escapes=False,
+        fix_latin_ligatures=False,
+        fix_character_width=False,
+        uncurl_quotes=False,
+        fix_line_breaks=False,
+        remove_control_chars=False,
+        normalization=None,
+        explain=False,
+    )
+    return functools.partial(ftfy.fix_text, config=config)
+
+
+@functools.cache
+def _suspect():
+    """Matches what no wrong decoding is without: bytes of a UTF-8 character as one of the charsets has them, or C1."""
+
+    def characters(codes, charset):
+        return re.escape("".join(bytes([code]).decode(charset, "ignore") for code in codes))
+
+    pairs = [f"[{characters(LEADING, charset)}][{characters(FOLLOWING, charset)}{LOST}]" for charset in MISTAKEN_FOR]
+    # U+0085 by itself is a line break on some systems, not an ellipsis. `à` becomes `Ã` and a no-break space, which
+    # is often a plain space by now.
+    return re.compile("|".join([*pairs, "Ã ", "[\x80-\x84\x86-\x9f\ud800-\udfff]"]))

@@ -1,0 +1,67 @@
+"""ZIP archives as OPUS ships them: their members as streams, and what no corpus has refused."""
+
+import contextlib
+import re
+import zipfile
+
+from infoxlm_keras.errors import InputError
+
+# Deflate reaches 1,000 to 1; text that is worth reading seldom 20.
+MOST_EXPANSION = 200
+# Below this many bytes an expansion does no harm.
+HARMLESS_BYTES = 1 << 24
+ENCRYPTED = 0x1
+
+
+def read_members(path):
+    """The files in the archive `path`: list of `zipfile.ZipInfo`, folders left out.
+
+    Raises:
+        InputError: if it is no ZIP archive, or holds a member whose name leads out of it, that is encrypted, is there
+            twice, or grows more than any text does.
+    """
+    with _errors(path), zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+    seen = set()
+    for member in members:
+        # `orig_filename` is what the archive says, before zipfile tidies it up.
+        name = member.orig_filename
+        if _leads_outside(name):
+            raise InputError(f"{path}: its member {name!r} leads out of the archive; do not trust it, fetch it again")
+        if name in seen:
+            raise InputError(f"{path}: holds {name!r} twice; fetch it again")
+        seen.add(name)
+        if member.flag_bits & ENCRYPTED:
+            raise InputError(f"{path}: its member {name!r} is encrypted; unpack it with its password first")
+        if member.file_size > HARMLESS_BYTES and member.file_size > MOST_EXPANSION * member.compress_size:
+            raise InputError(
+                f"{path}: its member {name!r} grows from {member.compress_size:,} to {member.file_size:,} bytes, "
+                "which no text does (a zip bomb?); do not trust it, or unpack it yourself"
+            )
+    return members
+
+
+def open_member(file, path, name):
+    """(stream, offset): the member `name` of the archive `path`, already open as `file`; where its data begins.
+
+    The stream never gives more than the archive's directory says, and checks the CRC at its end.
+    """
+    with _errors(path):
+        archive = zipfile.ZipFile(file)
+        return archive.open(name), archive.getinfo(name).header_offset
+
+
+def _leads_outside(name):
+    """Whether a member's name is absolute, climbs, or is not a plain path at all."""
+    parts = re.split(r"[/\\]", name)
+    return parts[0] == "" or ":" in parts[0] or ".." in parts or "\0" in name
+
+
+@contextlib.contextmanager
+def _errors(path):
+    try:
+        yield
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path}: is no complete ZIP archive ({error}); fetch it again") from None
+    except (NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{path}: cannot be read as a ZIP archive ({error}); unpack it yourself") from None

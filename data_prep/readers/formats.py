@@ -1,0 +1,43 @@
+"""The formats that readers know, as tables for `--help`."""
+
+MONOLINGUAL_NAMES = "<lang>.txt, <lang>.jsonl or <lang>.parquet, for instance de.txt.gz"
+BITEXT_NAMES = (
+    "<src>-<tgt>.tsv (.tmx, .jsonl, .parquet), X.<src>-<tgt>.<src> with X.<src>-<tgt>.<tgt>, X.zip, X.tmx or X.po"
+)
+
+MONOLINGUAL_FORMATS = """\
+formats of --input (text may be compressed: .gz .xz .bz2 .zst):
+  <lang>.txt             a sentence a line, a blank line between documents (CC-100)
+  <lang>.jsonl           {"text": ...} a line, a document each; another field with --fields
+  <lang>.parquet         a document a row, in the column `text` or --fields
+  a folder               all files in it that are named like these
+where the name does not say the language, write it before the file:
+  de=PATH                PATH in one of these formats, by its ending
+  de=FOLDER[#SPLIT]      a folder of Parquet files, or saved by Hugging Face `datasets`
+  de=sentences.csv       Tatoeba's export
+  [de=]tfds:NAME[/CONFIG][:VERSION][#SPLIT]
+                         a prepared TensorFlow Datasets dataset (tfds:wikipedia/20230601.de,
+                         de=tfds:c4/multilingual#de), or tfds:FOLDER of one
+Languages are codes of ISO 639 (de, deu, zh-CN, zh_Hant), and one language whatever it is called."""
+
+BITEXT_FORMATS = """\
+formats of --input (all but .zip, .po and .parquet may be compressed: .gz .xz .bz2 .zst):
+  [X.]<src>-<tgt>.tsv    two columns
+  X.<src>-<tgt>.<src> with X.<src>-<tgt>.<tgt>
+                         Moses: line n translates line n (OPUS, MultiUN, IIT Bombay); also X.en with X.hi in a folder
+  X.zip                  archive of Moses files, as OPUS ships it
+  X.tmx                  translation memory; all pairs with its source language, or one with en-de=X.tmx
+  WikiMatrix.<src>-<tgt>.tsv
+                         margin, source, target; from --margin up
+  [X.]<src>-<tgt>.jsonl  {"translation": {"en": ..., "de": ...}} a line, or without `translation`; or --fields
+  [X.]<src>-<tgt>.parquet the same in columns
+  X.po                   gettext catalog; English and the language of its header or name
+  a folder               all files in it that are named like these
+where the name does not say the languages, write them before the file:
+  en-de=PATH             PATH in one of these formats, by its ending
+  en-hi=STEM             Moses files STEM.en and STEM.hi
+  en-de=FOLDER[#SPLIT]   Parquet files, or saved by Hugging Face `datasets`, or Tatoeba's export
+                         (sentences.csv and links.csv)
+  [en-de=]tfds:NAME[/CONFIG][:VERSION][#SPLIT]
+                         a prepared TensorFlow Datasets dataset, for instance tfds:opus/medical
+Languages are codes of ISO 639 (de, deu, zh_CN, zh_Hant), and one language whatever they are called."""
