@@ -1,6 +1,6 @@
 """Converts a model between KerasHub, Hugging Face transformers and sentence-transformers, masked-LM head included.
 
-    python recipes/convert_checkpoint.py --from microsoft/infoxlm-base --to models/infoxlm_base
+    python recipes/convert_checkpoint.py --from FacebookAI/xlm-roberta-base --to models/xlm_roberta_base
     python recipes/convert_checkpoint.py --from runs/demo/model --to exports/hf --format hf
     python recipes/convert_checkpoint.py --from runs/demo/model --to exports/st --format sentence-transformers
 

@@ -1,6 +1,7 @@
 """From fairseq's tensors to ours: the same model as in Hugging Face's files, under other names."""
 
 import argparse
+import pathlib
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from infoxlm_keras.conversion.fairseq_checkpoint import fairseq_command
+from infoxlm_keras.conversion.huggingface_checkpoint import pickle_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.pretrained import load_pretrained
 from tiny_huggingface import HEADS, huggingface_logits, huggingface_model, our_logits, random_ids
@@ -108,6 +111,12 @@ def test_the_command_for_model_pt_does_what_it_says(model, tokenizer, tmp_path):
     np.testing.assert_array_equal(
         loaded.backbone.token_embedding.embeddings, model.get_input_embeddings().weight.detach().numpy()
     )
+
+
+def test_the_page_gives_the_commands_that_the_messages_give():
+    page = (pathlib.Path(__file__).parents[1] / "docs" / "conversion.md").read_text()
+    assert f"\n{fairseq_command()}\n" in page
+    assert f"\n{pickle_command('pytorch_model*.bin', 'pytorch_model.bin')}\n" in page
 
 
 def _swapped(tokenizer):

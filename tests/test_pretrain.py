@@ -19,7 +19,6 @@ from infoxlm_keras.training import callbacks
 from recipes import pretrain
 from running import refused, run, tree
 from sample_text import sentences
-from tiny_huggingface import write_checkpoint
 
 SETTINGS = {
     "steps": 8,
@@ -163,6 +162,8 @@ def test_one_task_alone_and_continuing_from_a_preset(inputs, whole_run, tmp_path
 @pytest.mark.slow
 def test_a_run_continues_a_hugging_face_checkpoint(inputs, tokenizer, tmp_path, capsys):
     """Its head is taken along, without a word of a random one."""
+    from tiny_huggingface import write_checkpoint
+
     (tmp_path / "hf").mkdir()
     write_checkpoint(tmp_path / "hf", tokenizer)
     options = ["--tasks", "mmlm", "--init", tmp_path / "hf", "--steps", 3, "--set", "save_initial_model=true"]

@@ -8,13 +8,15 @@ In reading order:
     parameters.py                 Hugging Face's name of each weight <-> the Keras variable
     positions.py                  the offset of two, token types, and what the encoder does not compute with
     huggingface_config.py         config.json <-> the encoder's shape
-    huggingface_checkpoint.py     a Hugging Face directory's tensors by name; pickles are refused
-    fairseq_checkpoint.py         fairseq's tensors under Hugging Face's names
+    checkpoint.py                 a checkpoint's tensors under those names, whoever wrote it
+    huggingface_checkpoint.py     Hugging Face's names; pickles are refused
+    fairseq_checkpoint.py         fairseq's names
     tokenizer_json.py             a SentencePiece model <-> tokenizer.json
     load.py                       any of these directories -> a model with its head and tokenizer
+    sentence_vector.py            which hidden state, pooled how, stands for a sentence
     to_huggingface.py             a model -> a folder for transformers
     to_sentence_transformers.py   a model -> a folder for SentenceTransformer
-    to_keras_hub.py               a model -> a preset of KerasHub's masked-LM or embedder task
+    to_keras_hub.py               a model -> a preset of KerasHub's embedder task
     model_card.py                 README.md of an exported folder
     convert.py                    all of it, as recipes/convert_checkpoint.py calls it
 """

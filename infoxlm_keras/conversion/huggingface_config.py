@@ -9,8 +9,8 @@ LAYER_NORM_EPSILON = 1e-5
 # Key, the values the encoder computes with, and what a file without the key means (transformers' defaults).
 _FIXED = (
     ("pad_token_id", (PAD_ID,), PAD_ID),
-    ("bos_token_id", (START_ID,), START_ID),
-    ("eos_token_id", (END_ID,), END_ID),
+    ("bos_token_id", (START_ID, None), START_ID),
+    ("eos_token_id", (END_ID, None), END_ID),
     ("hidden_act", ("gelu",), "gelu"),
     ("layer_norm_eps", (LAYER_NORM_EPSILON,), 1e-12),
     ("position_embedding_type", ("absolute",), "absolute"),

@@ -66,16 +66,14 @@ class TensorFiles:
         Raises:
             InputError: if it holds no floating-point numbers.
         """
-        file = self._files[name]
-        tensor = file.get_slice(name)
+        tensor = self._files[name].get_slice(name)
         dtype = tensor.get_dtype()
         if dtype not in _FLOAT_DTYPES:
             raise InputError(
                 f"{self._paths[name]}: {name} has dtype {dtype}; only {', '.join(_FLOAT_DTYPES)} are read "
                 "(a quantized model cannot be converted)"
             )
-        # A slice of everything would be copied twice.
-        return file.get_tensor(name) if rows is None else tensor[rows]
+        return tensor[:] if rows is None else tensor[rows]
 
     def _open(self, path):
         if not path.is_file():
