@@ -70,7 +70,8 @@ def main(directory, strategy, name):
                 continue
             weights, batches = read_inputs(directory, scenario_name)
             compiled = scenario["jit_compile"] or keras.backend.backend() == "jax"
-            pretrainer = build(scenario, jit_compile=compiled, weights=weights)
+            with distribution.variables():
+                pretrainer = build(scenario, jit_compile=compiled, weights=weights)
             pretrainer.steps_per_execution = scenario["steps_per_execution"]
             if keras.backend.backend() == "jax":
                 metrics = train(pretrainer, batches)

@@ -78,6 +78,16 @@ def update_in_condition(strategy, mend):
     return error, [copy.numpy().tolist() for copy in variable.value.values], int(optimizer.iterations.numpy())
 
 
+def sum_in_compiled(strategy):
+    """The error of a sum over replicas inside of what XLA compiles."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def compiled():
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.ones(3))
+
+    return error_of(lambda: tf.function(lambda: strategy.run(compiled), autograph=False)())
+
+
 def dropped(strategy, mend):
     """Whether two replicas drop the same places."""
     with strategy.scope():
@@ -142,7 +152,7 @@ def main(path):
     distribution = choose_distribution("mirrored", replicas=2)
     strategy = distribution.strategy
     findings = {"devices": distribution.devices}
-    with distribution.scope():
+    with distribution.scope(), distribution.variables():
         findings["stock_clipping"] = stock_clipping()
         findings["stock_steps_per_execution"] = error_of(
             lambda: model("sgd", steps_per_execution=2).fit(dataset(), steps_per_epoch=2, verbose=0)
@@ -159,6 +169,7 @@ def main(path):
             findings[f"{name}_update_in_condition"] = update_in_condition(strategy, mend)
             findings[f"{name}_dropped"] = dropped(strategy, mend)
             findings[f"{name}_metric_read"] = metric_read(strategy, mend)
+        findings["stock_sum_in_compiled"] = sum_in_compiled(strategy)
         findings["replica_step"] = replica_step(strategy)
     pathlib.Path(path).write_text(json.dumps(findings))
 

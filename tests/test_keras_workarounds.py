@@ -66,6 +66,11 @@ def test_keras_fails_to_compile_under_a_strategy(findings):
     assert "tfvariable_on_a_different_device" in findings["stock_jit_compile"]
 
 
+def test_replicas_cannot_talk_inside_of_what_is_compiled(findings):
+    """Why a step is compiled in three parts."""
+    assert "merge_call" in findings["stock_sum_in_compiled"]
+
+
 # === The step on a TPU; see docs/tpu.md ===
 
 # Operations of TensorFlow that XLA does not compile for a TPU, by their names or parts of them, and why.

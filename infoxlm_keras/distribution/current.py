@@ -26,14 +26,27 @@ class Distribution:
 
     @contextlib.contextmanager
     def scope(self):
-        """Within it variables are made on all devices, and this is the `current_distribution()`."""
+        """Within it this is the `current_distribution()`, in all threads; a whole run takes place in it."""
         global _current
         before, _current = _current, self
         try:
-            with getattr(self.strategy, "scope", contextlib.nullcontext)():
+            # Keras' own lays out batches too; TensorFlow's would make a variable of whatever one worker does alone.
+            with contextlib.nullcontext() if self._is_tensorflows else self.strategy.scope():
                 yield self
         finally:
             _current = before
+
+    def variables(self):
+        """Context within which variables are made on all devices.
+
+        All workers must make the same ones in the same order, and wait for each other at each: make the model, its
+        tasks and its optimizer in it, but save, load and evaluate outside, where one worker can do it alone.
+        """
+        return self.strategy.scope() if self.strategy is not None and self._is_tensorflows else contextlib.nullcontext()
+
+    @property
+    def _is_tensorflows(self):
+        return self.strategy is None or hasattr(self.strategy, "experimental_local_results")
 
 
 # Not a thread's own, as TensorFlow's is: a thread that writes a checkpoint asks too.

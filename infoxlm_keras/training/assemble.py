@@ -24,7 +24,7 @@ def build_task(name, config):
 def build_pretrainer(config, masked_lm):
     """A compiled `InfoXLMPretrainer` of `masked_lm` with the tasks and the optimizer of `config`.
 
-    Call it, and whatever made `masked_lm`, within the scope of the run's `Distribution`.
+    Call it, and what makes `masked_lm`, within the `variables()` of the run's `Distribution`.
     """
     pretrainer = InfoXLMPretrainer(
         masked_lm,

@@ -56,9 +56,11 @@ def pretrain(config, data_dir, output_dir, init=None):
     check_batches(config, current_distribution())
     _check_same_run(config, output_dir)
     seed_everything(config.seed, compiled=config.jit_compile)
-    masked_lm, tokenizer = _starting_point(config, data_dir, init)
+    with current_distribution().variables():
+        masked_lm, tokenizer = _starting_point(config, data_dir, init)
     streams = build_streams(config, data_dir, tokenizer, masked_lm.backbone.max_sequence_length)
-    pretrainer = build_pretrainer(config, masked_lm)
+    with current_distribution().variables():
+        pretrainer = build_pretrainer(config, masked_lm)
 
     if is_chief():
         output_dir.mkdir(parents=True, exist_ok=True)
