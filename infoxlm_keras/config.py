@@ -109,8 +109,25 @@ class OptimizerSettings(Settings):
     accumulation_steps: pydantic.PositiveInt = 1
 
 
+class EvaluationSettings(Settings):
+    """Retrieval on held-out pairs while training; without `pairs` there is none.
+
+    `pairs` is a file or directory as for recipes/evaluate_retrieval.py; of each language the first `max_pairs` are
+    used, every `every` steps, on the universal layer with xlco's pooling.
+    """
+
+    pairs: str | None = None
+    every: pydantic.PositiveInt = 1000
+    max_pairs: int | None = pydantic.Field(1000, ge=2)
+    batch_size: pydantic.PositiveInt = 64
+
+
 class PretrainingConfig(Settings):
-    """A whole run."""
+    """A whole run.
+
+    `keep_checkpoints` newest checkpoints stay, and the best one by `keep_best`: "auto" (the evaluation's accuracy, if
+    there is an evaluation), "none", or the name of another number that an evaluation writes.
+    """
 
     steps: pydantic.PositiveInt = 150000
     seed: pydantic.NonNegativeInt = 0
@@ -122,6 +139,7 @@ class PretrainingConfig(Settings):
     log_every: pydantic.PositiveInt = 100
     save_every: pydantic.PositiveInt = 5000
     keep_checkpoints: pydantic.PositiveInt = 3
+    keep_best: str = pydantic.Field("auto", min_length=1)
     save_initial_model: bool = False
     max_consecutive_skips: pydantic.PositiveInt = 50
     model: ModelSettings = ModelSettings()
@@ -131,6 +149,7 @@ class PretrainingConfig(Settings):
     masking: MaskingSettings = MaskingSettings()
     data: DataSettings = DataSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
 
 
 def load_config(path, overrides=()):

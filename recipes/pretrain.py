@@ -1,14 +1,17 @@
 """Pre-trains an InfoXLM encoder with any of its three tasks, from scratch or from a trained model.
 
 Reads the records that data_prep/build_monolingual.py (MMLM) and data_prep/build_bitext.py (TLM, XLCO) wrote.
-Run again with the same --output_dir it resumes at the newest checkpoint, on the very next batch.
 
   python recipes/pretrain.py --config recipes/configs/tiny.yaml --data_dir data --output_dir runs/tiny
   python recipes/pretrain.py --config recipes/configs/infoxlm_base.yaml --init xlm_roberta_base_multi \\
       --data_dir data --output_dir runs/base --set optimizer.accumulation_steps=16
 
-Writes to OUTPUT_DIR: config.yaml, checkpoints/, history.csv, tensorboard/, pretraining.json, and the trained encoder
-as a KerasHub preset in model/. The Keras backend is chosen by the environment variable KERAS_BACKEND.
+The same command again goes on at the newest intact checkpoint, on the very next batch, whatever ended it: a kill, a
+full disk, SIGTERM or Ctrl-C. The last two finish the step, save and exit with 0; a second one ends at once. So let a
+scheduler repeat the plain command. --fresh demands an empty start; --fresh --overwrite removes the run that is in
+OUTPUT_DIR first, every time: never give a scheduler that. Between two starts, settings that leave the training as
+it is may change (log_every, save_every, keep_checkpoints, keep_best, max_consecutive_skips, evaluation.*), and steps,
+upon which the learning rate follows the new length from there on.
 
 Devices, by --strategy (docs/distribution.md; docs/tpu.md):
   one              the first GPU, else the CPU
@@ -18,6 +21,11 @@ Devices, by --strategy (docs/distribution.md; docs/tpu.md):
   model_parallel   JAX: large weight matrices cut over all devices
   auto             tpu if --tpu is given, else multiworker if the environment names a cluster, else all GPUs, else one
 A batch size counts all replicas together: their number changes the speed, and nothing else.
+
+Writes to OUTPUT_DIR: config.yaml, checkpoints/, history.csv, tensorboard/, plots/, language_probabilities.json,
+skipped_steps.jsonl (which samples a step with gradients that are not finite read), pretraining.json, and the trained
+encoder as a KerasHub preset in model/ (best_model/: the one that retrieved best, with --set evaluation.pairs=HELDOUT).
+The Keras backend is chosen by the environment variable KERAS_BACKEND.
 """
 
 from infoxlm_keras.choices import STRATEGIES
@@ -43,6 +51,11 @@ def main(arguments=None):
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting; may be repeated"
     )
+    parser.add_argument("--fresh", action="store_true", help="start at step 0; refused if OUTPUT_DIR holds a run")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="with --fresh: remove the run in OUTPUT_DIR once all input is checked"
+    )
+    parser.add_argument("--wandb", metavar="PROJECT", help="log to this Weights & Biases project, too")
     options = parser.parse_args(arguments)
 
     overrides = list(options.set)
@@ -67,10 +80,26 @@ def main(arguments=None):
     devices = {"keras backend": keras.backend.backend(), **describe(config, distribution)}
     print_settings("pre-training", {**given, **devices, **flatten(config)})
     with distribution.scope():
-        result = pretrain(config, options.data_dir, options.output_dir, init=options.init)
-        if is_chief():
-            write_json(f"{options.output_dir}/pretraining.json", {"step": result.step, "last_interval": result.record})
-            _print_result(result)
+        result = pretrain(
+            config,
+            options.data_dir,
+            options.output_dir,
+            init=options.init,
+            fresh=options.fresh,
+            overwrite=options.overwrite,
+            wandb_project=options.wandb,
+        )
+        if not is_chief():
+            return
+    if result.stopped_by is not None:
+        print(
+            f"stopped by {result.stopped_by} at step {result.step} of {config.steps}, which is saved; to go on, "
+            "repeat the command" + (" without --fresh" if options.fresh else "")
+        )
+        return
+    content = {"step": result.step, "last_interval": result.record, "best": result.best}
+    write_json(f"{options.output_dir}/pretraining.json", content)
+    _print_result(result)
 
 
 def _print_result(result):
@@ -88,6 +117,9 @@ def _print_result(result):
             table.add_row(task, *(f"{value:.3f}" for value in values))
     Console().print(table)
     print(f"preset: {result.model_directory}")
+    if result.best is not None:
+        best = result.best
+        print(f"best {best['name']}: {best['value']:.4f} at step {best['step']}, preset best_model/ beside it")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,14 @@ def tokenizer(tokenizer_dir):
 
 
 @pytest.fixture(scope="session")
+def inputs(tokenizer_dir, tmp_path_factory):
+    """A directory with records, held-out pairs and settings of a whole run, see `tiny_run.make_inputs`."""
+    from tiny_run import make_inputs
+
+    return make_inputs(tmp_path_factory.mktemp("pretrain"), tokenizer_dir)
+
+
+@pytest.fixture(scope="session")
 def tiny_masked_lm(tokenizer):
     """A random `XLMRobertaMaskedLM`, 2 layers of width 8, for `tokenizer`; not to be trained, tests share it."""
     import numpy as np

@@ -1,6 +1,5 @@
 """The pre-training command: a whole run, an interrupted one that resumes bit for bit, and refused input."""
 
-import csv
 import json
 import os
 import pathlib
@@ -12,65 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from data_prep import build_bitext, build_monolingual
 from infoxlm_keras.data.manifest import read_manifest
 from infoxlm_keras.pretrained import load_pretrained
-from infoxlm_keras.training import callbacks
 from recipes import pretrain
 from running import refused, run, tree
-from sample_text import sentences
-
-SETTINGS = {
-    "steps": 8,
-    "log_every": 2,
-    "save_every": 3,
-    "seed": 5,
-    "jit_compile": False,
-    "loss_combination": "sum_of_means",
-    "model": {
-        "num_layers": 2,
-        "hidden_dim": 8,
-        "num_heads": 2,
-        "intermediate_dim": 16,
-        "max_sequence_length": 64,
-        "dropout": 0.1,
-    },
-    "mmlm": {"batch_size": 4},
-    "tlm": {"batch_size": 4},
-    "xlco": {"batch_size": 4, "queue_length": 10, "momentum": {"value": 0.9}, "pooling": "mean", "normalize": True},
-    "optimizer": {"learning_rate": 0.01, "warmup_steps": 2},
-}
-
-
-@pytest.fixture(scope="module")
-def inputs(tokenizer_dir, tmp_path_factory):
-    """A directory with `data/` (records) and `config.yaml`."""
-    root = tmp_path_factory.mktemp("pretrain")
-    for name in ("text", "pairs"):
-        (root / name).mkdir()
-    for language in ("en", "de"):
-        (root / "text" / f"{language}.txt").write_text("\n".join(sentences(language, 80)) + "\n")
-    pairs = zip(sentences("en", 80), sentences("de", 80), strict=True)
-    (root / "pairs" / "en-de.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs))
-    common = ["--tokenizer", tokenizer_dir, "--output_dir", root / "data", "--processes", 1]
-    run(build_monolingual.main, "--input", root / "text", *common, "--sequence_length", 32)
-    run(build_bitext.main, "--input", root / "pairs", *common, "--lengths", 30, "--max_length", 30, "--truncate")
-    (root / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
-    return root
-
-
-def arguments(inputs, output_dir, *more):
-    return ["--config", inputs / "config.yaml", "--data_dir", inputs / "data", "--output_dir", output_dir, *more]
-
-
-def history(directory):
-    """Rows of history.csv without the one column that is a speed."""
-    with open(directory / "history.csv", newline="") as file:
-        return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in csv.DictReader(file)]
-
-
-def weights(directory):
-    return load_pretrained(directory / "model").masked_lm.get_weights()
+from tiny_run import arguments, history, weights
 
 
 @pytest.fixture(scope="module")
@@ -105,43 +50,6 @@ def test_the_same_seed_gives_the_same_run(inputs, whole_run, tmp_path):
     run(pretrain.main, *arguments(inputs, tmp_path / "again"))
     assert history(tmp_path / "again") == history(whole_run)
     for first, second in zip(weights(tmp_path / "again"), weights(whole_run), strict=True):
-        assert np.array_equal(first, second)
-
-
-@pytest.mark.parametrize("killed_after", [4])
-def test_an_interrupted_run_resumes_bit_for_bit(inputs, whole_run, tmp_path, monkeypatch, killed_after):
-    class Killed(Exception):
-        pass
-
-    class Bomb(callbacks.Checkpoints):
-        def on_train_batch_end(self, batch, logs=None):
-            super().on_train_batch_end(batch, logs)
-            if self.step == killed_after:
-                raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr("infoxlm_keras.training.run.Checkpoints", Bomb)
-        with pytest.raises(Killed):
-            pretrain.main([str(argument) for argument in arguments(inputs, tmp_path / "run")])
-    assert not (tmp_path / "run" / "model").exists()
-    run(pretrain.main, *arguments(inputs, tmp_path / "run"))
-    for first, second in zip(weights(tmp_path / "run"), weights(whole_run), strict=True):
-        assert np.array_equal(first, second)
-    # Metrics are means over an interval; the one that the kill cut begins at the checkpoint instead.
-    assert [row["step"] for row in history(tmp_path / "run")] == [row["step"] for row in history(whole_run)]
-    assert history(tmp_path / "run")[-1]["learning_rate"] == history(whole_run)[-1]["learning_rate"]
-
-
-def test_a_damaged_newest_checkpoint_is_passed_over(inputs, whole_run, tmp_path, capsys):
-    shutil.copytree(whole_run, tmp_path / "run")
-    shutil.rmtree(tmp_path / "run" / "model")
-    newest = tmp_path / "run" / "checkpoints" / "step-00000008" / "state.safetensors"
-    newest.write_bytes(newest.read_bytes()[:-10])
-    run(pretrain.main, *arguments(inputs, tmp_path / "run"))
-    output = capsys.readouterr().out
-    assert "step-00000008: state.safetensors is truncated or damaged" in output
-    assert "resuming at step 6 of 8" in output
-    for first, second in zip(weights(tmp_path / "run"), weights(whole_run), strict=True):
         assert np.array_equal(first, second)
 
 

@@ -2,7 +2,15 @@
 
 from infoxlm_keras.plots.language_projection import language_projection
 from infoxlm_keras.plots.retrieval_heatmap import retrieval_heatmap
+from infoxlm_keras.plots.run_overview import run_overview
 from infoxlm_keras.plots.style import save_figure
 from infoxlm_keras.plots.training_curves import read_history, training_curves
 
-__all__ = ["language_projection", "read_history", "retrieval_heatmap", "save_figure", "training_curves"]
+__all__ = [
+    "language_projection",
+    "read_history",
+    "retrieval_heatmap",
+    "run_overview",
+    "save_figure",
+    "training_curves",
+]

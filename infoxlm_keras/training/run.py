@@ -1,5 +1,6 @@
 """A pre-training run from configuration to saved model: build, fill the queue, `model.fit`, save."""
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
@@ -7,34 +8,44 @@ import pathlib
 import keras
 import numpy as np
 
-from infoxlm_keras.config import dump_config
 from infoxlm_keras.data.manifest import read_manifest
 from infoxlm_keras.distribution import current_distribution, is_chief
 from infoxlm_keras.distribution.agreement import check_agreement
 from infoxlm_keras.distribution.inputs import distribute_batches
 from infoxlm_keras.distribution.strategies import check_batches
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_text, write_atomically
 from infoxlm_keras.models import build_masked_lm, default_universal_layer, with_dropout
 from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.tokenizer import load_tokenizer
 from infoxlm_keras.training.assemble import build_pretrainer, build_streams
-from infoxlm_keras.training.callbacks import Checkpoints, IntervalLog, StopAfterSkips
-from infoxlm_keras.training.checkpoint import restore_newest
-from infoxlm_keras.training.history import HistoryFile, ProgressBar, TensorBoardLog
+from infoxlm_keras.training.checkpoint import newest_step, restore_best, restore_newest
+from infoxlm_keras.training.fitting import best_by, fit
+from infoxlm_keras.training.history import read_rows
+from infoxlm_keras.training.run_directory import check_output_dir, claimed, start_over, write_config
+from infoxlm_keras.training.wandb_log import import_wandb
 
 
 @dataclasses.dataclass
 class RunResult:
-    """What a run leaves: the last interval's record, the step reached, and the preset directory."""
+    """What a run leaves.
+
+    Attributes:
+        record: dict, the numbers of the last row of history.csv.
+        step: int, steps done.
+        model_directory: path of the preset; None if the run was stopped.
+        stopped_by: name of the signal that stopped the run before its last step, else None.
+        best: None, or `{"name", "value", "step"}` of the best checkpoint, whose weights are the preset `best_model/`.
+    """
 
     record: dict
     step: int
-    model_directory: pathlib.Path
+    model_directory: pathlib.Path | None
+    stopped_by: str | None = None
+    best: dict | None = None
 
 
-def pretrain(config, data_dir, output_dir, init=None):
+def pretrain(config, data_dir, output_dir, init=None, fresh=False, overwrite=False, wandb_project=None):
     """Runs, or resumes, pre-training, on what `current_distribution()` says.
 
     Several workers run this with the same arguments and see the same directories; the chief alone writes.
@@ -42,9 +53,12 @@ def pretrain(config, data_dir, output_dir, init=None):
     Args:
         config: `PretrainingConfig`.
         data_dir: str or path, the builders' output.
-        output_dir: str or path. Holds `config.yaml`, `checkpoints/`, `history.csv`, `tensorboard/` and, at the end,
-            the preset `model/`. If it holds checkpoints of the same configuration, the run goes on from the newest.
+        output_dir: str or path. Holds `config.yaml`, `checkpoints/`, `history.csv`, `tensorboard/`, `plots/` and, at
+            the end, the preset `model/`. If it holds checkpoints of this run, it goes on from the newest intact one.
         init: optional model to start from, all that `load_pretrained` takes; None starts from random weights.
+        fresh: bool, start at step 0; an error if `output_dir` holds a run.
+        overwrite: bool, with `fresh`: remove that run, once everything for the new one is known to be in order.
+        wandb_project: optional name of a Weights & Biases project.
 
     Returns:
         `RunResult`.
@@ -54,37 +68,54 @@ def pretrain(config, data_dir, output_dir, init=None):
     """
     output_dir = pathlib.Path(output_dir)
     check_batches(config, current_distribution())
-    _check_same_run(config, output_dir)
+    changes = check_output_dir(output_dir, config, fresh, overwrite)
+    if wandb_project is not None:
+        import_wandb()
+    pair_sets = _pair_sets(config)
+    best_name = best_by(config, pair_sets)
     seed_everything(config.seed, compiled=config.jit_compile)
     with current_distribution().variables():
         masked_lm, tokenizer = _starting_point(config, data_dir, init)
     streams = build_streams(config, data_dir, tokenizer, masked_lm.backbone.max_sequence_length)
     with current_distribution().variables():
         pretrainer = build_pretrainer(config, masked_lm)
-
-    if is_chief():
-        output_dir.mkdir(parents=True, exist_ok=True)
-        write_atomically(output_dir / "config.yaml", dump_config(config))
     info = _info(config, pretrainer, tokenizer, data_dir)
-    start_step = restore_newest(output_dir / "checkpoints", pretrainer)
-    check_agreement(start_step or 0, "the step to resume at; all of them must see the same --output_dir")
-    if start_step is None:
-        start_step = 0
-        if config.save_initial_model and is_chief():
-            save_pretrained(output_dir / "initial_model", masked_lm, tokenizer, info, replace=True)
-        if "xlco" in config.tasks:
-            _warn_of_short_corpus(config, data_dir)
-            fill_queue(pretrainer, _filling_batches(config, data_dir, tokenizer, masked_lm))
-    else:
-        print(f"resuming at step {start_step} of {config.steps}")
-    if start_step < config.steps:
-        _fit(pretrainer, config, streams, output_dir, start_step)
-    info = dataclasses.replace(info, steps=config.steps)
-    if is_chief():
-        save_pretrained(output_dir / "model", masked_lm, tokenizer, info, replace=True)
-    check_agreement(config.steps, "the last step")
-    rows = HistoryFile(output_dir / "history.csv", config.steps).rows
-    return RunResult(rows[-1] if rows else {}, config.steps, output_dir / "model")
+
+    with claimed(output_dir) if is_chief() else contextlib.nullcontext():
+        if overwrite and is_chief():
+            start_over(output_dir)
+        check_agreement(config.steps, "the number of steps; start all of them with the same arguments")
+        restored = restore_newest(
+            output_dir / "checkpoints", pretrainer, lambda kept: _check_same_data(kept, info, output_dir)
+        )
+        start = 0 if restored is None else restored.step
+        check_agreement(start, "the step to resume at; all of them must see the same --output_dir")
+        _check_steps(config, restored, output_dir)
+        if is_chief():
+            write_config(output_dir, config)
+        if restored is None:
+            if config.save_initial_model and is_chief():
+                save_pretrained(output_dir / "initial_model", masked_lm, tokenizer, info, replace=True)
+            if "xlco" in config.tasks:
+                _warn_of_short_corpus(config, data_dir)
+                fill_queue(pretrainer, _filling_batches(config, data_dir, tokenizer, masked_lm))
+        else:
+            print("\n".join([*changes, f"resuming at step {start} of {config.steps}"]), flush=True)
+
+        if start < config.steps:
+            checkpoint_info = {"seed": config.seed, "tasks": config.tasks, "data": info.data}
+            stopped_by = fit(
+                pretrainer, config, streams, output_dir, restored, checkpoint_info, pair_sets, tokenizer, wandb_project
+            )
+            if stopped_by is not None:
+                return RunResult(_last_row(output_dir), newest_step(output_dir / "checkpoints"), None, stopped_by)
+        if is_chief():
+            info = dataclasses.replace(info, steps=config.steps)
+            save_pretrained(output_dir / "model", masked_lm, tokenizer, info, replace=True)
+        best = _save_best(output_dir, pretrainer, masked_lm, tokenizer, info, best_name)
+        # No worker ends, and takes the others' connections with it, before the chief has written all.
+        check_agreement(config.steps, "the last step")
+        return RunResult(_last_row(output_dir), config.steps, output_dir / "model", best=best)
 
 
 def seed_everything(seed, compiled):
@@ -134,31 +165,6 @@ def _compiled_enqueue(pretrainer):
         return strategy.experimental_local_results(strategy.run(pretrainer.enqueue_keys, (batch,)))[0]
 
     return enqueue
-
-
-def _fit(pretrainer, config, streams, output_dir, start_step):
-    from infoxlm_keras.data.streams import joined_dataset
-
-    writers = []
-    callbacks = [
-        StopAfterSkips(config.max_consecutive_skips, start_step),
-        IntervalLog(writers, start_step, config.steps, config.log_every),
-    ]
-    if is_chief():
-        writers += [
-            HistoryFile(output_dir / "history.csv", start_step),
-            TensorBoardLog(output_dir / "tensorboard"),
-            ProgressBar(config.steps, start_step),
-        ]
-        info = {"seed": config.seed, "tasks": config.tasks}
-        callbacks.append(
-            Checkpoints(output_dir / "checkpoints", start_step, config.save_every, config.keep_checkpoints, info)
-        )
-    dataset = joined_dataset(streams, start_step).map(lambda batch: (batch,))
-    # One epoch of all steps left: an endless dataset and a known number of steps, so that nothing runs once more.
-    pretrainer.fit(
-        dataset, epochs=1, steps_per_epoch=config.steps - start_step, verbose=0, shuffle=False, callbacks=callbacks
-    )
 
 
 def _starting_point(config, data_dir, init):
@@ -211,10 +217,43 @@ def _info(config, pretrainer, tokenizer, data_dir):
     )
 
 
-def _check_same_run(config, output_dir):
-    path = output_dir / "config.yaml"
-    if (output_dir / "checkpoints").is_dir() and path.is_file() and read_text(path) != dump_config(config):
+def _pair_sets(config):
+    if config.evaluation.pairs is None:
+        return []
+    from infoxlm_keras.evaluation.pairs import read_pair_sets
+
+    return read_pair_sets([config.evaluation.pairs], config.evaluation.max_pairs)
+
+
+def _check_same_data(kept, info, output_dir):
+    """Raises `InputError` if the checkpoint's run read other records than these: samples have other numbers there."""
+    different = sorted(kind for kind in info.data if kept["data"].get(kind) != info.data[kind])
+    if different:
         raise InputError(
-            f"{output_dir}: holds a run of another configuration ({path}); resume it with that configuration, or give "
-            "a new --output_dir"
+            f"{output_dir}: its run read other records ({', '.join(different)}/manifest.json differs); give the "
+            "--data_dir of that run, or a new --output_dir"
         )
+
+
+def _check_steps(config, restored, output_dir):
+    if restored is not None and restored.step > config.steps:
+        raise InputError(
+            f"{output_dir}: its run is at step {restored.step} already, steps = {config.steps}; give at least as many"
+        )
+
+
+def _save_best(output_dir, pretrainer, masked_lm, tokenizer, info, best_name):
+    """Writes the preset of the best checkpoint, the training being over; returns what `RunResult.best` holds."""
+    found = restore_best(output_dir / "checkpoints", pretrainer, best_name)
+    if found is None:
+        return None
+    step, value = found
+    if is_chief():
+        best_info = dataclasses.replace(info, steps=step)
+        save_pretrained(output_dir / "best_model", masked_lm, tokenizer, best_info, replace=True)
+    return {"name": best_name, "value": value, "step": step}
+
+
+def _last_row(output_dir):
+    rows = read_rows(output_dir / "history.csv")
+    return rows[-1] if rows else {}

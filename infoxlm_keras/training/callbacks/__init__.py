@@ -1,0 +1,25 @@
+"""What happens between the steps of `model.fit`, in this order after each step:
+
+skipped_steps.py         steps with gradients that are not finite: noted, and too many in a row end the run
+interval_log.py          every `log_every` steps the interval's means, to all writers
+periodic_evaluation.py   every so many steps a measure on held-out data (retrieval), to all writers
+checkpoints.py           every `save_every` steps, at a new best score, and before a stop: a checkpoint
+stop_signals.py          SIGTERM and SIGINT end the run after the step in progress
+"""
+
+from infoxlm_keras.training.callbacks.checkpoints import Checkpoints
+from infoxlm_keras.training.callbacks.interval_log import IntervalLog
+from infoxlm_keras.training.callbacks.periodic_evaluation import PeriodicEvaluation
+from infoxlm_keras.training.callbacks.retrieval import RetrievalEvaluation
+from infoxlm_keras.training.callbacks.skipped_steps import SkippedSteps
+from infoxlm_keras.training.callbacks.stop_signals import StopOnSignal, StopSignals
+
+__all__ = [
+    "Checkpoints",
+    "IntervalLog",
+    "PeriodicEvaluation",
+    "RetrievalEvaluation",
+    "SkippedSteps",
+    "StopOnSignal",
+    "StopSignals",
+]

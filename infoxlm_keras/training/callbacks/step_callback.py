@@ -1,0 +1,42 @@
+"""Callbacks that count the steps of the whole run, not of this `fit`."""
+
+import keras
+from keras import ops
+
+
+class StepCallback(keras.callbacks.Callback):
+    """Base of the callbacks here: `after_step()` runs when `self.step` steps of the run are done.
+
+    With `steps_per_execution` above 1 it runs once an execution, for the steps `self.previous_step + 1 .. self.step`.
+
+    Args:
+        start_step: int, steps done before this `fit`.
+    """
+
+    def __init__(self, start_step):
+        super().__init__()
+        self.start_step = self.previous_step = self.step = start_step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.previous_step, self.step = self.step, self.start_step + batch + 1
+        self.after_step()
+
+    def after_step(self):
+        """What to do after the step; the base does nothing."""
+
+    def passed_multiple_of(self, every):
+        """Whether the steps just done hold a multiple of `every`."""
+        return self.step // every > self.previous_step // every
+
+    def counter(self, variable):
+        """int value of a scalar non-trainable `variable` of the model.
+
+        `self.model` makes JAX copy the state of training back into all variables; that is too dear for every step,
+        so this reads the one value out of the state.
+        """
+        model = self._model
+        if keras.backend.backend() == "jax" and model._jax_state and not model._jax_state_synced:
+            variables = model.non_trainable_variables
+            index = next(number for number, known in enumerate(variables) if known is variable)
+            return int(model._jax_state["non_trainable_variables"][index])
+        return int(ops.convert_to_numpy(variable))

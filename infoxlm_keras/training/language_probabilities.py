@@ -1,0 +1,50 @@
+"""How often each language is drawn: what `language_exponent` made of the corpus' sizes."""
+
+
+def language_probabilities_of(streams, steps):
+    """The effective probabilities of a run.
+
+    Args:
+        streams: list of `MonolingualStream` or `BitextStream`.
+        steps: int, of the whole run.
+
+    Returns:
+        {task: {language: {"probability", "records", "epochs"}}}: `records` are those of the corpus that are read, and
+        `epochs` how often the run reads each on average; far above 1, a small language is repeated.
+    """
+    return {stream.name: _of_stream(stream, steps) for stream in streams}
+
+
+def probabilities_table(probabilities):
+    """A Markdown table of `language_probabilities_of`'s result."""
+    lines = ["| task | language | probability | records | epochs |", "|---|---|---:|---:|---:|"]
+    for task, languages in probabilities.items():
+        for name, found in languages.items():
+            lines.append(
+                f"| {task} | {name} | {found['probability']:.4f} | {found['records']} | {found['epochs']:.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def _of_stream(stream, steps):
+    mixtures = getattr(stream, "mixtures", None) or [stream.mixture]
+    shares = [1.0] if not hasattr(stream, "bucket_schedule") else _shares(stream.bucket_schedule)
+    drawn = steps * stream.batch_size * getattr(stream, "pairs_per_sample", 1)
+    found = {}
+    for mixture, share in zip(mixtures, shares, strict=True):
+        parts = mixture.parts if hasattr(mixture, "parts") else mixture.streams
+        for known, probability in zip(parts, _shares(mixture.schedule), strict=True):
+            entry = found.setdefault(known.name, {"probability": 0.0, "records": 0})
+            entry["probability"] += share * probability
+            entry["records"] += known.records
+    for entry in found.values():
+        entry["epochs"] = drawn * entry["probability"] / entry["records"]
+    return dict(sorted(found.items()))
+
+
+def _shares(schedule):
+    """The probabilities that a `StratifiedSchedule` draws by, list of float."""
+    from infoxlm_keras.data.order import MODULUS
+
+    edges = [0, *schedule.edges.tolist()]
+    return [(after - before) / MODULUS for before, after in zip(edges, edges[1:], strict=False)]

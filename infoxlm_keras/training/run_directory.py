@@ -1,0 +1,168 @@
+"""The directory of a run: one process at a time, one configuration, nothing half-written, nothing lost by mistake."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+
+import yaml
+
+from infoxlm_keras.config import check_config, dump_config, flatten
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_text, write_atomically
+
+CONFIG_FILE, LOCK_FILE = "config.yaml", ".lock"
+# All that a run writes, in the order in which `--fresh --overwrite` removes it: what a resume would read goes first.
+PRODUCTS = (
+    "checkpoints",
+    "history.csv",
+    "config.yaml",
+    "pretraining.json",
+    "language_probabilities.json",
+    "skipped_steps.jsonl",
+    "wandb_run.txt",
+    "tensorboard",
+    "model",
+    "best_model",
+    "initial_model",
+    "plots/training.png",
+    "plots/run.png",
+)
+# Settings that leave weights and data as they are; a run may go on with other values of these.
+FREE_SETTINGS = (
+    "log_every",
+    "save_every",
+    "keep_checkpoints",
+    "keep_best",
+    "max_consecutive_skips",
+    "save_initial_model",
+    "evaluation",
+    # Allowed, but not without effect: see `changed_settings`.
+    "steps",
+)
+
+
+def check_output_dir(output_dir, config, fresh=False, overwrite=False):
+    """Reads what is in `output_dir`, changes nothing.
+
+    Args:
+        output_dir: path.
+        config: `PretrainingConfig` of the run that is to start or to go on.
+        fresh: bool, the run must start at step 0.
+        overwrite: bool, with `fresh`: what an earlier run left there may be removed.
+
+    Returns:
+        list of str, one line for each setting that differs from those that the run went by so far; empty if it is new.
+
+    Raises:
+        InputError: if a run of other settings is there, or any run and it is to be fresh, or the options conflict.
+    """
+    if overwrite and not fresh:
+        raise InputError("--overwrite removes an earlier run, and is only taken together with --fresh")
+    present = [name for name in PRODUCTS if (output_dir / name).exists()]
+    if fresh:
+        if present and not overwrite:
+            raise InputError(
+                f"{output_dir}: holds a run already ({', '.join(present[:3])} ...); give another --output_dir, "
+                "--fresh --overwrite to remove it, or neither to go on with it"
+            )
+        return []
+    path = output_dir / CONFIG_FILE
+    if not (output_dir / "checkpoints").is_dir() or not path.is_file():
+        return []
+    return changed_settings(_read_config(path), config, path)
+
+
+def changed_settings(before, after, path):
+    """What differs between two configurations of one run, a line a setting.
+
+    `steps` may change: every setting of the data and of the losses stays, and batch number s with it. But the
+    learning rate falls to zero at `steps`, so from there on it follows another line than that of a run that had these
+    `steps` all along. The returned lines say so.
+
+    Raises:
+        InputError: if a setting differs that may not (names all of them).
+    """
+    old, new = flatten(before), flatten(after)
+    different = [name for name in new if old[name] != new[name]]
+    forbidden = [name for name in different if name.split(".")[0] not in FREE_SETTINGS]
+    if forbidden:
+        values = ", ".join(f"{name} was {old[name]!r} and is {new[name]!r}" for name in forbidden)
+        raise InputError(
+            f"{path.parent}: holds a run of another configuration ({path}): {values}; resume it with that "
+            "configuration, or give a new --output_dir"
+        )
+    lines = [f"{name}: was {old[name]!r}, is {new[name]!r}" for name in different]
+    if "steps" in different:
+        lines.append("the learning rate falls to zero at the new steps: not the run that had them all along")
+    return lines
+
+
+@contextlib.contextmanager
+def claimed(output_dir):
+    """Holds the directory for this process; makes it if missing, and clears what killed processes left unfinished.
+
+    The claim ends with the process, however it ends.
+
+    Raises:
+        InputError: if another process trains in it.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with open(output_dir / LOCK_FILE, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                file.seek(0)
+                raise InputError(
+                    f"{output_dir}: process {file.read().strip() or 'unknown'} is training in it; wait for it, or "
+                    "give another --output_dir"
+                ) from None
+            print(f"warning: {output_dir}: its file system knows no locks; start one run only in it")
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        remove_unfinished(output_dir)
+        yield
+
+
+def start_over(output_dir):
+    """Removes what an earlier run left in `output_dir`, and nothing else; a kill meanwhile leaves no half a run."""
+    for name in PRODUCTS:
+        path = output_dir / name
+        if path.is_dir():
+            # Out of the way in one move first: half a directory of checkpoints must not pass for a whole one.
+            aside = path.with_name(f".{path.name}.partial-{os.getpid()}")
+            path.rename(aside)
+            shutil.rmtree(aside)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove_unfinished(output_dir):
+    """Removes the temporary files and directories of killed processes: `.<name>.partial...`, of the run's products."""
+    for directory, names in (
+        (output_dir, {pathlib.PurePath(name).name for name in PRODUCTS}),
+        (output_dir / "plots", {pathlib.PurePath(name).name for name in PRODUCTS}),
+        (output_dir / "checkpoints", None),
+    ):
+        for path in directory.iterdir() if directory.is_dir() else ():
+            found = re.fullmatch(r"\.(.+)\.partial(-\d+)?", path.name)
+            if found and (names is None or found[1] in names):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def write_config(output_dir, config):
+    """Writes the settings that the run goes by to `config.yaml`."""
+    write_atomically(output_dir / CONFIG_FILE, dump_config(config))
+
+
+def _read_config(path):
+    try:
+        values = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not valid YAML: {error}") from None
+    return check_config(values, source=path)

@@ -1,0 +1,50 @@
+"""Which records a step read: arithmetic on the order of data, for messages and audits."""
+
+
+def samples_of_steps(streams, first_step, last_step):
+    """The samples of steps `first_step..last_step` (from 1), task by task.
+
+    Args:
+        streams: list of `MonolingualStream` or `BitextStream`.
+        first_step, last_step: int, both included. Step s reads batch s - 1.
+
+    Returns:
+        {task: [{"length", "first_sample", "last_sample", "records"}, ...]}: a run of samples of one length bucket
+        (MMLM has one), numbered from 0 in the order in which that bucket's samples are drawn, and
+        `records = {language: {shard: [record within the shard, ...]}}`, shards (str) and records numbered from 0 as in
+        the manifest. A sample of XLCO with mixup takes two records.
+    """
+    found = {}
+    for stream in streams:
+        runs = {}
+        for step in range(first_step - 1, last_step):
+            length, mixture, batch = _batch(stream, step)
+            per_sample = getattr(stream, "pairs_per_sample", 1)
+            size = stream.batch_size * per_sample
+            run = runs.setdefault(length, {"length": length, "first_sample": batch * stream.batch_size, "records": {}})
+            run["last_sample"] = (batch + 1) * stream.batch_size - 1
+            for name, _, shard, record in mixture.samples(batch * size, size):
+                run["records"].setdefault(name, {}).setdefault(str(shard), []).append(int(record))
+        found[stream.name] = list(runs.values())
+    return found
+
+
+def describe_samples(samples):
+    """One line of what `samples_of_steps` found: ranges of samples, and how many records of each language."""
+    parts = []
+    for task, runs in samples.items():
+        for run in runs:
+            counts = {name: sum(map(len, shards.values())) for name, shards in run["records"].items()}
+            languages = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+            parts.append(
+                f"{task} samples {run['first_sample']}..{run['last_sample']} of length {run['length']} ({languages})"
+            )
+    return "; ".join(parts) or "unknown samples"
+
+
+def _batch(stream, step):
+    """(length bucket, its mixture, number of the batch within the bucket) of the batch with index `step`."""
+    if not hasattr(stream, "bucket"):
+        return stream.length, stream.mixture, step
+    index, earlier = stream.bucket(step)
+    return stream.lengths[index], stream.mixtures[index], earlier

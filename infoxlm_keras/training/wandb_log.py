@@ -1,0 +1,53 @@
+"""A run's numbers on Weights & Biases, if the package `wandb` is installed.
+
+Its callback for Keras logs each batch of one `fit`; here the numbers are means over log intervals, counted in steps of
+the whole run across restarts, so the records go to `wandb` as they go to history.csv.
+"""
+
+import pathlib
+import secrets
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_text, write_atomically
+
+
+class WandbLog:
+    """Writes records to a run of `project`; a resumed run goes on in the same one.
+
+    Args:
+        project: str.
+        output_dir: str or path; `wandb/` holds the files, `wandb_run.txt` the identity of the run.
+        settings: dict of the run's settings.
+        start_step: int; 0 begins a new run on the server.
+
+    Raises:
+        InputError: if `wandb` is not installed.
+    """
+
+    def __init__(self, project, output_dir, settings, start_step=0):
+        wandb = import_wandb()
+        path = pathlib.Path(output_dir) / "wandb_run.txt"
+        identity = read_text(path).strip() if start_step and path.is_file() else secrets.token_hex(4)
+        write_atomically(path, identity + "\n")
+        self.run = wandb.init(
+            project=project, id=identity, resume="allow", dir=str(output_dir), config=settings, name=path.parent.name
+        )
+
+    def write(self, record):
+        """Logs the numbers of `record` at its `step`."""
+        self.run.log({name: value for name, value in record.items() if name != "step"}, step=record["step"])
+
+    def close(self):
+        """Ends the connection, not the run on the server."""
+        self.run.finish()
+
+
+def import_wandb():
+    """The module `wandb`."""
+    try:
+        import wandb
+    except ImportError:
+        raise InputError(
+            "--wandb: the package is missing; needs `pip install infoxlm_keras[wandb]`"
+        ) from None
+    return wandb

@@ -1,0 +1,139 @@
+"""Where the numbers of a run go besides `history.csv`: TensorBoard and the console; and what tells them all."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+
+class Recorder:
+    """Hands every record to all writers, and remembers the newest step's numbers.
+
+    Args:
+        writers: list of objects with `write(record)` and `close()`; one may also have `advance(step)`. A process that
+            writes nothing has none.
+    """
+
+    def __init__(self, writers=()):
+        self.writers = list(writers)
+        self.newest = {"step": None}
+
+    def write(self, record):
+        """Writes `record`, a dict of name to number with `step`."""
+        self.newest = {**self.newest, **record} if self.newest["step"] == record["step"] else dict(record)
+        for writer in self.writers:
+            writer.write(record)
+
+    def value(self, step, name):
+        """The number `name` that was written at `step`, or None; only the newest step's are known."""
+        return self.newest.get(name) if self.newest["step"] == step else None
+
+    def advance(self, step):
+        """Says that `step` steps are done."""
+        for writer in self.writers:
+            if hasattr(writer, "advance"):
+                writer.advance(step)
+
+    def close(self):
+        """Closes all writers."""
+        for writer in self.writers:
+            writer.close()
+
+
+class TensorBoardLog:
+    """TensorBoard scalars in `directory`, without TensorFlow: the names of history.csv, a task's under its name.
+
+    Args:
+        directory: str or path.
+        start_step: int; TensorBoard drops what an interrupted run wrote after it.
+    """
+
+    def __init__(self, directory, start_step=0):
+        self.writer = EventFileWriter(str(directory))
+        session = SessionLog(status=SessionLog.START)
+        self.writer.add_event(Event(wall_time=time.time(), step=start_step + 1, session_log=session))
+
+    def write(self, record):
+        """Adds the scalars of `record` at its `step`."""
+        values = [Summary.Value(tag=tag(name), simple_value=value) for name, value in record.items() if name != "step"]
+        self._add(record["step"], Summary(value=values))
+
+    def write_text(self, name, markdown, step=0):
+        """Adds a text, which TensorBoard shows on its own page."""
+        self._add(step, text_pb(name, markdown))
+
+    def close(self):
+        """Closes the event file."""
+        self.writer.close()
+
+    def _add(self, step, summary):
+        self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self.writer.flush()
+
+
+def tag(name):
+    """The TensorBoard tag of a number: `mmlm/loss`, `retrieval/de`, else `run/<name>`."""
+    group, _, quantity = name.partition("_")
+    return f"{group}/{quantity}" if group in ("mmlm", "tlm", "xlco", "retrieval") else f"run/{name}"
+
+
+class ProgressLine:
+    """One line on the terminal: steps, tokens a second, losses, time left. Without a terminal, a line a record.
+
+    Args:
+        total_steps: int.
+        start_step: int.
+    """
+
+    def __init__(self, total_steps, start_step=0):
+        console = Console()
+        self.total_steps = total_steps
+        self.console = console
+        self.progress = Progress(
+            TextColumn("step {task.completed}/{task.total}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[summary]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.bar = self.progress.add_task("training", total=total_steps, completed=start_step, summary="compiling")
+        self.shown = {}
+        self.progress.start()
+
+    def advance(self, step):
+        """Moves the bar to `step`."""
+        self.progress.update(self.bar, completed=step)
+
+    def write(self, record):
+        """Shows the figures of `record`; on a terminal those of the record before stay beside them."""
+        self.shown.update(record)
+        self.progress.update(self.bar, completed=record["step"], summary=summary(self.shown))
+        if not self.console.is_terminal:
+            print(f"step {record['step']}/{self.total_steps}  {summary(record)}", flush=True)
+
+    def close(self):
+        """Leaves the last state of the line on the screen."""
+        self.progress.stop()
+
+
+def summary(record):
+    """The figures of a record that fit on one line, str."""
+    parts = []
+    if "tokens_per_second" in record:
+        parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")
+    for name, label in (("mmlm_loss", "MMLM"), ("tlm_loss", "TLM"), ("xlco_loss", "XLCO")):
+        if name in record:
+            parts.append(f"{label} {record[name]:.2f}")
+    if "xlco_mi_lower_bound" in record:
+        parts.append(f"MI >= {record['xlco_mi_lower_bound']:.2f} nats")
+    if "retrieval_accuracy" in record:
+        parts.append(f"retrieval {100 * record['retrieval_accuracy']:.1f}%")
+    if record.get("skipped_steps"):
+        parts.append(f"{record['skipped_steps']} skipped")
+    return "  ".join(parts)

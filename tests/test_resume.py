@@ -1,0 +1,232 @@
+"""Runs that are interrupted: by a kill, a signal, or too many bad batches; all of them lose nothing."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+from infoxlm_keras.training.callbacks import StopOnSignal
+from infoxlm_keras.training.run_directory import PRODUCTS
+from recipes import pretrain
+from running import refused, run, tree
+from tiny_run import arguments, history, weights
+
+# Checkpoints after steps 4 and 8, rows after 3, 6 and 8: a run cut at step 5 has half an interval behind it.
+INTERVALS = ["--tasks", "mmlm,xlco", "--set", "log_every=3", "--set", "save_every=4"]
+
+
+class Killed(Exception):
+    """Ends a run in the middle as SIGKILL does: no callback hears of it."""
+
+
+def last_state(directory):
+    """The bytes of the last checkpoint: weights, optimizer, key encoder, queue, counters, metrics."""
+    return (directory / "checkpoints" / "step-00000008" / "state.safetensors").read_bytes()
+
+
+def after_step(monkeypatch, step, action):
+    """A context in which `action()` runs at the end of a step."""
+
+    class Watched(StopOnSignal):
+        def after_step(self):
+            if self.step == step:
+                action()
+            super().after_step()
+
+    context = monkeypatch.context()
+    context.__enter__().setattr("infoxlm_keras.training.fitting.StopOnSignal", Watched)
+    return context
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(inputs, tmp_path_factory):
+    output_dir = tmp_path_factory.mktemp("uninterrupted") / "run"
+    run(pretrain.main, *arguments(inputs, output_dir, *INTERVALS))
+    return output_dir
+
+
+def evaluation(inputs):
+    """Retrieval after steps 0, 2, 4, 6, 8."""
+    return ["--set", f"evaluation.pairs={inputs / 'heldout'}", "--set", "evaluation.every=2"]
+
+
+def kill(*_):
+    raise Killed
+
+
+@pytest.fixture(scope="module")
+def evaluated(inputs, tmp_path_factory):
+    """The same run with an evaluation, killed after step 5 and gone on with."""
+    output_dir = tmp_path_factory.mktemp("evaluated") / "run"
+    options = arguments(inputs, output_dir, *INTERVALS, *evaluation(inputs))
+    context = after_step(pytest.MonkeyPatch(), 5, kill)
+    try:
+        with pytest.raises(Killed):
+            pretrain.main([str(option) for option in options])
+    finally:
+        context.__exit__(None, None, None)
+    assert not (output_dir / "model").exists()
+    # What a kill in the middle of writing leaves.
+    for name in (".model.partial-1", "checkpoints/.step-00000008.partial-1", "checkpoints/.step-00000008.partial-22"):
+        (output_dir / name).mkdir()
+    (output_dir / ".history.csv.partial-1").write_text("step,")
+    with open(output_dir / "history.csv", "a") as file:
+        file.write("6,0.1")
+    run(pretrain.main, *options)
+    return output_dir
+
+
+def test_a_killed_run_is_the_run_without_interruption_and_without_evaluation(uninterrupted, evaluated):
+    """Weights and the metrics of the interval that the kill cut, to the last bit."""
+    assert last_state(evaluated) == last_state(uninterrupted)
+    for one, other in zip(weights(evaluated), weights(uninterrupted), strict=True):
+        np.testing.assert_array_equal(one, other)
+    rows = [{k: v for k, v in row.items() if not k.startswith("retrieval")} for row in history(evaluated)]
+    assert [row for row in rows if row["mmlm_loss"]] == history(uninterrupted)
+    assert [row["step"] for row in history(uninterrupted)] == ["3", "6", "8"]
+    assert [row["step"] for row in rows] == ["0", "2", "3", "4", "6", "8"]
+    assert [path for path in evaluated.rglob("*") if ".partial" in path.name] == []
+
+
+def test_the_best_checkpoint_by_retrieval_is_kept_and_exported(evaluated):
+    accuracies = {
+        int(row["step"]): float(row["retrieval_accuracy"]) for row in history(evaluated) if row["retrieval_accuracy"]
+    }
+    best = json.loads((evaluated / "pretraining.json").read_text())["best"]
+    later = {step: accuracy for step, accuracy in accuracies.items() if step > 0}
+    assert best == {
+        "name": "retrieval_accuracy",
+        "value": max(later.values()),
+        "step": min(step for step, accuracy in later.items() if accuracy == max(later.values())),
+    }
+    assert (evaluated / "checkpoints" / f"step-{best['step']:08d}").is_dir()
+    trained, chosen = weights(evaluated), weights(evaluated, "best_model")
+    assert all(map(np.array_equal, trained, chosen)) == (best["step"] == 8)
+
+
+def test_what_is_written_for_watching(uninterrupted, evaluated):
+    for name in ("training.png", "run.png"):
+        assert (uninterrupted / "plots" / name).read_bytes().startswith(b"\x89PNG")
+    row = history(uninterrupted)[0]
+    # The queue of 10 was filled before step 1; 4 keys a step.
+    assert (float(row["xlco_queue_filled"]), float(row["xlco_queue_age"])) == (1.0, 2.5)
+    names = {"loss", "accuracy", "mi_lower_bound"}
+    columns = {f"{task}_{name}" for task in ("mmlm", "xlco") for name in names}
+    columns |= {"xlco_positive_similarity", "xlco_negative_similarity", "xlco_momentum", "gradient_norm"}
+    assert columns | {"learning_rate", "padding_share", "skipped_steps", "tokens_per_step"} <= set(row)
+    probabilities = json.loads((uninterrupted / "language_probabilities.json").read_text())
+    for task, languages in probabilities.items():
+        assert sum(found["probability"] for found in languages.values()) == pytest.approx(1.0)
+        samples = 8 * 4 * (2 if task == "xlco" else 1)
+        assert sum(found["epochs"] * found["records"] for found in languages.values()) == pytest.approx(samples)
+    assert set(probabilities["mmlm"]) == {"de", "en"} and set(probabilities["xlco"]) == {"en-de"}
+
+
+def test_sigterm_finishes_the_step_saves_and_ends_well(inputs, uninterrupted, tmp_path, monkeypatch, capfd):
+    options = arguments(inputs, tmp_path / "run", *INTERVALS, "--fresh")
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with after_step(monkeypatch, 5, lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        run(pretrain.main, *options)
+    out, err = capfd.readouterr()
+    assert "SIGTERM: finishing the step and saving" in err
+    assert "stopped by SIGTERM at step 5 of 8, which is saved; to go on, repeat the command without --fresh" in out
+    assert (tmp_path / "run" / "checkpoints" / "step-00000005").is_dir()
+    assert not (tmp_path / "run" / "model").exists() and not (tmp_path / "run" / "pretraining.json").exists()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
+    before = tree(tmp_path / "run")
+    message = refused(capfd, pretrain.main, *options)
+    assert "holds a run already (checkpoints, history.csv" in message and "--fresh --overwrite" in message
+    assert tree(tmp_path / "run") == before
+    # Other checkpoints and logs from here on leave the training as it is.
+    run(pretrain.main, *options[:-1], "--set", "save_every=3", "--set", "keep_checkpoints=9")
+    assert "save_every: was 4, is 3\n" in capfd.readouterr().out
+    assert last_state(tmp_path / "run") == last_state(uninterrupted)
+    assert history(tmp_path / "run") == history(uninterrupted)
+
+
+def poison(monkeypatch, steps):
+    """The batches of `steps` (from 1) get a weight of a prediction that is not a number."""
+    import tensorflow as tf
+
+    from infoxlm_keras.data import streams
+
+    joined = streams.joined_dataset
+
+    def poisoned(all_streams, start_step=0, **options):
+        def spoil(number, batch):
+            bad = tf.reduce_any(tf.equal(number + 1, tf.constant(steps, tf.int64)))
+            weights = batch["mmlm"]["mask_weights"]
+            weights = tf.where(bad, tf.fill(tf.shape(weights), np.float32("nan")), weights)
+            return {**batch, "mmlm": {**batch["mmlm"], "mask_weights": weights}}
+
+        numbers = tf.data.Dataset.range(start_step, 10**9)
+        return tf.data.Dataset.zip(numbers, joined(all_streams, start_step, **options)).map(spoil)
+
+    monkeypatch.setattr(streams, "joined_dataset", poisoned)
+
+
+def test_a_bad_batch_is_skipped_and_too_many_end_the_run_naming_their_samples(inputs, tmp_path, monkeypatch, capsys):
+    """Step 3 alone is passed over; steps 5, 6, 7 are three in a row, and 7 is exactly where it ends."""
+    poison(monkeypatch, [3, 5, 6, 7])
+    options = ["--tasks", "mmlm", "--set", "max_consecutive_skips=3", "--set", "save_every=4", "--set", "log_every=1"]
+    capsys.readouterr()
+    message = refused(capsys, pretrain.main, *arguments(inputs, tmp_path / "run", *options))
+    assert "steps 5..7: gradients were not finite 3 times in a row (limit 3" in message
+    assert "mmlm samples 16..27 of length 32" in message and "skipped_steps.jsonl" in message
+    lines = [json.loads(line) for line in (tmp_path / "run" / "skipped_steps.jsonl").read_text().splitlines()]
+    assert [(line["first_step"], line["last_step"]) for line in lines] == [(3, 3), (5, 5), (6, 6), (7, 7)]
+    assert [line["samples"]["mmlm"][0]["first_sample"] for line in lines] == [8, 16, 20, 24]
+    rows = {int(row["step"]): row for row in history(tmp_path / "run")}
+    assert [float(rows[step]["skipped_steps"]) for step in (2, 3, 4, 5, 6)] == [0, 1, 1, 2, 3]
+    assert all(np.isfinite(float(value)) for row in rows.values() for value in row.values() if value)
+    # The checkpoint before the bad steps is there; with good batches the run goes on from it.
+    monkeypatch.undo()
+    run(pretrain.main, *arguments(inputs, tmp_path / "run", *options))
+    assert float(history(tmp_path / "run")[-1]["skipped_steps"]) == 1
+    assert len((tmp_path / "run" / "skipped_steps.jsonl").read_text().splitlines()) == 1
+
+
+def test_overwrite_removes_the_run_and_nothing_else(inputs, tmp_path):
+    run_dir = tmp_path / "run"
+    for name in PRODUCTS:
+        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / name).mkdir() if "." not in name else (run_dir / name).write_text("old")
+    (run_dir / "checkpoints" / "step-00000006").mkdir()
+    (run_dir / "corpus").mkdir()
+    (run_dir / "plots" / "retrieval.png").write_text("kept")
+    options = ["--tasks", "mmlm", "--steps", 3, "--fresh", "--overwrite"]
+    run(pretrain.main, *arguments(inputs, run_dir, *options))
+    assert [row["step"] for row in history(run_dir)] == ["2", "3"]
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step-00000003"]
+    assert (run_dir / "corpus").is_dir() and (run_dir / "plots" / "retrieval.png").read_text() == "kept"
+    assert not (run_dir / "best_model").exists() and not (run_dir / "skipped_steps.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--overwrite"], "--overwrite removes an earlier run, and is only taken together with --fresh"),
+        (["--set", "keep_best=retrieval_accuracy"], "known: auto, none; none, since evaluation.pairs is not set"),
+        (["--set", "evaluation.pairs=/nowhere"], "/nowhere"),
+        (["--set", "evaluation.every=0"], "evaluation.every = 0"),
+        (["--wandb", "project"], "pip install infoxlm_keras[wandb]"),
+    ],
+)
+def test_refused_options(inputs, tmp_path, capsys, monkeypatch, options, message):
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
+    assert message in refused(capsys, pretrain.main, *arguments(inputs, tmp_path / "run", *options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_records_are_refused(inputs, uninterrupted, tmp_path, capsys):
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    shutil.copytree(inputs / "data", tmp_path / "data")
+    manifest = tmp_path / "data" / "mmlm" / "manifest.json"
+    manifest.write_text(manifest.read_text().rstrip() + "\n\n")
+    options = [*INTERVALS, "--data_dir", tmp_path / "data"]
+    message = refused(capsys, pretrain.main, *arguments(inputs, tmp_path / "run", *options))
+    assert "its run read other records (mmlm/manifest.json differs)" in message
