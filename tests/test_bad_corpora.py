@@ -298,7 +298,7 @@ REFUSED = {
     "damaged splits": (MONOLINGUAL, {"a/dataset_dict.json": b"{"}, ["de={}/a"], ("dataset_dict.json: is damaged",)),
     "no TFDS dataset": (MONOLINGUAL, {"a/b": b""}, ["de=tfds:{}/a"], ("/a: is no dataset that TFDS knows",)),
     # Settings.
-    "two fields of a text": (
+    "limits that contradict": (
         BITEXT,
         {"en-de.tsv": tsv(PAIRS)},
         ["{}", "--min_words", "9", "--max_words", "3"],

@@ -1,5 +1,7 @@
 """The switches of cleaning on the command line of the builders."""
 
+import argparse
+
 from data_prep.cleaning import language_identification, near_duplicates, unicode_repair
 from data_prep.cleaning.cleaning import Cleaning
 from data_prep.cleaning.evaluation_text import read_evaluation_text
@@ -12,14 +14,18 @@ from infoxlm_keras.errors import InputError
 
 def add_cleaning_arguments(parser, pairs):
     """Adds a group of options to an `argparse` parser; `pairs` (bool) says whether it reads pairs or sentences."""
-    group = parser.add_argument_group(
-        "cleaning", "done in this order on every sentence; what is dropped is counted in the manifest by its reason"
-    )
+    group = parser.add_argument_group("cleaning", "What is dropped is counted in the manifest, by its reason.")
     add = group.add_argument
-    add("--no_clean", dest="clean", action="store_false", help="no cleaning at all, text as it is")
-    add("--no_repair", dest="repair", action="store_false", help="leave text that was decoded by the wrong charset")
-    add("--no_normalize", dest="normalize", action="store_false", help="do not bring text to NFKC before encoding")
-    add("--no_control_characters", dest="control_characters", action="store_false", help="leave control characters in")
+
+    def switch(option, name, help):
+        # A default in the help of a negative would be read the wrong way round.
+        parser.set_defaults(**{name: True})
+        add(option, dest=name, action="store_false", default=argparse.SUPPRESS, help=help)
+
+    switch("--no_clean", "clean", "no cleaning at all, text as it is")
+    switch("--no_repair", "repair", "leave text that was decoded by the wrong charset")
+    switch("--no_normalize", "normalize", "do not bring text to NFKC before encoding")
+    switch("--no_control_characters", "control_characters", "leave control characters in")
     add("--min_characters", type=int, metavar="N", help="drop shorter sentences")
     add("--max_characters", type=int, metavar="N", help="drop longer sentences")
     add("--min_words", type=int, metavar="N", help="drop sentences of fewer words; not for scripts without spaces")
@@ -28,7 +34,7 @@ def add_cleaning_arguments(parser, pairs):
         ratio = "most characters of a pair's longer side for each of the shorter"
         add("--max_character_ratio", type=float, metavar="X", help=ratio)
         identical = "keep pairs whose sides are equal"
-        add("--no_identical_sides", dest="identical_sides", action="store_false", help=identical)
+        switch("--no_identical_sides", "identical_sides", identical)
     add(
         "--identify_language",
         type=float,

@@ -18,9 +18,9 @@ def repair(lines):
     Raises:
         InputError: if ftfy is not installed.
     """
-    fix, suspect = _fixer(), _suspect()
+    fix, suspicion = _fixer(), _suspicion()
     # ftfy looks hard at every line; hardly any has what wrong decoding leaves.
-    return [line if line.isascii() or not suspect.search(line) else fix(line) for line in lines]
+    return [line if line.isascii() or not suspicion(line) else fix(line) for line in lines]
 
 
 @functools.cache
@@ -41,13 +41,19 @@ def _fixer():
 
 
 @functools.cache
-def _suspect():
-    """Matches what no wrong decoding is without: bytes of a UTF-8 character as one of the charsets has them, or C1."""
+def _suspicion():
+    """Callable, line -> what no wrong decoding is without, or None: bytes of a UTF-8 character in a charset, or C1."""
 
-    def characters(codes, charset):
-        return re.escape("".join(bytes([code]).decode(charset, "ignore") for code in codes))
+    def characters(codes, *charsets):
+        decoded = (bytes([code]).decode(charset, "ignore") for charset in charsets for code in codes)
+        return re.escape("".join(sorted(set("".join(decoded)))))
 
-    pairs = [f"[{characters(LEADING, charset)}][{characters(FOLLOWING, charset)}{LOST}]" for charset in MISTAKEN_FOR]
     # U+0085 by itself is a line break on some systems, not an ellipsis. `à` becomes `Ã` and a no-break space, which
     # is often a plain space by now.
-    return re.compile("|".join([*pairs, "Ã ", "[\x80-\x84\x86-\x9f\ud800-\udfff]"]))
+    others = ["Ã ", "[\x80-\x84\x86-\x9f\ud800-\udfff]"]
+    pairs = [f"[{characters(LEADING, charset)}][{characters(FOLLOWING, charset)}{LOST}]" for charset in MISTAKEN_FOR]
+    exact = re.compile("|".join([*pairs, *others]))
+    # The same of all charsets mixed lets more through, but is looked for much faster.
+    mixed = f"[{characters(LEADING, *MISTAKEN_FOR)}][{characters(FOLLOWING, *MISTAKEN_FOR)}{LOST}]"
+    quick = re.compile("|".join([mixed, *others]))
+    return lambda line: quick.search(line) and exact.search(line)
