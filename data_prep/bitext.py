@@ -35,6 +35,9 @@ class BitextEncoder:
     max_length_ratio: float | None = None
     truncate: bool = False
 
+    # Repeated pairs are found among the records.
+    deduplicate = False
+
     def __call__(self, reader, chunk):
         """`EncodedChunk` of one of `reader`'s chunks."""
         pairs = reader.read(chunk)

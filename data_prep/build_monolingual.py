@@ -24,13 +24,22 @@ def main(arguments=None):
     add_build_arguments(parser)
     parser.add_argument("--sequence_length", type=int, default=512, help="most tokens of a block, with special ones")
     parser.add_argument("--break_documents", action="store_true", help="end a block where a document ends")
+    parser.add_argument(
+        "--deduplicate", action="store_true", help="keep a sentence of a language once, at its first place"
+    )
     options = parser.parse_args(arguments)
     start = time.perf_counter()
     check_sequence_length(options.sequence_length)
     readers = find_monolingual(options.input)
     print_settings("build_monolingual", vars(options))
-    encoder = MonolingualEncoder(load_tokenizer(options.tokenizer), options.sequence_length, options.break_documents)
-    shaping = {"sequence_length": options.sequence_length, "break_documents": options.break_documents}
+    encoder = MonolingualEncoder(
+        load_tokenizer(options.tokenizer), options.sequence_length, options.break_documents, options.deduplicate
+    )
+    shaping = {
+        "sequence_length": options.sequence_length,
+        "break_documents": options.break_documents,
+        "deduplicate": options.deduplicate,
+    }
     manifest = build_records("mmlm", readers, encoder, (options.sequence_length,), options, shaping)
     print_summary(manifest, time.perf_counter() - start)
 

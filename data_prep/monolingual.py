@@ -1,13 +1,17 @@
 """A chunk of monolingual text -> MMLM records: the pure function that workers run."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 
 from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets
 from data_prep.examples import encode_examples, frame_record
 from data_prep.packing import pack_sentences
+from data_prep.sources import SAMPLES
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
+
+DIGEST_BYTES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,15 +24,26 @@ class MonolingualEncoder:
         tokenizer: `Tokenizer`.
         sequence_length: int, most tokens of a block.
         break_documents: bool, end a block where a document ends.
+        deduplicate: bool, whether `__call__` is told which sentences repeat an earlier one.
     """
 
     tokenizer: Tokenizer
     sequence_length: int
     break_documents: bool = False
+    deduplicate: bool = False
 
-    def __call__(self, reader, chunk):
-        """`EncodedChunk` of one of `reader`'s chunks."""
+    def digests(self, reader, chunk):
+        """uint64 [sentences]: equal for equal sentences; blank lines have none."""
         lines = reader.read(chunk)
+        digests = [hashlib.blake2b(line.encode(), digest_size=DIGEST_BYTES).digest() for line in lines if line]
+        return np.frombuffer(b"".join(digests), np.uint64)
+
+    def __call__(self, reader, chunk, repeated=None):
+        """`EncodedChunk` of one of `reader`'s chunks, without the sentences where `repeated` (bool) is true."""
+        lines = reader.read(chunk)
+        samples = {}
+        if repeated is not None:
+            lines, samples["duplicate"] = _leave_out(lines, repeated)
         sentences = [line for line in lines if line]
         token_ids, lengths = self.tokenizer.encode_ragged(sentences)
         kept = lengths > 0
@@ -41,8 +56,20 @@ class MonolingualEncoder:
             unknown_tokens=ragged_counts(blocks == UNKNOWN_ID, offsets),
             sentences=int(kept.sum()),
             # Text that normalisation removes altogether, such as control characters.
-            dropped={"empty": int((~kept).sum())},
+            dropped={
+                "empty": int((~kept).sum()),
+                **({} if repeated is None else {"duplicate": int(repeated.sum())}),
+            },
+            dropped_samples={reason: texts[:SAMPLES] for reason, texts in samples.items()},
         )
+
+
+def _leave_out(lines, repeated):
+    """(lines without the repeated sentences, those): `repeated` is bool [lines that are not blank]."""
+    flags = np.zeros(len(lines), bool)
+    flags[[index for index, line in enumerate(lines) if line]] = repeated
+    kept = [line for line, flag in zip(lines, flags.tolist(), strict=True) if not flag]
+    return kept, [line for line, flag in zip(lines, flags.tolist(), strict=True) if flag]
 
 
 def _document_ends(lines, kept):
