@@ -66,6 +66,10 @@ def build_records(kind, readers, encoder, lengths, options, arguments):
             try:
                 build = LocalBuild(kind, readers, encoder, options.seed, shard_bytes, options.processes, journal)
                 streams, counts = build.run(journal.folder("output"))
+            except Exception:
+                # An input that changes in between may fail in odd ways: name the cause, not the symptom.
+                fingerprints.check_unchanged()
+                raise
             finally:
                 journal.close()
             fingerprints.check_unchanged()
