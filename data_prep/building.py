@@ -4,6 +4,7 @@ The work is done in `.<kind>.work` beside the output, which appears under its na
 is killed or interrupted, the same command goes on where it was; the output is the same, byte for byte.
 """
 
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -38,16 +39,31 @@ def add_build_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace records that are there already")
 
 
-def build_records(kind, readers, encoder, lengths, options, arguments):
-    """Writes the records of all `readers` and their manifest to `output_dir`/`kind`.
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """What is to be built.
 
-    Args:
+    Attributes:
         kind: `"mmlm"` or `"bitext"`.
         readers: list of readers (see `data_prep.readers`), sorted by name.
         encoder: picklable callable, see `LocalBuild`, with an attribute `tokenizer`.
         lengths: tuple of int, for the manifest.
+        arguments: dict, the settings that shape the records, for the manifest.
+    """
+
+    kind: str
+    readers: list
+    encoder: object
+    lengths: tuple
+    arguments: dict
+
+
+def build_records(build, options):
+    """Writes the records of all readers and their manifest to `output_dir`/`build.kind`.
+
+    Args:
+        build: `Build`.
         options: namespace with the options of `add_build_arguments`.
-        arguments: dict, the settings that shaped the records, for the manifest.
 
     Returns:
         `Manifest`.
@@ -57,15 +73,16 @@ def build_records(kind, readers, encoder, lengths, options, arguments):
     """
     if options.processes < 1:
         raise InputError(f"--processes {options.processes}: must be at least 1")
-    directory, shard_bytes = check_output(kind, options)
+    readers, encoder = build.readers, build.encoder
+    directory, shard_bytes = check_output(build.kind, options)
     try:
         with work_directory(directory) as work:
             fingerprints = Fingerprints(readers, work / "inputs.json", options.processes)
-            plan = build_plan(kind, readers, fingerprints, encoder.tokenizer, options, arguments)
+            plan = build_plan(build, fingerprints, options)
             journal = _open_journal(work, plan)
             try:
-                build = LocalBuild(kind, readers, encoder, options.seed, shard_bytes, options.processes, journal)
-                streams, counts = build.run(journal.folder("output"))
+                work_list = (build.kind, readers, encoder, options.seed, shard_bytes, options.processes, journal)
+                streams, counts = LocalBuild(*work_list).run(journal.folder("output"))
             except Exception:
                 # An input that changes in between may fail in odd ways: name the cause, not the symptom.
                 fingerprints.check_unchanged()
@@ -73,12 +90,12 @@ def build_records(kind, readers, encoder, lengths, options, arguments):
             finally:
                 journal.close()
             fingerprints.check_unchanged()
-            sources = [
-                manifest_source(reader, count, fingerprints.files)
-                for reader, count in zip(readers, counts, strict=True)
-            ]
-            manifest = make_manifest(kind, encoder.tokenizer, lengths, options, arguments, streams, sources)
-            return finish_output(work / "output", directory, manifest, encoder.tokenizer)
+            manifest = make_manifest(build, options, streams, counts, fingerprints)
+            complete_output(work / "output", manifest, encoder.tokenizer)
+            if directory.is_dir():
+                shutil.rmtree(directory)
+            os.replace(work / "output", directory)
+            return manifest
     except WorkerDiedError as error:
         raise InputError(f"{error}; {GO_ON}") from None
     except KeyboardInterrupt:
@@ -103,52 +120,52 @@ def check_output(kind, options):
     return directory, max(1, round(options.shard_megabytes * 1e6))
 
 
-def build_plan(kind, readers, fingerprints, tokenizer, options, arguments):
+def build_plan(build, fingerprints, options):
     """What decides on the bytes of the output, as JSON values; an unfinished build goes on only with an equal plan."""
     inputs = [
         [reader.name, *([file.file, file.bytes, file.sha256] for file in map(fingerprints.files.get, reader.files))]
-        for reader in readers
+        for reader in build.readers
     ]
     return {
-        "kind": kind,
+        "kind": build.kind,
         "version of infoxlm_keras": infoxlm_keras.__version__,
         "input": inputs,
-        "tokenizer": tokenizer.fingerprint,
+        "tokenizer": build.encoder.tokenizer.fingerprint,
         "seed": options.seed,
         "shard_megabytes": options.shard_megabytes,
-        **arguments,
+        **build.arguments,
         "sizes of chunks and runs": [chunks.CHUNK_BYTES, spills.RUN_BYTES],
     }
 
 
-def make_manifest(kind, tokenizer, lengths, options, arguments, streams, sources):
-    """The `Manifest` of a build."""
+def make_manifest(build, options, streams, counts, fingerprints):
+    """The `Manifest` of a build: `streams` are its `Stream`s, `counts` a `SourceCounts` for each reader."""
+    tokenizer = build.encoder.tokenizer
+    sources = [
+        manifest_source(reader, count, fingerprints.files) for reader, count in zip(build.readers, counts, strict=True)
+    ]
     return Manifest(
-        kind=kind,
+        kind=build.kind,
         seed=options.seed,
         tokenizer=TokenizerReference(tokenizer.fingerprint, tokenizer.vocabulary_size, TOKENIZER_FILE),
-        lengths=tuple(lengths),
+        lengths=tuple(build.lengths),
         streams=tuple(streams),
         sources=tuple(sources),
         created_by={
             "package": "infoxlm_keras",
             "version": infoxlm_keras.__version__,
-            "command": BUILDERS[kind],
-            "arguments": dict(arguments, shard_megabytes=options.shard_megabytes),
+            "command": BUILDERS[build.kind],
+            "arguments": dict(build.arguments, shard_megabytes=options.shard_megabytes),
         },
-        directory=pathlib.Path(options.output_dir) / kind,
+        directory=pathlib.Path(options.output_dir) / build.kind,
     )
 
 
-def finish_output(temporary, directory, manifest, tokenizer):
-    """Adds tokenizer and manifest to the shards in `temporary`, and moves it to `directory`; returns the manifest."""
+def complete_output(temporary, manifest, tokenizer):
+    """Adds tokenizer and manifest to the shards in the folder `temporary`."""
     (temporary / TOKENIZER_FILE).parent.mkdir(exist_ok=True)
     (temporary / TOKENIZER_FILE).write_bytes(tokenizer.proto)
     write_manifest(temporary, manifest)
-    if directory.is_dir():
-        shutil.rmtree(directory)
-    os.replace(temporary, directory)
-    return manifest
 
 
 def _open_journal(work, plan):

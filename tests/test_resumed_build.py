@@ -28,8 +28,8 @@ def inputs(tmp_path, tokenizer_dir):
         lines = sentences(language, count)
         lines = lines[:20] + [""] + lines[20:] + lines[5:15]
         (tmp_path / f"text/{language}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    pairs = list(zip(sentences("en", 60), sentences("de", 60, start=3), strict=True))
-    for name, chosen in (("a.tsv", pairs[:40] + pairs[3:9]), ("b.tsv", pairs[30:])):
+    pairs = list(zip(sentences("en", 120), sentences("de", 120, start=3), strict=True))
+    for name, chosen in (("a.tsv", pairs[:90] + pairs[3:9]), ("b.tsv", pairs[70:])):
         (tmp_path / name[0]).mkdir()
         text = "".join(f"{source}\t{target}\n" for source, target in chosen)
         (tmp_path / name[0] / "en-de.tsv").write_text(text, encoding="utf-8")
