@@ -18,7 +18,7 @@ from data_prep.sorted_files import read_range, read_rows, write_sorted
 from data_prep.sources import SourceCounts
 
 # A run is written once it holds so many bytes; they are in memory until then.
-RUN_BYTES = 32 << 20
+RUN_BYTES = 16 << 20
 # `number` counts the records of a name in the order of the input.
 ROW = np.dtype(
     [("start", np.int64), ("size", np.int64), ("number", np.int64), ("tokens", np.int32), ("unknown", np.int32)]
