@@ -37,6 +37,9 @@ class BitextEncoder:
     truncate: bool = False
     cleaning: Cleaning | None = None
 
+    # Repeated pairs are found among the records.
+    deduplicate = False
+
     def __call__(self, reader, chunk):
         """`EncodedChunk` of one of `reader`'s chunks."""
         pairs = reader.read(chunk)

@@ -13,7 +13,7 @@ bucket is the smallest of --lengths that its longer side does not exceed.
 import time
 
 from data_prep.bitext import BitextEncoder, bucket_bounds, check_length_ratio
-from data_prep.building import add_build_arguments, build_records
+from data_prep.building import Build, add_build_arguments, build_records
 from data_prep.cleaning.options import add_cleaning_arguments, cleaning_of
 from data_prep.readers import BITEXT_FORMATS, find_bitext
 from data_prep.readers.tab_separated import MARGIN_THRESHOLD
@@ -24,8 +24,8 @@ from infoxlm_keras.tokenizer import load_tokenizer
 LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 254)
 
 
-def main(arguments=None):
-    parser = argument_parser(__doc__)
+def add_arguments(parser):
+    """Adds this builder's options to an `argparse` parser."""
     add_build_arguments(parser)
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=LENGTHS, metavar="N", help="bounds of the buckets, in tokens a side"
@@ -40,13 +40,14 @@ def main(arguments=None):
     parser.add_argument("--fields", nargs=2, metavar=("SOURCE", "TARGET"), help=fields)
     add_cleaning_arguments(parser, pairs=True)
     parser.epilog = BITEXT_FORMATS
-    options = parser.parse_args(arguments)
-    start = time.perf_counter()
+
+
+def plan_build(options):
+    """The `Build` that the options of `add_arguments` ask for."""
     lengths = bucket_bounds(options.lengths, options.max_length)
     check_length_ratio(options.max_length_ratio)
     cleaning = cleaning_of(options)
     readers = find_bitext(options.input, options.fields, options.margin)
-    print_settings("build_bitext", vars(options))
     shaping = {
         "lengths": list(lengths),
         "max_length": options.max_length,
@@ -63,7 +64,16 @@ def main(arguments=None):
         options.truncate,
         cleaning,
     )
-    manifest = build_records("bitext", readers, encoder, lengths, options, shaping)
+    return Build("bitext", readers, encoder, lengths, shaping)
+
+
+def main(arguments=None):
+    parser = argument_parser(__doc__)
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    start = time.perf_counter()
+    print_settings("build_bitext", vars(options))
+    manifest = build_records(plan_build(options), options)
     print_summary(manifest, time.perf_counter() - start)
 
 

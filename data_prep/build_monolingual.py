@@ -10,7 +10,7 @@ DIR/mmlm/manifest.json; each record is a tf.train.Example with the int64 list `t
 
 import time
 
-from data_prep.building import add_build_arguments, build_records
+from data_prep.building import Build, add_build_arguments, build_records
 from data_prep.cleaning.options import add_cleaning_arguments, cleaning_of
 from data_prep.monolingual import MonolingualEncoder
 from data_prep.packing import check_sequence_length
@@ -20,29 +20,47 @@ from infoxlm_keras.command_line import argument_parser, print_settings, run_comm
 from infoxlm_keras.tokenizer import load_tokenizer
 
 
-def main(arguments=None):
-    parser = argument_parser(__doc__)
+def add_arguments(parser):
+    """Adds this builder's options to an `argparse` parser."""
     add_build_arguments(parser)
     parser.add_argument("--sequence_length", type=int, default=512, help="most tokens of a block, with special ones")
     parser.add_argument("--break_documents", action="store_true", help="end a block where a document ends")
+    parser.add_argument(
+        "--deduplicate", action="store_true", help="keep a sentence of a language once, at its first place"
+    )
     parser.add_argument("--fields", nargs=1, metavar="FIELD", help="field with the text, where a format has fields")
     add_cleaning_arguments(parser, pairs=False)
     parser.epilog = MONOLINGUAL_FORMATS
-    options = parser.parse_args(arguments)
-    start = time.perf_counter()
+
+
+def plan_build(options):
+    """The `Build` that the options of `add_arguments` ask for."""
     check_sequence_length(options.sequence_length)
     cleaning = cleaning_of(options)
     readers = find_monolingual(options.input, options.fields)
-    print_settings("build_monolingual", vars(options))
     encoder = MonolingualEncoder(
-        load_tokenizer(options.tokenizer), options.sequence_length, options.break_documents, cleaning
+        load_tokenizer(options.tokenizer),
+        options.sequence_length,
+        options.break_documents,
+        cleaning,
+        options.deduplicate,
     )
     shaping = {
         "sequence_length": options.sequence_length,
         "break_documents": options.break_documents,
+        "deduplicate": options.deduplicate,
         "cleaning": cleaning and cleaning.settings(),
     }
-    manifest = build_records("mmlm", readers, encoder, (options.sequence_length,), options, shaping)
+    return Build("mmlm", readers, encoder, (options.sequence_length,), shaping)
+
+
+def main(arguments=None):
+    parser = argument_parser(__doc__)
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    start = time.perf_counter()
+    print_settings("build_monolingual", vars(options))
+    manifest = build_records(plan_build(options), options)
     print_summary(manifest, time.perf_counter() - start)
 
 

@@ -1,20 +1,27 @@
-"""Readers -> workers -> shuffled shards -> manifest: what the record builders share."""
+"""Readers -> shuffled shards + manifest: what the record builders share.
 
-import collections
-import contextlib
-import itertools
+The work is done in `.<kind>.work` beside the output, which appears under its name once it is complete. If the process
+is killed or interrupted, the same command goes on where it was; the output is the same, byte for byte.
+"""
+
+import dataclasses
 import os
 import pathlib
+import shutil
+import sys
 
 import infoxlm_keras
-from data_prep.shuffled_shards import ShuffledShards
-from data_prep.worker_pool import available_processes, map_in_order
-from infoxlm_keras.data.manifest import FILE_NAME, Manifest, Source, TokenizerReference, write_manifest
+from data_prep import spills
+from data_prep.build_journal import BuildJournal, work_directory
+from data_prep.local_build import LocalBuild
+from data_prep.readers import chunks
+from data_prep.sources import Fingerprints, manifest_source
+from data_prep.worker_pool import WorkerDiedError, available_processes
+from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, Manifest, TokenizerReference, write_manifest
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory
-from infoxlm_keras.progress import progress_bar
 
 TOKENIZER_FILE = "tokenizer/vocabulary.spm"
+GO_ON = "run the same command again to go on where it stopped"
 
 
 def add_build_arguments(parser):
@@ -32,16 +39,31 @@ def add_build_arguments(parser):
     parser.add_argument("--overwrite", action="store_true", help="replace records that are there already")
 
 
-def build_records(kind, readers, encoder, lengths, options, arguments):
-    """Writes the records of all `readers` and their manifest to `output_dir`/`kind`.
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """What is to be built.
 
-    Args:
+    Attributes:
         kind: `"mmlm"` or `"bitext"`.
         readers: list of readers (see `data_prep.readers`), sorted by name.
-        encoder: picklable callable, (reader, chunk) -> `EncodedChunk`, with an attribute `tokenizer`.
+        encoder: picklable callable, see `LocalBuild`, with an attribute `tokenizer`.
         lengths: tuple of int, for the manifest.
+        arguments: dict, the settings that shape the records, for the manifest.
+    """
+
+    kind: str
+    readers: list
+    encoder: object
+    lengths: tuple
+    arguments: dict
+
+
+def build_records(build, options):
+    """Writes the records of all readers and their manifest to `output_dir`/`build.kind`.
+
+    Args:
+        build: `Build`.
         options: namespace with the options of `add_build_arguments`.
-        arguments: dict, the settings that shaped the records, for the manifest.
 
     Returns:
         `Manifest`.
@@ -51,121 +73,110 @@ def build_records(kind, readers, encoder, lengths, options, arguments):
     """
     if options.processes < 1:
         raise InputError(f"--processes {options.processes}: must be at least 1")
+    readers, encoder = build.readers, build.encoder
+    directory, shard_bytes = check_output(build.kind, options)
+    try:
+        with work_directory(directory) as work:
+            fingerprints = Fingerprints(readers, work / "inputs.json", options.processes)
+            plan = build_plan(build, fingerprints, options)
+            journal = _open_journal(work, plan)
+            try:
+                work_list = (build.kind, readers, encoder, options.seed, shard_bytes, options.processes, journal)
+                streams, counts = LocalBuild(*work_list).run(journal.folder("output"))
+            except Exception:
+                # An input that changes in between may fail in odd ways: name the cause, not the symptom.
+                fingerprints.check_unchanged()
+                raise
+            finally:
+                journal.close()
+            fingerprints.check_unchanged()
+            manifest = make_manifest(build, options, streams, counts, fingerprints)
+            complete_output(work / "output", manifest, encoder.tokenizer)
+            if directory.is_dir():
+                shutil.rmtree(directory)
+            os.replace(work / "output", directory)
+            return manifest
+    except WorkerDiedError as error:
+        raise InputError(f"{error}; {GO_ON}") from None
+    except KeyboardInterrupt:
+        print(f"\n{GO_ON}", file=sys.stderr)
+        raise
+
+
+def check_output(kind, options):
+    """(directory of the output, bytes a shard), or `InputError` if they cannot be."""
     if not options.shard_megabytes > 0:
         raise InputError(f"--shard_megabytes {options.shard_megabytes}: must be above 0")
     directory = pathlib.Path(options.output_dir) / kind
-    if options.overwrite and directory.is_dir() and any(directory.iterdir()) and not (directory / FILE_NAME).is_file():
-        raise InputError(f"{directory}: holds no records and is not overwritten; choose another --output_dir")
-    shard_bytes = max(1, round(options.shard_megabytes * 1e6))
-    with new_directory(directory, replace=options.overwrite) as temporary:
-        streams, sources = _write_streams(kind, readers, encoder, temporary, options, shard_bytes)
-        (temporary / TOKENIZER_FILE).parent.mkdir()
-        (temporary / TOKENIZER_FILE).write_bytes(encoder.tokenizer.proto)
-        manifest = Manifest(
-            kind=kind,
-            seed=options.seed,
-            tokenizer=TokenizerReference(
-                encoder.tokenizer.fingerprint, encoder.tokenizer.vocabulary_size, TOKENIZER_FILE
-            ),
-            lengths=tuple(lengths),
-            streams=tuple(streams),
-            sources=tuple(sources),
-            created_by={
-                "package": "infoxlm_keras",
-                "version": infoxlm_keras.__version__,
-                "arguments": dict(arguments, shard_megabytes=options.shard_megabytes),
-            },
-            directory=directory,
-        )
-        write_manifest(temporary, manifest)
-    return manifest
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory}: is a file, not a directory; choose another --output_dir")
+    if directory.is_dir() and any(directory.iterdir()):
+        if not (directory / FILE_NAME).is_file():
+            raise InputError(f"{directory}: holds no records and is not overwritten; choose another --output_dir")
+        if not options.overwrite:
+            raise InputError(
+                f"{directory}: is not empty; remove it (or give --overwrite), or choose another output directory"
+            )
+    return directory, max(1, round(options.shard_megabytes * 1e6))
 
 
-def _write_streams(kind, readers, encoder, directory, options, shard_bytes):
-    """Encodes all readers' chunks, name after name, and writes each name's shards: (streams, sources)."""
-    streams, sources = [], []
-    total = sum(os.path.getsize(file) for reader in readers for file in reader.files)
-    unit = "sentences" if kind == "mmlm" else "pairs"
-    with (
-        progress_bar("Encoding", total, unit) as advance,
-        contextlib.closing(map_in_order(encoder, _chunks(readers), options.processes)) as results,
-    ):
-        for name, group in itertools.groupby(results, key=lambda result: result[0][0].name):
-            collector = StreamCollector(kind, name, options.seed)
-            for (reader, chunk), encoded in group:
-                collector.add(reader, encoded)
-                advance(chunk.bytes_read, units=encoded.sentences)
-            streams += collector.write(directory, shard_bytes)
-            sources += collector.sources()
-    return streams, sources
+def build_plan(build, fingerprints, options):
+    """What decides on the bytes of the output, as JSON values; an unfinished build goes on only with an equal plan."""
+    inputs = [
+        [reader.name, *([file.file, file.bytes, file.sha256] for file in map(fingerprints.files.get, reader.files))]
+        for reader in build.readers
+    ]
+    return {
+        "kind": build.kind,
+        "version of infoxlm_keras": infoxlm_keras.__version__,
+        "input": inputs,
+        "tokenizer": build.encoder.tokenizer.fingerprint,
+        "seed": options.seed,
+        "shard_megabytes": options.shard_megabytes,
+        **build.arguments,
+        "sizes of chunks and runs": [chunks.CHUNK_BYTES, spills.RUN_BYTES],
+    }
 
 
-def _chunks(readers):
-    for reader in readers:
-        chunk = None
-        for chunk in reader.chunks():
-            yield reader, chunk
-        if chunk is None:
-            raise InputError(f"{reader.files[0]}: is empty; remove it from --input, or fetch it again")
+def make_manifest(build, options, streams, counts, fingerprints):
+    """The `Manifest` of a build: `streams` are its `Stream`s, `counts` a `SourceCounts` for each reader."""
+    tokenizer = build.encoder.tokenizer
+    sources = [
+        manifest_source(reader, count, fingerprints.files) for reader, count in zip(build.readers, counts, strict=True)
+    ]
+    return Manifest(
+        kind=build.kind,
+        seed=options.seed,
+        tokenizer=TokenizerReference(tokenizer.fingerprint, tokenizer.vocabulary_size, TOKENIZER_FILE),
+        lengths=tuple(build.lengths),
+        streams=tuple(streams),
+        sources=tuple(sources),
+        created_by={
+            "package": "infoxlm_keras",
+            "version": infoxlm_keras.__version__,
+            "command": BUILDERS[build.kind],
+            "arguments": dict(build.arguments, shard_megabytes=options.shard_megabytes),
+        },
+        directory=pathlib.Path(options.output_dir) / build.kind,
+    )
 
 
-class StreamCollector:
-    """Brings together the records of one name (language or pair): without duplicates, a stream for each length.
+def complete_output(temporary, manifest, tokenizer):
+    """Adds tokenizer and manifest to the shards in the folder `temporary`."""
+    (temporary / TOKENIZER_FILE).parent.mkdir(exist_ok=True)
+    (temporary / TOKENIZER_FILE).write_bytes(tokenizer.proto)
+    write_manifest(temporary, manifest)
 
-    Args:
-        kind: `"mmlm"` or `"bitext"`.
-        name: str.
-        seed: int, of the shuffle.
-    """
 
-    def __init__(self, kind, name, seed):
-        self.kind = kind
-        self.name = name
-        self.seed = seed
-        self.streams = {}
-        self.seen = set()
-        self.counts = {}
-
-    def add(self, reader, encoded):
-        """Adds the `EncodedChunk` of one of `reader`'s chunks; chunks must come in order."""
-        sentences, dropped = self.counts.setdefault(reader, [0, collections.Counter()])
-        dropped.update(encoded.dropped)
-        self.counts[reader][0] = sentences + encoded.sentences
-        for index, record in enumerate(encoded.records):
-            if encoded.identities is not None:
-                if encoded.identities[index] in self.seen:
-                    dropped["duplicate"] += 1
-                    self.counts[reader][0] -= 1
-                    continue
-                self.seen.add(encoded.identities[index])
-            stream = self._stream(int(encoded.lengths[index]))
-            stream.add(record, int(encoded.tokens[index]), int(encoded.unknown_tokens[index]))
-
-    def write(self, directory, shard_bytes):
-        """Writes all shards below `directory`; returns the list of `Stream`s.
-
-        Raises:
-            InputError: if a file held no text at all, or nothing is left to write.
-        """
-        for reader, (sentences, dropped) in self.counts.items():
-            if sentences + dropped.total() == 0:
-                raise InputError(f"{reader.files[0]}: holds no text; remove it from --input, or fetch it again")
-        if not self.streams:
-            total = sum((dropped for _, dropped in self.counts.values()), collections.Counter())
-            reasons = ", ".join(f"{number} {reason}" for reason, number in total.items())
-            files = " and ".join(file for reader in self.counts for file in reader.files)
-            raise InputError(f"{files}: nothing is left ({reasons} dropped); check the text and the limits")
-        return [stream.write(directory, shard_bytes) for _, stream in sorted(self.streams.items())]
-
-    def sources(self):
-        """List of `Source`, one a reader."""
-        return [
-            Source(self.name, " + ".join(os.path.basename(file) for file in reader.files), sentences, dict(dropped))
-            for reader, (sentences, dropped) in self.counts.items()
-        ]
-
-    def _stream(self, length):
-        if length not in self.streams:
-            stem = self.name if self.kind == "mmlm" else f"length-{length:03d}"
-            self.streams[length] = ShuffledShards(self.name, length, stem, self.seed)
-        return self.streams[length]
+def _open_journal(work, plan):
+    """The `BuildJournal` in `work`; says whether it goes on or starts over."""
+    if not (work / "output").is_dir():
+        # Nothing was done yet, or the output had been moved already when the process was killed.
+        (work / "journal.jsonl").unlink(missing_ok=True)
+    journal = BuildJournal(work, plan)
+    if journal.changed:
+        print(f"an unfinished build differs in {', '.join(journal.changed)}: starting over", flush=True)
+    elif journal.resumed:
+        print(f"going on with an unfinished build: {journal.resumed} steps are done", flush=True)
+    journal.folder("output")
+    return journal

@@ -16,10 +16,10 @@ class EncodedChunk:
         unknown_tokens: int array [records], how many of these are the unknown id.
         sentences: int, sentences or pairs that the records hold.
         dropped: dict of reason (str) to number of sentences or pairs left out.
-        identities: list of bytes, a digest of each record's text; None where equal records are kept.
-        dropped_samples: dict of reason to list of str, some of what was left out.
-        near_identities: list of tuple of bytes, keys of each record that its near duplicates share with it; None
-            where they are kept.
+        identities: list of bytes (8 each), a digest of each record's text; None where equal records are kept.
+        dropped_samples: dict of reason (str) to list of str, some of what was left out.
+        near_identities: list of tuples of bytes, keys of each record; one that shares any key with an earlier record
+            that is kept is a near duplicate of it. None where near duplicates are kept.
     """
 
     records: list

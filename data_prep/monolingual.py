@@ -6,9 +6,11 @@ import dataclasses
 import numpy as np
 
 from data_prep.cleaning import Cleaning
+from data_prep.cleaning.identity import text_digest
 from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets
 from data_prep.examples import encode_examples, frame_record
 from data_prep.packing import pack_sentences
+from data_prep.sources import SAMPLES
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
 
@@ -23,21 +25,26 @@ class MonolingualEncoder:
         sequence_length: int, most tokens of a block.
         break_documents: bool, end a block where a document ends.
         cleaning: `Cleaning` or None, applied to what is read.
+        deduplicate: bool, whether `__call__` is told which sentences repeat an earlier one.
     """
 
     tokenizer: Tokenizer
     sequence_length: int
     break_documents: bool = False
     cleaning: Cleaning | None = None
+    deduplicate: bool = False
 
-    def __call__(self, reader, chunk):
-        """`EncodedChunk` of one of `reader`'s chunks."""
-        lines = reader.read(chunk)
-        dropped, samples = collections.Counter(getattr(lines, "dropped", {})), {}
-        if self.cleaning:
-            cleaned = self.cleaning.sentences(reader.name, lines)
-            lines, samples = cleaned.lines, cleaned.samples
-            dropped.update(cleaned.dropped)
+    def digests(self, reader, chunk):
+        """uint64 [sentences]: equal for equal sentences; blank lines have none."""
+        lines, _, _ = self._read(reader, chunk)
+        return np.frombuffer(b"".join(text_digest(line) for line in lines if line), np.uint64)
+
+    def __call__(self, reader, chunk, repeated=None):
+        """`EncodedChunk` of one of `reader`'s chunks, without the sentences where `repeated` (bool) is true."""
+        lines, dropped, samples = self._read(reader, chunk)
+        if repeated is not None:
+            lines, samples["duplicate"] = _leave_out(lines, repeated)
+            dropped["duplicate"] += int(repeated.sum())
         sentences = [line for line in lines if line]
         token_ids, lengths = self.tokenizer.encode_ragged(sentences)
         kept = lengths > 0
@@ -53,9 +60,27 @@ class MonolingualEncoder:
             unknown_tokens=ragged_counts(blocks == UNKNOWN_ID, offsets),
             sentences=int(kept.sum()),
             dropped=dict(dropped),
-            dropped_samples=samples,
+            dropped_samples={reason: texts[:SAMPLES] for reason, texts in samples.items()},
             near_identities=near_duplicates.keys(blocks, offsets) if near_duplicates else None,
         )
+
+    def _read(self, reader, chunk):
+        """(lines, dropped, samples) of a chunk, cleaned; lines are "" where a document ends."""
+        lines = reader.read(chunk)
+        dropped, samples = collections.Counter(getattr(lines, "dropped", {})), {}
+        if self.cleaning:
+            cleaned = self.cleaning.sentences(reader.name, lines)
+            lines, samples = cleaned.lines, dict(cleaned.samples)
+            dropped.update(cleaned.dropped)
+        return lines, dropped, samples
+
+
+def _leave_out(lines, repeated):
+    """(lines without the repeated sentences, those): `repeated` is bool [lines that are not blank]."""
+    flags = np.zeros(len(lines), bool)
+    flags[[index for index, line in enumerate(lines) if line]] = repeated
+    kept = [line for line, flag in zip(lines, flags.tolist(), strict=True) if not flag]
+    return kept, [line for line, flag in zip(lines, flags.tolist(), strict=True) if flag]
 
 
 def _document_ends(lines, kept):

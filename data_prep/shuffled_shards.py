@@ -1,50 +1,95 @@
-"""The records of a stream, shuffled as a whole, in shard files of about a chosen size."""
+"""The global shuffle: each record gets a random number, each shard a range of these numbers and their order.
+
+A record's number depends on the seed and on where the record stands in the input, on nothing else. So any process or
+machine can say where a record belongs without knowing the others, and a shard is written from its own records alone.
+"""
 
 import hashlib
+import os
 
-from infoxlm_keras.data.manifest import Shard, Stream
-from infoxlm_keras.data.stateless_random import random_key, random_permutation
+import numpy as np
+
+from infoxlm_keras.data.stateless_random import fold, random_bits, random_key
+
+# Shards are about equally full, as dice are; with fewer records than this a shard one might be empty.
+LEAST_RECORDS = 8
+BLOCK_BYTES = 1 << 20
 
 
-class ShuffledShards:
-    """Collects one stream's records and writes them in an order that depends on the seed and the stream only.
+def shard_stem(kind, name, length):
+    """What the file names of a stream's shards begin with: its language, or its bucket's bound."""
+    return name if kind == "mmlm" else f"length-{length:03d}"
+
+
+def shard_path(name, stem, shard, shards):
+    """Path of shard number `shard` of `shards`, relative to the manifest."""
+    return f"{name}/{stem}-{shard:05d}-of-{shards:05d}.tfrecord"
+
+
+def record_keys(kind, seed, name, file_number, chunk_number, lengths):
+    """The random numbers of a chunk's records.
 
     Args:
-        name: str, the language or pair.
-        length: int, the stream's block length or bucket bound.
-        stem: str, file names are `<name>/<stem>-00000-of-00001.tfrecord`.
+        kind: `"mmlm"` or `"bitext"`.
         seed: int.
+        name: str, the language or pair.
+        file_number: int, number of the reader among those of `name`.
+        chunk_number: int, number of the chunk among the reader's.
+        lengths: int array [records], the stream of each record.
+
+    Returns:
+        uint64 [records].
     """
+    keys = np.empty(len(lengths), np.uint64)
+    for length in np.unique(lengths).tolist():
+        chosen = np.flatnonzero(lengths == length)
+        key = random_key(seed, "shards", name, shard_stem(kind, name, length))
+        keys[chosen] = random_bits(fold(key, file_number, chunk_number), chosen)
+    return keys
 
-    def __init__(self, name, length, stem, seed):
-        self.name = name
-        self.length = length
-        self.stem = stem
-        self.key = random_key(seed, "shards", name, stem)
-        self.records = []
-        self.tokens = 0
-        self.unknown_tokens = 0
 
-    def add(self, record, tokens, unknown_tokens):
-        """Adds a framed record (bytes) and its counts."""
-        self.records.append(record)
-        self.tokens += tokens
-        self.unknown_tokens += unknown_tokens
+def number_of_shards(records, size, shard_bytes):
+    """The least number of shards that keeps `size` bytes in `records` records near `shard_bytes` each."""
+    return max(1, min(-(-size // shard_bytes), records // LEAST_RECORDS))
 
-    def write(self, directory, shard_bytes):
-        """Writes the shards below `directory` (path) and returns the `Stream`.
 
-        The number of shards is the least that keeps them near `shard_bytes`; records are spread evenly over them.
-        """
-        count = len(self.records)
-        shards = min(count, max(1, -(-sum(map(len, self.records)) // shard_bytes)))
-        order = random_permutation(self.key, count)
-        (directory / self.name).mkdir(exist_ok=True)
-        written = []
-        for shard in range(shards):
-            path = f"{self.name}/{self.stem}-{shard:05d}-of-{shards:05d}.tfrecord"
-            chosen = order[shard * count // shards : (shard + 1) * count // shards]
-            data = b"".join(self.records[index] for index in chosen.tolist())
-            (directory / path).write_bytes(data)
-            written.append(Shard(path, len(chosen), len(data), hashlib.sha256(data).hexdigest()))
-        return Stream(self.name, self.length, count, self.tokens, self.unknown_tokens, tuple(written))
+def range_starts(parts):
+    """uint64 [parts]: the first number of each of `parts` equal ranges of all 64-bit numbers."""
+    return np.array([range_of(part, parts)[0] for part in range(parts)], np.uint64)
+
+
+def range_of(part, parts):
+    """(first, last) number of range `part` of `range_starts(parts)`, int."""
+    return -(-(part << 64) // parts), -(-(part + 1 << 64) // parts) - 1
+
+
+def write_shard(path, keys, starts, sizes, buffer):
+    """Writes the records of one shard in the order of their numbers, atomically.
+
+    Args:
+        path: path of the file.
+        keys: uint64 [records], see `record_keys`; equal ones stay in the order given.
+        starts, sizes: integer arrays [records], where each framed record lies in `buffer`.
+        buffer: bytes-like.
+
+    Returns:
+        (bytes, sha256 in hexadecimal) of the file.
+    """
+    order = np.argsort(keys, kind="stable")
+    ends, view, digest = starts + sizes, memoryview(buffer), hashlib.sha256()
+    total = int(sizes.sum())
+    temporary = f"{path}.partial-{os.getpid()}"
+    try:
+        with open(temporary, "wb") as file:
+            for part in np.array_split(order, total // BLOCK_BYTES + 1):
+                bounds = zip(starts[part].tolist(), ends[part].tolist(), strict=True)
+                block = b"".join([view[start:end] for start, end in bounds])
+                digest.update(block)
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+    return total, digest.hexdigest()

@@ -4,8 +4,10 @@ import collections
 import concurrent.futures
 import concurrent.futures.process
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import threading
 
 from infoxlm_keras.errors import InputError
 
@@ -13,6 +15,10 @@ from infoxlm_keras.errors import InputError
 ITEMS_AHEAD = 3
 
 _function = None
+
+
+class WorkerDiedError(InputError):
+    """A worker process was ended from outside; the input may be in order."""
 
 
 def available_processes():
@@ -32,7 +38,7 @@ def map_in_order(function, items, processes):
         processes: int >= 1; with 1 all is done in this process.
 
     Raises:
-        InputError: if a worker process dies.
+        WorkerDiedError: if a worker process dies.
     """
     if processes == 1:
         for item in items:
@@ -44,7 +50,7 @@ def map_in_order(function, items, processes):
     try:
         yield from _map_on(pool, iter(items), processes * ITEMS_AHEAD)
     except concurrent.futures.process.BrokenProcessPool:
-        raise InputError("a worker process died, perhaps for lack of memory; give fewer --processes") from None
+        raise WorkerDiedError("a worker process died, perhaps for lack of memory; give fewer --processes") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -74,6 +80,13 @@ def _start_worker(function):
     _function = function
     # Ctrl-C reaches the whole group; the main process ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    """Ends this worker when the main process is killed: its queue would keep it waiting for ever."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _call(item):

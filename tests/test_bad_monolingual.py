@@ -8,7 +8,7 @@ import pathlib
 
 import pytest
 
-from data_prep import build_monolingual
+from data_prep import build_monolingual, shuffled_shards
 from data_prep.readers import chunks
 from running import refused
 
@@ -93,14 +93,13 @@ def test_the_same_text_twice_is_refused(tmp_path, tokenizer_dir, capsys):
 def test_a_full_disk_leaves_nothing(tokenizer_dir, tmp_path, capsys, monkeypatch):
     for language in ("de", "ru"):
         (tmp_path / f"{language}.txt").write_bytes(GOOD)
-    write_bytes = pathlib.Path.write_bytes
 
-    def full(path, data):
-        if path.name.startswith("ru-"):
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        return write_bytes(path, data)
+    def full(path, mode):
+        if "/ru-" in path:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        return open(path, mode)
 
-    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    monkeypatch.setattr(shuffled_shards, "open", full, raising=False)
     arguments = ("--input", tmp_path, "--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "data")
     message = refused(capsys, build_monolingual.main, *arguments, "--processes", 1)
     assert "no space left on device" in message and "--output_dir" in message

@@ -124,7 +124,9 @@ def test_moses_pairs_and_columns_make_the_same_records(build, tmp_path, ending, 
     (tmp_path / f"en-de.tsv{ending}").write_bytes(pack(tsv(pairs)))
     moses = build(tmp_path / "moses", name="from moses")
     columns = build(tmp_path / f"en-de.tsv{ending}", name="from columns")
-    assert read_pairs(moses, "en-de") == read_pairs(columns, "en-de")
+    # Chunks are cut at other lines, so only the order may differ.
+    found = [{bound: sorted(pairs) for bound, pairs in read_pairs(d, "en-de").items()} for d in (moses, columns)]
+    assert found[0] == found[1] and len(found[0]) > 2
     (source,) = read_manifest(moses, "bitext").sources
     assert source.file == f"Books.v1.en-de.en{ending} + Books.v1.en-de.de{ending}"
 

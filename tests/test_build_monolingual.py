@@ -1,6 +1,7 @@
 """From `<lang>.txt` to MMLM records, through the command."""
 
 import gzip
+import hashlib
 import lzma
 import os
 import pathlib
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from data_prep import build_monolingual
 from data_prep.readers import chunks
-from infoxlm_keras.data.manifest import check_tokenizer, read_manifest
+from infoxlm_keras.data.manifest import SourceFile, check_tokenizer, read_manifest
 from infoxlm_keras.tokenizer import load_tokenizer
 from running import refused, run, tree
 from sample_text import sentences
@@ -99,11 +100,15 @@ def test_the_manifest_describes_the_build(build, text_dir, tokenizer, tokenizer_
         "de/de-00000-of-00001.tfrecord",
         "ru/ru-00000-of-00001.tfrecord",
     ]
-    arguments = {"sequence_length": 32, "break_documents": False, "shard_megabytes": 64}
-    written = manifest.created_by["arguments"]
+    arguments = {"sequence_length": 32, "break_documents": False, "deduplicate": False, "shard_megabytes": 64}
+    written = dict(manifest.created_by["arguments"])
     cleaning = written.pop("cleaning")
     assert written == arguments
     assert cleaning["repair"] and cleaning["normalize"] and cleaning["language"] is None
+    assert manifest.created_by["command"] == "data_prep/build_monolingual.py"
+    for source in manifest.sources:
+        content = (text_dir / source.file).read_bytes()
+        assert source.files == (SourceFile(source.file, len(content), hashlib.sha256(content).hexdigest()),)
     text = (data_dir / "mmlm/manifest.json").read_text()
     assert str(text_dir) not in text and str(tokenizer_dir) not in text
 

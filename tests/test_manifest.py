@@ -11,6 +11,7 @@ from infoxlm_keras.data.manifest import (
     Manifest,
     Shard,
     Source,
+    SourceFile,
     Stream,
     TokenizerReference,
     check_tokenizer,
@@ -34,7 +35,17 @@ def example_manifest(kind="bitext", names=("en-de",), lengths=(16, 32)):
         tokenizer=TokenizerReference("sha256:" + "ab" * 32, 16000, "tokenizer/vocabulary.spm"),
         lengths=tuple(lengths),
         streams=streams,
-        sources=tuple(Source(name, f"{name}.tsv", 6, {"empty": 0, "duplicate": 2}) for name in names),
+        sources=tuple(
+            Source(
+                name,
+                f"{name}.tsv",
+                6,
+                {"empty": 0, "duplicate": 2},
+                (SourceFile(f"{name}.tsv", 90, "11aa"),),
+                {"duplicate": ("a house",)},
+            )
+            for name in names
+        ),
         created_by={"package": "infoxlm_keras", "version": "0.1.0", "arguments": {"seed": 7}},
     )
 
@@ -65,7 +76,7 @@ def test_the_file_follows_the_documented_layout(tmp_path):
     value = json.loads((tmp_path / "mmlm/manifest.json").read_text())
     assert value == {
         "format": "infoxlm_keras/mmlm",
-        "version": 1,
+        "version": 2,
         "seed": 7,
         "tokenizer": {
             "fingerprint": "sha256:" + "ab" * 32,
@@ -83,9 +94,33 @@ def test_the_file_follows_the_documented_layout(tmp_path):
                 "shards": [{"path": "de/length-512.tfrecord", "records": 3, "bytes": 5, "sha256": "00ff"}],
             }
         ],
-        "sources": [{"name": "de", "file": "de.tsv", "sentences": 6, "dropped": {"empty": 0, "duplicate": 2}}],
+        "sources": [
+            {
+                "name": "de",
+                "file": "de.tsv",
+                "sentences": 6,
+                "dropped": {"empty": 0, "duplicate": 2},
+                "files": [{"file": "de.tsv", "bytes": 90, "sha256": "11aa"}],
+                "dropped_samples": {"duplicate": ["a house"]},
+            }
+        ],
         "created_by": {"package": "infoxlm_keras", "version": "0.1.0", "arguments": {"seed": 7}},
     }
+
+
+def test_version_1_is_read(tmp_path):
+    manifest = example_manifest()
+    path = write_directory(tmp_path, manifest) / "manifest.json"
+    value = json.loads(path.read_text())
+    value["version"] = 1
+    for source in value["sources"]:
+        del source["files"], source["dropped_samples"]
+    path.write_text(json.dumps(value))
+    read = read_manifest(tmp_path, "bitext")
+    assert (read.streams, read.lengths, read.seed) == (manifest.streams, manifest.lengths, manifest.seed)
+    assert [(source.file, source.dropped["duplicate"], source.files) for source in read.sources] == [
+        ("en-de.tsv", 2, ())
+    ]
 
 
 def test_streams_are_sorted_by_name_and_length(tmp_path):
@@ -132,7 +167,7 @@ def without(*keys):
 
 BROKEN = {
     "other format": (change(format="infoxlm_keras/mmlm"), "format is 'infoxlm_keras/mmlm', but infoxlm_keras/bitext"),
-    "other version": (change(version=2), "version is 2, but this package reads version 1"),
+    "other version": (change(version=3), "version is 3, but this package reads versions 1 and 2"),
     "no streams key": (without("streams"), "not a complete manifest .*'streams'"),
     "no tokenizer": (without("tokenizer", "fingerprint"), "not a complete manifest .*'fingerprint'"),
     "no shard size": (without("streams", 0, "shards", 0, "bytes"), "not a complete manifest .*'bytes'"),

@@ -3,7 +3,8 @@
     DATA_DIR/mmlm/manifest.json      packed blocks, one stream a language
     DATA_DIR/bitext/manifest.json    pairs, one stream a language pair and length bucket
 
-It has no timestamps and no absolute paths: building again from the same text gives the same bytes.
+It has no timestamps and no absolute paths: building again from the same text gives the same bytes. docs/records.md
+describes the file and the records field by field.
 """
 
 import dataclasses
@@ -12,7 +13,9 @@ import pathlib
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
 
-VERSION = 1
+VERSION = 2
+# Version 1 says nothing of the content of the inputs, nor gives samples of what was left out.
+READABLE_VERSIONS = (1, 2)
 FILE_NAME = "manifest.json"
 # Which command makes which kind; named in messages.
 BUILDERS = {"mmlm": "data_prep/build_monolingual.py", "bitext": "data_prep/build_bitext.py"}
@@ -50,13 +53,33 @@ class Stream:
 
 
 @dataclasses.dataclass(frozen=True)
+class SourceFile:
+    """A file of an input: its name, size and SHA-256 in hexadecimal (None for what is no file)."""
+
+    file: str
+    bytes: int
+    sha256: str | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
-    """An input of the build: its stream's `name`, its file name, `sentences` (or pairs) kept, `dropped` by reason."""
+    """An input of the build.
+
+    Attributes:
+        name: str. Its stream's name.
+        file: str. Its file name, or both of a Moses pair.
+        sentences: int. Sentences or pairs kept.
+        dropped: dict of reason to int, what was left out.
+        files: tuple of `SourceFile`.
+        dropped_samples: dict of reason to tuple of str, some of what was left out.
+    """
 
     name: str
     file: str
     sentences: int
     dropped: dict[str, int]
+    files: tuple[SourceFile, ...] = ()
+    dropped_samples: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +102,7 @@ class Manifest:
         lengths: tuple of int, ascending. The block length alone (mmlm), or the bucket bounds (bitext).
         streams: tuple of `Stream`, sorted by (name, length).
         sources: tuple of `Source`, in the order they were read.
-        created_by: dict. Package, version and the arguments that shaped the output.
+        created_by: dict. Package, version, command and the arguments that shaped the output.
         directory: path of the directory with `manifest.json`, once it was read or written.
     """
 
@@ -165,10 +188,11 @@ def _parse(value, kind, path):
         raise InputError(
             f"{path}: format is {found!r}, but infoxlm_keras/{kind} is needed; build it with {BUILDERS[kind]}"
         )
-    if value.get("version") != VERSION:
+    if value.get("version") not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
         raise InputError(
-            f"{path}: version is {value.get('version')!r}, but this package reads version {VERSION}; "
-            f"build the records again with {BUILDERS[kind]}"
+            f"{path}: version is {value.get('version')!r}, but this package reads versions {readable}; "
+            f"build the records again with {BUILDERS[kind]}, or install the version of infoxlm_keras that made them"
         )
     try:
         lengths = [value["sequence_length"]] if kind == "mmlm" else value["lengths"]
@@ -182,11 +206,11 @@ def _parse(value, kind, path):
                 dataclasses.replace(stream, shards=tuple(_dataclass(Shard, item) for item in stream.shards))
                 for stream in streams
             ),
-            sources=tuple(_dataclass(Source, item) for item in value["sources"]),
+            sources=tuple(_source(item) for item in value["sources"]),
             created_by=value["created_by"],
             directory=path.parent,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: is not a complete manifest ({type(error).__name__}: {error}); "
             f"build the records again with {BUILDERS[kind]}"
@@ -204,6 +228,12 @@ def _parse(value, kind, path):
 
 def _dataclass(kind, value):
     return kind(**{field.name: value[field.name] for field in dataclasses.fields(kind)})
+
+
+def _source(value):
+    files = tuple(_dataclass(SourceFile, item) for item in value.get("files", ()))
+    samples = {reason: tuple(texts) for reason, texts in value.get("dropped_samples", {}).items()}
+    return Source(value["name"], value["file"], value["sentences"], value["dropped"], files, samples)
 
 
 def _check_shard(manifest, shard):
