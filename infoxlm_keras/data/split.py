@@ -69,8 +69,8 @@ def stream_parts(manifest, split="train", validation_records=0):
     parts = [part for part in parts if part.records]
     if not parts:
         raise InputError(
-            f"{manifest.directory}: validation_records = {validation_records} holds out no record (a tenth of a stream "
-            "at most); raise it, or give more text"
+            f"{manifest.directory}: validation_records = {validation_records} holds out no record (of a "
+            "stream a tenth at most); raise it, or give more text"
         )
     return parts
 
