@@ -14,7 +14,7 @@ import rich
 import rich.box
 import rich.table
 
-from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
 from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, read_manifest
 from infoxlm_keras.data.statistics import FEATURES, describe, read_stream
 from infoxlm_keras.errors import InputError
@@ -101,10 +101,10 @@ def print_result(result):
         for sample in samples:
             print(f"  {name}: " + "  |  ".join(text[:150] for text in sample.values()))
     table = rich.table.Table(box=rich.box.SIMPLE)
-    for heading in ("language", "records", "tokens", "unknown", "length 5% / 50% / 95%", "share", "sampled"):
+    for heading in ("language", "records", "tokens", "unknown", "length 5/50/95%", "share", "sampled"):
         table.add_column(heading, justify="left" if heading == "language" else "right")
     for name, row in result["languages"].items():
-        lengths = " / ".join(f"{row['length_percentiles'][p]:.0f}" for p in ("5", "50", "95"))
+        lengths = "/".join(f"{row['length_percentiles'][p]:.0f}" for p in ("5", "50", "95"))
         rates = [f"{row[key]:.2%}" for key in ("share", "sampling_probability")]
         counts = [f"{row['records']:,}", f"{row['tokens']:,}", f"{row['unknown_rate']:.3%}"]
         table.add_row(name, *counts, lengths, *rates)
@@ -116,8 +116,9 @@ def print_result(result):
 
 def save_plots(directory, results, lengths):
     """Writes two PNG files a kind."""
-    from infoxlm_keras.plots.records import language_shares, length_histogram
-    from infoxlm_keras.plots.style import save_figure
+    with quiet_imports():
+        from infoxlm_keras.plots.records import language_shares, length_histogram
+        from infoxlm_keras.plots.style import save_figure
 
     for kind, result in results.items():
         figure = language_shares(result["languages"], result["language_exponent"])
