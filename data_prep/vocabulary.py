@@ -106,7 +106,9 @@ def sample_sentences(readers, counts, sizes, seed):
     return samples
 
 
-def train_sentencepiece(sentences, vocabulary_size, character_coverage=0.9995, byte_fallback=False):
+def train_sentencepiece(
+    sentences, vocabulary_size, character_coverage=0.9995, byte_fallback=False, size_is_limit=False
+):
     """Trains a unigram model whose ids are XLM-R's once `<pad>` and `<mask>` are added.
 
     The same sentences and settings give the same model.
@@ -116,6 +118,7 @@ def train_sentencepiece(sentences, vocabulary_size, character_coverage=0.9995, b
         vocabulary_size: int, of the whole vocabulary as the encoder sees it.
         character_coverage: float in [0.98, 1], share of all characters in the text that get a piece.
         byte_fallback: bool, spell other characters in bytes, so that nothing is unknown.
+        size_is_limit: bool, take fewer pieces where the text allows no more, instead of an error.
 
     Returns:
         bytes, the serialized model.
@@ -134,6 +137,7 @@ def train_sentencepiece(sentences, vocabulary_size, character_coverage=0.9995, b
             vocab_size=vocabulary_size - ADDED_IDS,
             character_coverage=character_coverage,
             byte_fallback=byte_fallback,
+            hard_vocab_limit=not size_is_limit,
             unk_id=0,
             bos_id=1,
             eos_id=2,

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from infoxlm_keras.errors import InputError
+from infoxlm_keras.errors import InputError, input_error_within
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -62,6 +62,12 @@ def run_command(main):
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception as error:
+        # Bad input found while a data pipeline runs comes out as TensorFlow's error.
+        within = input_error_within(error)
+        if within is None:
+            raise
+        fail(str(within))
     raise SystemExit(0)
 
 

@@ -90,10 +90,15 @@ class MaskingSettings(Settings):
 
 
 class DataSettings(Settings):
-    """How languages are drawn, and the longest pairs that are read (tokens a side; None: all)."""
+    """How languages are drawn, the longest pairs that are read (tokens a side; None: all), and what is held out.
+
+    `validation_records` are kept out of training in each stream (a language, or a pair in a length bucket), a tenth of
+    it at most; see `infoxlm_keras.data.split`.
+    """
 
     language_exponent: float = pydantic.Field(0.7, ge=0.0, le=1.0)
     longest_pair: pydantic.PositiveInt | None = None
+    validation_records: pydantic.NonNegativeInt = 0
 
 
 class OptimizerSettings(Settings):

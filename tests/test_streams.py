@@ -154,7 +154,7 @@ def test_batches_are_spread_over_buckets_and_languages_by_probability(data_dir, 
     drawn = collections.Counter()
     for bucket, mixture in enumerate(stream.mixtures):
         number = int(stream.bucket_schedule.counts(3000)[bucket]) * 6
-        for source, count in zip(mixture.streams, mixture.schedule.counts(number), strict=True):
+        for source, count in zip(mixture.parts, mixture.schedule.counts(number), strict=True):
             drawn[source.name] += int(count)
     # Exponent 0: both pairs alike, though one is three times as large.
     assert abs(drawn["en-de"] / 18000 - 0.5) < 0.01

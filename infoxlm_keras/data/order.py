@@ -108,10 +108,17 @@ class RecordOrder:
         self.shard_key = random_key(key, "shards")
         self.record_key = random_key(key, "records")
         self.window = window
+        self._latest = (None, None, None)  # epoch, its shards, the number of records up to the end of each
 
     def shards(self, epoch):
         """int64 [shards]: the order of the shards in `epoch`."""
-        return random_permutation(fold(self.shard_key, epoch), len(self.shard_sizes))
+        return self._shards_and_ends(epoch)[0]
+
+    def _shards_and_ends(self, epoch):
+        if self._latest[0] != epoch:
+            shards = random_permutation(fold(self.shard_key, epoch), len(self.shard_sizes))
+            self._latest = (epoch, shards, np.cumsum(self.shard_sizes[shards]))
+        return self._latest[1:]
 
     def window_order(self, epoch, shard, window, size):
         """int64 [size]: the order of the records in window number `window` of `shard`."""
@@ -120,7 +127,7 @@ class RecordOrder:
     def position(self, rank):
         """(epoch, place in `shards(epoch)`, records to pass over in that shard) of the record of number `rank`."""
         epoch, within = divmod(rank, self.records)
-        ends = np.cumsum(self.shard_sizes[self.shards(epoch)])
+        ends = self._shards_and_ends(epoch)[1]
         place = int(np.searchsorted(ends, within, side="right"))
         return epoch, place, within - int(ends[place - 1] if place else 0)
 

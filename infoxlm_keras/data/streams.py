@@ -2,7 +2,8 @@
 
 Batch number s of a stream is a pure function of (seed, s): languages and length buckets follow
 `StratifiedSchedule`, records `RecordOrder`, masks and flips `stateless_random`. Every batch of TLM and XLCO comes
-from one length bucket, the same for both at a step, so there are only as many shapes as buckets.
+from one length bucket, the same for both at a step, so there are only as many shapes as buckets. Each stream has two
+splits, "train" and "validation", with no record in both (`infoxlm_keras.data.split`).
 """
 
 import numpy as np
@@ -10,51 +11,73 @@ import tensorflow as tf
 
 from infoxlm_keras.data.masking import Masking, mask_tokens, padding_mask
 from infoxlm_keras.data.order import MODULUS, STRIDE, RecordOrder, StratifiedSchedule, language_probabilities
-from infoxlm_keras.data.records import parse_token_lists, record_dataset
+from infoxlm_keras.data.record_reader import RecordReader
+from infoxlm_keras.data.records import parse_token_lists
 from infoxlm_keras.data.sequences import mixup_contrast, plain_contrast, translation_pairs
+from infoxlm_keras.data.sharding import shard_batch
+from infoxlm_keras.data.split import stream_parts
 from infoxlm_keras.data.stateless_random import random_key, tf_fold, tf_random_permutation, tf_uniform
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import PAD_ID
+
+_BLOCK = 2048  # records read at once, so that a language's are read together
 
 
 class LanguageMixture:
     """Records drawn from several streams of one shape, by language probability.
 
     Args:
-        manifest: `Manifest`, for the shards' paths.
-        streams: list of `Stream`s of one length.
-        probabilities: float array [len(streams)], the share of each.
+        parts: list of `StreamPart`s of one length.
+        probabilities: float array [len(parts)], the share of each.
         key: int, see `random_key`.
     """
 
-    def __init__(self, manifest, streams, probabilities, key):
-        self.manifest = manifest
-        self.streams = streams
+    def __init__(self, parts, probabilities, key):
+        self.parts = parts
         self.schedule = StratifiedSchedule(probabilities, random_key(key, "language"))
-        self.orders = [
-            RecordOrder([shard.records for shard in stream.shards], random_key(key, stream.name, stream.length))
-            for stream in streams
+        self.readers = [
+            RecordReader(part, RecordOrder(part.sizes, random_key(key, part.name, part.length))) for part in parts
         ]
-        self._key = key
+        # Counting takes longer than reading on: (number of the next draw, how often each choice came before it).
+        self._counted = (0, self.schedule.counts(0))
 
-    def records(self, start):
-        """tf.data.Dataset of serialized records from draw number `start` on."""
-        drawn = self.schedule.counts(start)
-        datasets = [
-            record_dataset([str(self.manifest.shard_path(shard)) for shard in stream.shards], order, int(count))
-            for stream, order, count in zip(self.streams, self.orders, drawn, strict=True)
-        ]
-        if len(datasets) == 1:
-            return datasets[0]
-        choices = _choices(self.schedule, start)
-        return tf.data.Dataset.choose_from_datasets(datasets, choices, stop_on_empty_dataset=False)
+    def dataset(self, start, batch_size):
+        """tf.data.Dataset of string [batch_size], serialized records from draw number `start` on, without end."""
+        batches = max(1, _BLOCK // batch_size)
+
+        def read(number):
+            block = batches * batch_size
+            return self.records(start + int(number) * block, block).reshape(batches, batch_size)
+
+        def read_block(number):
+            return tf.ensure_shape(tf.numpy_function(read, [number], tf.string), [batches, batch_size])
+
+        return tf.data.Dataset.range(tf.int64.max).map(read_block).unbatch()
+
+    def records(self, start, count):
+        """Object array [count] of bytes: the serialized records of draws `start`..`start + count`."""
+        counted, ranks = self._counted
+        ranks = ranks.copy() if counted == start else self.schedule.counts(start)
+        choices = self.schedule.draw(start, count)
+        records = np.empty(count, object)
+        for choice in np.unique(choices):
+            places = np.flatnonzero(choices == choice)
+            records[places] = self.readers[choice].read(int(ranks[choice]), len(places))
+            ranks[choice] += len(places)
+        self._counted = (start + count, ranks)
+        return records
 
     def samples(self, start, count):
-        """List of (stream name, epoch, shard, record) of the draws `start`..`start + count`, for checks and audits."""
+        """List of (stream name, epoch, shard, record) of the draws `start`..`start + count`, for checks and audits.
+
+        Shards are numbered as in the manifest, records as they lie in the shard.
+        """
         ranks = self.schedule.counts(start)
         found = []
         for choice in self.schedule.draw(start, count):
-            found.append((self.streams[choice].name, *self.orders[choice].record(int(ranks[choice]))))
+            part = self.parts[choice]
+            epoch, shard, record = self.readers[choice].order.record(int(ranks[choice]))
+            found.append((part.name, epoch, part.first_shard + shard, int(part.firsts[shard]) + record))
             ranks[choice] += 1
         return found
 
@@ -69,18 +92,33 @@ class MonolingualStream:
         seed: int.
         language_exponent: float in 0..1, alpha of `language_probabilities` over records.
         masking: `Masking`.
+        split: "train" or "validation".
+        validation_records: int, held out of each language; see `infoxlm_keras.data.split`.
     """
 
     name = "mmlm"
 
-    def __init__(self, manifest, batch_size, vocabulary_size, seed, language_exponent=0.7, masking=None):
+    def __init__(
+        self,
+        manifest,
+        batch_size,
+        vocabulary_size,
+        seed,
+        language_exponent=0.7,
+        masking=None,
+        split="train",
+        validation_records=0,
+    ):
         self.batch_size = batch_size
         self.length = manifest.sequence_length
         self.vocabulary_size = vocabulary_size
         self.masking = masking or Masking()
-        self.key = random_key(seed, self.name)
-        self.probabilities = language_probabilities([stream.records for stream in manifest.streams], language_exponent)
-        self.mixture = LanguageMixture(manifest, list(manifest.streams), self.probabilities, self.key)
+        self.key = _split_key(random_key(seed, self.name), split)
+        parts = stream_parts(manifest, split, validation_records)
+        totals = _total_records(manifest)
+        probabilities = _probabilities(totals, language_exponent)
+        self.probabilities = _normalized([probabilities[part.name] for part in parts])
+        self.mixture = LanguageMixture(parts, self.probabilities, self.key)
 
     def dataset(self, start_step=0):
         """Batches from number `start_step` on: `padding_mask` and what `mask_tokens` gives."""
@@ -93,7 +131,7 @@ class MonolingualStream:
             masked = mask_tokens(token_ids, indices, self.masking, self.vocabulary_size, random_key(self.key, "mask"))
             return {**masked, "padding_mask": padding_mask(token_ids)}
 
-        batches = self.mixture.records(start_step * self.batch_size).batch(self.batch_size, drop_remainder=True)
+        batches = self.mixture.dataset(start_step * self.batch_size, self.batch_size)
         return _numbered(batches, start_step).map(collate, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
@@ -108,37 +146,47 @@ class BitextStream:
         language_exponent: float in 0..1, over the pairs of each language.
         masking: `Masking`.
         longest: int or None. Buckets above it are left out (their pairs are not read).
+        split: "train" or "validation".
+        validation_records: int, held out of each pair of languages and bucket; see `infoxlm_keras.data.split`.
     """
 
     name = None
     pairs_per_sample = 1
 
     def __init__(
-        self, manifest, batch_size, vocabulary_size, seed, language_exponent=0.7, masking=None, longest=None
+        self,
+        manifest,
+        batch_size,
+        vocabulary_size,
+        seed,
+        language_exponent=0.7,
+        masking=None,
+        longest=None,
+        split="train",
+        validation_records=0,
     ):
         self.batch_size = batch_size
         self.vocabulary_size = vocabulary_size
         self.masking = masking or Masking()
-        self.key = random_key(seed, self.name)
-        names = sorted({stream.name for stream in manifest.streams})
-        totals = [sum(s.records for s in manifest.streams if s.name == name) for name in names]
-        self.probabilities = dict(zip(names, language_probabilities(totals, language_exponent), strict=True))
-        totals = dict(zip(names, totals, strict=True))
+        self.key = _split_key(random_key(seed, self.name), split)
+        totals = _total_records(manifest)
+        self.probabilities = _probabilities(totals, language_exponent)
+        records = {(stream.name, stream.length): stream.records for stream in manifest.streams}
+        all_parts = stream_parts(manifest, split, validation_records)
 
         self.lengths, self.mixtures, shares = [], [], []
-        for length in sorted({stream.length for stream in manifest.streams if stream.records}):
+        for length in sorted({part.length for part in all_parts}):
             if longest is not None and length > longest:
                 continue
-            streams = [stream for stream in manifest.streams if stream.length == length and stream.records]
-            weights = np.array([self.probabilities[s.name] * s.records / totals[s.name] for s in streams])
+            parts = [part for part in all_parts if part.length == length]
+            weights = np.array([self.probabilities[p.name] * records[p.name, length] / totals[p.name] for p in parts])
             self.lengths.append(length)
             shares.append(weights.sum())
-            key = random_key(self.key, length)
-            self.mixtures.append(LanguageMixture(manifest, streams, weights / weights.sum(), key))
+            self.mixtures.append(LanguageMixture(parts, _normalized(weights), random_key(self.key, length)))
         if not self.lengths:
             raise InputError(f"{self.name}: no pairs are left with longest = {longest}; raise it")
         # Not the task's own key: TLM and XLCO take the same bucket at the same step.
-        self.bucket_schedule = StratifiedSchedule(np.array(shares) / sum(shares), random_key(seed, "bucket"))
+        self.bucket_schedule = StratifiedSchedule(_normalized(shares), random_key(seed, "bucket"))
 
     def bucket(self, step):
         """(index of the bucket of batch `step`, number of earlier batches from it)."""
@@ -163,9 +211,10 @@ class BitextStream:
             shuffled = tf.gather(serialized, tf_random_permutation(tf_fold(random_key(key, "batch"), number), pairs))
             parsed = parse_token_lists(shuffled, ["source_ids", "target_ids"])
             indices = number * self.batch_size + tf.range(self.batch_size, dtype=tf.int64)
-            return self.collate(parsed["source_ids"], parsed["target_ids"], indices, key, self.lengths[index])
+            batch = self.collate(parsed["source_ids"], parsed["target_ids"], indices, key, self.lengths[index])
+            return {name: tf.ensure_shape(values, [self.batch_size, None]) for name, values in batch.items()}
 
-        batches = self.mixtures[index].records(start * pairs).batch(pairs, drop_remainder=True)
+        batches = self.mixtures[index].dataset(start * pairs, pairs)
         return _numbered(batches, start).map(collate, num_parallel_calls=2, deterministic=True)
 
     def collate(self, source, target, indices, key, length):
@@ -218,12 +267,52 @@ class XLCOStream(BitextStream):
         return batch
 
 
-def joined_dataset(streams, start_step=0):
-    """`{stream name: its batch}` a step, from step `start_step` on, prefetched; for `InfoXLMPretrainer.fit`."""
+def joined_dataset(streams, start_step=0, shard=(0, 1), accumulation_steps=1):
+    """`{stream name: its batch}` a step, from step `start_step` on, prefetched; for `InfoXLMPretrainer.fit`.
+
+    Args:
+        streams: list of streams with different names.
+        start_step: int.
+        shard: (index, count). Worker `index` of `count` gets its share of every global batch; see `shard_batch`.
+        accumulation_steps: int, micro-batches in a global batch.
+
+    Returns:
+        tf.data.Dataset of dicts, endless.
+
+    Raises:
+        InputError: if batches cannot be divided by `count`.
+    """
     datasets = {stream.name: stream.dataset(start_step) for stream in streams}
     options = tf.data.Options()
     options.deterministic = True
-    return tf.data.Dataset.zip(datasets).with_options(options).prefetch(tf.data.AUTOTUNE)
+    joined = tf.data.Dataset.zip(datasets)
+    index, count = shard
+    if count > 1:
+        joined = joined.map(lambda batch: shard_batch(batch, index, count, accumulation_steps))
+    return joined.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _split_key(key, split):
+    # Training keeps the stream's own key; validation draws languages, masks and flips for itself.
+    return key if split == "train" else random_key(key, split)
+
+
+def _total_records(manifest):
+    """dict of language (pair) to its records in all lengths and splits, sorted."""
+    totals = dict.fromkeys(sorted(stream.name for stream in manifest.streams), 0)
+    for stream in manifest.streams:
+        totals[stream.name] += stream.records
+    return totals
+
+
+def _probabilities(totals, language_exponent):
+    """dict of language (pair) to its sampling probability, the same in both splits."""
+    return dict(zip(totals, language_probabilities(list(totals.values()), language_exponent), strict=True))
+
+
+def _normalized(weights):
+    weights = np.asarray(weights, np.float64)
+    return weights / weights.sum()
 
 
 def _choices(schedule, start):

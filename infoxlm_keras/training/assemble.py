@@ -43,7 +43,7 @@ def build_pretrainer(config, masked_lm):
     return pretrainer
 
 
-def build_streams(config, data_dir, tokenizer, max_sequence_length, seed=None):
+def build_streams(config, data_dir, tokenizer, max_sequence_length, seed=None, split="train"):
     """The streams of `config.tasks`, checked against tokenizer and model.
 
     Args:
@@ -52,6 +52,7 @@ def build_streams(config, data_dir, tokenizer, max_sequence_length, seed=None):
         tokenizer: `Tokenizer` of the model; records of another are refused.
         max_sequence_length: int, positions of the model.
         seed: optional int instead of `config.seed`.
+        split: "train" or "validation"; `config.data.validation_records` says what is held out.
 
     Returns:
         list of streams for `joined_dataset`.
@@ -69,6 +70,8 @@ def build_streams(config, data_dir, tokenizer, max_sequence_length, seed=None):
         "seed": seed,
         "language_exponent": config.data.language_exponent,
         "masking": Masking(**config.masking.model_dump()),
+        "split": split,
+        "validation_records": config.data.validation_records,
     }
     manifests = {kind: read_manifest(data_dir, kind) for kind in sorted({_kind(name) for name in config.tasks})}
     for manifest in manifests.values():

@@ -1,0 +1,121 @@
+"""TFRecord files frame by frame, and where a damaged one is damaged: shard, record and byte offset (no TensorFlow).
+
+A frame is the length of the data (8 bytes, little endian), the masked CRC-32C of the length (4), the data, and the
+masked CRC-32C of the data (4).
+"""
+
+import os
+import struct
+
+import google_crc32c
+
+from infoxlm_keras.errors import InputError
+
+HEADER_BYTES, FOOTER_BYTES = 12, 4
+REMEDY = "copy the file again, or build the records again"
+_HEADER, _CRC = struct.Struct("<QI"), struct.Struct("<I")
+_CRC_MASK_DELTA = 0xA282EAD8
+_BUFFER_BYTES = 1 << 18
+
+
+def read_frames(path):
+    """Yields (offset, data) of every record in the TFRecord file `path`: int and bytes.
+
+    Raises:
+        InputError: at the first damaged frame; names the file, the record and the byte offset.
+    """
+    with _opened(path) as file:
+        offset, number = 0, 0
+        while (data := _read_frame(file, path, offset, number)) is not None:
+            yield offset, data
+            offset += HEADER_BYTES + len(data) + FOOTER_BYTES
+            number += 1
+
+
+def read_window(path, first, count, offset=0, passed=0):
+    """Records `first`..`first + count` of a TFRecord file, fewer if it ends before.
+
+    Of records passed over to get there only the lengths are read (and checked).
+
+    Args:
+        path: str.
+        first: int.
+        count: int.
+        offset: int, byte offset of record number `passed`, if known from an earlier call.
+        passed: int <= first.
+
+    Returns:
+        (records, end): list of bytes, and the byte offset of the frame after them.
+
+    Raises:
+        InputError: if the file is missing or a frame is damaged; names the file, the record and the byte offset.
+    """
+    records = []
+    with _opened(path) as file:
+        file.seek(offset)
+        for number in range(passed, first):
+            length = _read_length(file, path, offset, number)
+            if length is None:
+                break
+            offset += HEADER_BYTES + length + FOOTER_BYTES
+            file.seek(length + FOOTER_BYTES, os.SEEK_CUR)
+        for number in range(first, first + count):
+            data = _read_frame(file, path, offset, number)
+            if data is None:
+                break
+            records.append(data)
+            offset += HEADER_BYTES + len(data) + FOOTER_BYTES
+    return records, offset
+
+
+def describe_missing(path, found, expected):
+    """The `InputError` for a file that ends, between two records, before the manifest says."""
+    return InputError(
+        f"{path}: ends at byte {os.path.getsize(path)} after {found} records, but its manifest says that there are at "
+        f"least {expected}; {REMEDY}"
+    )
+
+
+def masked_crc(data):
+    """int: the CRC-32C of `data`, rotated and shifted as TFRecord stores it."""
+    crc = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + _CRC_MASK_DELTA) & 0xFFFFFFFF
+
+
+def _opened(path):
+    try:
+        return open(path, "rb", buffering=_BUFFER_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from None
+
+
+def _read_length(file, path, offset, number):
+    """int, or None at the end of the file."""
+    header = file.read(HEADER_BYTES)
+    if not header:
+        return None
+    if len(header) < HEADER_BYTES:
+        raise _damage(path, offset, number, "the file ends within the record's length")
+    length, crc = _HEADER.unpack(header)
+    if crc != masked_crc(header[:8]):
+        raise _damage(path, offset, number, "its length does not match its checksum")
+    return length
+
+
+def _read_frame(file, path, offset, number):
+    """bytes, or None at the end of the file."""
+    length = _read_length(file, path, offset, number)
+    if length is None:
+        return None
+    body = file.read(length + FOOTER_BYTES)
+    missing = length + FOOTER_BYTES - len(body)
+    if missing:
+        raise _damage(path, offset, number, f"the file ends {missing} bytes before the record does")
+    data = body[:length]
+    if _CRC.unpack_from(body, length)[0] != masked_crc(data):
+        raise _damage(path, offset, number, "its data do not match their checksum")
+    return data
+
+
+def _damage(path, offset, number, reason):
+    return InputError(f"{path}: is damaged at byte {offset} (record {number}): {reason}; {REMEDY}")

@@ -1,0 +1,65 @@
+"""The part of a global batch that one of several workers trains on.
+
+Batches are made for the whole run, whatever the number of workers, and cut afterwards: the batch of step s does not
+depend on how many take part in it.
+"""
+
+import numpy as np
+
+from infoxlm_keras.errors import InputError
+
+
+def shard_batch(batch, index, count, accumulation_steps=1):
+    """Worker `index`'s share of a global batch.
+
+    With `accumulation_steps` = A, a global batch is A micro-batches laid end to end. A worker gets its contiguous
+    slice of each of them, laid end to end again: micro-batch a of all workers, in their order, is the global one.
+
+    Args:
+        batch: nested dict of arrays or TensorFlow tensors [samples, ...] (`{task: {name: values}}`); dimensions
+            other than the first are static.
+        index: int in 0..count - 1, or an integer scalar tensor (the replica's number in a `tf.function`).
+        count: int > 0, workers.
+        accumulation_steps: int > 0, micro-batches in `batch`.
+
+    Returns:
+        The same structure, arrays or tensors [samples / count, ...].
+
+    Raises:
+        InputError: if a batch cannot be divided into equal shares, or `index` is not one of `count` workers.
+    """
+    if count < 1 or accumulation_steps < 1:
+        raise InputError(f"{count} workers and {accumulation_steps} micro-batches: give at least 1 of each")
+    if isinstance(index, int) and not 0 <= index < count:
+        raise InputError(f"worker {index}: with {count} workers they are numbered 0..{count - 1}")
+    return _shard(batch, index, count, accumulation_steps, name="the batch")
+
+
+def _shard(values, index, count, accumulation_steps, name):
+    if isinstance(values, dict):
+        # The task's name is what a reader of the error can act on: its batch size is a setting.
+        return {
+            key: _shard(inner, index, count, accumulation_steps, key if isinstance(inner, dict) else name)
+            for key, inner in values.items()
+        }
+    samples = values.shape[0]
+    if samples is not None and samples % (accumulation_steps * count):
+        raise InputError(
+            f"{name}: {samples} samples a step (batch_size times accumulation_steps = {accumulation_steps}) cannot be "
+            f"divided among {count} workers; make batch_size a multiple of {count}"
+        )
+    # An unknown number of samples is checked by the reshape itself, when it runs.
+    share = -1 if samples is None else samples // (accumulation_steps * count)
+    rest = tuple(values.shape[1:])
+    reshape = _reshape_of(values)
+    workers_axis = reshape(values, (accumulation_steps, count, share, *rest))
+    taken = workers_axis[:, index]  # [accumulation_steps, share, ...]
+    return reshape(taken, (-1 if samples is None else samples // count, *rest))
+
+
+def _reshape_of(values):
+    if isinstance(values, np.ndarray):
+        return np.reshape
+    import tensorflow as tf
+
+    return tf.reshape
