@@ -67,6 +67,7 @@ def test_smaller_vectors_point_the_same_way(model, storage, cosine):
 def test_other_heads_are_near_too(model, tokenizer, storage):
     token_ids, padding_mask = padded_ids(tokenizer, TEXTS)
     token_ids[0, 2] = tokenizer.mask_id
+    token_ids, padding_mask = tf.constant(token_ids), tf.constant(padding_mask)
     for module in (
         MaskedLMModule(model, top_k=200, storage=storage),
         ClassifierModule(tiny_classifier(model.backbone, tokenizer), tokenizer, storage=storage),
@@ -89,9 +90,12 @@ def test_an_int8_export_is_checked_small_and_keeps_retrieval(model, tmp_path):
 
     # Width 8 is the worst case: a scale for every eight weights of the table.
     assert DIM == 8 and bytes_of_weights(small) < 0.5 * bytes_of_weights(whole)
-    pairs = PairSet("en", "de", sentences("en", 30), sentences("de", 30))
+    # A random encoder finds a sentence by most of its words, not by its meaning.
+    targets = sentences("en", 60)
+    pairs = PairSet("en", "xx", [text.removesuffix(".") + " a" for text in targets], targets, ())
     results = compare_retrieval(EmbeddingModule(model), model, whole.directory, [pairs])
-    assert results["keras"]["mean"] == pytest.approx(results["export"]["mean"])
     reduced = compare_retrieval(EmbeddingModule(model, storage="int8"), model, small.directory, [pairs])
-    for direction, [accuracy] in reduced["export"]["mean"].items():
-        assert accuracy == pytest.approx(results["keras"]["mean"][direction][0], abs=0.1)
+    for direction, [accuracy] in results["keras"]["mean"].items():
+        assert accuracy > 0.3
+        assert results["export"]["mean"][direction] == [pytest.approx(accuracy)]
+        assert reduced["export"]["mean"][direction] == [pytest.approx(accuracy, abs=0.1)]

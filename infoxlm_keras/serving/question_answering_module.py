@@ -87,7 +87,7 @@ class QuestionAnsweringModule(ServingModule):
         context = self.text_to_ids.clean(context, self.text_to_ids.max_bytes * self.max_windows)
         questions = self.text_to_ids.tokens(question)[:, : self.max_question]
         contexts, first_bytes, last_bytes = self.text_to_ids.tokens_with_offsets(context)
-        rows, tokens = self.windows(questions.row_lengths(tf.int32), contexts)
+        rows, tokens = self.windows(tf.cast(questions.row_lengths(), tf.int32), contexts)
         token_ids, is_context, numbers = self._sequences(tf.gather(questions, rows), tokens, contexts.flat_values)
         logits = predict(token_ids, tf.cast(token_ids != PAD_ID, tf.int32))
         scores, starts, ends = self._best_spans(logits, is_context, numbers)
@@ -125,7 +125,7 @@ class QuestionAnsweringModule(ServingModule):
         """
         room = self.text_to_ids.max_length - SPECIAL_TOKENS - question_lengths  # tokens of the context in a window
         step = (room + 1) // 2
-        starts, lengths = tf.cast(contexts.row_starts(), tf.int32), contexts.row_lengths(tf.int32)
+        starts, lengths = (tf.cast(part, tf.int32) for part in (contexts.row_starts(), contexts.row_lengths()))
         further = tf.maximum(lengths - room + step - 1, 0) // step
         counts = 1 + tf.minimum(further, self.max_windows - 1)
         rows = tf.repeat(tf.range(tf.shape(counts)[0]), counts)
@@ -133,7 +133,7 @@ class QuestionAnsweringModule(ServingModule):
         first = numbers * tf.gather(step, rows)
         last = tf.minimum(first + tf.gather(room, rows), tf.gather(lengths, rows))
         begin = tf.gather(starts, rows)
-        return rows, tf.ragged.range(begin + first, begin + last)
+        return rows, tf.ragged.range(begin + first, begin + last, row_splits_dtype=tf.int64)
 
     def signatures(self):
         texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("question", "context")]
@@ -188,10 +188,11 @@ class QuestionAnsweringModule(ServingModule):
         length = tf.shape(start)[1]
         distance = tf.range(length)[None, :] - tf.range(length)[:, None]
         scores = tf.where((distance >= 0) & (distance < self.max_answer), scores, 2 * IMPOSSIBLE)
-        flat = tf.reshape(scores, [tf.shape(start)[0], length * length])
+        width = tf.maximum(length, 1)  # no request at all has windows of length 0
+        flat = tf.reshape(scores, [tf.shape(start)[0], width * width])
         best = tf.argmax(flat, axis=1, output_type=tf.int32)
-        first = tf.gather(numbers, best // length, batch_dims=1)
-        last = tf.gather(numbers, best % length, batch_dims=1)
+        first = tf.gather(numbers, best // width, batch_dims=1)
+        last = tf.gather(numbers, best % width, batch_dims=1)
         return tf.reduce_max(flat, axis=1), tf.maximum(first, 0), tf.maximum(last, 0)
 
 

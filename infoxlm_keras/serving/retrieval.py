@@ -1,4 +1,4 @@
-"""Does an export still find translations? Retrieval accuracy of the Keras model and of the SavedModel, side by side."""
+"""Does an export still find translations? Retrieval accuracy of the Keras model and of the SavedModel."""
 
 import numpy as np
 import tensorflow as tf
