@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -31,6 +32,27 @@ BATCHING_FIELD = re.compile(
 )
 
 
+HIDDEN_OPERATIONS = {"Const", "Placeholder", "NoOp", "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf"}
+# What docs/serving.md says that a server must link.
+ENCODING = {"SentencepieceOp", "SentencepieceTokenizeOp"}
+OPERATIONS = {
+    "embedding": ENCODING,
+    "classifier": ENCODING,
+    "masked_lm": ENCODING | {"SentencepieceIdToStringOp"},
+    "qa": ENCODING | {"SentencepieceTokenizeWithOffsetsOp"},
+}
+
+
+def operations_of_tensorflow_text(directory):
+    """Names of the operations in a SavedModel that are not TensorFlow's own."""
+    saved_model = saved_model_pb2.SavedModel()
+    saved_model.ParseFromString((directory / "saved_model.pb").read_bytes())
+    graph = saved_model.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    functions = {function.signature.name for function in graph.library.function}
+    return {node.op for node in nodes if not hasattr(tf.raw_ops, node.op)} - functions - HIDDEN_OPERATIONS
+
+
 @pytest.fixture(scope="module")
 def modules(tiny_masked_lm, tokenizer):
     model = PretrainedModel(tiny_masked_lm, tokenizer, PretrainingInfo(universal_layer=1))
@@ -45,6 +67,7 @@ def modules(tiny_masked_lm, tokenizer):
 @pytest.mark.parametrize("head", ["embedding", "masked_lm", "classifier", "qa"])
 def test_the_warm_up_file_replays(modules, head, tmp_path):
     result = export_module(modules[head], tmp_path / "name" / "1", verify=False)
+    assert operations_of_tensorflow_text(result.directory) == OPERATIONS[head]
     requests = read_warmup(result.directory)
     assert len(requests) == result.warmup_records
     signatures = tf.saved_model.load(str(result.directory), tags=["serve"]).signatures
