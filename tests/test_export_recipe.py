@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from infoxlm_keras.evaluation import evaluate_retrieval, read_pair_sets
+from infoxlm_keras.evaluation.retrieval import accuracy_at
+from infoxlm_keras.models import QuestionAnswering, save_question_answering
 from infoxlm_keras.pretrained import load_pretrained
 from running import refused, run
+from sample_text import sentences
 from tiny_export import LAYERS, POSITIONS, TEXTS, expected_vectors, tiny_classifier
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -24,6 +28,7 @@ def places(tiny_preset, tiny_masked_lm, tokenizer, tmp_path_factory):
     """Paths by name: presets `encoder` and `classifier`, an `empty` directory, and a `file`."""
     directory = tmp_path_factory.mktemp("places")
     tiny_classifier(tiny_masked_lm.backbone, tokenizer).save_to_preset(str(directory / "classifier"))
+    save_question_answering(directory / "qa", QuestionAnswering(tiny_masked_lm.backbone), tokenizer)
     (directory / "empty").mkdir()
     (directory / "file").write_text("text")
     return {"encoder": tiny_preset, **{path.name: path for path in directory.iterdir()}}
@@ -56,13 +61,33 @@ def test_by_itself(places, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("head", "preset"), [("masked_lm", "encoder"), ("classifier", "classifier")])
+@pytest.mark.parametrize(("head", "preset"), [("masked_lm", "encoder"), ("classifier", "classifier"), ("qa", "qa")])
 def test_the_other_heads(main, head, preset, places, tmp_path, capsys):
-    arguments = ["--model", places[preset], "--output_dir", tmp_path, "--head", head, "--max_length", 12]
+    arguments = ["--model", places[preset], "--output_dir", tmp_path, "--head", head, "--max_length", 20]
     run(main, *arguments, "--model_version", 4)
     assert capsys.readouterr().out.endswith(f"wrote {tmp_path / '4'}\n")
     facts = json.loads((tmp_path / "4" / "assets.extra" / "infoxlm.json").read_text())
-    assert (facts["head"], facts["max_length"]) == (head, 12)
+    assert (facts["head"], facts["max_length"]) == (head, 20)
+
+
+@pytest.mark.slow
+def test_a_quantized_export_reports_what_retrieval_lost(main, places, tmp_path, capsys):
+    lines = [f"{source}\t{target}" for source, target in zip(sentences("en", 25), sentences("de", 25), strict=True)]
+    (tmp_path / "en-de.tsv").write_text("\n".join(lines), encoding="utf-8")
+    arguments = ["--quantize", "int8", "--pairs", tmp_path / "en-de.tsv", "--max_pairs", 20, "--model_name", "small"]
+    run(main, "--model", places["encoder"], "--output_dir", tmp_path / "out", *arguments)
+    output = capsys.readouterr().out
+    assert "retrieval accuracy lost" in output and "warm-up requests" in output
+    facts = json.loads((tmp_path / "out" / "1" / "assets.extra" / "infoxlm.json").read_text())
+    assert facts["storage"] == "int8"
+    pair_sets = read_pair_sets([tmp_path / "en-de.tsv"], 20)
+    assert len(pair_sets[0].sources) == 20
+    model = load_pretrained(places["encoder"])
+    expected = evaluate_retrieval(model.backbone, model.tokenizer, pair_sets, [1])
+    accuracies = facts["retrieval_accuracy"]
+    assert accuracies["keras"] == pytest.approx(accuracy_at(expected, 1)["average"])
+    assert accuracies["export"] == pytest.approx(accuracies["keras"], abs=0.15)
+    assert 'name: "small"' in (tmp_path / "out" / "models.config").read_text()
 
 
 # Arguments, and what the message must name.
@@ -82,6 +107,11 @@ BAD_INPUT = [
         ["{classifier}", "no trained masked-LM head", "recipes/pretrain.py"],
     ),
     (["--head", "masked_lm", "--top_k", 0], ["top_k = 0", "1..251"]),
+    (["--head", "qa"], ["{encoder}", "holds no question-answering model", "fine-tune"]),
+    (["--head", "qa", "--model", "{qa}", "--max_answer", 0], ["max_answer = 0", "at least 1"]),
+    (["--quantize", "int8", "--dtype", "float16"], ["--quantize int8 --dtype float16", "not both"]),
+    (["--model_name", "a b"], ["model name 'a b'", "letters"]),
+    (["--pairs", "{file}"], ["{file}"]),
     (["--head", "classifier", "--layer", 1], ["--layer 1", "--head embedding", "leave it out"]),
     (["--output_dir", "{file}"], ["{file}", "another output directory"]),
     (["--output_dir", "{file}/out"], ["{file}", "Not a directory"]),

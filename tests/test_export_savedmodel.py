@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.models import hidden_state_model
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.serving import export_embedding, run_in_fresh_process
 from infoxlm_keras.serving.export import version_directory
@@ -56,9 +57,16 @@ def variable_shapes(directory):
 
 def test_vectors_in_a_fresh_process_equal_those_of_keras(model, exported):
     token_ids, padding_mask = padded_ids(model.tokenizer, TEXTS)
-    answers = run_in_fresh_process(exported.directory, TEXTS, token_ids, padding_mask)
-    assert sorted(answers) == ["serving_default/embedding", "tokens/embedding"]
+    requests = {
+        "serving_default": {"text": TEXTS},
+        "tokens": {"token_ids": token_ids, "padding_mask": padding_mask},
+        "similarity": {"text_a": TEXTS, "text_b": TEXTS[1:] + TEXTS[:1]},
+    }
+    answers = run_in_fresh_process(exported.directory, requests)
     expected = expected_vectors(model, TEXTS, layer=1, pooling="mean")
+    cosines = (expected * np.roll(expected, -1, axis=0)).sum(axis=1)
+    np.testing.assert_allclose(answers.pop("similarity/similarity"), cosines, rtol=0, atol=1e-5)
+    assert sorted(answers) == ["serving_default/embedding", "tokens/embedding"]
     for vectors in answers.values():
         assert vectors.dtype == np.float32
         np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
@@ -99,13 +107,18 @@ def test_nothing_in_the_saved_model_is_a_keras_object(exported):
 
 
 def test_signatures(signatures):
-    assert sorted(signatures) == ["serving_default", "tokens"]
+    assert sorted(signatures) == ["serving_default", "similarity", "tokens"]
     inputs = {name: signature.structured_input_signature[1] for name, signature in signatures.items()}
     assert inputs["serving_default"] == {"text": tf.TensorSpec([None], tf.string, "text")}
     assert inputs["tokens"] == {
         name: tf.TensorSpec([None, None], tf.int32, name) for name in ("token_ids", "padding_mask")
     }
-    for signature in signatures.values():
+    assert inputs["similarity"] == {
+        name: tf.TensorSpec([None], tf.string, name) for name in ("text_a", "text_b")
+    }
+    [(name, output)] = signatures["similarity"].structured_outputs.items()
+    assert (name, output.shape.as_list(), output.dtype) == ("similarity", [None], tf.float32)
+    for signature in (signatures["serving_default"], signatures["tokens"]):
         [(name, output)] = signature.structured_outputs.items()
         assert (name, output.shape.as_list(), output.dtype) == ("embedding", [None, DIM], tf.float32)
 
@@ -127,6 +140,67 @@ def test_any_bytes_give_finite_unit_vectors(embed, texts):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=0, atol=1e-5)
 
 
+def test_similarity_needs_as_many_texts_on_both_sides(signatures):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="text_a and text_b: differ in number"):
+        signatures["similarity"](text_a=tf.constant(["a"]), text_b=tf.constant(["a", "b"]))
+    empty = tf.constant([], tf.string)
+    assert signatures["similarity"](text_a=empty, text_b=empty)["similarity"].shape == (0,)
+
+
+def random_texts(generator, count, longest):
+    """Byte strings of 0 to `longest` bytes, log-uniform: characters of all planes, or any bytes at all."""
+    sizes = np.exp(generator.uniform(0, np.log(longest + 1), count)).astype(int)
+    sizes[:: count // 20] = 0
+    sizes[:: count // 10] = longest
+    texts = []
+    for size in sizes:
+        if generator.random() < 0.5:
+            texts.append(generator.bytes(size))
+            continue
+        characters = generator.integers(0, 0x110000, size // 4 + 1)
+        characters[(characters >= 0xD800) & (characters < 0xE000)] = 0x20  # surrogates are not characters
+        common = generator.random(len(characters)) < generator.random()
+        characters = np.where(common, characters % 0x3000, characters)  # scripts that the vocabulary may know
+        text = characters.astype("<u4").tobytes().decode("utf-32-le").encode()
+        texts.append(text[:size])  # may cut the last character
+    return texts
+
+
+@pytest.mark.slow
+def test_ten_thousand_random_strings(embed):
+    generator = np.random.default_rng(11)
+    texts = random_texts(generator, 10_000, 100_000)
+    assert min(map(len, texts)) == 0 and max(map(len, texts)) == 100_000
+    vectors = np.concatenate([embed(texts[start : start + 500]) for start in range(0, len(texts), 500)])
+    assert vectors.shape == (10_000, DIM)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=0, atol=1e-5)
+    # In other company the same string has the same vector.
+    for rows in np.array_split(generator.permutation(10_000)[:600], 7):
+        np.testing.assert_allclose(embed([texts[row] for row in rows]), vectors[rows], rtol=0, atol=1e-5)
+
+
+def test_rows_that_a_batching_server_filled_up(signatures, model):
+    """TensorFlow Serving pads a tensor to the longest of its batch with the tensor's first value."""
+    token_ids, padding_mask = padded_ids(model.tokenizer, TEXTS[:1])
+    alone = signatures["tokens"](token_ids=token_ids, padding_mask=padding_mask)["embedding"]
+    filled = [np.pad(ids, [(0, 0), (0, 9)], constant_values=ids[0, 0]) for ids in (token_ids, padding_mask)]
+    assert filled[1].all()
+    together = signatures["tokens"](token_ids=filled[0], padding_mask=filled[1])["embedding"]
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
+
+
+def test_padding_may_be_anywhere(signatures, model):
+    token_ids, padding_mask = padded_ids(model.tokenizer, TEXTS[:4])
+    padding_mask[0, 2] = padding_mask[1, 1:3] = 0
+    padding_mask[2] = 0  # nothing at all
+    answer = signatures["tokens"](token_ids=token_ids, padding_mask=padding_mask)["embedding"].numpy()
+    state = np.asarray(hidden_state_model(model.backbone, 1)({"token_ids": token_ids, "padding_mask": padding_mask}))
+    for row in (0, 1, 3):
+        mean = state[row][padding_mask[row] > 0].astype(np.float64).mean(axis=0)
+        np.testing.assert_allclose(answer[row], mean / np.linalg.norm(mean), rtol=0, atol=1e-5)
+    assert (answer[2] == 0).all()
+
+
 def test_token_ids_beyond_the_limit_are_refused(signatures):
     token_ids = tf.ones([1, POSITIONS + 1], tf.int32)
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"longer than the limit of {POSITIONS} tokens"):
@@ -139,8 +213,8 @@ def test_token_ids_beyond_the_limit_are_refused(signatures):
 def test_layers_above_and_the_head_are_not_exported(model, layer, tmp_path):
     directory = export_embedding(model, tmp_path, layer=layer, verify=False).directory
     shapes = variable_shapes(directory)
-    # Token and position tables and a layer norm; then 2 x 4 for attention, 2 x 2 dense, 2 x 2 layer norms.
-    assert len(shapes) == 4 + 16 * layer
+    # Token and position tables and a layer norm; then 2 x 2 for attention, 2 x 2 dense, 2 x 2 layer norms.
+    assert len(shapes) == 4 + 12 * layer
     rows = model.tokenizer.vocabulary_size + POSITIONS
     per_layer = 4 * DIM * (DIM + 1) + (DIM + 1) * 16 + (16 + 1) * DIM + 4 * DIM
     assert sum(np.prod(shape) for shape in shapes.values()) == rows * DIM + 2 * DIM + layer * per_layer
@@ -152,13 +226,14 @@ def test_facts(exported, tokenizer):
     written = json.loads((exported.directory / "assets.extra" / "infoxlm.json").read_text())
     assert written == exported.facts
     assert written == {
-        "format_version": 1,
+        "format_version": 2,
         "head": "embedding",
         "layer": 1,
         "pooling": "mean",
         "normalize": True,
         "dim": DIM,
         "max_length": POSITIONS,
+        "storage": "float32",
         "tokenizer_fingerprint": tokenizer.fingerprint,
     }
     files = [path for path in exported.directory.rglob("*") if path.is_file()]

@@ -27,8 +27,8 @@ def answer_with(model, monkeypatch):
     def patch(change):
         module = EmbeddingModule(model)
 
-        def answers(directory, texts, token_ids, padding_mask):
-            vectors = module.predict(token_ids, padding_mask)["embedding"].numpy()
+        def answers(directory, requests):
+            vectors = module.predict(**requests["tokens"])["embedding"].numpy()
             return {"serving_default/embedding": vectors, "tokens/embedding": change(vectors)}
 
         monkeypatch.setattr(verification, "run_in_fresh_process", answers)
@@ -57,7 +57,7 @@ def test_vectors_that_both_sides_fail_to_normalise_are_found(answer_with, monkey
 
 def test_a_fresh_process_that_fails_says_why(tmp_path):
     with pytest.raises(RuntimeError, match="does not load or answer by itself:(.|\n)*SavedModel"):
-        verification.run_in_fresh_process(tmp_path, [b"text"], [[0, 2]], [[1, 1]])
+        verification.run_in_fresh_process(tmp_path, {"serving_default": {"text": [b"text"]}})
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("answers wrongly"), KeyboardInterrupt()])

@@ -2,8 +2,8 @@
 
     python check.py SAVED_MODEL REQUEST.json ANSWER.npz
 
-REQUEST.json: {"text": [bytes read as Latin-1, ...], "token_ids": [[...], ...], "padding_mask": [[...], ...]}.
-ANSWER.npz: the numeric outputs of both signatures, named `serving_default/embedding`, `tokens/embedding`, ...
+REQUEST.json: signature -> input -> values; strings are bytes read as Latin-1, numbers are int32.
+ANSWER.npz: the numeric outputs of those signatures, named `serving_default/embedding`, `tokens/embedding`, ...
 This file is run by itself, never imported: neither this package nor Keras can be imported while it answers.
 """
 
@@ -24,26 +24,27 @@ def main(directory, request_file, answer_file):
     for name in [name for name in sys.modules if name.split(".")[0] == "keras"]:
         sys.modules[name] = None
     with open(request_file, encoding="utf-8") as file:
-        request = json.load(file)
+        requests = json.load(file)
     signatures = tf.saved_model.load(directory, tags=["serve"]).signatures
     answers = {
-        "serving_default": signatures["serving_default"](
-            text=tf.constant([text.encode("latin-1") for text in request["text"]], tf.string)
-        ),
-        "tokens": signatures["tokens"](
-            token_ids=tf.constant(request["token_ids"], tf.int32),
-            padding_mask=tf.constant(request["padding_mask"], tf.int32),
-        ),
+        name: signatures[name](**{key: tensor(values) for key, values in inputs.items()})
+        for name, inputs in requests.items()
     }
     np.savez(
         answer_file,
         **{
-            f"{signature}/{name}": tensor.numpy()
+            f"{signature}/{name}": output.numpy()
             for signature, outputs in answers.items()
-            for name, tensor in outputs.items()
-            if tensor.dtype != tf.string
+            for name, output in outputs.items()
+            if output.dtype != tf.string
         },
     )
+
+
+def tensor(values):
+    if values and isinstance(values[0], str):
+        return tf.constant([value.encode("latin-1") for value in values], tf.string)
+    return tf.constant(values, tf.int32)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
+from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
 
 
@@ -14,21 +15,29 @@ class ClassifierModule(ServingModule):
         classifier: `keras_hub.models.XLMRobertaTextClassifier` with logits or a softmax as output.
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
         max_length: int, longest sequence in tokens; None: as many as the model has positions.
+        storage: one of `STORAGES`, how weights are stored.
 
     Raises:
-        InputError: if `max_length` is out of range.
+        InputError: if `max_length` or `storage` is out of range.
     """
 
     head = "classifier"
 
-    def __init__(self, classifier, tokenizer, max_length=None):
-        text_to_ids = TextToIds(tokenizer, resolve_max_length(max_length, classifier.backbone))
-        super().__init__(text_to_ids, classifier, name="classifier")
+    def __init__(self, classifier, tokenizer, max_length=None, storage="float32"):
+        backbone = classifier.backbone
+        text_to_ids = TextToIds(tokenizer, resolve_max_length(max_length, backbone))
+        super().__init__(text_to_ids, backbone, backbone.num_layers, classifier, storage, name="classifier")
         self.num_classes = classifier.num_classes
+        self.pooled_dense = dense(classifier.pooled_dense, storage, name="pooled_dense")
+        self.output_dense = dense(classifier.output_dense, storage, name="output_dense")
         self._gives_logits = classifier.output_dense.activation is keras.activations.linear
 
-    def predict(self, token_ids, padding_mask):
-        outputs = tf.cast(self._apply({"token_ids": token_ids, "padding_mask": padding_mask}), tf.float32)
+    def outputs(self, packed, states):
+        pooled = tf.tanh(self.pooled_dense(packed.first(states)))
+        return {"probabilities": tf.nn.softmax(self.output_dense(pooled))}
+
+    def reference(self, token_ids, padding_mask):
+        outputs = tf.cast(self._model({"token_ids": token_ids, "padding_mask": padding_mask}), tf.float32)
         return {"probabilities": tf.nn.softmax(outputs) if self._gives_logits else outputs}
 
     def head_facts(self):

@@ -1,5 +1,8 @@
 """The sentence-vector head: the universal layer, pooled and normalised."""
 
+import numpy as np
+import tensorflow as tf
+
 from infoxlm_keras.models import default_universal_layer, hidden_state_model, l2_normalize, pool
 from infoxlm_keras.models.pooling import check_pooling
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
@@ -9,6 +12,9 @@ from infoxlm_keras.serving.text_to_ids import TextToIds
 class EmbeddingModule(ServingModule):
     """Text to `embedding`, float32 [batch, dim]; runs and holds Transformer layers 1..`layer` only.
 
+    A third signature, `similarity`, takes `text_a` and `text_b`, string [batch] each, and gives `similarity`, float32
+    [batch]: the cosine of row n of one and row n of the other.
+
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`.
         layer: int in 0..L, hidden state to pool (0 = embeddings). None: the universal layer the model was
@@ -16,14 +22,15 @@ class EmbeddingModule(ServingModule):
         pooling: "cls" or "mean". None: as trained, else "mean".
         normalize: bool, scale to unit length.
         max_length: int, longest sequence in tokens; None: as many as the model has positions.
+        storage: one of `STORAGES`, how weights are stored.
 
     Raises:
-        InputError: if `layer`, `pooling` or `max_length` is out of range.
+        InputError: if `layer`, `pooling`, `max_length` or `storage` is out of range.
     """
 
     head = "embedding"
 
-    def __init__(self, model, layer=None, pooling=None, normalize=True, max_length=None):
+    def __init__(self, model, layer=None, pooling=None, normalize=True, max_length=None, storage="float32"):
         backbone = model.backbone
         if layer is None:
             layer = model.info.universal_layer if model.info else default_universal_layer(backbone.num_layers)
@@ -31,14 +38,52 @@ class EmbeddingModule(ServingModule):
             pooling = model.info.pooling if model.info else "mean"
         check_pooling(pooling)
         text_to_ids = TextToIds(model.tokenizer, resolve_max_length(max_length, backbone))
-        super().__init__(text_to_ids, hidden_state_model(backbone, layer), name="embedding")
+        reference = hidden_state_model(backbone, layer)
+        super().__init__(text_to_ids, backbone, layer, reference, storage, name="embedding")
         self.layer, self.pooling, self.normalize = layer, pooling, normalize
         self.dim = backbone.hidden_dim
 
-    def predict(self, token_ids, padding_mask):
-        hidden_state = self._apply({"token_ids": token_ids, "padding_mask": padding_mask})
-        vectors = pool(hidden_state, padding_mask, self.pooling)
-        return {"embedding": l2_normalize(vectors) if self.normalize else vectors}
+    def outputs(self, packed, states):
+        vectors = packed.first(states) if self.pooling == "cls" else packed.mean(states)
+        return {"embedding": self._normalized(vectors)}
+
+    def reference(self, token_ids, padding_mask):
+        hidden_state = self._model({"token_ids": token_ids, "padding_mask": padding_mask})
+        return {"embedding": self._normalized(pool(hidden_state, padding_mask, self.pooling))}
+
+    def signatures(self):
+        texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("text_a", "text_b")]
+
+        @tf.function(input_signature=texts)
+        def similarity(text_a, text_b):
+            batch = tf.shape(text_a)[0]
+            equal = tf.debugging.assert_equal(batch, tf.shape(text_b)[0], "text_a and text_b: differ in number")
+            with tf.control_dependencies([equal]):
+                both = tf.concat([text_a, text_b], axis=0)
+            vectors = l2_normalize(self.predict(*self.text_to_ids(both))["embedding"])
+            return {"similarity": tf.reduce_sum(vectors[:batch] * vectors[batch:], axis=-1)}
+
+        return {**super().signatures(), "similarity": similarity}
+
+    def requests(self, texts, token_ids, padding_mask):
+        return {
+            **super().requests(texts, token_ids, padding_mask),
+            "similarity": {"text_a": texts, "text_b": texts[::-1]},
+        }
+
+    def answers(self, texts, token_ids, padding_mask, predict):
+        answers = super().answers(texts, token_ids, padding_mask, predict)
+        vectors = l2_normalize(answers["tokens"]["embedding"])
+        return {**answers, "similarity": {"similarity": tf.reduce_sum(vectors * vectors[::-1], axis=-1)}}
 
     def head_facts(self):
         return {"layer": self.layer, "pooling": self.pooling, "normalize": self.normalize, "dim": self.dim}
+
+    def _normalized(self, vectors):
+        return l2_normalize(vectors) if self.normalize else vectors
+
+
+def cosines(vectors, others):
+    """Cosine of each row of two float arrays [rows, dim]."""
+    products = np.sum(vectors * others, axis=-1)
+    return products / (np.linalg.norm(vectors, axis=-1) * np.linalg.norm(others, axis=-1))

@@ -1,6 +1,7 @@
 """From a model to a versioned SavedModel directory, as TensorFlow Serving loads it.
 
-    output_dir/1/saved_model.pb, variables/, assets.extra/infoxlm.json
+    output_dir/models.config, batching_parameters.txt
+    output_dir/1/saved_model.pb, variables/, assets/, assets.extra/infoxlm.json, .../tf_serving_warmup_requests
 
 A version appears only when it is whole and has been checked: a server that watches `output_dir` takes it at
 once.
@@ -18,7 +19,10 @@ from infoxlm_keras.files import new_directory, write_json
 from infoxlm_keras.serving.classifier_module import ClassifierModule
 from infoxlm_keras.serving.embedding_module import EmbeddingModule
 from infoxlm_keras.serving.masked_lm_module import MaskedLMModule
+from infoxlm_keras.serving.question_answering_module import QuestionAnsweringModule
+from infoxlm_keras.serving.server_files import write_server_files
 from infoxlm_keras.serving.verification import verify_export
+from infoxlm_keras.serving.warmup import can_write_warmup, write_warmup
 
 FACTS_FILE = "assets.extra/infoxlm.json"
 
@@ -32,16 +36,26 @@ class Export:
         facts: dict, the content of its `assets.extra/infoxlm.json`.
         size: int, bytes on disk.
         max_difference: float, largest difference of an output from the Keras model's; None if not verified.
+        warmup_records: int, requests in the warm-up file; None if tensorflow-serving-api is not installed.
     """
 
     directory: pathlib.Path
     facts: dict
     size: int
     max_difference: float | None
+    warmup_records: int | None = None
 
 
 def export_embedding(
-    model, output_dir, layer=None, pooling=None, normalize=True, max_length=None, version=None, verify=True
+    model,
+    output_dir,
+    layer=None,
+    pooling=None,
+    normalize=True,
+    max_length=None,
+    version=None,
+    verify=True,
+    storage="float32",
 ):
     """Exports the sentence-vector head: `text` string [batch] -> `embedding` float32 [batch, dim].
 
@@ -55,6 +69,7 @@ def export_embedding(
         version: int, name of the version directory; None: one more than the highest there.
         verify: bool, compare the SavedModel with the Keras model in a fresh process before the version
             appears.
+        storage: how weights are stored, one of `infoxlm_keras.serving.stored_weights.STORAGES`.
 
     Returns:
         `Export`.
@@ -63,38 +78,69 @@ def export_embedding(
         InputError: if a value is out of range, or the version exists.
         RuntimeError: if the SavedModel does not answer as the model does; nothing is left behind.
     """
-    module = EmbeddingModule(model, layer, pooling, normalize, max_length)
+    module = EmbeddingModule(model, layer, pooling, normalize, max_length, storage)
     return export_module(module, version_directory(output_dir, version), verify)
 
 
-def export_masked_lm(model, output_dir, top_k=5, max_length=None, version=None, verify=True):
+def export_masked_lm(
+    model, output_dir, top_k=5, max_length=None, version=None, verify=True, storage="float32"
+):
     """Exports the masked-LM head: `text` with `<mask>` -> its fillings (see `MaskedLMModule`).
 
     Arguments, result and errors as in `export_embedding`; `top_k` is the number of fillings for each mask.
     """
-    module = MaskedLMModule(model, top_k, max_length)
+    module = MaskedLMModule(model, top_k, max_length, storage)
     return export_module(module, version_directory(output_dir, version), verify)
 
 
-def export_classifier(classifier, tokenizer, output_dir, max_length=None, version=None, verify=True):
+def export_classifier(
+    classifier, tokenizer, output_dir, max_length=None, version=None, verify=True, storage="float32"
+):
     """Exports a fine-tuned classifier: `text` -> `probabilities` float32 [batch, classes].
 
     `classifier` is a `keras_hub.models.XLMRobertaTextClassifier`, `tokenizer` an
     `infoxlm_keras.tokenizer.Tokenizer`; other arguments, result and errors as in `export_embedding`.
     """
-    module = ClassifierModule(classifier, tokenizer, max_length)
+    module = ClassifierModule(classifier, tokenizer, max_length, storage)
     return export_module(module, version_directory(output_dir, version), verify)
 
 
-def export_module(module, directory, verify=True):
-    """Writes a `ServingModule` to `directory`, complete and checked or not at all; returns the `Export`."""
+def export_question_answering(
+    model, tokenizer, output_dir, max_length=None, version=None, verify=True, storage="float32", **options
+):
+    """Exports a question-answering model: `question`, `context` -> `answer` (see `QuestionAnsweringModule`).
+
+    `model` is an `infoxlm_keras.models.QuestionAnswering`, `options` are those of `QuestionAnsweringModule`; other
+    arguments, result and errors as in `export_embedding`.
+    """
+    module = QuestionAnsweringModule(model, tokenizer, max_length, storage=storage, **options)
+    return export_module(module, version_directory(output_dir, version), verify)
+
+
+def export_module(module, directory, verify=True, model_name=None):
+    """Writes a `ServingModule` to `directory`, complete and checked or not at all.
+
+    Args:
+        module: `ServingModule`.
+        directory: path of a version, `output_dir/N`.
+        verify: bool, see `export_embedding`.
+        model_name: str, name of the model at a server, in the files beside the version; None: that of `output_dir`.
+
+    Returns:
+        `Export`.
+    """
     facts = module.facts()
+    model_name = model_name or directory.absolute().parent.name
+    records = None
     with new_directory(directory) as temporary:
         _save(module, temporary)
         write_json(temporary / FACTS_FILE, facts)
+        if can_write_warmup():
+            records = write_warmup(temporary, module, model_name)
         max_difference = verify_export(module, temporary) if verify else None
+    write_server_files(directory.parent, model_name)
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-    return Export(directory, facts, size, max_difference)
+    return Export(directory, facts, size, max_difference, records)
 
 
 def version_directory(output_dir, version=None):

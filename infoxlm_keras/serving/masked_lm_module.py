@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
+from infoxlm_keras.serving.stored_weights import LayerNorm, array, dense
 from infoxlm_keras.serving.text_to_ids import MaskedTextToIds
 from infoxlm_keras.tokenizer import FIRST_PIECE_ID, PAD_ID
 
@@ -13,44 +14,71 @@ class MaskedLMModule(ServingModule):
 
     Outputs, all [batch, masks, top_k] with `masks` the most in any row, likeliest first: `tokens` (string, a
     leading "▁" starts a word), `token_ids` (int32), `probabilities` (float32, over the whole vocabulary;
-    special ids are never offered). Places without a mask hold "", 1 (`<pad>`) and 0.
+    special ids are never offered). Places without a mask hold "", 1 (`<pad>`) and 0. The head runs at masks only.
 
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`, with a trained head.
         top_k: int in 1..vocabulary.
         max_length: int, longest sequence in tokens; None: as many as the model has positions.
+        storage: one of `STORAGES`, how weights are stored.
 
     Raises:
-        InputError: if `top_k` or `max_length` is out of range.
+        InputError: if `top_k`, `max_length` or `storage` is out of range.
     """
 
     head = "masked_lm"
 
-    def __init__(self, model, top_k=5, max_length=None):
+    def __init__(self, model, top_k=5, max_length=None, storage="float32"):
         pieces = model.tokenizer.mask_id - FIRST_PIECE_ID
         if not 1 <= top_k <= pieces:
             raise InputError(f"top_k = {top_k}: must be in 1..{pieces}, the size of the vocabulary")
-        text_to_ids = MaskedTextToIds(model.tokenizer, resolve_max_length(max_length, model.backbone))
-        super().__init__(text_to_ids, model.masked_lm, name="masked_lm")
+        backbone = model.backbone
+        text_to_ids = MaskedTextToIds(model.tokenizer, resolve_max_length(max_length, backbone))
+        super().__init__(text_to_ids, backbone, backbone.num_layers, model.masked_lm, storage, name="masked_lm")
         self.top_k = top_k
         self.mask_id = model.tokenizer.mask_id
+        head = model.masked_lm.masked_lm_head
+        self.intermediate_dense = dense(head._intermediate_dense, storage, name="intermediate_dense")
+        self.intermediate_norm = LayerNorm(head._intermediate_layer_norm, name="intermediate_norm")
+        self.output_bias = tf.Variable(array(head._bias), trainable=False, name="output_bias")
 
-    def predict(self, token_ids, padding_mask):
-        masks = tf.where(token_ids == self.mask_id)  # [number of masks, 2]: row, position
-        rows = tf.RaggedTensor.from_value_rowids(
-            tf.cast(masks[:, 1], tf.int32), masks[:, 0], nrows=tf.shape(token_ids, out_type=tf.int64)[0]
-        )
-        present = tf.expand_dims(tf.sequence_mask(rows.row_lengths()), -1)  # [batch, masks, 1]
-        inputs = {"token_ids": token_ids, "padding_mask": padding_mask, "mask_positions": rows.to_tensor()}
-        probabilities = tf.nn.softmax(tf.cast(self._apply(inputs), tf.float32))  # [batch, masks, vocabulary]
-        # The special ids lie at both ends: the first four, and the mask as the last.
-        best, pieces = tf.math.top_k(probabilities[:, :, FIRST_PIECE_ID : self.mask_id], k=self.top_k)
-        filling = pieces + FIRST_PIECE_ID
-        return {
-            "tokens": tf.where(present, self.text_to_ids.id_to_string(filling), ""),
-            "token_ids": tf.where(present, filling, PAD_ID),
-            "probabilities": tf.where(present, best, 0.0),
-        }
+    def outputs(self, packed, states):
+        token_ids = tf.gather(tf.pad(packed.token_ids, [[1, 0]], constant_values=PAD_ID), packed.index() + 1)
+        places, rows = self._masks(token_ids)
+        inner = tf.gather(states, tf.gather_nd(packed.index(), places))  # [masks in all, dim]
+        inner = self.intermediate_norm(tf.nn.gelu(self.intermediate_dense(inner), approximate=False))
+        logits = self.encoder.token_embedding.products(inner) + self.output_bias
+        return self._best(tf.nn.softmax(logits), rows)
+
+    def reference(self, token_ids, padding_mask):
+        places, rows = self._masks(tf.where(padding_mask > 0, token_ids, PAD_ID))
+        positions = rows.with_values(tf.cast(places[:, 1], tf.int32)).to_tensor()
+        inputs = {"token_ids": token_ids, "padding_mask": padding_mask, "mask_positions": positions}
+        probabilities = tf.nn.softmax(tf.cast(self._model(inputs), tf.float32))  # [batch, masks, vocabulary]
+        return self._best(tf.boolean_mask(probabilities, tf.sequence_mask(rows.row_lengths())), rows)
 
     def head_facts(self):
         return {"top_k": self.top_k, "mask_id": self.mask_id}
+
+    def _masks(self, token_ids):
+        """Row and column of each mask, int64 [masks in all, 2], and a ragged [batch, masks] of their numbers."""
+        places = tf.where(token_ids == self.mask_id)
+        numbers = tf.range(tf.shape(places)[0])
+        batch = tf.shape(token_ids, out_type=tf.int64)[0]
+        return places, tf.RaggedTensor.from_value_rowids(numbers, places[:, 0], nrows=batch)
+
+    def _best(self, probabilities, rows):
+        """The outputs, from float32 [masks in all, vocabulary]."""
+        # The special ids lie at both ends: the first four, and the mask as the last.
+        best, pieces = tf.math.top_k(probabilities[:, FIRST_PIECE_ID : self.mask_id], k=self.top_k)
+        filling = pieces + FIRST_PIECE_ID
+
+        def padded(values, empty):
+            shape = [None, None, self.top_k]
+            return tf.ensure_shape(rows.with_values(values).to_tensor(default_value=empty), shape)
+
+        return {
+            "tokens": padded(self.text_to_ids.id_to_string(filling), ""),
+            "token_ids": padded(filling, PAD_ID),
+            "probabilities": padded(best, 0.0),
+        }

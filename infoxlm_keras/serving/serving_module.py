@@ -6,8 +6,11 @@ import keras
 import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.serving.packed_encoder import PackedEncoder
+from infoxlm_keras.serving.packed_sequences import PackedSequences
+from infoxlm_keras.tokenizer import START_ID
 
-FORMAT_VERSION = 1  # of what `facts` gives
+FORMAT_VERSION = 2  # of what `facts` gives
 
 
 class ServingModule(tf.Module):
@@ -18,13 +21,16 @@ class ServingModule(tf.Module):
 
     Args:
         text_to_ids: `TextToIds`.
-        model: keras.Model from `{"token_ids", "padding_mask", ...}`. Its weights, and no others, are
-            exported.
+        backbone: `XLMRobertaBackbone`, whose layers 1..`layer` and no others are exported.
+        layer: int, the hidden state that the head needs.
+        model: keras.Model from `{"token_ids", "padding_mask", ...}`: what the export has to equal.
+        storage: one of `STORAGES`, how weights are stored.
         name: str.
 
     Attributes:
         text_to_ids: `TextToIds`.
-        weights: dict, Keras path of each weight -> its `tf.Variable`.
+        encoder: `PackedEncoder`.
+        storage: as given.
 
     Raises:
         InputError: if Keras runs on another backend than TensorFlow.
@@ -32,7 +38,7 @@ class ServingModule(tf.Module):
 
     head = None  # name of the head in `infoxlm.json`
 
-    def __init__(self, text_to_ids, model, name=None):
+    def __init__(self, text_to_ids, backbone, layer, model, storage="float32", name=None):
         if keras.backend.backend() != "tensorflow":
             raise InputError(
                 f"KERAS_BACKEND = {keras.backend.backend()}: a SavedModel is exported under TensorFlow; set "
@@ -40,12 +46,22 @@ class ServingModule(tf.Module):
             )
         super().__init__(name=name)
         self.text_to_ids = text_to_ids
-        # Bare variables and a function, not Keras objects: the SavedModel opens where there is no Keras.
-        self.weights = {weight.path: weight.value for weight in model.weights}
-        self._apply = functools.partial(model, training=False)
+        self.storage = storage
+        self.encoder = PackedEncoder(backbone, layer, storage)
+        # A function, not a Keras object: the SavedModel holds the encoder's variables, and opens without Keras.
+        self._model = functools.partial(model, training=False)
 
     def predict(self, token_ids, padding_mask):
         """Named output tensors, batch first, for int32 [batch, length] `token_ids` and `padding_mask`."""
+        packed = PackedSequences(token_ids, padding_mask)
+        return self.outputs(packed, self.encoder(packed))
+
+    def outputs(self, packed, states):
+        """What `predict` gives, from `PackedSequences` and their hidden states [tokens, dim]."""
+        raise NotImplementedError
+
+    def reference(self, token_ids, padding_mask):
+        """`predict` by the Keras model: what a float32 export has to equal."""
         raise NotImplementedError
 
     def head_facts(self):
@@ -59,28 +75,50 @@ class ServingModule(tf.Module):
             "head": self.head,
             **self.head_facts(),
             "max_length": self.text_to_ids.max_length,
+            "storage": self.storage,
             "tokenizer_fingerprint": self.text_to_ids.tokenizer.fingerprint,
         }
 
     def signatures(self):
         """Signature name -> `tf.function` with its input signature."""
-        ids = tf.TensorSpec([None, None], tf.int32)
+        return {"serving_default": self._text_signature(), "tokens": self._tokens_signature(self.predict)}
 
+    def requests(self, texts, token_ids, padding_mask):
+        """Inputs of every signature: signature -> input name -> value; the ids are those of the texts."""
+        return {
+            "serving_default": {"text": texts},
+            "tokens": {"token_ids": token_ids, "padding_mask": padding_mask},
+        }
+
+    def answers(self, texts, token_ids, padding_mask, predict):
+        """What each signature should answer to `requests(...)`; `predict` is `self.predict` or `self.reference`."""
+        outputs = predict(tf.constant(token_ids), tf.constant(padding_mask))
+        return {"serving_default": outputs, "tokens": outputs}
+
+    def _text_signature(self):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
         def serving_default(text):
             return self.predict(*self.text_to_ids(text))
 
+        return serving_default
+
+    def _tokens_signature(self, predict):
+        ids = tf.TensorSpec([None, None], tf.int32)
+        limit = self.text_to_ids.max_length
+
         @tf.function(input_signature=[ids, ids])
         def tokens(token_ids, padding_mask):
-            limit = self.text_to_ids.max_length
             message = f"token_ids: longer than the limit of {limit} tokens"
             within_limit = tf.debugging.assert_less_equal(tf.shape(token_ids)[1], limit, message)
             # Otherwise the position table may fail first, with a message that says nothing to a client.
             with tf.control_dependencies([within_limit]):
                 token_ids = tf.identity(token_ids)
-            return self.predict(token_ids, padding_mask)
+            # A server that joins requests of different lengths fills rows up with a tensor's first value, so with
+            # <s> and 1. No sequence has <s> anywhere but first.
+            filled = (token_ids == START_ID) & (tf.range(tf.shape(token_ids)[1]) > 0)
+            return predict(token_ids, tf.where(filled, 0, padding_mask))
 
-        return {"serving_default": serving_default, "tokens": tokens}
+        return tokens
 
 
 def resolve_max_length(max_length, backbone):

@@ -53,19 +53,25 @@ class TextToIds(tf.Module):
         token_ids = join_sentences(tokens, length=None)
         return token_ids, tf.cast(token_ids != PAD_ID, tf.int32)
 
-    def clean(self, text):
-        """`text` (string [batch]) as valid UTF-8 of little more than `max_bytes` bytes at most."""
+    def clean(self, text, max_bytes=None):
+        """`text` (string [batch]) as valid UTF-8 of little more than `max_bytes` bytes at most (None: its own)."""
+        max_bytes = max_bytes or self.max_bytes
         # The cut may leave part of a character at the end: it becomes U+FFFD, which is then dropped.
         valid = tf.strings.unicode_transcode(
-            tf.strings.substr(text, 0, self.max_bytes), "UTF-8", "UTF-8", errors="replace"
+            tf.strings.substr(text, 0, max_bytes), "UTF-8", "UTF-8", errors="replace"
         )
         trimmed = tf.strings.regex_replace(valid, f"{REPLACEMENT_CHARACTER}+$", "")
-        return tf.where(tf.strings.length(text) > self.max_bytes, trimmed, valid)
+        return tf.where(tf.strings.length(text) > max_bytes, trimmed, valid)
 
     def tokens(self, text):
         """Ragged int32 [batch, None]: ids of `text` (string [batch], valid UTF-8), without `<s>`, `</s>`."""
         pieces = self._sentencepiece.tokenize(text)
-        return pieces.with_flat_values(tf.where(pieces.flat_values == 0, UNKNOWN_ID, pieces.flat_values + 1))
+        return pieces.with_flat_values(piece_to_id(pieces.flat_values))
+
+    def tokens_with_offsets(self, text):
+        """`tokens(text)` and where each lies in `text`: three ragged [batch, None], ids, first byte, byte after."""
+        pieces, starts, ends = self._sentencepiece.tokenize_with_offsets(text)
+        return pieces.with_flat_values(piece_to_id(pieces.flat_values)), starts, ends
 
     def id_to_string(self, token_ids):
         """The pieces (string, same shape) of `token_ids`, none of which may be a special id."""
@@ -88,6 +94,11 @@ class MaskedTextToIds(TextToIds):
         masks = tf.fill([tokens.nrows(), 1], self.mask_id)
         ended = segments.with_flat_values(tf.concat([tokens, masks], axis=1))
         return ended.merge_dims(1, 2)[:, :-1]  # ragged [batch, segments, tokens] -> [batch, tokens]
+
+
+def piece_to_id(pieces):
+    """XLM-R's ids of SentencePiece's (int32, any shape)."""
+    return tf.where(pieces == 0, UNKNOWN_ID, pieces + 1)
 
 
 def _longest_piece(tokenizer):

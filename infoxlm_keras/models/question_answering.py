@@ -1,0 +1,97 @@
+"""Extractive question answering: where in a text does the answer begin and end? (Devlin et al., 2019, section 4.2.)
+
+    <s> question </s></s> context </s>   ->   a start and an end logit for each token
+"""
+
+import pathlib
+
+import keras
+import keras_hub
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import new_directory, read_json
+from infoxlm_keras.tokenizer import load_tokenizer
+
+
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
+class QuestionAnswering(keras_hub.models.Task):
+    """A backbone with one dense layer over its last hidden states.
+
+    Inputs: `{"token_ids", "padding_mask"}`, int32 [batch, length]. Output: float [batch, length, 2], the logits of
+    start and end.
+
+    Args:
+        backbone: `keras_hub.models.XLMRobertaBackbone`.
+        preprocessor: must be None; the model is trained on token ids.
+
+    Example:
+    ```python
+    model = QuestionAnswering(load_pretrained("runs/demo/model").backbone)
+    model.compile(optimizer="adam", loss=...)  # labels: start and end positions
+    save_question_answering("runs/qa", model, tokenizer)
+    ```
+    """
+
+    backbone_cls = keras_hub.models.XLMRobertaBackbone
+    preprocessor_cls = None
+
+    def __init__(self, backbone, preprocessor=None, **kwargs):
+        # === Layers ===
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        self.span_dense = keras.layers.Dense(
+            2,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype=backbone.dtype_policy,
+            name="span_logits",
+        )
+
+        # === Functional model ===
+        inputs = backbone.input
+        super().__init__(inputs=inputs, outputs=self.span_dense(backbone(inputs)), **kwargs)
+
+
+def save_question_answering(directory, model, tokenizer, replace=False):
+    """Writes a preset directory with the head and the tokenizer, complete or not at all.
+
+    Args:
+        directory: str or path.
+        model: `QuestionAnswering`.
+        tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
+        replace: bool, overwrite an existing directory.
+    """
+    with new_directory(directory, replace=replace) as temporary:
+        model.save_to_preset(str(temporary))
+        keras_hub.models.XLMRobertaTokenizer(proto=tokenizer.proto).save_to_preset(str(temporary))
+
+
+def load_question_answering(directory, dtype=None):
+    """What `save_question_answering` wrote.
+
+    Args:
+        directory: str or path.
+        dtype: optional Keras dtype policy for the weights and computations.
+
+    Returns:
+        (`QuestionAnswering`, `infoxlm_keras.tokenizer.Tokenizer`).
+
+    Raises:
+        InputError: if there is no such directory, it holds no question-answering model, or model and tokenizer do not
+            belong together.
+    """
+    path = pathlib.Path(directory)
+    if not path.is_dir():
+        raise InputError(f"{directory}: no such directory; give what save_question_answering wrote")
+    task = path / "task.json"
+    if not task.is_file() or read_json(task).get("class_name") != QuestionAnswering.__name__:
+        raise InputError(
+            f"{directory}: holds no question-answering model; fine-tune one and save it with save_question_answering"
+        )
+    model = QuestionAnswering.from_preset(str(path), **({} if dtype is None else {"dtype": dtype}))
+    tokenizer = load_tokenizer(path)
+    if tokenizer.vocabulary_size != model.backbone.vocabulary_size:
+        raise InputError(
+            f"{directory}: its tokenizer has {tokenizer.vocabulary_size} ids, its embedding "
+            f"{model.backbone.vocabulary_size} rows; they do not belong together"
+        )
+    return model, tokenizer

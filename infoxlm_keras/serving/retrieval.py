@@ -1,0 +1,51 @@
+"""Does an export still find translations? Retrieval accuracy of the Keras model and of the SavedModel."""
+
+import numpy as np
+import tensorflow as tf
+
+from infoxlm_keras.evaluation import evaluate_retrieval
+from infoxlm_keras.evaluation.retrieval import layer_accuracies, mean_over_languages
+
+BATCH_SIZE = 64
+
+
+def compare_retrieval(module, model, directory, pair_sets, progress=None):
+    """Accuracy of both on the same pairs.
+
+    Args:
+        module: `EmbeddingModule` that was exported.
+        model: the `PretrainedModel` it came from.
+        directory: path of the SavedModel.
+        pair_sets: list of `infoxlm_keras.evaluation.PairSet`.
+        progress: optional function that is called with the number of texts just embedded.
+
+    Returns:
+        {"keras": ..., "export": ...}, each as `evaluate_retrieval` gives it, at the module's layer only.
+    """
+    of_keras = evaluate_retrieval(
+        model.backbone,
+        model.tokenizer,
+        pair_sets,
+        [module.layer],
+        module.pooling,
+        max_length=module.text_to_ids.max_length,
+        progress=progress,
+    )
+    signature = tf.saved_model.load(str(directory)).signatures["serving_default"]
+    languages = {}
+    for pair_set in pair_sets:
+        sources, targets = (embed(signature, texts, progress) for texts in (pair_set.sources, pair_set.targets))
+        languages[pair_set.language] = layer_accuracies(sources[None], targets[None])
+    exported = {"layers": [module.layer], "languages": languages, "mean": mean_over_languages(languages)}
+    return {"keras": of_keras, "export": exported}
+
+
+def embed(signature, texts, progress=None):
+    """Vectors of `texts` (list of str) by a SavedModel's `serving_default`: float32 [texts, dim]."""
+    parts = []
+    for start in range(0, len(texts), BATCH_SIZE):
+        batch = [text.encode() for text in texts[start : start + BATCH_SIZE]]
+        parts.append(signature(text=tf.constant(batch, tf.string))["embedding"].numpy())
+        if progress is not None:
+            progress(len(batch))
+    return np.concatenate(parts)

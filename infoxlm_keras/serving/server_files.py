@@ -1,0 +1,62 @@
+"""The files that TensorFlow Serving reads beside a model's versions: which model it is, and how to batch requests."""
+
+import re
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import write_atomically
+
+MODELS_FILE = "models.config"
+BATCHING_FILE = "batching_parameters.txt"
+CONTAINER_DIRECTORY = "/models"  # where the server's container sees models
+MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+MODELS = """\
+# tensorflow_model_server --model_config_file={directory}/{name}/models.config
+model_config_list {{
+  config {{
+    name: "{name}"
+    base_path: "{directory}/{name}"
+    model_platform: "tensorflow"
+    model_version_policy {{ latest {{ num_versions: 1 }} }}
+  }}
+}}
+"""
+
+# Any batch size is answered without compiling anything, so allowed_batch_sizes is left out: padding a batch to one
+# of them would only add work. Token ids of different lengths are filled up by the server; the graph reads that as
+# padding.
+BATCHING = """\
+# tensorflow_model_server --enable_batching --batching_parameters_file={directory}/{name}/batching_parameters.txt
+max_batch_size { value: 64 }
+batch_timeout_micros { value: 2000 }
+max_enqueued_batches { value: 256 }
+num_batch_threads { value: 2 }
+pad_variable_length_inputs: true
+"""
+
+
+def write_server_files(output_dir, model_name):
+    """Writes `models.config` and `batching_parameters.txt` to `output_dir`, unless they are there: a server's
+    administrator may have changed them.
+
+    Args:
+        output_dir: path, home of all versions of the model.
+        model_name: str.
+
+    Raises:
+        InputError: if the name has other characters than letters, digits, `_`, `.` and `-`.
+    """
+    check_model_name(model_name)
+    for file_name, template in ((MODELS_FILE, MODELS), (BATCHING_FILE, BATCHING)):
+        path = output_dir / file_name
+        if not path.exists():
+            text = template.replace("{{", "{").replace("}}", "}")
+            write_atomically(path, text.replace("{directory}", CONTAINER_DIRECTORY).replace("{name}", model_name))
+
+
+def check_model_name(model_name):
+    """Raises InputError unless `model_name` can be part of a server's addresses."""
+    if not MODEL_NAME.fullmatch(model_name):
+        raise InputError(
+            f"model name {model_name!r}: must be letters, digits, '_', '.' and '-'; give another one (--model_name)"
+        )

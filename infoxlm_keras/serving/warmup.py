@@ -1,0 +1,101 @@
+"""Warm-up requests: what a server sends to a version before it serves it, so that the first client does not wait.
+
+TensorFlow Serving replays `assets.extra/tf_serving_warmup_requests`, a TFRecord file of `PredictionLog` messages (at
+most 1,000), when it loads a version. First requests are slow: TensorFlow makes its kernels and buffers. All signatures
+and the usual shapes are covered: single requests, small and full batches, the shortest and the longest text.
+"""
+
+import importlib.util
+import pathlib
+
+import tensorflow as tf
+
+from infoxlm_keras.errors import InputError
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+BATCH_SIZES = (1, 8, 32)
+# Repeated to lengths; several scripts, so that the tokenizer's tables are touched.
+SENTENCE = "The file could not be opened. Файл не открывается. 无法打开文件。 फ़ाइल नहीं खुली। "
+REPETITIONS = (0, 1, 4)
+LONGEST_REPETITIONS = 200
+
+
+def can_write_warmup():
+    """Whether tensorflow-serving-api, whose messages the file holds, is installed."""
+    return importlib.util.find_spec("tensorflow_serving") is not None
+
+
+def write_warmup(directory, module, model_name):
+    """Writes the warm-up file of a version.
+
+    Args:
+        directory: path of the SavedModel.
+        module: `ServingModule` that was saved there.
+        model_name: str, name of the model at the server.
+
+    Returns:
+        int, number of records.
+    """
+    _, prediction_log_pb2 = messages()
+    path = pathlib.Path(directory) / WARMUP_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for texts in warmup_batches():
+            token_ids, padding_mask = (tensor.numpy() for tensor in module.text_to_ids(tf.constant(texts)))
+            for signature, inputs in module.requests(texts, token_ids, padding_mask).items():
+                log = prediction_log_pb2.PredictionLog()
+                log.predict_log.request.CopyFrom(predict_request(model_name, signature, inputs))
+                writer.write(log.SerializeToString(deterministic=True))
+                count += 1
+    return count
+
+
+def read_warmup(directory):
+    """The requests in the warm-up file of a version: list of `PredictRequest`.
+
+    Raises:
+        InputError: if there is no such file, or tensorflow-serving-api is missing.
+    """
+    _, prediction_log_pb2 = messages()
+    path = pathlib.Path(directory) / WARMUP_FILE
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; export the model again with infoxlm_keras[serving] installed")
+    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    return [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+
+
+def warmup_batches():
+    """Lists of texts (bytes): each batch size with mixed lengths, and one text as long as the model takes."""
+    for size in BATCH_SIZES:
+        yield [(SENTENCE * REPETITIONS[-1 - number % len(REPETITIONS)]).encode() for number in range(size)]
+    yield [(SENTENCE * LONGEST_REPETITIONS).encode()]
+
+
+def predict_request(model_name, signature, inputs):
+    """A `PredictRequest`.
+
+    Args:
+        model_name, signature: str.
+        inputs: dict of input name to a list of bytes or an int array.
+    """
+    predict_pb2, _ = messages()
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model_name
+    request.model_spec.signature_name = signature
+    for name, values in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    return request
+
+
+def messages():
+    """The modules `predict_pb2` and `prediction_log_pb2` of tensorflow-serving-api.
+
+    Raises:
+        InputError: if it is not installed.
+    """
+    if not can_write_warmup():
+        raise InputError("tensorflow-serving-api is not installed: pip install infoxlm_keras[serving]")
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    return predict_pb2, prediction_log_pb2
