@@ -77,7 +77,7 @@ def pretrain(config, data_dir, output_dir, init=None, fresh=False, overwrite=Fal
         if overwrite and is_chief():
             start_over(output_dir)
         restored = restore_newest(
-            output_dir / "checkpoints", pretrainer, lambda kept: _check_same_data(kept, info, output_dir)
+            output_dir / "checkpoints", pretrainer, lambda kept: check_same_data(kept, info, output_dir)
         )
         _check_steps(config, restored, output_dir)
         if is_chief():
@@ -103,6 +103,16 @@ def pretrain(config, data_dir, output_dir, init=None, fresh=False, overwrite=Fal
             save_pretrained(output_dir / "model", masked_lm, tokenizer, info, replace=True)
         best = _save_best(output_dir, pretrainer, masked_lm, tokenizer, info, best_name)
         return RunResult(_last_row(output_dir), config.steps, output_dir / "model", best=best)
+
+
+def check_same_data(kept, info, output_dir):
+    """Raises `InputError` if the checkpoint's run read other records than these: samples have other numbers there."""
+    different = sorted(kind for kind in info.data if kept["data"].get(kind) != info.data[kind])
+    if different:
+        raise InputError(
+            f"{output_dir}: its run read other records ({', '.join(different)}/manifest.json differs); give the "
+            "--data_dir of that run, or a new --output_dir"
+        )
 
 
 def seed_everything(seed, compiled):
@@ -205,16 +215,6 @@ def _pair_sets(config):
     from infoxlm_keras.evaluation.pairs import read_pair_sets
 
     return read_pair_sets([config.evaluation.pairs], config.evaluation.max_pairs)
-
-
-def _check_same_data(kept, info, output_dir):
-    """Raises `InputError` if the checkpoint's run read other records than these: samples have other numbers there."""
-    different = sorted(kind for kind in info.data if kept["data"].get(kind) != info.data[kind])
-    if different:
-        raise InputError(
-            f"{output_dir}: its run read other records ({', '.join(different)}/manifest.json differs); give the "
-            "--data_dir of that run, or a new --output_dir"
-        )
 
 
 def _check_steps(config, restored, output_dir):
