@@ -4,12 +4,16 @@ import contextlib
 import dataclasses
 import json
 import os
+import pathlib
+import shutil
 import signal
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from benchmarks import kill_resume
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 from infoxlm_keras.pretrained import load_pretrained
@@ -231,3 +235,31 @@ def test_other_records_are_refused(uninterrupted):
     other = dataclasses.replace(info, data={**info.data, "mmlm": "sha256:other"})
     with pytest.raises(InputError, match=r"its run read other records \(mmlm/manifest.json differs\)"):
         check_same_data(checkpoint["info"], other, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_an_evaluation_leaves_training_as_it_is_on_the_other_backends(inputs, tmp_path, backend):
+    """One run with an evaluation, of which the checkpoint after step 4 is gone on with; one without."""
+    recipe = pathlib.Path(pretrain.__file__)
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(recipe.parent.parent)}
+
+    def train(name, *options):
+        line = [sys.executable, recipe, *arguments(inputs, tmp_path / name, *INTERVALS, "--tasks", "xlco", *options)]
+        subprocess.run([str(part) for part in line], env=environment, check=True)
+
+    train("plain")
+    train("evaluated", *evaluation(inputs))
+    assert last_state(tmp_path / "evaluated") == last_state(tmp_path / "plain")
+    shutil.rmtree(tmp_path / "evaluated" / "checkpoints" / "step-00000008")
+    train("evaluated", *evaluation(inputs), "--set", "keep_best=none")
+    assert last_state(tmp_path / "evaluated") == last_state(tmp_path / "plain")
+
+
+@pytest.mark.slow
+def test_the_kill_benchmark_finds_nothing_lost(tmp_path):
+    options = ["--output_dir", tmp_path / "out", "--kills", 2, "--stops", 1, "--steps", 60]
+    run(kill_resume.main, *options)
+    results = read_json(tmp_path / "out" / "kill_resume.json")
+    assert [len(results[name]["moments"]) for name in ("SIGKILL", "SIGTERM")] == [2, 1]
+    assert results["SIGKILL"]["moments"][1]["hit"] == "the writing of a checkpoint"
