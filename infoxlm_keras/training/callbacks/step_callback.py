@@ -35,8 +35,10 @@ class StepCallback(keras.callbacks.Callback):
         so this reads the one value out of the state.
         """
         model = self._model
-        if keras.backend.backend() == "jax" and model._jax_state and not model._jax_state_synced:
+        # The state is there from the first step on.
+        state = getattr(model, "_jax_state", None)
+        if state and not model._jax_state_synced:
             variables = model.non_trainable_variables
             index = next(number for number, known in enumerate(variables) if known is variable)
-            return int(model._jax_state["non_trainable_variables"][index])
+            return int(state["non_trainable_variables"][index])
         return int(ops.convert_to_numpy(variable))
