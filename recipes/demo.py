@@ -86,6 +86,9 @@ def run_stage(title, command, product, timing):
     status = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
     if status:
         raise InputError(f"{command[0]} ended with status {status}; its message is above")
+    if not product.exists():
+        # A training that is stopped by a signal saves, and ends well.
+        raise InputError(f"{command[0]} was stopped before {product.name} was complete; repeat the command to go on")
     timing[title] = round(time.perf_counter() - start, 1)
 
 

@@ -1,15 +1,24 @@
 """Runs that are interrupted: by a kill, a signal, or too many bad batches; all of them lose nothing."""
 
+import contextlib
+import dataclasses
 import json
 import os
+import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from benchmarks import kill_resume
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json
+from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.training.callbacks import StopOnSignal
+from infoxlm_keras.training.run import check_same_data
 from infoxlm_keras.training.run_directory import PRODUCTS
 from recipes import pretrain
 from running import refused, run, tree
@@ -28,8 +37,9 @@ def last_state(directory):
     return (directory / "checkpoints" / "step-00000008" / "state.safetensors").read_bytes()
 
 
-def after_step(monkeypatch, step, action):
-    """A context in which `action()` runs at the end of a step."""
+@contextlib.contextmanager
+def after_step(step, action):
+    """`action()` runs at the end of a step."""
 
     class Watched(StopOnSignal):
         def after_step(self):
@@ -37,9 +47,9 @@ def after_step(monkeypatch, step, action):
                 action()
             super().after_step()
 
-    context = monkeypatch.context()
-    context.__enter__().setattr("infoxlm_keras.training.fitting.StopOnSignal", Watched)
-    return context
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("infoxlm_keras.training.fitting.StopOnSignal", Watched)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +64,7 @@ def evaluation(inputs):
     return ["--set", f"evaluation.pairs={inputs / 'heldout'}", "--set", "evaluation.every=2"]
 
 
-def kill(*_):
+def kill():
     raise Killed
 
 
@@ -63,12 +73,8 @@ def evaluated(inputs, tmp_path_factory):
     """The same run with an evaluation, killed after step 5 and gone on with."""
     output_dir = tmp_path_factory.mktemp("evaluated") / "run"
     options = arguments(inputs, output_dir, *INTERVALS, *evaluation(inputs))
-    context = after_step(pytest.MonkeyPatch(), 5, kill)
-    try:
-        with pytest.raises(Killed):
-            pretrain.main([str(option) for option in options])
-    finally:
-        context.__exit__(None, None, None)
+    with after_step(5, kill), pytest.raises(Killed):
+        pretrain.main([str(option) for option in options])
     assert not (output_dir / "model").exists()
     # What a kill in the middle of writing leaves.
     for name in (".model.partial-1", "checkpoints/.step-00000008.partial-1", "checkpoints/.step-00000008.partial-22"):
@@ -126,10 +132,10 @@ def test_what_is_written_for_watching(uninterrupted, evaluated):
     assert set(probabilities["mmlm"]) == {"de", "en"} and set(probabilities["xlco"]) == {"en-de"}
 
 
-def test_sigterm_finishes_the_step_saves_and_ends_well(inputs, uninterrupted, tmp_path, monkeypatch, capfd):
+def test_sigterm_finishes_the_step_saves_and_ends_well(inputs, uninterrupted, tmp_path, capfd):
     options = arguments(inputs, tmp_path / "run", *INTERVALS, "--fresh")
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with after_step(monkeypatch, 5, lambda: os.kill(os.getpid(), signal.SIGTERM)):
+    with after_step(5, lambda: os.kill(os.getpid(), signal.SIGTERM)):
         run(pretrain.main, *options)
     out, err = capfd.readouterr()
     assert "SIGTERM: finishing the step and saving" in err
@@ -222,11 +228,38 @@ def test_refused_options(inputs, tmp_path, capsys, monkeypatch, options, message
     assert not (tmp_path / "run").exists()
 
 
-def test_other_records_are_refused(inputs, uninterrupted, tmp_path, capsys):
-    shutil.copytree(uninterrupted, tmp_path / "run")
-    shutil.copytree(inputs / "data", tmp_path / "data")
-    manifest = tmp_path / "data" / "mmlm" / "manifest.json"
-    manifest.write_text(manifest.read_text().rstrip() + "\n\n")
-    options = [*INTERVALS, "--data_dir", tmp_path / "data"]
-    message = refused(capsys, pretrain.main, *arguments(inputs, tmp_path / "run", *options))
-    assert "its run read other records (mmlm/manifest.json differs)" in message
+def test_other_records_are_refused(uninterrupted):
+    checkpoint = read_json(uninterrupted / "checkpoints" / "step-00000008" / "checkpoint.json")
+    info = load_pretrained(uninterrupted / "model").info
+    check_same_data(checkpoint["info"], info, uninterrupted)
+    other = dataclasses.replace(info, data={**info.data, "mmlm": "sha256:other"})
+    with pytest.raises(InputError, match=r"its run read other records \(mmlm/manifest.json differs\)"):
+        check_same_data(checkpoint["info"], other, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_an_evaluation_leaves_training_as_it_is_on_the_other_backends(inputs, tmp_path, backend):
+    """One run with an evaluation, of which the checkpoint after step 4 is gone on with; one without."""
+    recipe = pathlib.Path(pretrain.__file__)
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(recipe.parent.parent)}
+
+    def train(name, *options):
+        line = [sys.executable, recipe, *arguments(inputs, tmp_path / name, *INTERVALS, "--tasks", "xlco", *options)]
+        subprocess.run([str(part) for part in line], env=environment, check=True)
+
+    train("plain")
+    train("evaluated", *evaluation(inputs))
+    assert last_state(tmp_path / "evaluated") == last_state(tmp_path / "plain")
+    shutil.rmtree(tmp_path / "evaluated" / "checkpoints" / "step-00000008")
+    train("evaluated", *evaluation(inputs), "--set", "keep_best=none")
+    assert last_state(tmp_path / "evaluated") == last_state(tmp_path / "plain")
+
+
+@pytest.mark.slow
+def test_the_kill_benchmark_finds_nothing_lost(tmp_path):
+    options = ["--output_dir", tmp_path / "out", "--kills", 2, "--stops", 1, "--steps", 60]
+    run(kill_resume.main, *options)
+    results = read_json(tmp_path / "out" / "kill_resume.json")
+    assert [len(results[name]["moments"]) for name in ("SIGKILL", "SIGTERM")] == [2, 1]
+    assert results["SIGKILL"]["moments"][1]["hit"] == "the writing of a checkpoint"

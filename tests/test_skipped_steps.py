@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from infoxlm_keras import MMLM, XLCO, InputError
-from infoxlm_keras.training.callbacks import StopAfterSkips
+from infoxlm_keras.training.callbacks import SkippedSteps
 from tiny_pretraining import (
     TWO_LAYERS,
     array,
@@ -90,18 +90,22 @@ def test_one_bad_task_skips_the_whole_step():
 
 
 def test_many_skips_end_the_run():
-    """Looked at every third step: 3 skips of 9 are no reason, 4 in a row are."""
+    """3 skips of 7 steps are no reason; the third in a row is, right after it."""
     pretrainer = poisoned_pretrainer()
     generator = np.random.default_rng(10)
-    callback = StopAfterSkips(limit=3, start_step=99)
+    lines = []
+    callback = SkippedSteps(limit=3, start_step=99, report=lines.append)
     callback.set_model(pretrainer)
+    callback.on_train_begin()
 
     def step(index, length):
         pretrainer.train_step((batch_of_length(generator, length, size=2),))
         callback.on_train_batch_end(index)
 
     bad = BAD_POSITION + 1
-    for index, length in enumerate([bad, 8, bad, bad, 8, bad, bad, bad]):
+    for index, length in enumerate([bad, 8, bad, bad, 8, bad, bad]):
         step(index, length)
-    with pytest.raises(InputError, match=r"steps 105\.\.108: .*4 times in a row.*limit 3.*learning_rate"):
-        step(8, bad)
+    assert [line.split(":")[0] for line in lines] == [f"step {number}" for number in (100, 102, 103, 105, 106)]
+    assert "5 skipped so far" in lines[-1]
+    with pytest.raises(InputError, match=r"steps 105\.\.107: .*3 times in a row.*limit 3.*learning_rate"):
+        step(7, bad)

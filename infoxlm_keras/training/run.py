@@ -86,7 +86,7 @@ def pretrain(config, data_dir, output_dir, init=None, fresh=False, overwrite=Fal
             start_over(output_dir)
         check_agreement(config.steps, "the number of steps; start all of them with the same arguments")
         restored = restore_newest(
-            output_dir / "checkpoints", pretrainer, lambda kept: _check_same_data(kept, info, output_dir)
+            output_dir / "checkpoints", pretrainer, lambda kept: check_same_data(kept, info, output_dir)
         )
         start = 0 if restored is None else restored.step
         check_agreement(start, "the step to resume at; all of them must see the same --output_dir")
@@ -116,6 +116,16 @@ def pretrain(config, data_dir, output_dir, init=None, fresh=False, overwrite=Fal
         # No worker ends, and takes the others' connections with it, before the chief has written all.
         check_agreement(config.steps, "the last step")
         return RunResult(_last_row(output_dir), config.steps, output_dir / "model", best=best)
+
+
+def check_same_data(kept, info, output_dir):
+    """Raises `InputError` if the checkpoint's run read other records than these: samples have other numbers there."""
+    different = sorted(kind for kind in info.data if kept["data"].get(kind) != info.data[kind])
+    if different:
+        raise InputError(
+            f"{output_dir}: its run read other records ({', '.join(different)}/manifest.json differs); give the "
+            "--data_dir of that run, or a new --output_dir"
+        )
 
 
 def seed_everything(seed, compiled):
@@ -223,16 +233,6 @@ def _pair_sets(config):
     from infoxlm_keras.evaluation.pairs import read_pair_sets
 
     return read_pair_sets([config.evaluation.pairs], config.evaluation.max_pairs)
-
-
-def _check_same_data(kept, info, output_dir):
-    """Raises `InputError` if the checkpoint's run read other records than these: samples have other numbers there."""
-    different = sorted(kind for kind in info.data if kept["data"].get(kind) != info.data[kind])
-    if different:
-        raise InputError(
-            f"{output_dir}: its run read other records ({', '.join(different)}/manifest.json differs); give the "
-            "--data_dir of that run, or a new --output_dir"
-        )
 
 
 def _check_steps(config, restored, output_dir):

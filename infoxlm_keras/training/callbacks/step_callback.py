@@ -35,7 +35,7 @@ class StepCallback(keras.callbacks.Callback):
         so this reads the one value out of the state.
         """
         model = self._model
-        # Keras makes it when the first epoch begins.
+        # The state is there from the first step on.
         state = getattr(model, "_jax_state", None)
         if state and not model._jax_state_synced:
             variables = model.non_trainable_variables

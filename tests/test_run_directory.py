@@ -1,0 +1,97 @@
+"""The directory of a run: who may use it, with which settings, and what is removed from it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from infoxlm_keras.config import check_config
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.training.run_directory import (
+    PRODUCTS,
+    changed_settings,
+    check_output_dir,
+    claimed,
+    start_over,
+    write_config,
+)
+
+
+def config(**values):
+    return check_config({"steps": 100, "optimizer": {"warmup_steps": 10}, **values})
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    (tmp_path / "checkpoints" / "step-00000010").mkdir(parents=True)
+    write_config(tmp_path, config())
+    return tmp_path
+
+
+def test_the_same_settings_go_on_and_others_are_named(run_dir):
+    assert check_output_dir(run_dir, config()) == []
+    assert check_output_dir(run_dir / "new", config(seed=3)) == []
+    with pytest.raises(InputError, match=r"seed was 0 and is 3, xlco.temperature was 0.25 and is 0.1; resume it"):
+        check_output_dir(run_dir, config(seed=3, xlco={"temperature": 0.1}, log_every=7))
+
+
+def test_settings_that_leave_training_as_it_is_may_change(run_dir):
+    free = {"log_every": 7, "save_every": 8, "keep_checkpoints": 1, "keep_best": "none", "max_consecutive_skips": 9}
+    changes = check_output_dir(run_dir, config(**free, evaluation={"every": 11}))
+    assert changes == [
+        "log_every: was 100, is 7",
+        "save_every: was 5000, is 8",
+        "keep_checkpoints: was 3, is 1",
+        "keep_best: was 'auto', is 'none'",
+        "max_consecutive_skips: was 50, is 9",
+        "evaluation.every: was 1000, is 11",
+    ]
+
+
+def test_another_number_of_steps_says_what_the_learning_rate_does(run_dir):
+    changes = changed_settings(config(), config(steps=200), run_dir / "config.yaml")
+    assert changes[0] == "steps: was 100, is 200" and "learning rate" in changes[1]
+
+
+def test_fresh_demands_an_empty_place(run_dir):
+    (run_dir / "corpus").mkdir()
+    with pytest.raises(InputError, match=r"holds a run already \(checkpoints, config.yaml .*--fresh --overwrite"):
+        check_output_dir(run_dir, config(), fresh=True)
+    assert check_output_dir(run_dir, config(seed=3), fresh=True, overwrite=True) == []
+    assert (run_dir / "checkpoints" / "step-00000010").is_dir()
+    start_over(run_dir)
+    assert [path.name for path in run_dir.iterdir()] == ["corpus"]
+    assert check_output_dir(run_dir, config(seed=3), fresh=True) == []
+
+
+def test_one_process_at_a_time(tmp_path):
+    code = "\n".join(
+        [
+            "import pathlib, sys",
+            "from infoxlm_keras.training.run_directory import claimed",
+            f"with claimed(pathlib.Path({str(tmp_path)!r})):",
+            "    print('ready', flush=True)",
+            "    sys.stdin.read()",
+        ]
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "ready\n"
+        with pytest.raises(InputError, match=rf"process {other.pid} is training in it"), claimed(tmp_path):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    with claimed(tmp_path):  # a kill gives it back
+        pass
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    ours = [f".{name}.partial-7" for name in PRODUCTS if "/" not in name] + ["plots/.run.png.partial-7"]
+    ours += ["checkpoints/.step-00000010.partial-7", ".checkpoints.partial-12"]
+    others = [".corpus.partial-7", "model.partial-7", "checkpoints/step-00000010", ".history.csv"]
+    for name in [*ours, *others]:
+        (tmp_path / name).mkdir(parents=True)
+    with claimed(tmp_path):
+        assert [name for name in ours if (tmp_path / name).exists()] == []
+        assert [name for name in others if not (tmp_path / name).exists()] == []
