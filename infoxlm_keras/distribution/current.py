@@ -42,7 +42,9 @@ class Distribution:
         All workers must make the same ones in the same order, and wait for each other at each: make the model, its
         tasks and its optimizer in it, but save, load and evaluate outside, where one worker can do it alone.
         """
-        return self.strategy.scope() if self.strategy is not None and self._is_tensorflows else contextlib.nullcontext()
+        if self.strategy is None or not self._is_tensorflows:
+            return contextlib.nullcontext()
+        return self.strategy.scope()
 
     @property
     def _is_tensorflows(self):
