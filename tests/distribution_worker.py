@@ -77,6 +77,15 @@ def differing_replicas(pretrainer):
     return names
 
 
+def train_model_parallel(directory, scenario):
+    """(losses of the first steps, paths of the variables of which each device holds a part), on JAX."""
+    weights, batches = read_inputs(directory, "plain")
+    with choose_distribution("model_parallel").scope():
+        pretrainer = build(scenario, True, weights)
+        parts = [variable.path for variable in pretrainer.variables if not variable.value.sharding.is_fully_replicated]
+        return train(pretrainer, batches[:8])["loss"], parts
+
+
 def main(directory, strategy, name):
     arrays, facts = {}, {}
     with choose_distribution(strategy, replicas=2 if strategy == "mirrored" else None).scope() as distribution:
@@ -97,6 +106,9 @@ def main(directory, strategy, name):
             facts[f"differing {scenario_name}"] = differing_replicas(pretrainer)
             arrays.update(results_of(scenario_name, pretrainer, metrics))
         assert current_distribution() is distribution
+    if keras.backend.backend() == "jax":
+        scenario = json.loads((directory / "scenarios.json").read_text())["plain"]
+        facts["model_parallel"] = train_model_parallel(directory, scenario)
     np.savez(directory / f"{name}.npz", **arrays)
     (directory / f"{name}.json").write_text(json.dumps(facts))
 

@@ -181,6 +181,13 @@ def test_equal_variables_after_training(results, scenario, run):
         np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=limit, err_msg=name)
 
 
+def test_weights_cut_over_two_devices_train_alike(results):
+    losses, parts = results["jax"][1]["model_parallel"]
+    np.testing.assert_allclose(losses, results["one"][0]["plain|metric|loss"][: len(losses)], rtol=1e-4)
+    # Of the encoder and of its moving average: embedding, query, key and value (2 each), 4 more matrices and biases.
+    assert len(parts) == 2 * (1 + 6 + 1 + 3) and sum("token_embedding" in path for path in parts) == 2
+
+
 def test_replicas_and_workers_hold_the_same_bits(results):
     for scenario, settings in SCENARIOS.items():
         for run in settings["runs"]:
