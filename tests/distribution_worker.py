@@ -4,6 +4,7 @@ Reads `inputs.npz` and `scenarios.json` as `backend_worker.py` does; writes `NAM
 one of the command line's, on two CPU devices; for `multiworker` TF_CONFIG says which worker this is.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -18,9 +19,25 @@ import keras
 import numpy as np
 from keras import ops
 
-from backend_worker import build, named_variables, read_inputs, train
+from backend_worker import TASKS, named_variables, read_inputs, train
 from infoxlm_keras.distribution import current_distribution
 from infoxlm_keras.distribution.strategies import choose_distribution
+from tiny_pretraining import TINY_SIZE, tiny_pretrainer
+
+# All kinds of variables once: tracing takes most of the time.
+ONE_LAYER = dataclasses.replace(TINY_SIZE, num_layers=1)
+
+
+def build(scenario, jit_compile, weights=None):
+    """The pretrainer of a scenario; `weights` maps `<number> <path>` to a value for every variable."""
+    tasks = [TASKS[name](**scenario.get(name, {})) for name in scenario["tasks"]]
+    options = {**scenario["optimizer"], **scenario["pretrainer"]}
+    pretrainer = tiny_pretrainer(tasks, size=ONE_LAYER, jit_compile=jit_compile, **options)
+    variables = named_variables(pretrainer)
+    assert weights is None or list(variables) == list(weights)
+    for name, value in (weights or {}).items():
+        variables[name].assign(value)
+    return pretrainer
 
 
 def dataset_of(batches):
@@ -60,6 +77,15 @@ def differing_replicas(pretrainer):
     return names
 
 
+def train_model_parallel(directory, scenario):
+    """(losses of the first steps, paths of the variables of which each device holds a part), on JAX."""
+    weights, batches = read_inputs(directory, "plain")
+    with choose_distribution("model_parallel").scope():
+        pretrainer = build(scenario, True, weights)
+        parts = [variable.path for variable in pretrainer.variables if not variable.value.sharding.is_fully_replicated]
+        return train(pretrainer, batches[:8])["loss"], parts
+
+
 def main(directory, strategy, name):
     arrays, facts = {}, {}
     with choose_distribution(strategy, replicas=2 if strategy == "mirrored" else None).scope() as distribution:
@@ -80,6 +106,9 @@ def main(directory, strategy, name):
             facts[f"differing {scenario_name}"] = differing_replicas(pretrainer)
             arrays.update(results_of(scenario_name, pretrainer, metrics))
         assert current_distribution() is distribution
+    if keras.backend.backend() == "jax":
+        scenario = json.loads((directory / "scenarios.json").read_text())["plain"]
+        facts["model_parallel"] = train_model_parallel(directory, scenario)
     np.savez(directory / f"{name}.npz", **arrays)
     (directory / f"{name}.json").write_text(json.dumps(facts))
 

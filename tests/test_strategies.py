@@ -74,6 +74,13 @@ def test_a_batch_that_replicas_cannot_share(tmp_path):
         check_batches(config, Distribution(num_replicas=4))
 
 
+def test_a_model_that_devices_cannot_share():
+    config = check_config({"model": {"num_heads": 3, "hidden_dim": 12, "intermediate_dim": 16}})
+    check_batches(config, Distribution("model_parallel", 2, ("a", "b")))
+    with pytest.raises(InputError, match="model.num_heads = 3: cannot be cut into 2 parts; with --replicas 2 each"):
+        check_batches(config, Distribution("model_parallel", 1, ("a", "b")))
+
+
 def test_description():
     config = check_config({"tasks": ["mmlm"], "mmlm": {"batch_size": 8}, "optimizer": {"accumulation_steps": 3}})
     distribution = Distribution("multiworker", 4, ("a", "b"), num_workers=2, worker=1)

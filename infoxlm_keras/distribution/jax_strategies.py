@@ -5,7 +5,6 @@ weights too, lie on several devices.
 """
 
 import contextlib
-import math
 
 import jax
 import keras
@@ -65,9 +64,10 @@ def _model_parallel(names, replicas):
 
 
 # Megatron's cut (Shoeybi et al. 2019): the first matrix of a block by its outputs, the second by its inputs, so that
-# one sum ends each block; the vocabulary's rows for the tied embedding. For the key encoder too.
+# one sum ends each block. The tied embedding by its columns: XLM-R's 250,002 words have no divisor but 2, 3 and 6. For
+# the key encoder too, whose variables have the same paths.
 LAYOUTS = {
-    r".*token_embedding/embeddings": (MODEL, None),
+    r".*token_embedding/embeddings": (None, MODEL),
     r".*self_attention_layer/(query|key|value)/kernel": (None, MODEL, None),
     r".*self_attention_layer/(query|key|value)/bias": (MODEL, None),
     r".*self_attention_layer/attention_output/kernel": (MODEL, None, None),
@@ -75,15 +75,3 @@ LAYOUTS = {
     r".*feedforward_intermediate_dense/bias": (MODEL,),
     r".*feedforward_output_dense/kernel": (MODEL, None),
 }
-
-
-def check_model_parallel(encoder_size, vocabulary_size, parts):
-    """Raises InputError unless heads, feed-forward width and vocabulary can be cut into `parts`."""
-    sizes = {
-        "model.num_heads": encoder_size.num_heads,
-        "model.intermediate_dim": encoder_size.intermediate_dim,
-        "the vocabulary": vocabulary_size,
-    }
-    for what, size in sizes.items():
-        if size % parts:
-            raise InputError(f"{what} = {size}: cannot be cut into {parts} parts; divisor {math.gcd(size, parts)} can")

@@ -52,13 +52,23 @@ def global_batch_sizes(config):
 
 
 def check_batches(config, distribution):
-    """Raises InputError unless every task's micro-batch can be cut into equal parts for the replicas."""
+    """Raises InputError unless micro-batches, and under `model_parallel` the encoder, can be cut into equal parts."""
     for task in config.tasks:
         batch_size = getattr(config, task).batch_size
         if batch_size % distribution.num_replicas:
             raise InputError(
                 f"{task}.batch_size = {batch_size}: cannot be divided among {distribution.num_replicas} replicas; "
                 f"make it a multiple of {distribution.num_replicas}"
+            )
+    if distribution.name != "model_parallel":
+        return
+    parts = len(distribution.devices) // distribution.num_replicas
+    size = config.model.encoder_size
+    for name in ("hidden_dim", "num_heads", "intermediate_dim"):
+        if getattr(size, name) % parts:
+            raise InputError(
+                f"model.{name} = {getattr(size, name)}: cannot be cut into {parts} parts; with --replicas "
+                f"{len(distribution.devices)} each device has the whole model"
             )
 
 
