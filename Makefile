@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 # CPU builds; the suite checks TensorFlow, JAX and PyTorch against each other.
 TORCH ?= torch==2.13.0
+# What the suite exercises.
+EXTRAS ?= test,jax,torch,data,beam,tfds,parquet,hf,serving,search
 DEMO_ARGUMENTS ?=
 TEST_ARGUMENTS ?=
 
@@ -16,7 +18,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(VENV)/bin/pip install --quiet "$(TORCH)"
-	$(VENV)/bin/pip install --quiet --editable ".[test,jax,torch]"
+	$(VENV)/bin/pip install --quiet --editable ".[$(EXTRAS)]"
 	touch $@
 
 demo: $(VENV)/installed
