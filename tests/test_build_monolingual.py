@@ -172,6 +172,25 @@ def test_lines_that_normalisation_empties_are_counted(build, tmp_path):
     assert (source.sentences, source.dropped) == (2, {"empty": 1})
 
 
+def test_repeated_sentences_are_left_out_when_asked(build, tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 200)
+    texts = {"a": [*sentences("de", 30), "", *sentences("de", 4)], "b": sentences("de", 20, start=25)}
+    for folder, lines in texts.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "de.txt").write_text("\n".join(lines), encoding="utf-8")
+    # In another language the same text is no repeat.
+    (tmp_path / "a/ru.txt").write_text("\n".join(sentences("de", 3)), encoding="utf-8")
+    data_dir = build([tmp_path / "a", tmp_path / "b"], deduplicate=True)
+    first, second, other = read_manifest(data_dir, "mmlm").sources
+    assert (first.sentences, first.dropped) == (30, {"empty": 0, "duplicate": 4})
+    assert (second.sentences, second.dropped) == (15, {"empty": 0, "duplicate": 5})
+    assert (other.sentences, other.dropped) == (3, {"empty": 0, "duplicate": 0})
+    assert first.dropped_samples == {"duplicate": tuple(sentences("de", 4))}
+    _, blocks = read_blocks(data_dir, "de")
+    found = [sentence for block in blocks for sentence in split_sentences(block)]
+    assert sorted(found) == sorted(map(tuple, tokenizer.encode(sentences("de", 45))))
+
+
 def test_files_of_one_language_make_one_stream(build, tmp_path, tokenizer):
     for folder, start in (("a", 0), ("b", 30)):
         (tmp_path / folder).mkdir()
