@@ -221,9 +221,14 @@ def transformers_encode(tokenizer, model):
 
 def sentence_transformers_encode(tokenizer, model, folder):
     """`SentenceTransformer.encode` of the same model, at the same batch size."""
+    import warnings
+
     import sentence_transformers
     import transformers
-    from sentence_transformers import models
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # version 5 has moved them, version 4 has them here only
+        from sentence_transformers import models
 
     transformers.logging.set_verbosity_error()  # the folder lacks the pooler, which nobody asks for
     transformers.logging.disable_progress_bar()

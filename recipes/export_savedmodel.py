@@ -62,7 +62,7 @@ def main(arguments=None):
     module, model = load_module(options)
     settings = {"model": options.model, "directory": directory, "model_name": model_name, **module.facts()}
     print_settings("export_savedmodel", settings)
-    result = export_module(module, directory, model_name=model_name)
+    result = export_module(module, directory, model_name=model_name, tokens_only=options.tokens_only)
     report(result, measure(module, model, directory, pair_sets) if pair_sets else {})
 
 
@@ -87,6 +87,9 @@ def parse(arguments):
         "--pairs", nargs="+", type=pathlib.Path, metavar="PATH", help="held-out pairs, as evaluate_retrieval.py"
     )
     parser.add_argument("--max_pairs", type=int, metavar="N", help="use only the first N pairs of each language")
+    parser.add_argument(
+        "--tokens_only", action="store_true", help="no signatures on strings: for servers without SentencePiece ops"
+    )
     parser.add_argument("--model_name", metavar="NAME", help="at the server; unset: the name of OUTPUT_DIR")
     parser.add_argument("--model_version", type=int, metavar="N", help="unset: one more than the highest")
     return parser.parse_args(arguments)
@@ -100,6 +103,8 @@ def check(options):
             raise InputError(
                 f"--{name} {value}: belongs to --head {head}, not to {options.head}; leave it out"
             )
+    if options.tokens_only and (options.head == "masked_lm" or options.pairs):
+        raise InputError("--tokens_only: does not go with --head masked_lm or --pairs, which need strings")
     if options.quantize and options.dtype != "float32":
         raise InputError(f"--quantize {options.quantize} --dtype {options.dtype}: give one of them, not both")
 

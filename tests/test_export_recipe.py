@@ -110,6 +110,7 @@ BAD_INPUT = [
     (["--head", "qa"], ["{encoder}", "holds no question-answering model", "fine-tune"]),
     (["--head", "qa", "--model", "{qa}", "--max_answer", 0], ["max_answer = 0", "at least 1"]),
     (["--quantize", "int8", "--dtype", "float16"], ["--quantize int8 --dtype float16", "not both"]),
+    (["--tokens_only", "--head", "masked_lm"], ["--tokens_only", "need strings"]),
     (["--model_name", "a b"], ["model name 'a b'", "letters"]),
     (["--pairs", "{file}"], ["{file}"]),
     (["--head", "classifier", "--layer", 1], ["--layer 1", "--head embedding", "leave it out"]),

@@ -96,6 +96,26 @@ def test_the_warm_up_file_replays(modules, head, tmp_path):
     assert batches >= {1, 8, 32} and max(lengths) == POSITIONS
 
 
+@pytest.mark.parametrize("head", ["embedding", "classifier", "qa"])
+def test_token_ids_alone_need_no_operation_of_tensorflow_text(modules, head, tmp_path, monkeypatch):
+    monkeypatch.setattr(modules[head], "tokens_only", False)  # put back after the test
+    verify = head == "embedding"
+    result = export_module(modules[head], tmp_path / "name" / "1", verify=verify, tokens_only=True)
+    assert operations_of_tensorflow_text(result.directory) == set()
+    assert {request.model_spec.signature_name for request in read_warmup(result.directory)} == {"tokens"}
+    loaded = tf.saved_model.load(str(result.directory))
+    assert list(loaded.signatures) == ["tokens"]
+    token_ids, padding_mask = modules[head].text_to_ids(tf.constant(TEXTS[:3]))
+    expected = modules[head].reference(token_ids, padding_mask)
+    for name, value in loaded.signatures["tokens"](token_ids=token_ids, padding_mask=padding_mask).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_the_masked_lm_needs_strings(modules, tmp_path):
+    with pytest.raises(InputError, match="masked_lm head answers strings"):
+        export_module(modules["masked_lm"], tmp_path / "name" / "1", tokens_only=True)
+
+
 def test_configuration_files(modules, tmp_path):
     export_module(modules["embedding"], tmp_path / "infoxlm" / "1", verify=False)
     config = model_server_config_pb2.ModelServerConfig()

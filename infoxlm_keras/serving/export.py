@@ -117,7 +117,7 @@ def export_question_answering(
     return export_module(module, version_directory(output_dir, version), verify)
 
 
-def export_module(module, directory, verify=True, model_name=None):
+def export_module(module, directory, verify=True, model_name=None, tokens_only=False):
     """Writes a `ServingModule` to `directory`, complete and checked or not at all.
 
     Args:
@@ -125,10 +125,17 @@ def export_module(module, directory, verify=True, model_name=None):
         directory: path of a version, `output_dir/N`.
         verify: bool, see `export_embedding`.
         model_name: str, name of the model at a server, in the files beside the version; None: that of `output_dir`.
+        tokens_only: bool, leave out the signatures on strings: no operation of tensorflow_text is in the file.
 
     Returns:
         `Export`.
+
+    Raises:
+        InputError: if `tokens_only` is asked of the masked-LM head, which answers strings.
     """
+    if tokens_only and isinstance(module, MaskedLMModule):
+        raise InputError("tokens_only: the masked_lm head answers strings, which need SentencePiece ops; leave it out")
+    module.tokens_only = tokens_only
     facts = module.facts()
     model_name = model_name or directory.absolute().parent.name
     records = None
@@ -171,8 +178,13 @@ def version_directory(output_dir, version=None):
 
 
 def _save(module, directory):
+    whole = module
+    if module.tokens_only:
+        # The weights without the tokenizer: a server resolves every operation in the file, used or not.
+        whole = tf.Module()
+        whole.weights = list(module.variables)
     try:
-        tf.saved_model.save(module, str(directory), signatures=module.signatures())
+        tf.saved_model.save(whole, str(directory), signatures=module.exported(module.signatures()))
     except tf.errors.ResourceExhaustedError as error:
         # TensorFlow has errors of its own for what the file system refuses.
         if "No space left" not in str(error):

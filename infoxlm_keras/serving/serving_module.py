@@ -37,6 +37,7 @@ class ServingModule(tf.Module):
     """
 
     head = None  # name of the head in `infoxlm.json`
+    tokens_only = False  # whether signatures on strings are left out, for servers without SentencePiece ops
 
     def __init__(self, text_to_ids, backbone, layer, model, storage="float32", name=None):
         if keras.backend.backend() != "tensorflow":
@@ -82,6 +83,10 @@ class ServingModule(tf.Module):
     def signatures(self):
         """Signature name -> `tf.function` with its input signature."""
         return {"serving_default": self._text_signature(), "tokens": self._tokens_signature(self.predict)}
+
+    def exported(self, by_signature):
+        """The entries of a dict by signature name that are exported: all, or `tokens` alone."""
+        return {name: value for name, value in by_signature.items() if name == "tokens" or not self.tokens_only}
 
     def requests(self, texts, token_ids, padding_mask):
         """Inputs of every signature: signature -> input name -> value; the ids are those of the texts."""

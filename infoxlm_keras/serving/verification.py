@@ -62,7 +62,7 @@ def verify_export(module, directory, texts=TEXTS):
         expected = keras_answers
         if module.storage != "float32":
             expected = module.answers(texts, token_ids, padding_mask, module.predict)
-    answers = run_in_fresh_process(directory, module.requests(texts, token_ids, padding_mask))
+    answers = run_in_fresh_process(directory, module.exported(module.requests(texts, token_ids, padding_mask)))
     differences = [0.0]
     for key, answer in answers.items():
         signature, _, name = key.partition("/")

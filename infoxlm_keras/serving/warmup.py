@@ -43,7 +43,8 @@ def write_warmup(directory, module, model_name):
     with tf.io.TFRecordWriter(str(path)) as writer:
         for texts in warmup_batches():
             token_ids, padding_mask = (tensor.numpy() for tensor in module.text_to_ids(tf.constant(texts)))
-            for signature, inputs in module.requests(texts, token_ids, padding_mask).items():
+            requests = module.exported(module.requests(texts, token_ids, padding_mask))
+            for signature, inputs in requests.items():
                 log = prediction_log_pb2.PredictionLog()
                 log.predict_log.request.CopyFrom(predict_request(model_name, signature, inputs))
                 writer.write(log.SerializeToString(deterministic=True))
