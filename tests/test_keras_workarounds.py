@@ -67,7 +67,7 @@ def test_keras_fails_to_compile_under_a_strategy(findings):
 
 
 def test_replicas_cannot_talk_inside_of_what_is_compiled(findings):
-    """`TrainStep._compiled`: why a step is compiled in three parts. The variable that keeps sums in order is elsewhere."""
+    """`TrainStep._compiled`: why a step is compiled in three parts. What keeps sums in order is on another device."""
     assert "tfvariable_on_a_different_device" in findings["stock_sum_in_compiled"]
 
 
