@@ -21,7 +21,9 @@ from keras import ops
 
 from backend_worker import TASKS, named_variables, read_inputs, train
 from infoxlm_keras.distribution import current_distribution
+from infoxlm_keras.distribution.agreement import check_agreement, on_any_worker
 from infoxlm_keras.distribution.strategies import choose_distribution
+from infoxlm_keras.errors import InputError
 from tiny_pretraining import TINY_SIZE, tiny_pretrainer
 
 # All kinds of variables once: tracing takes most of the time.
@@ -106,6 +108,12 @@ def main(directory, strategy, name):
             facts[f"differing {scenario_name}"] = differing_replicas(pretrainer)
             arrays.update(results_of(scenario_name, pretrainer, metrics))
         assert current_distribution() is distribution
+        facts["any_worker"] = [on_any_worker(distribution.worker == number) for number in (0, 1, 2)]
+        check_agreement(7, "a number")
+        try:
+            check_agreement(distribution.worker, "their number")
+        except InputError as error:
+            facts["disagreement"] = str(error)
     if keras.backend.backend() == "jax":
         scenario = json.loads((directory / "scenarios.json").read_text())["plain"]
         facts["model_parallel"] = train_model_parallel(directory, scenario)

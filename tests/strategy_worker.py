@@ -18,9 +18,11 @@ import numpy as np
 import tensorflow as tf
 
 from infoxlm_keras import MMLM, TLM, XLCO
+from infoxlm_keras.distribution.inputs import distribute_batches
 from infoxlm_keras.distribution.strategies import choose_distribution
 from infoxlm_keras.distribution.workarounds import (
     batch_function,
+    distributed_function,
     draw_differently_on_each_replica,
     read_metrics_of_one_replica,
     update_on_each_replica,
@@ -110,19 +112,50 @@ def metric_read(strategy, mend):
     return float(metric.result())
 
 
-def replica_step(strategy):
-    """(operations, tensors of unknown shape) of our step as one replica runs it, and of all functions in it."""
-    generator = np.random.default_rng(0)
-    pretrainer = tiny_pretrainer(
+def shapes_seen(strategy):
+    """The shapes that a step is traced for, replica by replica, if it is fed batches of two lengths as a TPU is."""
+    seen = []
+    fed = types.SimpleNamespace(
+        distribute_strategy=strategy, steps_per_execution=1, metric_results=lambda: {"loss": tf.constant(1.0)}
+    )
+    lengths = tf.data.Dataset.from_tensor_slices([3, 5, 3, 5])
+    batches = lengths.map(lambda length: {"task": {"ids": tf.ones((4, length), tf.int32)}})
+
+    def step(batch):
+        seen.append(batch["task"]["ids"].shape.as_list())
+
+    run = distributed_function(fed, step, static_shapes=True)
+    iterator = iter(distribute_batches(batches))
+    for _ in range(4):
+        run(iterator)
+    return seen
+
+
+BATCH = joint_batch(np.random.default_rng(0), 4, 4, 4)
+
+
+def step_pretrainer():
+    return tiny_pretrainer(
         [MMLM(), TLM(), XLCO(queue_length=13, in_batch_negatives=True)],
         size=TWO_LAYERS,
         dropout=0.1,
         dtype="mixed_bfloat16",
         accumulation_steps=2,
     )
-    batch = joint_batch(generator, 4, 4, 4)
+
+
+def evaluation(pretrainer):
+    """What `evaluate` says of one batch."""
+    dataset = tf.data.Dataset.from_tensors(BATCH).repeat()
+    return pretrainer.evaluate(dataset, steps=1, verbose=0, return_dict=True)
+
+
+def replica_step(strategy):
+    """(operations, tensors of unknown shape) of our step as one replica runs it, and of all functions in it."""
+    pretrainer = step_pretrainer()
+    evaluated = evaluation(pretrainer)
     per_replica = strategy.experimental_distribute_values_from_function(
-        lambda context: tf.nest.map_structure(tf.constant, batch)
+        lambda context: tf.nest.map_structure(tf.constant, BATCH)
     )
     run = batch_function(pretrainer, pretrainer.train_step)
     graph = run.get_concrete_function(per_replica).graph
@@ -145,13 +178,14 @@ def replica_step(strategy):
         "unknown_shapes": unknown,
         "graphs": len(graphs),
         "loss": float(logs["loss"]),
+        "evaluation": evaluated,
     }
 
 
 def main(path):
     distribution = choose_distribution("mirrored", replicas=2)
     strategy = distribution.strategy
-    findings = {"devices": distribution.devices}
+    findings = {"devices": distribution.devices, "evaluation_on_one": evaluation(step_pretrainer())}
     with distribution.scope(), distribution.variables():
         findings["stock_clipping"] = stock_clipping()
         findings["stock_steps_per_execution"] = error_of(
@@ -170,6 +204,7 @@ def main(path):
             findings[f"{name}_dropped"] = dropped(strategy, mend)
             findings[f"{name}_metric_read"] = metric_read(strategy, mend)
         findings["stock_sum_in_compiled"] = sum_in_compiled(strategy)
+        findings["shapes_seen"] = shapes_seen(strategy)
         findings["replica_step"] = replica_step(strategy)
     pathlib.Path(path).write_text(json.dumps(findings))
 

@@ -181,6 +181,15 @@ def test_equal_variables_after_training(results, scenario, run):
         np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=limit, err_msg=name)
 
 
+def test_workers_tell_each_other_what_one_of_them_knows(results):
+    for name in ("worker_0", "worker_1"):
+        facts = results[name][1]
+        assert facts["any_worker"] == [True, True, False]
+        assert facts["disagreement"] == "the workers do not agree on their number: 0, 1"
+    facts = results["mirrored"][1]
+    assert facts["any_worker"] == [True, False, False] and "disagreement" not in facts
+
+
 def test_weights_cut_over_two_devices_train_alike(results):
     losses, parts = results["jax"][1]["model_parallel"]
     np.testing.assert_allclose(losses, results["one"][0]["plain|metric|loss"][: len(losses)], rtol=1e-4)

@@ -67,8 +67,8 @@ def test_keras_fails_to_compile_under_a_strategy(findings):
 
 
 def test_replicas_cannot_talk_inside_of_what_is_compiled(findings):
-    """Why a step is compiled in three parts."""
-    assert "merge_call" in findings["stock_sum_in_compiled"]
+    """`TrainStep._compiled`: why a step is compiled in three parts. What keeps sums in order is on another device."""
+    assert "tfvariable_on_a_different_device" in findings["stock_sum_in_compiled"]
 
 
 # === The step on a TPU; see docs/tpu.md ===
@@ -118,3 +118,15 @@ def test_a_replicas_step_has_nothing_that_a_tpu_cannot_compile(findings):
 def test_a_replicas_step_has_static_shapes(findings):
     step = findings["replica_step"]
     assert step["unknown_shapes"] == [] and 0 < step["loss"] < 100
+
+
+def test_batches_for_a_tpu_are_traced_once_for_each_shape(findings):
+    """Four samples of length 3, 5, 3, 5: two traces, in each of which both replicas see their two samples."""
+    assert findings["shapes_seen"] == [[2, 3], [2, 3], [2, 5], [2, 5]]
+
+
+def test_evaluation_on_two_replicas_is_that_on_one(findings):
+    actual, expected = findings["replica_step"]["evaluation"], findings["evaluation_on_one"]
+    assert {"loss", "mmlm_loss", "tlm_loss", "xlco_loss"} < set(expected) and set(actual) == set(expected)
+    for name in ("loss", "mmlm_loss", "tlm_loss", "xlco_loss"):
+        assert actual[name] == pytest.approx(expected[name], rel=2e-2, abs=1e-3), name

@@ -1,4 +1,4 @@
-"""Whether all workers of a run mean the same."""
+"""What the workers of a run must know of each other outside of a step."""
 
 import functools
 
@@ -16,32 +16,35 @@ def check_agreement(value, what):
     Raises:
         InputError: on every worker, if two of them differ.
     """
-    values = values_of_workers(value)
-    if len(set(values)) > 1:
-        raise InputError(f"the workers do not agree on {what}: {', '.join(map(str, sorted(set(values))))}")
+    values = sorted(set(values_of_workers(value)))
+    if len(values) > 1:
+        raise InputError(f"the workers do not agree on {what}: {', '.join(map(str, values))}")
+
+
+def on_any_worker(flag):
+    """Whether `flag` (bool) is true on any worker, the same answer on all of them; each must ask at the same step.
+
+    For what one worker learns and all must act upon, such as a signal to stop.
+    """
+    return any(values_of_workers(int(flag)))
 
 
 def values_of_workers(value):
-    """List of int: the `value` of every replica's worker, once all have come here; `[value]` where there is one."""
+    """List of each replica's worker's int `value`, in the workers' order; waits for all of them."""
     distribution = current_distribution()
     if distribution.num_workers == 1:
         return [value]
-    return _joining(distribution)(value)
+    import tensorflow as tf
+
+    strategy = distribution.strategy
+    return strategy.experimental_local_results(_joined(strategy)(tf.constant([value], tf.int64)))[0].numpy().tolist()
 
 
 @functools.cache
-def _joining(distribution):
-    """The function that sends an int to all workers and receives theirs; traced once a run."""
+def _joined(strategy):
+    """The function that joins one number a replica, made once."""
     import tensorflow as tf
 
     from infoxlm_keras.distribution.replicas import Replicas
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([1], tf.int64)])
-    def joined(own):
-        return distribution.strategy.run(lambda: Replicas().join(own, axis=0))
-
-    def values(value):
-        results = distribution.strategy.experimental_local_results(joined(tf.constant([value], tf.int64)))
-        return results[0].numpy().tolist()
-
-    return values
+    return tf.function(lambda own: strategy.run(lambda: Replicas().join(own, axis=0)), autograph=False)

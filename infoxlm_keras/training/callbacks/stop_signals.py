@@ -3,7 +3,7 @@
 import os
 import signal
 
-from infoxlm_keras.distribution.agreement import values_of_workers
+from infoxlm_keras.distribution.agreement import on_any_worker
 from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.training.callbacks.step_callback import StepCallback
 
@@ -62,9 +62,7 @@ class StopOnSignal(StepCallback):
 
     def after_step(self):
         if current_distribution().num_workers > 1:
-            if not self.passed_multiple_of(WORKERS_ASK_EVERY) or not any(
-                values_of_workers(int(self.stop.received is not None))
-            ):
+            if not self.passed_multiple_of(WORKERS_ASK_EVERY) or not on_any_worker(self.stop.received is not None):
                 return
             self.stop.received = self.stop.received or "a signal to another worker"
         if self.stop.received is not None:
