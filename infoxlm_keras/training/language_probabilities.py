@@ -32,8 +32,7 @@ def _of_stream(stream, steps):
     drawn = steps * stream.batch_size * getattr(stream, "pairs_per_sample", 1)
     found = {}
     for mixture, share in zip(mixtures, shares, strict=True):
-        parts = mixture.parts if hasattr(mixture, "parts") else mixture.streams
-        for known, probability in zip(parts, _shares(mixture.schedule), strict=True):
+        for known, probability in zip(mixture.parts, _shares(mixture.schedule), strict=True):
             entry = found.setdefault(known.name, {"probability": 0.0, "records": 0})
             entry["probability"] += share * probability
             entry["records"] += known.records
