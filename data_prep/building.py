@@ -30,7 +30,9 @@ def add_build_arguments(parser):
     parser.add_argument(
         "--tokenizer", required=True, help="directory with vocabulary.spm, SentencePiece file, or KerasHub preset"
     )
-    parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder of the prepared data")
+    parser.add_argument(
+        "--output_dir", required=True, metavar="DIR", help="folder of the prepared data; a killed build there goes on"
+    )
     parser.add_argument("--shard_megabytes", type=float, default=64, help="about this many megabytes a shard")
     parser.add_argument("--seed", type=int, default=0, help="seed of the global shuffle")
     parser.add_argument(

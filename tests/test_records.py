@@ -1,6 +1,4 @@
-"""The bytes of records against TensorFlow's own, and the shuffled shards."""
-
-import hashlib
+"""The bytes of records against TensorFlow's own."""
 
 import numpy as np
 import pytest
@@ -9,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.examples import encode_examples, encode_varints, frame_record
-from data_prep.shuffled_shards import ShuffledShards
 
 INT64 = st.one_of(st.integers(0, 300_000), st.integers(-(2**63), 2**63 - 1))
 ROWS = st.lists(st.tuples(st.lists(INT64, max_size=90), st.lists(INT64, max_size=90)), max_size=6)
@@ -75,56 +72,3 @@ def test_tensorflow_notices_a_changed_byte(tmp_path):
     path.write_bytes(data)
     with pytest.raises(tf.errors.DataLossError):
         list(tf.data.TFRecordDataset(str(path)))
-
-
-def written_records(directory, stream):
-    return [
-        [record.numpy() for record in tf.data.TFRecordDataset(str(directory / shard.path))] for shard in stream.shards
-    ]
-
-
-def write_shards(directory, count=100, seed=0, name="de", stem="de", shard_bytes=10**6):
-    directory.mkdir()
-    shards = ShuffledShards(name, 512, stem, seed)
-    for number in range(count):
-        shards.add(frame_record(b"record %03d" % number), tokens=5, unknown_tokens=number % 2)
-    return shards.write(directory, shard_bytes)
-
-
-def test_every_record_is_in_one_of_about_equal_shards(tmp_path):
-    # A frame is 10 bytes of data and 16 around it; 100 of them are 2,600 bytes.
-    stream = write_shards(tmp_path / "a", shard_bytes=900)
-    assert [shard.path for shard in stream.shards] == [f"de/de-0000{i}-of-00003.tfrecord" for i in range(3)]
-    assert [shard.records for shard in stream.shards] == [33, 33, 34]
-    assert (stream.records, stream.tokens, stream.unknown_tokens) == (100, 500, 50)
-    records = sum(written_records(tmp_path / "a", stream), [])
-    assert sorted(records) == [b"record %03d" % number for number in range(100)]
-    assert records != sorted(records)
-    for shard in stream.shards:
-        data = (tmp_path / "a" / shard.path).read_bytes()
-        assert (shard.bytes, shard.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-
-
-def test_order_depends_on_seed_and_stream_only(tmp_path):
-    def order(folder, **settings):
-        stream = write_shards(tmp_path / folder, **settings)
-        return sum(written_records(tmp_path / folder, stream), [])
-
-    assert order("a") == order("b", shard_bytes=900)
-    assert order("a2") != order("c", seed=1)
-    assert order("a3") != order("d", name="fr", stem="fr")
-    assert order("a4", stem="length-016") != order("e", stem="length-032")
-
-
-def test_the_shuffle_moves_records_everywhere(tmp_path):
-    stream = write_shards(tmp_path / "a", count=999)
-    places = [int(record[-3:]) for record in written_records(tmp_path / "a", stream)[0]]
-    # Of a uniform permutation, a third of each third of the text lands in each third of the shard.
-    for third in range(3):
-        landed = np.histogram(places[third * 333 : (third + 1) * 333], bins=3, range=(0, 999))[0]
-        assert np.all(np.abs(landed - 111) < 40)
-
-
-def test_never_more_shards_than_records(tmp_path):
-    stream = write_shards(tmp_path / "a", count=2, shard_bytes=1)
-    assert [shard.records for shard in stream.shards] == [1, 1]

@@ -3,10 +3,13 @@
 import hashlib
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_prep.encoded_chunk import EncodedChunk
 from data_prep.shuffled_shards import number_of_shards, range_of, range_starts, record_keys, write_shard
+from data_prep.spills import RecordRun, SpilledStream
 
 
 @given(st.integers(1, 300), st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20))
@@ -56,3 +59,55 @@ def test_numbers_depend_on_stream_file_and_chunk_and_are_uniform():
     # Neighbours in the input are not neighbours in the order: rank correlation near 0.
     ranks = np.argsort(np.argsort(keys))
     assert abs(np.corrcoef(ranks, np.arange(8000))[0, 1]) < 0.05
+
+
+@pytest.fixture
+def order(tmp_path):
+    """Numbers of the records of a stream in the order of its shards, by way of spills of three chunks each."""
+    used = []
+
+    def order(count=100, shards=1, seed=0, name="de", kind="mmlm", length=512):
+        folder = tmp_path / str(len(used))
+        folder.mkdir()
+        used.append(folder)
+        paths, first = [], 0
+        for start in range(0, count, 30):
+            run = RecordRun(kind, seed, name, 0)
+            for chunk in range(start, min(start + 30, count), 10):
+                records = [b"%04d" % number for number in range(chunk, min(chunk + 10, count))]
+                lengths = np.full(len(records), length)
+                ones = np.ones(len(records), np.int64)
+                run.add(chunk // 10, EncodedChunk(records, lengths, 5 * ones, ones, len(records), {}))
+            paths.append(f"{folder}/{start}")
+            first += run.write(paths[-1], first)["count"]
+        stream = SpilledStream(name, length, tuple(f"{path}-{length}" for path in paths), None)
+        assert stream.totals() == (count, 4 * count, 5 * count, count)
+        written = b""
+        for shard in range(shards):
+            records, size, _ = stream.write_shard(str(folder / f"{shard}.tfrecord"), shard, shards)
+            data = (folder / f"{shard}.tfrecord").read_bytes()
+            assert len(data) == size == 4 * records
+            written += data
+        return [int(written[place : place + 4]) for place in range(0, len(written), 4)]
+
+    return order
+
+
+def test_every_record_is_in_one_shard_and_their_number_does_not_change_the_order(order):
+    found = order()
+    assert sorted(found) == list(range(100)) and found != sorted(found)
+    assert order(shards=3) == order(shards=7) == found
+
+
+def test_the_order_depends_on_seed_and_stream(order):
+    orders = [order(), order(seed=1), order(name="fr")]
+    orders += [order(kind="bitext", name="en-de", length=length) for length in (16, 32)]
+    assert len({tuple(found) for found in orders}) == len(orders)
+
+
+def test_the_shuffle_moves_records_everywhere(order):
+    places = order(count=999)
+    # Of a uniform permutation, a third of each third of the text lands in each third of the order.
+    for third in range(3):
+        landed = np.histogram(places[third * 333 : (third + 1) * 333], bins=3, range=(0, 999))[0]
+        assert np.all(np.abs(landed - 111) < 40)
