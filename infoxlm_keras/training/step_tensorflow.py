@@ -116,7 +116,7 @@ class TrainStep:
 
         def body(index):
             self.update_task_metrics(tf.nest.map_structure(lambda all: tf.gather(all, index), results))
-            return index + 1
+            return [index + 1]
 
         tf.while_loop(
             lambda index: index < self.accumulation_steps,
