@@ -165,6 +165,9 @@ def make_manifest(build, options, streams, counts, fingerprints):
 
 def complete_output(temporary, manifest, tokenizer):
     """Adds tokenizer and manifest to the shards in the folder `temporary`."""
+    # What workers that were killed left half written; the shards themselves have been written anew.
+    for partial in temporary.rglob("*.partial-*"):
+        partial.unlink()
     (temporary / TOKENIZER_FILE).parent.mkdir(exist_ok=True)
     (temporary / TOKENIZER_FILE).write_bytes(tokenizer.proto)
     write_manifest(temporary, manifest)

@@ -12,7 +12,7 @@ from data_prep.sorted_files import read_range
 
 KEPT, DUPLICATE, NEAR_DUPLICATE = 0, 1, 2
 # Keys that are sorted in memory at once, and flags that are looked at together.
-KEYS_TOGETHER = 1 << 20
+KEYS_TOGETHER = 1 << 18
 FLAGS_TOGETHER = 1 << 22
 
 
