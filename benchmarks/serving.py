@@ -236,9 +236,7 @@ def sentence_transformers_encode(tokenizer, model, folder):
     tokenizer.save_pretrained(folder)
     transformer = models.Transformer(str(folder), max_seq_length=tokenizer.model_max_length)
     pooling = models.Pooling(model.config.hidden_size, pooling_mode="mean")
-    whole = sentence_transformers.SentenceTransformer(
-        modules=[transformer, pooling, models.Normalize()], device="cpu"
-    )
+    whole = sentence_transformers.SentenceTransformer(modules=[transformer, pooling, models.Normalize()], device="cpu")
 
     def encode(texts):
         return whole.encode(texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)

@@ -69,13 +69,9 @@ def main(arguments=None):
 def parse(arguments):
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="preset: a directory, or a name that KerasHub knows")
-    parser.add_argument(
-        "--output_dir", required=True, type=pathlib.Path, help="home of all versions of a model"
-    )
+    parser.add_argument("--output_dir", required=True, type=pathlib.Path, help="home of all versions of a model")
     parser.add_argument("--head", choices=HEADS, default="embedding", help="what the model answers")
-    parser.add_argument(
-        "--layer", type=int, metavar="K", help="hidden state, 0 = embeddings; unset: universal"
-    )
+    parser.add_argument("--layer", type=int, metavar="K", help="hidden state, 0 = embeddings; unset: universal")
     parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
     parser.add_argument("--top_k", type=int, help=f"fillings for each <mask>; unset: {DEFAULT_TOP_K}")
     parser.add_argument("--max_answer", type=int, metavar="N", help="tokens of the longest answer; unset: 30")
@@ -100,9 +96,7 @@ def check(options):
     for name, head in OPTIONS_OF_ONE_HEAD.items():
         value = getattr(options, name)
         if value is not None and options.head != head:
-            raise InputError(
-                f"--{name} {value}: belongs to --head {head}, not to {options.head}; leave it out"
-            )
+            raise InputError(f"--{name} {value}: belongs to --head {head}, not to {options.head}; leave it out")
     if options.tokens_only and (options.head == "masked_lm" or options.pairs):
         raise InputError("--tokens_only: does not go with --head masked_lm or --pairs, which need strings")
     if options.quantize and options.dtype != "float32":
@@ -130,9 +124,7 @@ def load_module(options):
     if options.head == "embedding":
         return serving.EmbeddingModule(model, options.layer, options.pooling, **common), model
     if not has_masked_lm_head(options.model):
-        raise InputError(
-            f"{options.model}: holds no trained masked-LM head; give one that recipes/pretrain.py wrote"
-        )
+        raise InputError(f"{options.model}: holds no trained masked-LM head; give one that recipes/pretrain.py wrote")
     top_k = DEFAULT_TOP_K if options.top_k is None else options.top_k
     return serving.MaskedLMModule(model, top_k, **common), model
 

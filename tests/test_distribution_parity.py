@@ -58,9 +58,7 @@ SCENARIOS = {
         "runs": ["mirrored"],
     },
 }
-CASES = [
-    (scenario, run) for scenario, settings in SCENARIOS.items() for run in settings["runs"] if run != "worker_1"
-]
+CASES = [(scenario, run) for scenario, settings in SCENARIOS.items() for run in settings["runs"] if run != "worker_1"]
 
 
 def batches_of(number, name):

@@ -90,9 +90,7 @@ def test_classifier_probabilities(model, tokenizer, tmp_path):
     signature = tf.saved_model.load(str(directory)).signatures["serving_default"]
     token_ids, padding_mask = padded_ids(tokenizer, TEXTS)
     expected = softmax(classifier({"token_ids": token_ids, "padding_mask": padding_mask}))
-    np.testing.assert_allclose(
-        signature(text=tf.constant(TEXTS))["probabilities"], expected, rtol=0, atol=1e-5
-    )
+    np.testing.assert_allclose(signature(text=tf.constant(TEXTS))["probabilities"], expected, rtol=0, atol=1e-5)
 
 
 def test_a_classifier_with_softmax_is_not_normalised_twice(model, tokenizer):

@@ -50,9 +50,7 @@ def test_by_itself(places, tmp_path):
     )
     assert process.returncode == 0, process.stderr
     output = process.stdout
-    assert (
-        output.index("pooling ") < output.index("checked in a fresh process") < output.index("size on disk")
-    )
+    assert output.index("pooling ") < output.index("checked in a fresh process") < output.index("size on disk")
     assert "largest difference from Keras" in output
     assert output.endswith(f"wrote {tmp_path / 'out' / '1'}\n")
     signature = tf.saved_model.load(str(tmp_path / "out" / "1")).signatures["serving_default"]
@@ -119,9 +117,7 @@ BAD_INPUT = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"), BAD_INPUT, ids=[" ".join(map(str, case[0])) for case in BAD_INPUT]
-)
+@pytest.mark.parametrize(("arguments", "words"), BAD_INPUT, ids=[" ".join(map(str, case[0])) for case in BAD_INPUT])
 def test_bad_input(main, arguments, words, places, tmp_path, capsys):
     given = [str(argument).format(**places) for argument in arguments]
     message = refused(capsys, main, "--model", places["encoder"], "--output_dir", tmp_path / "out", *given)

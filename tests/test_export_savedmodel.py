@@ -44,9 +44,7 @@ def signatures(exported):
 @pytest.fixture(scope="module")
 def embed(signatures):
     """Texts (list of bytes) to vectors, by the SavedModel's `serving_default`."""
-    return lambda texts: signatures["serving_default"](text=tf.constant(texts, tf.string))[
-        "embedding"
-    ].numpy()
+    return lambda texts: signatures["serving_default"](text=tf.constant(texts, tf.string))["embedding"].numpy()
 
 
 def variable_shapes(directory):
@@ -113,9 +111,7 @@ def test_signatures(signatures):
     assert inputs["tokens"] == {
         name: tf.TensorSpec([None, None], tf.int32, name) for name in ("token_ids", "padding_mask")
     }
-    assert inputs["similarity"] == {
-        name: tf.TensorSpec([None], tf.string, name) for name in ("text_a", "text_b")
-    }
+    assert inputs["similarity"] == {name: tf.TensorSpec([None], tf.string, name) for name in ("text_a", "text_b")}
     [(name, output)] = signatures["similarity"].structured_outputs.items()
     assert (name, output.shape.as_list(), output.dtype) == ("similarity", [None], tf.float32)
     for signature in (signatures["serving_default"], signatures["tokens"]):

@@ -31,9 +31,7 @@ def text_dir(tmp_path_factory):
 def extended(text_dir, tiny_preset, tmp_path_factory):
     """(the old model, the extended one, the report)."""
     directory = tmp_path_factory.mktemp("extended") / "model"
-    run(
-        extend_vocabulary.main, "--model", tiny_preset, "--input", text_dir, "--add", ADDED, "--output_dir", directory
-    )
+    run(extend_vocabulary.main, "--model", tiny_preset, "--input", text_dir, "--add", ADDED, "--output_dir", directory)
     report = json.loads((directory / "vocabulary_extension.json").read_text(encoding="utf-8"))
     return load_pretrained(tiny_preset), load_pretrained(directory), report
 

@@ -167,9 +167,7 @@ def test_another_runtime_gives_the_same_vectors(modules, tmp_path):
     options = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(openvino.convert_model(str(path)), "CPU", options)
     for count in (1, 3, len(TEXTS)):
-        token_ids, padding_mask = (
-            tensor.numpy() for tensor in module.text_to_ids(tf.constant(TEXTS[:count]))
-        )
+        token_ids, padding_mask = (tensor.numpy() for tensor in module.text_to_ids(tf.constant(TEXTS[:count])))
         by_name = {"token_ids": token_ids, "padding_mask": padding_mask}
         feed = {port: by_name[port.any_name.partition(":")[0]] for port in compiled.inputs}
         [vectors] = compiled(feed).values()

@@ -78,9 +78,7 @@ def test_invalid_utf8_is_read_as_python_reads_it(text_to_ids, tokenizer, text):
     assert graph_ids(text_to_ids, [text]) == expected_ids(tokenizer, [text])
 
 
-@given(
-    st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=40).map(str.encode)), min_size=1, max_size=8)
-)
+@given(st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=40).map(str.encode)), min_size=1, max_size=8))
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_give_the_same_ids(text_to_ids, tokenizer, texts):
     assert graph_ids(text_to_ids, texts) == expected_ids(tokenizer, texts)
@@ -108,9 +106,7 @@ def test_truncation_keeps_the_end_token(tokenizer):
 def test_byte_cut_leaves_no_broken_character(text_to_ids):
     # A cut at `max_bytes` falls inside one of these three-byte characters for two of the three offsets.
     for offset in range(3):
-        [clean] = text_to_ids.clean(
-            tf.constant([b"x" * offset + "房".encode() * text_to_ids.max_bytes])
-        ).numpy()
+        [clean] = text_to_ids.clean(tf.constant([b"x" * offset + "房".encode() * text_to_ids.max_bytes])).numpy()
         text = clean.decode("utf-8")  # valid
         assert text == "x" * offset + "房" * ((text_to_ids.max_bytes - offset) // 3)
     # What is not cut keeps its bad bytes as U+FFFD.

@@ -1,6 +1,6 @@
 """Extractive question answering: where in a text does the answer begin and end? (Devlin et al., 2019, section 4.2.)
 
-    <s> question </s></s> context </s>   ->   a start and an end logit for each token
+<s> question </s></s> context </s>   ->   a start and an end logit for each token
 """
 
 import pathlib

@@ -82,9 +82,7 @@ def export_embedding(
     return export_module(module, version_directory(output_dir, version), verify)
 
 
-def export_masked_lm(
-    model, output_dir, top_k=5, max_length=None, version=None, verify=True, storage="float32"
-):
+def export_masked_lm(model, output_dir, top_k=5, max_length=None, version=None, verify=True, storage="float32"):
     """Exports the masked-LM head: `text` with `<mask>` -> its fillings (see `MaskedLMModule`).
 
     Arguments, result and errors as in `export_embedding`; `top_k` is the number of fillings for each mask.

@@ -1,10 +1,10 @@
 """Sentences on disk with an index of their vectors (usearch), built by streaming.
 
-    index.usearch    the graph; key = number of the sentence
-    sentences.txt    the sentences, one a line, as bytes
-    offsets.bin      uint64, where each sentence starts in it, and where the last ends
-    lines.bin        uint64, line of the input each came from
-    index.json       how many, which model, how vectors are kept
+index.usearch    the graph; key = number of the sentence
+sentences.txt    the sentences, one a line, as bytes
+offsets.bin      uint64, where each sentence starts in it, and where the last ends
+lines.bin        uint64, line of the input each came from
+index.json       how many, which model, how vectors are kept
 """
 
 import contextlib

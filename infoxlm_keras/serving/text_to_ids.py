@@ -32,9 +32,7 @@ class TextToIds(tf.Module):
     def __init__(self, tokenizer, max_length, name=None):
         super().__init__(name=name)
         if max_length < SHORTEST_LENGTH:
-            raise InputError(
-                f"max_length = {max_length}: must be at least {SHORTEST_LENGTH} (<s>, a token, </s>)"
-            )
+            raise InputError(f"max_length = {max_length}: must be at least {SHORTEST_LENGTH} (<s>, a token, </s>)")
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.max_bytes = max_length * _longest_piece(tokenizer) * BYTES_A_CHARACTER
@@ -57,9 +55,7 @@ class TextToIds(tf.Module):
         """`text` (string [batch]) as valid UTF-8 of little more than `max_bytes` bytes at most (None: its own)."""
         max_bytes = max_bytes or self.max_bytes
         # The cut may leave part of a character at the end: it becomes U+FFFD, which is then dropped.
-        valid = tf.strings.unicode_transcode(
-            tf.strings.substr(text, 0, max_bytes), "UTF-8", "UTF-8", errors="replace"
-        )
+        valid = tf.strings.unicode_transcode(tf.strings.substr(text, 0, max_bytes), "UTF-8", "UTF-8", errors="replace")
         trimmed = tf.strings.regex_replace(valid, f"{REPLACEMENT_CHARACTER}+$", "")
         return tf.where(tf.strings.length(text) > max_bytes, trimmed, valid)
 

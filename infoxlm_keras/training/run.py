@@ -108,6 +108,7 @@ def pretrain(config, data_dir, output_dir, init=None, fresh=False, overwrite=Fal
                 pretrainer, config, streams, output_dir, restored, checkpoint_info, pair_sets, tokenizer, wandb_project
             )
             if stopped_by is not None:
+                check_agreement(newest_step(output_dir / "checkpoints"), "the step that was saved last")
                 return RunResult(_last_row(output_dir), newest_step(output_dir / "checkpoints"), None, stopped_by)
         if is_chief():
             info = dataclasses.replace(info, steps=config.steps)

@@ -47,7 +47,5 @@ def import_wandb():
     try:
         import wandb
     except ImportError:
-        raise InputError(
-            "--wandb: the package is missing; needs `pip install infoxlm_keras[wandb]`"
-        ) from None
+        raise InputError("--wandb: the package is missing; needs `pip install infoxlm_keras[wandb]`") from None
     return wandb
