@@ -3,12 +3,13 @@
     python benchmarks/data_prep.py --output bench/                  # all parts, about 15 minutes on 2 idle cores
     python benchmarks/data_prep.py --output bench/ --parts build
 
-  build    build_monolingual.py (2 processes, start of the processes included) against the reference way: all lines in
-           memory, one after another through Hugging Face's fast tokenizer on the same SentencePiece model, blocks
-           shuffled in a list, written one by one with tf.train.Example (imports not counted). Same text, by turns.
+  build    build_monolingual.py (2 processes, start of the processes included) without and with its cleaning, against
+           the reference way, which cleans nothing: all lines in memory, one after another through Hugging Face's fast
+           tokenizer on the same SentencePiece model, blocks shuffled in a list, written one by one with
+           tf.train.Example (imports not counted). Same text, by turns.
   memory   peak of the builder and its workers together at 1, 4 and 16 times the input, repeats removed, shuffled.
-  reading  the three streams joined (read, parse, mask, mixup, batch) against the training step of the `small` model on
-           such batches, by turns.
+  reading  the three streams joined (read, parse, mask, mixup, batch; from the second batch on) against the training
+           step of the `small` model on such batches (not compiled by XLA), by turns.
 
 Medians of --rounds. CPU seconds are those of all processes: on a busy machine they say more than wall time. The text
 is the bundled corpus, or --text (a folder of <lang>.txt). Results go to OUTPUT/data_prep.json. Linux only (/proc).
@@ -141,9 +142,10 @@ def tokens_in(records):
 def measure_build(output, options):
     """The builder and the reference way, by turns."""
     write_text(output / "build/xx.txt", options.text, options.megabytes)
-    ours, theirs = [], []
+    ours, cleaned, theirs = [], [], []
     for _ in range(options.rounds):
-        ours.append(run(builder_command(options, output / "build", output / "build/ours")))
+        ours.append(run(builder_command(options, output / "build", output / "build/ours", "--no_clean")))
+        cleaned.append(run(builder_command(options, output / "build", output / "build/cleaned")))
         command = ["benchmarks/data_prep.py", "--output", output, "--tokenizer", options.tokenizer]
         _, _, peak = run([*command, "--reference", output / "build"])
         measured = read_json(output / "build/reference.json")
@@ -151,9 +153,10 @@ def measure_build(output, options):
     tokens = tokens_in(output / "build/ours")
     table = new_table("text to records", "way", "tokens", "wall s", "tokens/s", "CPU s", "peak MB")
     result = {"tokens": tokens, "reference tokens": measured["tokens"], "megabytes": options.megabytes}
-    for name, rows in (("infoxlm_keras", ours), ("reference", theirs)):
+    counts = {"infoxlm_keras": tokens, "with cleaning": tokens_in(output / "build/cleaned")}
+    for name, rows in (("infoxlm_keras", ours), ("with cleaning", cleaned), ("reference", theirs)):
         wall, cpu, peak = map(statistics.median, zip(*rows, strict=True))
-        count = tokens if rows is ours else measured["tokens"]
+        count = counts.get(name, measured["tokens"])
         result[name] = {"wall": wall, "cpu": cpu, "peak": peak, "tokens/s": count / wall, "rounds": rows}
         table.add_row(name, f"{count:,}", f"{wall:.2f}", f"{count / wall:,.0f}", f"{cpu:.2f}", f"{peak / 1e6:,.0f}")
     rich.print(table)
@@ -275,7 +278,7 @@ def measure_reading(output, options):
     size, tokenizer = ENCODER_SIZES["small"], load_tokenizer(options.tokenizer)
     config = ROOT / "recipes/configs/small.yaml"
     # An eighth of the configuration's batches: a step of seconds, whose tokens a second are those of a whole one.
-    eighth = ["mmlm.batch_size=8", "tlm.batch_size=8", "xlco.batch_size=32"]
+    eighth = ["mmlm.batch_size=8", "tlm.batch_size=8", "xlco.batch_size=32", "jit_compile=false"]
     streams = build_streams(load_config(config, []), records, tokenizer, size.max_sequence_length)
     small_streams = build_streams(load_config(config, eighth), records, tokenizer, size.max_sequence_length)
     batches = list(joined_dataset(small_streams).take(3).as_numpy_iterator())
@@ -283,8 +286,10 @@ def measure_reading(output, options):
     fit(pretrainer, batches)
     read, trained = [], []
     for turn in range(options.rounds):
+        batches_read = joined_dataset(streams, 1000 * turn).take(301).as_numpy_iterator()
+        next(batches_read)
         start, cpu = time.perf_counter(), time.process_time()
-        tokens = sum(map(count_tokens, joined_dataset(streams, 1000 * turn).take(300).as_numpy_iterator()))
+        tokens = sum(map(count_tokens, batches_read))
         read.append((tokens / (time.perf_counter() - start), tokens / (time.process_time() - cpu)))
         start, cpu = time.perf_counter(), time.process_time()
         fit(pretrainer, batches)
