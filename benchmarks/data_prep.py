@@ -141,7 +141,7 @@ def tokens_in(records):
 
 def measure_build(output, options):
     """The builder and the reference way, by turns."""
-    write_text(output / "build/xx.txt", options.text, options.megabytes)
+    write_text(output / "build/en.txt", options.text, options.megabytes)
     ours, cleaned, theirs = [], [], []
     for _ in range(options.rounds):
         ours.append(run(builder_command(options, output / "build", output / "build/ours", "--no_clean")))
@@ -171,7 +171,7 @@ def measure_memory(output, options):
     table = new_table("memory of the builder and its workers", "input MB", "tokens", "wall s", "CPU s", "peak MB")
     rows = []
     for scale in SCALES:
-        write_text(output / "memory/xx.txt", options.text, scale * options.megabytes)
+        write_text(output / "memory/en.txt", options.text, scale * options.megabytes)
         # Shards so small that there are several at the smallest input too.
         flags = ("--deduplicate", "--shard_megabytes", 4)
         wall, cpu, peak = run(builder_command(options, output / "memory", output / "memory/records", *flags))
@@ -197,7 +197,7 @@ def reference(options):
     tokenizer = hugging_face_tokenizer(transformers, load_tokenizer(options.tokenizer))
     (folder / "reference").mkdir(exist_ok=True)
     start, cpu = time.perf_counter(), time.process_time()
-    with open(folder / "xx.txt", encoding="utf-8") as file:
+    with open(folder / "en.txt", encoding="utf-8") as file:
         lines = [line.strip() for line in file.read().split("\n")]
     blocks, block = [], [0]
     for line in lines:
@@ -212,7 +212,7 @@ def reference(options):
             block += [*piece, 2]
     blocks.append(block)
     random.Random(0).shuffle(blocks)
-    with tf.io.TFRecordWriter(str(folder / "reference/xx.tfrecord")) as writer:
+    with tf.io.TFRecordWriter(str(folder / "reference/en.tfrecord")) as writer:
         for block in blocks:
             feature = tf.train.Feature(int64_list=tf.train.Int64List(value=block))
             example = tf.train.Example(features=tf.train.Features(feature={"token_ids": feature}))

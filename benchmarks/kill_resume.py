@@ -89,9 +89,9 @@ def prepare(directory, steps):
     pairs = [(sentence, " ".join(word[::-1] for word in sentence.split())) for sentence in sentences]
     for name, part in (("pairs", pairs[:350]), ("heldout", pairs[350:])):
         (directory / name).mkdir()
-        (directory / name / "en-xx.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in part))
+        (directory / name / "en-de.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in part))
     (directory / "text").mkdir()
-    for number, language in enumerate(("en", "xx")):
+    for number, language in enumerate(("en", "de")):
         (directory / "text" / f"{language}.txt").write_text("".join(pair[number] + "\n" for pair in pairs[:350]))
     tokenizer = directory / "tokenizer"
     data = ["--tokenizer", tokenizer, "--output_dir", directory / "records", "--processes", 1]

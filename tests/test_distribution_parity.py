@@ -173,6 +173,10 @@ def test_equal_variables_after_training(results, scenario, run):
         if expected.dtype.kind in "iu":
             assert np.array_equal(actual, expected), name
             continue
+        if name.endswith("/rounding_errors"):
+            # What lies below the last bit of the key encoder's weights: no more than that.
+            assert np.abs(actual).max() < 1e-6 and np.abs(expected).max() < 1e-6
+            continue
         # The true gradient of the attention's key bias is zero, and Adam makes steps of what rounding leaves.
         tolerance = 5e-2 if scenario == "together" else 1e-3 if name.endswith("key/bias") else 1e-4
         limit = tolerance * np.abs(expected).max()

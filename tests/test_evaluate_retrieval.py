@@ -105,7 +105,7 @@ BAD_INPUT = {
     "no preset": ({"--model": "FOLDER/empty"}, ["empty", "config.json"]),
     "no pairs": ({"--pairs": "FOLDER/absent"}, ["absent", "no such file or directory"]),
     "empty folder": ({"--pairs": "FOLDER/empty"}, ["empty", "<src>-<tgt>.tsv"]),
-    "bad line": ({"--pairs": "FOLDER/en-xx.tsv"}, ["en-xx.tsv: line 2", "one tab"]),
+    "bad line": ({"--pairs": "FOLDER/en-de.tsv"}, ["en-de.tsv: line 2", "one tab"]),
     "uneven": ({"--pairs": "FOLDER/uneven"}, ["uneven.de-en.de: has 3 lines", "has 2"]),
     "layer too high": ({"--layer": "3"}, ["layer 3", "0..2"]),
     "layer no number": ({"--layer": "last"}, ["--layer last", "all", "0..2"]),
@@ -113,7 +113,7 @@ BAD_INPUT = {
     "no batch": ({"--batch_size": "0"}, ["batch_size = 0", "at least 1"]),
     "too long": ({"--max_length": "1000"}, ["max_length = 1000", "3..64"]),
     "output is a folder": ({"--output": "FOLDER/empty"}, ["empty", "is a directory"]),
-    "plots is a file": ({"--plots": "FOLDER/en-xx.tsv"}, ["--plots", "is a file"]),
+    "plots is a file": ({"--plots": "FOLDER/en-de.tsv"}, ["--plots", "is a file"]),
 }
 
 
@@ -121,7 +121,7 @@ BAD_INPUT = {
 def test_bad_input_ends_with_one_message_and_nothing_written(changed, words, tiny_preset, pairs, tmp_path, capsys):
     for folder in ("empty", "uneven"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "en-xx.tsv").write_text("a\tb\nc\n")
+    (tmp_path / "en-de.tsv").write_text("a\tb\nc\n")
     (tmp_path / "uneven" / "uneven.de-en.de").write_text("a\nb\nc\n")
     (tmp_path / "uneven" / "uneven.de-en.en").write_text("a\nb\n")
     present = sorted(tmp_path.rglob("*"))

@@ -13,7 +13,7 @@ import pytest
 
 from recipes import pretrain
 from running import run, tree
-from test_pretrain import arguments, history, inputs, weights  # noqa: F401 - `inputs` is a fixture
+from tiny_run import arguments, history, weights
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def start(arguments, log, **environment):
 
 
 @pytest.fixture(scope="module")
-def runs(inputs, tmp_path_factory):  # noqa: F811
+def runs(inputs, tmp_path_factory):
     """dict of strategy to output directory; two workers go on from the checkpoint that two replicas left."""
     root = tmp_path_factory.mktemp("distributed")
     run(pretrain.main, *arguments(inputs, root / "one", *OPTIONS, "--strategy", "one"))

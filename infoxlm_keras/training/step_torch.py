@@ -9,6 +9,10 @@ from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 class TrainStep:
     """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step`."""
 
+    def compile(self, optimizer, **kwargs):
+        super().compile(optimizer=optimizer, **kwargs)
+        draw_dropout_from_its_seed(self)
+
     def train_step(self, data):
         batch = unpack_batch(data)
         step = self.training_updates
@@ -57,3 +61,14 @@ class TrainStep:
     def shared_by_all(self, batch):
         """`shared` of a whole batch."""
         return self.shared(batch)
+
+
+def draw_dropout_from_its_seed(model):
+    """Makes dropout draw from the state of its seed generator, which is part of a checkpoint.
+
+    Keras lets PyTorch's global generator draw where a layer was given no seed, and a resumed run would draw anew.
+    """
+    for layer in model._flatten_layers():
+        for generator in getattr(layer, "_seed_generators", ()):
+            if generator._initial_seed is None:
+                generator._initial_seed = int(generator.state.value[0])
