@@ -15,8 +15,15 @@ second from them. Every contender gets --threads threads. Compare only figures o
 Writes serving.json and serving.png to OUTPUT_DIR. Needs infoxlm_keras[hf].
 """
 
-import os
 import pathlib
+import sys
+
+if __name__ == "__main__":
+    # Beside this file lies data_prep.py, which would hide the package of that name.
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+
+import os
 import tempfile
 import time
 
