@@ -9,8 +9,8 @@ transformers is AutoTokenizer-style tokenization (XLMRobertaTokenizer, padded to
 XLMRobertaModel on PyTorch; sentence-transformers is `SentenceTransformer.encode` with that model and pooling.
 Text: held-out sentences of the bundled corpus in 18 languages, lengths mixed, order shuffled.
 
-Contenders take turns on every batch, in an order that rotates; the table shows medians of latencies and sentences a
-second from them. Every contender gets --threads threads. Compare only figures of one run on an idle machine.
+Contenders take turns of a few batches back to back, in an order that rotates, all on the same batches; the table shows
+medians of latencies and sentences a second from them. Every contender gets --threads threads. Compare only figures of one run on an idle machine.
 
 Writes serving.json and serving.png to OUTPUT_DIR. Needs infoxlm_keras[hf].
 """
@@ -39,6 +39,8 @@ from infoxlm_keras.progress import progress_bar
 BATCH_SIZES = (1, 8, 64)
 HELDOUT = pathlib.Path(__file__).resolve().parents[1] / "data_prep" / "sample_corpus" / "heldout"
 TOLERANCE = 1e-4
+TURN = 5  # batches one after another, after one that is not timed
+PAUSE_SECONDS = 0.05  # until the threads of the one before, which wait for work in a busy loop, have gone to sleep
 CONTENDERS = ("SavedModel", "transformers", "sentence-transformers")
 
 
@@ -49,7 +51,7 @@ def main(arguments=None):
     parser.add_argument("--vocabulary_size", type=int, default=8000, help="without --model")
     parser.add_argument("--layer", type=int, metavar="K", help="unset: the universal layer")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each contender")
-    parser.add_argument("--rounds", type=int, default=20, help="batches of each size")
+    parser.add_argument("--rounds", type=int, default=20, help="turns of each contender at each batch size")
     parser.add_argument("--output_dir", type=pathlib.Path, default=pathlib.Path("runs/serving_benchmark"))
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.threads < 1:
@@ -266,18 +268,24 @@ def measure(contenders, texts, rounds):
     """Batch size -> contender -> seconds of each batch; they take turns, and the first rotates."""
     seconds = {size: {name: [] for name in contenders} for size in BATCH_SIZES}
     names = list(contenders)
-    with progress_bar("Timing", len(BATCH_SIZES) * rounds, "sentences") as advance:
+    with progress_bar("Timing", len(BATCH_SIZES) * rounds, "turns") as advance:
         for size in BATCH_SIZES:
-            batches = [[texts[(turn * size + row) % len(texts)] for row in range(size)] for turn in range(rounds + 1)]
-            for name in names:  # once, untimed
-                contenders[name](batches[-1])
-            for turn, batch in enumerate(batches[:-1]):
+            batch = batches_of(texts, size)
+            for turn in range(rounds):
                 for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                    start = time.perf_counter()
-                    contenders[name](batch)
-                    seconds[size][name].append(time.perf_counter() - start)
-                advance(1, len(names) * size)
+                    time.sleep(PAUSE_SECONDS)
+                    contenders[name](batch(turn * TURN - 1))
+                    for number in range(turn * TURN, (turn + 1) * TURN):
+                        start = time.perf_counter()
+                        contenders[name](batch(number))
+                        seconds[size][name].append(time.perf_counter() - start)
+                advance(1)
     return seconds
+
+
+def batches_of(texts, size):
+    """Function of a number to the batch of that number, list of `size` str; the texts come round again."""
+    return lambda number: [texts[(number * size + row) % len(texts)] for row in range(size)]
 
 
 def summarize(seconds):

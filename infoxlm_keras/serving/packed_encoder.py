@@ -4,11 +4,16 @@ Equal to `hidden_state_model(backbone, layer)` at every real token, to float32's
 one product, and the query's weights hold attention's 1 / sqrt(head size).
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 from infoxlm_keras.models.encoder import check_layer
+from infoxlm_keras.serving.packed_sequences import GROUP_ENDS
 from infoxlm_keras.serving.stored_weights import LayerNorm, StoredMatrix, StoredTable, array, dense
+
+SMALL_BATCH = 12  # rows
 
 
 class PackedEncoder(tf.Module):
@@ -40,9 +45,17 @@ class PackedEncoder(tf.Module):
         """`PackedSequences` -> float32 [tokens, dim], in packed order."""
         rows = self.token_embedding.rows(packed.token_ids) + self.position_embedding.rows(packed.positions)
         states = self.norm(rows)
-        for layer in self.layers:
-            states = layer(states, packed.groups)
-        return states
+        if not self.layers:
+            return states
+        heads = self.layers[0].heads
+
+        def run(ends, attend):
+            groups = packed.attention_groups(heads, ends)
+            return functools.reduce(lambda states, layer: layer(states, groups, attend), self.layers, states)
+
+        # In a small batch the padding is cheaper than the operations that avoid it.
+        small = packed.batch < SMALL_BATCH
+        return tf.cond(small, lambda: run((1,), small_attention), lambda: run(GROUP_ENDS, attention))
 
 
 class PackedLayer(tf.Module):
@@ -65,19 +78,34 @@ class PackedLayer(tf.Module):
         self.outer = dense(layer._feedforward_output_dense, storage, name="outer")
         self.feedforward_norm = LayerNorm(layer._feedforward_layer_norm, name="feedforward_norm")
 
-    def __call__(self, states, groups):
-        """float32 [tokens, dim] -> the same shape; `groups` as in `PackedSequences`."""
+    def __call__(self, states, groups, attend):
+        """float32 [tokens, dim] -> the same shape; `groups` of all tokens, `attend` one of the functions below."""
         projected = self.query_key_value(states)  # [tokens, 3 * dim]
-        mixed = tf.concat([self._attend(projected, *group) for group in groups], axis=0)
-        states = self.attention_norm(states + self.output(mixed))
+        mixed = [group.packed(attend(*group.query_key_value(projected), group.bias)) for group in groups]
+        states = self.attention_norm(states + self.output(tf.concat(mixed, axis=0)))
         inner = tf.nn.gelu(self.intermediate(states), approximate=False)
         return self.feedforward_norm(states + self.outer(inner))
 
-    def _attend(self, projected, index, bias, places):
-        """Attention within one group: [tokens, 3 * dim] -> [tokens of the group, dim]."""
-        rows, longest = tf.unstack(tf.shape(index))
-        padded = tf.reshape(tf.gather(projected, index), [rows, longest, 3, self.heads, self.head_dim])
-        query, key, value = tf.unstack(tf.transpose(padded, [2, 0, 3, 1, 4]))  # [rows, heads, longest, head_dim]
-        weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) + bias)
-        mixed = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [rows, longest, heads, head_dim]
-        return tf.gather_nd(tf.reshape(mixed, [rows, longest, self.heads * self.head_dim]), places)
+
+def attention(query, key, value, bias):
+    """softmax(query key' + bias) value.
+
+    Args:
+        query, key, value: float32 [rows, heads, length, head_dim], query already scaled.
+        bias: float32 [rows, 1, 1, length].
+
+    Returns:
+        float32 [rows, heads, length, head_dim].
+    """
+    return tf.matmul(tf.nn.softmax(tf.matmul(query, key, transpose_b=True) + bias), value)
+
+
+def small_attention(query, key, value, bias):
+    """`attention` for a few short rows, of operations that start fast.
+
+    oneDNN takes over `tf.matmul` of a batch and softmax, and needs longer to prepare them than they run.
+    """
+    scores = tf.raw_ops.BatchMatMulV3(x=query, y=key, adj_y=True, Tout=tf.float32) + bias
+    weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
+    mixed = tf.raw_ops.BatchMatMulV3(x=weights, y=value, Tout=tf.float32)
+    return mixed / tf.reduce_sum(weights, axis=-1, keepdims=True)

@@ -8,8 +8,8 @@ longest, and only there. Shapes stay dynamic; the number of groups, and so the g
 import tensorflow as tf
 
 # Shares of a sorted batch at which a group ends. The last, longest rows share the smallest group: attention's cost
-# grows with the square of a group's longest row. A batch of one row is the last group alone.
-GROUP_ENDS = (1 / 2, 3 / 4, 7 / 8, 1)
+# grows with the square of a group's longest row.
+GROUP_ENDS = (1 / 2, 7 / 8, 1)
 MASKED_SCORE = -1e9  # added to the scores of padding; exp gives zero
 
 
@@ -26,7 +26,6 @@ class PackedSequences:
         rows: int32 [tokens], row of each in the batch as it came.
         batch, length: scalar int32, the shape of the batch.
         row_lengths: int32 [batch], tokens of each row of the batch as it came.
-        groups: list of (index, bias, places), see `attention_group`.
     """
 
     def __init__(self, token_ids, padding_mask):
@@ -38,11 +37,19 @@ class PackedSequences:
         self.token_ids = tf.gather_nd(tf.gather(token_ids, order), places)
         self.rows = tf.gather(order, places[:, 0])
         self.positions = tf.cast(places[:, 1], tf.int32)
-        lengths = tf.gather(self.row_lengths, order)
-        starts = tf.cumsum(lengths, exclusive=True)  # [batch]: first packed token of each sorted row
-        ends = [tf.cast(tf.cast(self.batch, tf.float32) * end, tf.int32) for end in GROUP_ENDS]
-        self.groups = [
-            attention_group(starts[start:end], lengths[start:end])
+        self._lengths = tf.gather(self.row_lengths, order)
+        self._starts = tf.cumsum(self._lengths, exclusive=True)  # first packed token of each sorted row
+
+    def attention_groups(self, heads, ends=GROUP_ENDS):
+        """The rows cut into groups of about one length, list of `AttentionGroup`.
+
+        Args:
+            heads: int, attention heads.
+            ends: shares of the sorted batch at which a group ends, the last of them 1.
+        """
+        ends = [tf.cast(tf.cast(self.batch, tf.float32) * end, tf.int32) for end in ends]
+        return [
+            AttentionGroup(self._starts[start:end], self._lengths[start:end], heads)
             for start, end in zip([0, *ends[:-1]], ends, strict=True)
         ]
 
@@ -64,20 +71,43 @@ class PackedSequences:
         return total / tf.cast(tf.maximum(self.row_lengths, 1), states.dtype)[:, None]
 
 
-def attention_group(starts, lengths):
-    """Where the tokens of some rows lie, padded to the longest of these rows.
+class AttentionGroup:
+    """Some rows of a packed batch, padded to the longest of them and cut into heads.
+
+    One gather of whole head vectors does the padding and brings the heads in front, and one undoes both: transposing
+    by itself costs as much as the attention of a short sentence.
 
     Args:
         starts: int32 [rows], first packed token of each.
         lengths: int32 [rows].
+        heads: int, attention heads.
 
-    Returns:
-        index: int32 [rows, longest], packed token at each place (0 at padding).
+    Attributes:
         bias: float32 [rows, 1, 1, longest], to be added to attention scores.
-        places: int64 [tokens of the group, 2], row and column of each token, in packed order.
     """
-    columns = tf.range(tf.maximum(tf.reduce_max(lengths), 0))
-    present = columns < lengths[:, None]
-    index = tf.where(present, starts[:, None] + columns, 0)
-    bias = tf.where(present, 0.0, MASKED_SCORE)[:, None, None, :]
-    return index, bias, tf.where(present)
+
+    def __init__(self, starts, lengths, heads):
+        columns = tf.range(tf.maximum(tf.reduce_max(lengths), 0))
+        present = columns < lengths[:, None]
+        self.heads = heads
+        self.bias = tf.where(present, 0.0, MASKED_SCORE)[:, None, None, :]
+        index = tf.where(present, starts[:, None] + columns, 0)[:, None, :]  # packed token at each place, 0 at padding
+        head = tf.range(heads)
+        # Numbers of the head vectors of `projected`, in which a token has its queries, then its keys, then its values.
+        part = tf.range(3)[:, None, None, None]
+        self._split = (index * 3 + part) * heads + head[:, None]  # [3, rows, heads, longest]
+        places = tf.where(present)
+        row, column = tf.unstack(tf.cast(places, tf.int32)[:, :, None], axis=1)
+        self._join = (row * heads + head) * tf.shape(columns)[0] + column  # [tokens of the group, heads]
+
+    def query_key_value(self, projected):
+        """float32 [tokens, 3 * dim], queries, keys and values of all heads side by side, to three
+        [rows, heads, longest, dim / heads]."""
+        vectors = tf.reshape(projected, [-1, projected.shape[-1] // (3 * self.heads)])
+        return tf.unstack(tf.gather(vectors, self._split))
+
+    def packed(self, mixed):
+        """float32 [rows, heads, longest, dim / heads] to [tokens of the group, dim], in packed order."""
+        head_dim = mixed.shape[-1]
+        vectors = tf.gather(tf.reshape(mixed, [-1, head_dim]), self._join)
+        return tf.reshape(vectors, [-1, self.heads * head_dim])
