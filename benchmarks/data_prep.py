@@ -29,6 +29,7 @@ import statistics
 import subprocess
 import time
 
+import numpy as np
 import rich
 import rich.box
 import rich.table
@@ -100,21 +101,24 @@ def write_text(path, folder, megabytes):
 
 
 def run(command):
-    """Runs a command of the project: (wall seconds, CPU seconds, peak bytes of all its processes)."""
+    """Runs a command of the project: (wall seconds, CPU seconds, peak bytes, peak bytes with mapped files).
+
+    Bytes are those of all its processes together.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(
         [sys.executable, *map(str, command)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
     )
-    peak = 0
+    peak = np.zeros(2)
     while process.poll() is None:
-        peak = max(peak, sum(map(proportional_bytes, tree(process.pid))))
+        peak = np.maximum(peak, np.sum([memory_of(pid) for pid in tree(process.pid)], axis=0))
         time.sleep(SAMPLE_SECONDS)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         raise InputError(f"{command[0]} ended with status {process.returncode}; its message is above")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, cpu, peak
+    return wall, cpu, *peak.tolist()
 
 
 def tree(pid):
@@ -126,13 +130,17 @@ def tree(pid):
     return [pid, *(descendant for child in children for descendant in tree(child))]
 
 
-def proportional_bytes(pid):
-    """Memory of a process, shared pages divided among those that share them; 0 if it has ended."""
+def memory_of(pid):
+    """(bytes a process holds, and these with the pages of files mapped into it); zeros if it has ended.
+
+    Pages that processes share are divided among them. The kernel drops a file's pages when memory is wanted.
+    """
     try:
         lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+        return 0, 0
+    sizes = {line.split()[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss")}
+    return sizes.get("Pss_Anon:", 0) + sizes.get("Pss_Shmem:", 0), sizes.get("Pss:", 0)
 
 
 def builder_command(options, text, records, *flags):
@@ -150,10 +158,10 @@ def measure_build(output, options):
     write_text(output / "build/en.txt", options.text, options.megabytes)
     ours, cleaned, theirs = [], [], []
     for _ in range(options.rounds):
-        ours.append(run(builder_command(options, output / "build", output / "build/ours", "--no_clean")))
-        cleaned.append(run(builder_command(options, output / "build", output / "build/cleaned")))
+        ours.append(run(builder_command(options, output / "build", output / "build/ours", "--no_clean"))[:3])
+        cleaned.append(run(builder_command(options, output / "build", output / "build/cleaned"))[:3])
         command = ["benchmarks/data_prep.py", "--output", output, "--tokenizer", options.tokenizer]
-        _, _, peak = run([*command, "--reference", output / "build"])
+        *_, peak, _ = run([*command, "--reference", output / "build"])
         measured = read_json(output / "build/reference.json")
         theirs.append((measured["wall"], measured["cpu"], peak))
     tokens = tokens_in(output / "build/ours")
@@ -174,18 +182,20 @@ def measure_build(output, options):
 
 def measure_memory(output, options):
     """The builder's peak at growing sizes of the input."""
-    table = new_table("memory of the builder and its workers", "input MB", "tokens", "wall s", "CPU s", "peak MB")
+    columns = ("input MB", "tokens", "wall s", "CPU s", "peak MB", "with mapped files")
+    table = new_table("memory of the builder and its workers", *columns)
     rows = []
     for scale in SCALES:
         write_text(output / "memory/en.txt", options.text, scale * options.megabytes)
         # Shards so small that there are several at the smallest input too.
         flags = ("--deduplicate", "--shard_megabytes", 4)
-        wall, cpu, peak = run(builder_command(options, output / "memory", output / "memory/records", *flags))
-        tokens = tokens_in(output / "memory/records")
-        rows.append({"megabytes": scale * options.megabytes, "tokens": tokens, "wall": wall, "cpu": cpu, "peak": peak})
-        table.add_row(
-            f"{scale * options.megabytes:,.0f}", f"{tokens:,}", f"{wall:.1f}", f"{cpu:.1f}", f"{peak / 1e6:,.0f}"
+        wall, cpu, peak, mapped = run(builder_command(options, output / "memory", output / "memory/records", *flags))
+        tokens, megabytes = tokens_in(output / "memory/records"), scale * options.megabytes
+        rows.append(
+            {"megabytes": megabytes, "tokens": tokens, "wall": wall, "cpu": cpu, "peak": peak, "mapped": mapped}
         )
+        sizes = [f"{megabytes:,.0f}", f"{tokens:,}", f"{wall:.1f}", f"{cpu:.1f}"]
+        table.add_row(*sizes, f"{peak / 1e6:,.0f}", f"{mapped / 1e6:,.0f}")
     rich.print(table)
     return rows
 

@@ -10,7 +10,8 @@ XLMRobertaModel on PyTorch; sentence-transformers is `SentenceTransformer.encode
 Text: held-out sentences of the bundled corpus in 18 languages, lengths mixed, order shuffled.
 
 Contenders take turns of a few batches back to back, in an order that rotates, all on the same batches; the table shows
-medians of latencies and sentences a second from them. Every contender gets --threads threads. Compare only figures of one run on an idle machine.
+medians of latencies and sentences a second from them. Every contender gets --threads threads. Compare only figures of
+one run on an idle machine.
 
 Writes serving.json and serving.png to OUTPUT_DIR. Needs infoxlm_keras[hf].
 """

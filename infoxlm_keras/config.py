@@ -93,7 +93,7 @@ class DataSettings(Settings):
     """How languages are drawn, the longest pairs that are read (tokens a side; None: all), and what is held out.
 
     `validation_records` are kept out of training in each stream (a language, or a pair in a length bucket), a tenth of
-    it at most; see `infoxlm_keras.data.split`.
+    it at most; see `infoxlm_keras.data.split`. With any, the tasks' losses on them are written while training.
     """
 
     language_exponent: float = pydantic.Field(0.7, ge=0.0, le=1.0)
@@ -115,23 +115,26 @@ class OptimizerSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """Retrieval on held-out pairs while training; without `pairs` there is none.
+    """What is measured every `every` steps while training.
 
-    `pairs` is a file or directory as for recipes/evaluate_retrieval.py; of each language the first `max_pairs` are
-    used, every `every` steps, on the universal layer with xlco's pooling.
+    Retrieval on held-out pairs: `pairs` is a file or directory as for recipes/evaluate_retrieval.py; of each language
+    the first `max_pairs` are used, on the universal layer with xlco's pooling. Without `pairs` there is none.
+
+    The losses on `validation_batches` batches of the records that data.validation_records keeps out of training.
     """
 
     pairs: str | None = None
     every: pydantic.PositiveInt = 1000
     max_pairs: int | None = pydantic.Field(1000, ge=2)
     batch_size: pydantic.PositiveInt = 64
+    validation_batches: pydantic.NonNegativeInt = 20
 
 
 class PretrainingConfig(Settings):
     """A whole run.
 
-    `keep_checkpoints` newest checkpoints stay, and the best one by `keep_best`: "auto" (the evaluation's accuracy, if
-    there is an evaluation), "none", or the name of another number that an evaluation writes.
+    `keep_checkpoints` newest checkpoints stay, and the best one by `keep_best`: "auto" (retrieval's accuracy or
+    else the validation loss, where there is one), "none", or the name of another number that an evaluation writes.
     """
 
     steps: pydantic.PositiveInt = 150000

@@ -1,5 +1,7 @@
 """Figures: what is drawn in them is the data, and what is written is a picture."""
 
+import math
+
 import matplotlib
 import matplotlib.image
 import numpy as np
@@ -126,6 +128,16 @@ def test_curves_carry_the_values_and_one_colour_a_task(history):
         assert labels == {"MMLM": to_hex(lines["mmlm"].get_color()), "XLCO": to_hex(lines["xlco"].get_color())}
         assert all(drawn[task].get_color() == lines[task].get_color() for task in drawn)
     assert "nats" in losses.get_ylabel() and "nats" in bounds.get_ylabel()
+
+
+def test_losses_on_held_out_records_are_dashed_in_their_tasks_color():
+    metrics = {"mmlm_loss": [3.0, 2.0], "val_mmlm_loss": [math.nan, 2.5], "val_loss": [math.nan, 9.0]}
+    axes = training_curves([1, 2], {name: np.array(values) for name, values in metrics.items()}).axes[0]
+    lines = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+    assert set(lines) == {"mmlm", "val_mmlm"}
+    assert lines["val_mmlm"].get_xydata().tolist() == [[2, 2.5]] and lines["val_mmlm"].get_linestyle() == "--"
+    assert lines["val_mmlm"].get_color() == lines["mmlm"].get_color()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["on held-out records"]
 
 
 def test_many_points_are_smoothed_over_the_raw_ones():

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.slow
 
 # Dropout draws differently on each replica.
 OPTIONS = ["--set", "model.dropout=0.0", "--tasks", "mmlm,xlco", "--set", "model.num_layers=1"]
+OPTIONS += ["--set", "data.validation_records=4", "--set", "evaluation.every=4"]
+OPTIONS += ["--set", "evaluation.validation_batches=2"]
 
 
 def start(arguments, log, **environment):
@@ -67,10 +69,13 @@ def runs(inputs, tmp_path_factory):
 @pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
 def test_the_same_losses_and_weights_as_on_one_replica(runs, strategy):
     expected, actual = history(runs / "one"), history(runs / strategy)
-    assert [row["step"] for row in actual] == [row["step"] for row in expected] == ["2", "4", "6", "8"]
+    assert [row["step"] for row in actual] == [row["step"] for row in expected] == ["0", "2", "4", "6", "8"]
+    training = ("loss", "mmlm_loss", "xlco_loss", "tokens_per_step", "learning_rate")
+    validation = ("val_loss", "val_mmlm_loss", "val_xlco_loss")
     for row, other in zip(actual, expected, strict=True):
-        for name in ("loss", "mmlm_loss", "xlco_loss", "tokens_per_step", "learning_rate"):
-            assert float(row[name]) == pytest.approx(float(other[name]), rel=1e-3), name
+        names = (training if row["step"] != "0" else ()) + (validation if row["step"] in ("0", "4", "8") else ())
+        for name in names:
+            assert float(row[name]) == pytest.approx(float(other[name]), rel=1e-3), (name, row["step"])
     for one, other in zip(weights(runs / strategy), weights(runs / "one"), strict=True):
         assert np.abs(one - other).max() < 1e-2
 

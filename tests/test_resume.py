@@ -26,6 +26,7 @@ from tiny_run import arguments, history, weights
 
 # Checkpoints after steps 4 and 8, rows after 3, 6 and 8: a run cut at step 5 has half an interval behind it.
 INTERVALS = ["--tasks", "mmlm,xlco", "--set", "log_every=3", "--set", "save_every=4"]
+INTERVALS += ["--set", "data.validation_records=4", "--set", "evaluation.validation_batches=0"]
 
 
 class Killed(Exception):
@@ -60,8 +61,9 @@ def uninterrupted(inputs, tmp_path_factory):
 
 
 def evaluation(inputs):
-    """Retrieval after steps 0, 2, 4, 6, 8."""
-    return ["--set", f"evaluation.pairs={inputs / 'heldout'}", "--set", "evaluation.every=2"]
+    """Retrieval and validation losses after steps 0, 2, 4, 6, 8."""
+    settings = [f"evaluation.pairs={inputs / 'heldout'}", "evaluation.every=2", "evaluation.validation_batches=2"]
+    return [part for setting in settings for part in ("--set", setting)]
 
 
 def kill():
@@ -91,7 +93,7 @@ def test_a_killed_run_is_the_run_without_interruption_and_without_evaluation(uni
     assert last_state(evaluated) == last_state(uninterrupted)
     for one, other in zip(weights(evaluated), weights(uninterrupted), strict=True):
         np.testing.assert_array_equal(one, other)
-    rows = [{k: v for k, v in row.items() if not k.startswith("retrieval")} for row in history(evaluated)]
+    rows = [{k: v for k, v in row.items() if not k.startswith(("retrieval", "val_"))} for row in history(evaluated)]
     assert [row for row in rows if row["mmlm_loss"]] == history(uninterrupted)
     assert [row["step"] for row in history(uninterrupted)] == ["3", "6", "8"]
     assert [row["step"] for row in rows] == ["0", "2", "3", "4", "6", "8"]
@@ -216,7 +218,7 @@ def test_overwrite_removes_the_run_and_nothing_else(inputs, tmp_path):
     ("options", "message"),
     [
         (["--overwrite"], "--overwrite removes an earlier run, and is only taken together with --fresh"),
-        (["--set", "keep_best=retrieval_accuracy"], "known: auto, none; none, since evaluation.pairs is not set"),
+        (["--set", "keep_best=retrieval_accuracy"], "known: auto, none; none, since evaluation.pairs and data.validation_records are not set"),
         (["--set", "evaluation.pairs=/nowhere"], "/nowhere"),
         (["--set", "evaluation.every=0"], "evaluation.every = 0"),
         (["--wandb", "project"], "pip install infoxlm_keras[wandb]"),

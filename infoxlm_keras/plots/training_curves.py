@@ -14,6 +14,7 @@ PANELS = (
     ("_loss", "Loss", "loss in nats"),
     ("_mi_lower_bound", "Lower bound of mutual information", "bound in nats"),
 )
+VALIDATION = "val_"  # how the name of a number on held-out records begins
 SMOOTHED_ABOVE = 150  # points; below, a line is drawn as it is
 
 
@@ -51,7 +52,8 @@ def training_curves(steps, metrics):
 
     Args:
         steps: float [rows].
-        metrics: {name: float [rows]}; those named `<task>_loss` and `<task>_mi_lower_bound` are drawn, NaN left out.
+        metrics: {name: float [rows]}; those named `<task>_loss` and `<task>_mi_lower_bound` are drawn, NaN left out,
+            and `val_<task>_...`, on held-out records, as dots on a dashed line.
 
     Returns:
         matplotlib.figure.Figure.
@@ -69,6 +71,14 @@ def training_curves(steps, metrics):
     for axes, (series, title, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for task, (x, y) in series.items():
             _draw_line(axes, x, y, colors[task], task)
+        suffix = next(suffix for suffix, known, _ in PANELS if known == title)
+        validation = _series(steps, metrics, suffix, VALIDATION)
+        for task, (x, y) in validation.items():
+            style = {"linestyle": "--", "marker": "o", "markersize": 3, "linewidth": 1}
+            axes.plot(x, y, color=colors.get(task, QUIET_COLOR), label=f"{VALIDATION}{task}", **style)
+        if validation:
+            axes.plot([], [], "--o", color=QUIET_COLOR, markersize=3, linewidth=1, label="_")
+            axes.legend(axes.lines[-1:], ["on held-out records"], fontsize=8)
         axes.set(title=title, xlabel="optimizer steps", ylabel=label)
         axes.grid(axis="y", color=QUIET_COLOR, alpha=0.2, linewidth=0.8)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -131,13 +141,15 @@ def _start(group, values, gap):
     return sum(values[index] - gap * number for number, index in enumerate(group)) / len(group)
 
 
-def _series(steps, metrics, suffix):
-    """{task: (steps, values)} of the metrics with this suffix, where they are numbers."""
+def _series(steps, metrics, suffix, prefix=""):
+    """{task: (steps, values)} of the metrics named prefix, task, suffix, where they are numbers."""
     series = {}
     for name, values in metrics.items():
         present = np.isfinite(values)
-        if name.endswith(suffix) and present.any():
-            series[name.removesuffix(suffix)] = (np.asarray(steps)[present], np.asarray(values)[present])
+        task = name.removeprefix(prefix).removesuffix(suffix)
+        is_validation = name.startswith(VALIDATION)
+        if name == prefix + task + suffix and is_validation == bool(prefix) and present.any():
+            series[task] = (np.asarray(steps)[present], np.asarray(values)[present])
     return series
 
 

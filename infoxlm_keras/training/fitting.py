@@ -15,6 +15,8 @@ from infoxlm_keras.training.callbacks import (
     SkippedSteps,
     StopOnSignal,
     StopSignals,
+    ValidationLoss,
+    validation_columns,
 )
 from infoxlm_keras.training.history import HistoryFile
 from infoxlm_keras.training.language_probabilities import language_probabilities_of, probabilities_table
@@ -22,7 +24,18 @@ from infoxlm_keras.training.wandb_log import WandbLog
 from infoxlm_keras.training.writers import ProgressLine, Recorder, TensorBoardLog
 
 
-def fit(pretrainer, config, streams, output_dir, restored, info, pair_sets=(), tokenizer=None, wandb_project=None):
+def fit(
+    pretrainer,
+    config,
+    streams,
+    output_dir,
+    restored,
+    info,
+    pair_sets=(),
+    tokenizer=None,
+    wandb_project=None,
+    validation_streams=(),
+):
     """Trains from the restored step to the last, or to the end of the step in which a signal comes.
 
     Args:
@@ -35,6 +48,7 @@ def fit(pretrainer, config, streams, output_dir, restored, info, pair_sets=(), t
         pair_sets: list of `PairSet` for the evaluation while training; empty for none.
         tokenizer: `Tokenizer` of the pairs.
         wandb_project: str or None.
+        validation_streams: list of streams of held-out records; empty for no validation loss.
 
     Returns:
         str or None: the name of the signal that ended training before its last step.
@@ -62,6 +76,8 @@ def fit(pretrainer, config, streams, output_dir, restored, info, pair_sets=(), t
         ]
         if pair_sets:
             callbacks.append(_retrieval(pretrainer, config, recorder, start, pair_sets, tokenizer))
+        if validation_streams:
+            callbacks.append(_validation(config, recorder, start, validation_streams))
         callbacks += [
             Checkpoints(
                 output_dir / "checkpoints",
@@ -90,17 +106,26 @@ def best_by(config, pair_sets):
         InputError: if `keep_best` names one that no evaluation of the run writes.
     """
     columns = list(RetrievalEvaluation.columns) if pair_sets else []
+    if has_validation(config):
+        columns += validation_columns(config.tasks)
     if config.keep_best == "none" or (config.keep_best == "auto" and not columns):
         return None
     if config.keep_best == "auto":
         return columns[0]
     columns += [f"retrieval_{pair_set.language}" for pair_set in pair_sets]
     if config.keep_best not in columns:
-        known = ", ".join(columns) if columns else "none, since evaluation.pairs is not set"
+        known = (
+            ", ".join(columns) if columns else "none, since evaluation.pairs and data.validation_records are not set"
+        )
         raise InputError(
             f"keep_best = {config.keep_best!r}: is written by no evaluation of this run; known: auto, none; {known}"
         )
     return config.keep_best
+
+
+def has_validation(config):
+    """Whether losses on held-out records are measured."""
+    return config.data.validation_records > 0 and config.evaluation.validation_batches > 0
 
 
 def refresh_plots(output_dir):
@@ -137,6 +162,22 @@ def _retrieval(pretrainer, config, recorder, start, pair_sets, tokenizer):
         layer,
         config.xlco.pooling,
         config.evaluation.batch_size,
+        recorder=recorder,
+        start_step=start,
+        total_steps=config.steps,
+        every=config.evaluation.every,
+    )
+
+
+def _validation(config, recorder, start, streams):
+    from infoxlm_keras.data.streams import joined_dataset
+
+    # `evaluate` runs whole executions.
+    executions = -(-config.evaluation.validation_batches // config.steps_per_execution)
+    return ValidationLoss(
+        joined_dataset(streams).map(lambda batch: (batch,)),
+        executions * config.steps_per_execution,
+        config.tasks,
         recorder=recorder,
         start_step=start,
         total_steps=config.steps,

@@ -20,7 +20,7 @@ from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.tokenizer import load_tokenizer
 from infoxlm_keras.training.assemble import build_pretrainer, build_streams
 from infoxlm_keras.training.checkpoint import newest_step, restore_best, restore_newest
-from infoxlm_keras.training.fitting import best_by, fit
+from infoxlm_keras.training.fitting import best_by, fit, has_validation
 from infoxlm_keras.training.history import read_rows
 from infoxlm_keras.training.run_directory import check_output_dir, claimed, start_over, write_config
 from infoxlm_keras.training.wandb_log import import_wandb
@@ -77,6 +77,7 @@ def pretrain(config, data_dir, output_dir, init=None, fresh=False, overwrite=Fal
     with current_distribution().variables():
         masked_lm, tokenizer = _starting_point(config, data_dir, init)
     streams = build_streams(config, data_dir, tokenizer, masked_lm.backbone.max_sequence_length)
+    validation_streams = _validation_streams(config, data_dir, tokenizer, masked_lm)
     with current_distribution().variables():
         pretrainer = build_pretrainer(config, masked_lm)
     info = _info(config, pretrainer, tokenizer, data_dir)
@@ -105,7 +106,16 @@ def pretrain(config, data_dir, output_dir, init=None, fresh=False, overwrite=Fal
         if start < config.steps:
             checkpoint_info = {"seed": config.seed, "tasks": config.tasks, "data": info.data}
             stopped_by = fit(
-                pretrainer, config, streams, output_dir, restored, checkpoint_info, pair_sets, tokenizer, wandb_project
+                pretrainer,
+                config,
+                streams,
+                output_dir,
+                restored,
+                checkpoint_info,
+                pair_sets,
+                tokenizer,
+                wandb_project,
+                validation_streams,
             )
             if stopped_by is not None:
                 check_agreement(newest_step(output_dir / "checkpoints"), "the step that was saved last")
@@ -202,6 +212,15 @@ def _filling_batches(config, data_dir, tokenizer, masked_lm):
         only_xlco, data_dir, tokenizer, masked_lm.backbone.max_sequence_length, seed=config.seed + 1_000_003
     )
     return joined_dataset(streams)
+
+
+def _validation_streams(config, data_dir, tokenizer, masked_lm):
+    """Streams of what is held out, or none. Without accumulation: `evaluate` takes a batch in one piece."""
+    if not has_validation(config):
+        return []
+    optimizer = config.optimizer.model_copy(update={"accumulation_steps": 1})
+    config = config.model_copy(update={"optimizer": optimizer})
+    return build_streams(config, data_dir, tokenizer, masked_lm.backbone.max_sequence_length, split="validation")
 
 
 def _warn_of_short_corpus(config, data_dir):

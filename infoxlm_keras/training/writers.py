@@ -76,9 +76,9 @@ class TensorBoardLog:
 
 
 def tag(name):
-    """The TensorBoard tag of a number: `mmlm/loss`, `retrieval/de`, else `run/<name>`."""
+    """The TensorBoard tag of a number: `mmlm/loss`, `retrieval/de`, `val/mmlm_loss`, else `run/<name>`."""
     group, _, quantity = name.partition("_")
-    return f"{group}/{quantity}" if group in ("mmlm", "tlm", "xlco", "retrieval") else f"run/{name}"
+    return f"{group}/{quantity}" if group in ("mmlm", "tlm", "xlco", "retrieval", "val") else f"run/{name}"
 
 
 class ProgressLine:
@@ -132,6 +132,8 @@ def summary(record):
             parts.append(f"{label} {record[name]:.2f}")
     if "xlco_mi_lower_bound" in record:
         parts.append(f"MI >= {record['xlco_mi_lower_bound']:.2f} nats")
+    if "val_loss" in record:
+        parts.append(f"validation {record['val_loss']:.3f}")
     if "retrieval_accuracy" in record:
         parts.append(f"retrieval {100 * record['retrieval_accuracy']:.1f}%")
     if record.get("skipped_steps"):

@@ -2,7 +2,8 @@
 
 skipped_steps.py         steps with gradients that are not finite: noted, and too many in a row end the run
 interval_log.py          every `log_every` steps the interval's means, to all writers
-periodic_evaluation.py   every so many steps a measure on held-out data (retrieval), to all writers
+periodic_evaluation.py   every so many steps a measure on held-out data, to all writers:
+retrieval.py, validation.py   retrieval accuracy; the tasks' losses
 checkpoints.py           every `save_every` steps, at a new best score, and before a stop: a checkpoint
 stop_signals.py          SIGTERM and SIGINT end the run after the step in progress
 """
@@ -13,6 +14,7 @@ from infoxlm_keras.training.callbacks.periodic_evaluation import PeriodicEvaluat
 from infoxlm_keras.training.callbacks.retrieval import RetrievalEvaluation
 from infoxlm_keras.training.callbacks.skipped_steps import SkippedSteps
 from infoxlm_keras.training.callbacks.stop_signals import StopOnSignal, StopSignals
+from infoxlm_keras.training.callbacks.validation import ValidationLoss, validation_columns
 
 __all__ = [
     "Checkpoints",
@@ -22,4 +24,6 @@ __all__ = [
     "SkippedSteps",
     "StopOnSignal",
     "StopSignals",
+    "ValidationLoss",
+    "validation_columns",
 ]
