@@ -218,7 +218,10 @@ def test_overwrite_removes_the_run_and_nothing_else(inputs, tmp_path):
     ("options", "message"),
     [
         (["--overwrite"], "--overwrite removes an earlier run, and is only taken together with --fresh"),
-        (["--set", "keep_best=retrieval_accuracy"], "known: auto, none; none, since evaluation.pairs and data.validation_records are not set"),
+        (
+            ["--set", "keep_best=retrieval_accuracy"],
+            "none, since evaluation.pairs and data.validation_records are not set",
+        ),
         (["--set", "evaluation.pairs=/nowhere"], "/nowhere"),
         (["--set", "evaluation.every=0"], "evaluation.every = 0"),
         (["--wandb", "project"], "pip install infoxlm_keras[wandb]"),
