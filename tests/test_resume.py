@@ -220,7 +220,7 @@ def test_overwrite_removes_the_run_and_nothing_else(inputs, tmp_path):
         (["--overwrite"], "--overwrite removes an earlier run, and is only taken together with --fresh"),
         (
             ["--set", "keep_best=retrieval_accuracy"],
-            "none, since evaluation.pairs and data.validation_records are not set",
+            "since evaluation.pairs and data.validation_records are not set",
         ),
         (["--set", "evaluation.pairs=/nowhere"], "/nowhere"),
         (["--set", "evaluation.every=0"], "evaluation.every = 0"),
