@@ -9,6 +9,7 @@ from infoxlm_keras.tokenizer import PAD_ID, UNKNOWN_ID
 
 MASK_TEXT = "<mask>"
 SHORTEST_LENGTH = 3  # <s>, one token, </s>
+PAIR_SPECIAL_TOKENS = 4  # <s> text </s></s> text_pair </s>
 BYTES_A_CHARACTER = 4  # the most that UTF-8 uses
 REPLACEMENT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
@@ -51,6 +52,22 @@ class TextToIds(tf.Module):
         token_ids = join_sentences(tokens, length=None)
         return token_ids, tf.cast(token_ids != PAD_ID, tf.int32)
 
+    def pairs(self, text, text_pair):
+        """`<s> text </s></s> text_pair </s>` for two string [batch]; returns what `__call__` does.
+
+        A pair that is too long is cut where KerasHub's classifier cuts it: tokens are taken from both by turns, and
+        what one does not need is the other's.
+        """
+        first, second = self.tokens(self.clean(text)), self.tokens(self.clean(text_pair))
+        room = self.max_length - PAIR_SPECIAL_TOKENS
+        first_lengths, second_lengths = first.row_lengths(), second.row_lengths()
+        first_lengths = tf.minimum(first_lengths, tf.maximum(room - second_lengths, (room + 1) // 2))
+        first = _leading(first, first_lengths)
+        second = _leading(second, room - first_lengths)
+        nothing = tf.RaggedTensor.from_row_lengths(tf.zeros([0], tf.int32), tf.zeros_like(first_lengths))
+        token_ids = join_sentences(first, nothing, second, length=None)
+        return token_ids, tf.cast(token_ids != PAD_ID, tf.int32)
+
     def clean(self, text, max_bytes=None):
         """`text` (string [batch]) as valid UTF-8 of little more than `max_bytes` bytes at most (None: its own)."""
         max_bytes = max_bytes or self.max_bytes
@@ -90,6 +107,14 @@ class MaskedTextToIds(TextToIds):
         masks = tf.fill([tokens.nrows(), 1], self.mask_id)
         ended = segments.with_flat_values(tf.concat([tokens, masks], axis=1))
         return ended.merge_dims(1, 2)[:, :-1]  # ragged [batch, segments, tokens] -> [batch, tokens]
+
+
+def _leading(tokens, lengths):
+    """The first `lengths` (int64 [batch]) tokens of each row of a ragged [batch, None]."""
+    lengths = tf.minimum(tokens.row_lengths(), lengths)
+    starts = tokens.row_starts()
+    kept = tf.ragged.range(starts, starts + lengths)
+    return kept.with_flat_values(tf.gather(tokens.flat_values, kept.flat_values))
 
 
 def piece_to_id(pieces):

@@ -1,0 +1,277 @@
+"""Text classification on a pre-trained encoder: KerasHub's classifier, trained in some languages, measured in all.
+
+The protocols of Conneau et al. (2018, XNLI): *cross-lingual transfer* trains on English alone and is measured in every
+language; *translate-train-all* trains on the translations into all of them.
+"""
+
+import dataclasses
+import pathlib
+
+import keras
+import keras_hub
+import numpy as np
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.models import with_dropout
+from infoxlm_keras.pretrained import load_classifier
+from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
+from infoxlm_keras.training.optimizer import WarmupLinearDecay
+
+LABELS_FILE = "labels.json"
+DEFAULT_MAX_LENGTH = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationSettings:
+    """How a classifier is trained; every value is checked.
+
+    Attributes:
+        epochs: int >= 1.
+        batch_size: int >= 1, samples an update.
+        learning_rate: float > 0, the peak; it rises over the first `warmup_share` of all updates, then falls to 0.
+        warmup_share: float in 0..1.
+        weight_decay: float >= 0, decoupled; not on biases and layer norms.
+        dropout: float in [0, 1), of encoder and head.
+        max_length: int, tokens of a sample with all special tokens; longer ones are cut, of a pair the longer side.
+            None: 128, or as many as the model has positions.
+        seed: int.
+    """
+
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 2e-5
+    warmup_share: float = 0.1
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    max_length: int | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        limits = {
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "learning_rate": (self.learning_rate > 0, "positive"),
+            "warmup_share": (0 <= self.warmup_share < 1, "in 0..1, below 1"),
+            "weight_decay": (self.weight_decay >= 0, "at least 0"),
+            "dropout": (0 <= self.dropout < 1, "in 0..1, below 1"),
+            "max_length": (self.max_length is None or self.max_length >= 8, "at least 8"),
+        }
+        for name, (holds, limit) in limits.items():
+            if not holds:
+                raise InputError(f"{name} = {getattr(self, name)}: must be {limit}")
+
+
+@dataclasses.dataclass
+class TextClassifier:
+    """A classifier and what it takes to use it on text.
+
+    Attributes:
+        model: `keras_hub.models.XLMRobertaTextClassifier` on token ids; gives logits [batch, classes].
+        tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
+        labels: list of str, the classes in the order of the outputs.
+        max_length: int, tokens of the longest input.
+    """
+
+    model: keras_hub.models.XLMRobertaTextClassifier
+    tokenizer: Tokenizer
+    labels: list
+    max_length: int
+
+    def inputs(self, texts):
+        """The model's inputs, `token_ids` and `padding_mask`, for a list of lists of str (one for each side)."""
+        return encode(self.tokenizer, texts, self.max_length)
+
+    def targets(self, part):
+        """int32 [samples], the place of each label of a `LabelledTexts` in `labels`.
+
+        Raises:
+            InputError: for a label that is not among them.
+        """
+        places = {label: number for number, label in enumerate(self.labels)}
+        unknown = sorted(set(part.labels) - set(self.labels))
+        if unknown:
+            raise InputError(
+                f"{', '.join(part.files)}: label {unknown[0]!r} is not one of the training data's: "
+                f"{', '.join(self.labels)}"
+            )
+        return np.array([places[label] for label in part.labels], np.int32)
+
+    def accuracies(self, parts, batch_size=32, progress=lambda samples: None):
+        """dict of language to accuracy, float in 0..1.
+
+        Args:
+            parts: list of `LabelledTexts` of different languages.
+            batch_size: int, samples a forward pass.
+            progress: callable, gets the number of samples just done.
+        """
+        found = {}
+        for part in parts:
+            targets = self.targets(part)
+            logits = self.model.predict(self.inputs(part.texts), batch_size=batch_size, verbose=0)
+            found[part.language] = float(np.mean(np.asarray(logits, np.float32).argmax(axis=-1) == targets))
+            progress(len(part))
+        return found
+
+    def save(self, directory):
+        """Writes a KerasHub preset that takes strings, and `labels.json`, into the existing `directory`."""
+        preprocessor = keras_hub.models.XLMRobertaTextClassifierPreprocessor(
+            keras_hub.models.XLMRobertaTokenizer(proto=self.tokenizer.proto), sequence_length=self.max_length
+        )
+        self.model.preprocessor = preprocessor
+        try:
+            self.model.save_to_preset(str(directory))
+        finally:
+            self.model.preprocessor = None
+        write_json(pathlib.Path(directory) / LABELS_FILE, self.labels)
+
+
+def load_text_classifier(directory):
+    """The `TextClassifier` that `TextClassifier.save` wrote.
+
+    Raises:
+        InputError: if the directory holds none.
+    """
+    model, tokenizer = load_classifier(directory)
+    path = pathlib.Path(directory) / LABELS_FILE
+    if not path.is_file():
+        raise InputError(f"{directory}: holds no {LABELS_FILE}; fine-tune with recipes/finetune_classification.py")
+    max_length = model.preprocessor.sequence_length
+    model.preprocessor = None
+    return TextClassifier(model, tokenizer, read_json(path), max_length)
+
+
+def build_classifier(model, labels, settings):
+    """A classifier on the encoder of `model`, its head random.
+
+    Args:
+        model: `infoxlm_keras.pretrained.PretrainedModel`.
+        labels: list of str.
+        settings: `ClassificationSettings`.
+
+    Returns:
+        `TextClassifier`.
+
+    Raises:
+        InputError: for fewer than two labels, or a `max_length` beyond the model's positions.
+    """
+    if len(labels) < 2:
+        raise InputError(f"labels = {labels}: a classifier needs at least two in its training data")
+    keras.utils.set_random_seed(settings.seed)
+    backbone = with_dropout(model.masked_lm, settings.dropout).backbone
+    positions = backbone.max_sequence_length
+    max_length = min(DEFAULT_MAX_LENGTH, positions) if settings.max_length is None else settings.max_length
+    if max_length > positions:
+        raise InputError(f"max_length = {max_length}: the model has {positions} positions")
+    classifier = keras_hub.models.XLMRobertaTextClassifier(
+        backbone, num_classes=len(labels), preprocessor=None, dropout=settings.dropout
+    )
+    return TextClassifier(classifier, model.tokenizer, labels, max_length)
+
+
+def finetune_classifier(classifier, training, development, settings, verbose="auto"):
+    """Trains by `fit`; of all epochs the one with the best mean accuracy over the development languages is kept.
+
+    Args:
+        classifier: `TextClassifier`, from `build_classifier`.
+        training: list of `LabelledTexts`; their samples are mixed.
+        development: list of `LabelledTexts`, empty for none: then the last epoch stays.
+        settings: `ClassificationSettings`.
+        verbose: as of `keras.Model.fit`.
+
+    Returns:
+        list of dicts, one an epoch: `epoch` (from 1), `loss`, `accuracy` (of training), and, with development data,
+        `development` (accuracy of each language) and `development_mean`.
+
+    Raises:
+        InputError: for a label of the development data that is not the training's, or a loss that is not finite.
+    """
+    for part in development:
+        classifier.targets(part)
+    sides = range(len(training[0].texts))
+    inputs = classifier.inputs([[text for part in training for text in part.texts[side]] for side in sides])
+    targets = np.concatenate([classifier.targets(part) for part in training])
+    keras.utils.set_random_seed(settings.seed)
+    order = np.random.default_rng(settings.seed)
+    batch_size = min(settings.batch_size, len(targets))
+    updates = settings.epochs * -(-len(targets) // batch_size)
+    _compile(classifier.model, settings, updates)
+    epochs, best, best_weights = [], -1.0, None
+    for epoch in range(1, settings.epochs + 1):
+        # Mixed here and not by `fit`, whose order follows the backend's own random numbers.
+        shuffled = order.permutation(len(targets))
+        history = classifier.model.fit(
+            {name: values[shuffled] for name, values in inputs.items()},
+            targets[shuffled],
+            batch_size=batch_size,
+            initial_epoch=epoch - 1,
+            epochs=epoch,
+            shuffle=False,
+            verbose=verbose,
+        ).history
+        record = {"epoch": epoch, "loss": history["loss"][0], "accuracy": history["accuracy"][0]}
+        if not np.isfinite(record["loss"]):
+            raise InputError(f"epoch {epoch}: the loss is not finite; lower learning_rate = {settings.learning_rate}")
+        if development:
+            record["development"] = classifier.accuracies(development, settings.batch_size)
+            record["development_mean"] = float(np.mean(list(record["development"].values())))
+            if record["development_mean"] > best:
+                best, best_weights = record["development_mean"], classifier.model.get_weights()
+        epochs.append(record)
+    if best_weights is not None:
+        classifier.model.set_weights(best_weights)
+    return epochs
+
+
+def _compile(model, settings, updates):
+    schedule = WarmupLinearDecay(settings.learning_rate, int(settings.warmup_share * updates), updates)
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=settings.weight_decay, beta_2=0.98, epsilon=1e-6, global_clipnorm=1.0
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+
+
+def encode(tokenizer, texts, max_length):
+    """Token ids as XLM-R has them: `<s> text </s>`, or `<s> text </s></s> text_pair </s>`.
+
+    A pair that is too long is cut where KerasHub's classifier cuts it: tokens are taken from both by turns, and what
+    one does not need is the other's.
+
+    Args:
+        tokenizer: `Tokenizer`.
+        texts: list of one or two lists of str, [samples] each.
+        max_length: int, tokens with all special ones.
+
+    Returns:
+        dict of `token_ids` and `padding_mask`, int32 [samples, length]: the longest sample's, rounded up to 8.
+    """
+    sides = [tokenizer.encode(side) for side in texts]
+    if len(sides) == 1:
+        rows = [[START_ID, *ids[: max_length - 2], END_ID] for ids in sides[0]]
+    else:
+        room = max_length - 4
+        rows = []
+        for first, second in zip(*sides, strict=True):
+            first = first[: max(room - len(second), (room + 1) // 2)]
+            rows.append([START_ID, *first, END_ID, END_ID, *second[: room - len(first)], END_ID])
+    length = min(max_length, -(-max(map(len, rows)) // 8) * 8)
+    token_ids = np.full((len(rows), length), PAD_ID, np.int32)
+    for row, ids in zip(token_ids, rows, strict=True):
+        row[: len(ids)] = ids
+    return {"token_ids": token_ids, "padding_mask": (token_ids != PAD_ID).astype(np.int32)}
+
+
+def transfer_gap(accuracies, training_languages):
+    """How much better the language of training is than the mean of all others, float; None where that is no question.
+
+    It is one if training was in one language, which was measured, and so was another (the paper, section 4.3).
+    """
+    others = [accuracy for language, accuracy in accuracies.items() if language not in training_languages]
+    if len(training_languages) != 1 or training_languages[0] not in accuracies or not others:
+        return None
+    return accuracies[training_languages[0]] - float(np.mean(others))
