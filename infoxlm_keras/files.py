@@ -5,8 +5,10 @@ import json
 import os
 import pathlib
 import shutil
+import stat
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.parsing import parsing
 
 
 @contextlib.contextmanager
@@ -78,15 +80,19 @@ def read_text(path):
     """The text of the UTF-8 file `path`.
 
     Raises:
-        InputError: if the file is missing, is a directory, or is not UTF-8.
+        InputError: if the file is missing, is no regular file (a FIFO would wait for ever), or is not UTF-8.
     """
     path = pathlib.Path(path)
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a directory, not a file") from None
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path}: is a directory, not a file")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: is not a regular file; write its content into a file first")
+    try:
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text: {error}") from None
 
@@ -97,8 +103,6 @@ def read_json(path):
     Raises:
         InputError: if the file is missing, or is not JSON (names the line and column).
     """
-    path = pathlib.Path(path)
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: is not valid JSON: {error}") from None
+    text = read_text(path)
+    with parsing(path, "valid JSON"):
+        return json.loads(text)
