@@ -7,9 +7,9 @@ import hashlib
 import os
 import pathlib
 
+from data_prep.sealed_json import read_sealed, write_sealed
 from infoxlm_keras.data.manifest import Source, SourceFile
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json, write_json
 from infoxlm_keras.progress import progress_bar
 
 # Samples that the manifest keeps of each reason to leave text out, and the most characters of one.
@@ -81,7 +81,7 @@ class Fingerprints:
 
     Args:
         readers: list of readers.
-        cache: path of a JSON file that remembers checksums, or None.
+        cache: path of a file that remembers checksums (one that was damaged is not believed), or None.
         threads: int, files read at once.
 
     Attributes:
@@ -91,7 +91,7 @@ class Fingerprints:
     def __init__(self, readers, cache=None, threads=1):
         self.paths = sorted({file for reader in readers for file in reader.files})
         self._stats = {path: _stat(path) for path in self.paths}
-        known = read_json(cache) if cache is not None and pathlib.Path(cache).is_file() else {}
+        known = (cache is not None and read_sealed(cache)) or {}
         valid = {path: known[path][1] for path in self.paths if known.get(path, [None])[0] == self._stats[path]}
         unknown = [path for path in self.paths if path not in valid]
         with progress_bar("Checking input", sum(self._stats[path][0] for path in unknown), "bytes") as advance:
@@ -104,7 +104,7 @@ class Fingerprints:
             path: SourceFile(os.path.basename(path), self._stats[path][0], valid[path]) for path in self.paths
         }
         if cache is not None:
-            write_json(cache, {path: [self._stats[path], valid[path]] for path in self.paths})
+            write_sealed(cache, {path: [self._stats[path], valid[path]] for path in self.paths})
 
     def check_unchanged(self):
         """Raises `InputError` if a file was written to since its fingerprint was taken."""
