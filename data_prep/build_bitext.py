@@ -17,7 +17,7 @@ from data_prep.building import Build, add_build_arguments, build_records
 from data_prep.cleaning.options import add_cleaning_arguments, cleaning_of
 from data_prep.readers import BITEXT_FORMATS, find_bitext
 from data_prep.readers.tab_separated import MARGIN_THRESHOLD
-from data_prep.summary import print_summary
+from data_prep.summary import print_found, print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.tokenizer import load_tokenizer
 
@@ -48,6 +48,7 @@ def plan_build(options):
     check_length_ratio(options.max_length_ratio)
     cleaning = cleaning_of(options)
     readers = find_bitext(options.input, options.fields, options.margin)
+    print_found(readers)
     shaping = {
         "lengths": list(lengths),
         "max_length": options.max_length,

@@ -13,9 +13,9 @@ import numpy as np
 
 from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE, find_duplicates
 from data_prep.shuffled_shards import number_of_shards, shard_path, shard_stem
-from data_prep.sources import SourceCounts, check_counts
+from data_prep.sources import SourceCounts, check_any_left, check_counts
 from data_prep.spill_phase import SpillPhase
-from data_prep.spills import DigestRun, RecordRun, SpilledStream
+from data_prep.spills import SENTENCES, DigestRun, RecordRun, SpilledStream
 from data_prep.worker_pool import map_in_order
 from infoxlm_keras.data.manifest import Shard, Stream
 from infoxlm_keras.progress import progress_bar
@@ -57,15 +57,22 @@ class LocalBuild:
         new_run, check = functools.partial(RecordRun, self.kind, self.seed), functools.partial(self._check, records)
         records.write("Encoding", *common, self.encoder, new_run, repeated, check)
         runs = records.runs_by_name()
+        check_any_left(self.readers, self._counts_before(records))
         verdicts = {name: self._duplicates("records", name, runs[name]) for name in self.names}
         streams = self._write_shards(directory, runs, verdicts)
         return streams, self._counts(records, verdicts)
 
     def _check(self, records, name):
-        counts = {number: SourceCounts() for number in self.numbers[name]}
+        numbers, counts = self.numbers[name], self._counts_before(records, name)
+        explicit = [records.explicit[number] for number in numbers]
+        check_counts([self.readers[number] for number in numbers], [counts[number] for number in numbers], explicit)
+
+    def _counts_before(self, records, name=None):
+        """List of `SourceCounts`, one a reader, before duplicates are found; of one name, or of all."""
+        counts = [SourceCounts() for _ in self.readers]
         for part, _, _ in records.parts(name):
             counts[part["reader"]].add(SourceCounts(**part["counts"]))
-        check_counts([self.readers[number] for number in counts], list(counts.values()))
+        return counts
 
     def _path(self, path):
         return str(self.journal.directory / path)
@@ -114,7 +121,7 @@ class LocalBuild:
                     spilled.append(stream)
                     totals.append(total)
                     shards.append(number_of_shards(total[0], total[1], self.shard_bytes))
-            (directory / name).mkdir(exist_ok=True)
+                    (directory / name).mkdir(exist_ok=True)
         writer = ShardWriter(self.kind, str(directory), tuple(spilled), tuple(shards))
         jobs = [(stream, shard) for stream, count in enumerate(shards) for shard in range(count)]
         open_jobs = [job for job in jobs if self._written(writer, job) is None]
@@ -146,15 +153,18 @@ class LocalBuild:
 
     def _counts(self, records, verdicts):
         """List of `SourceCounts`, one a reader, with the duplicates among records."""
-        counts = [SourceCounts() for _ in self.readers]
+        counts = self._counts_before(records)
         mapped = {name: path and np.load(path, mmap_mode="r") for name, path in verdicts.items()}
         for part, run, first in records.parts():
-            count = counts[part["reader"]]
-            count.add(SourceCounts(**part["counts"]))
-            verdict = mapped[run["name"]]
+            count, verdict = counts[part["reader"]], mapped[run["name"]]
             if verdict is None:
                 continue
-            found = np.bincount(verdict[first : first + part["count"]], minlength=3)
+            verdict, sentences = verdict[first : first + part["count"]], None
+            path = self._path(run["path"] + SENTENCES)
+            if os.path.exists(path):
+                start = first - run["first"]
+                sentences = np.load(path, mmap_mode="r")[start : start + part["count"]]
+            found = np.bincount(verdict, sentences, minlength=3)
             count.drop("duplicate", int(found[DUPLICATE]))
             if part["near"]:
                 count.drop("near_duplicate", int(found[NEAR_DUPLICATE]))

@@ -32,6 +32,8 @@ class SpillPhase:
 
     def __init__(self, phase, readers, journal):
         self.phase, self.readers, self.journal = phase, readers, journal
+        # Of many texts in a folder some may hold nothing.
+        self.explicit = getattr(readers, "explicit", [True] * len(readers))
         self.runs = journal.values(phase, "run")
         self._chunks_done = [0] * len(readers)
         self._finished = {number for run in self.runs for number in run["finished"]}
@@ -71,7 +73,7 @@ class SpillPhase:
             check: callable or None, gets each name once all of its runs are written.
 
         Raises:
-            InputError: if a reader has no chunk, and what `function` and `check` raise.
+            InputError: if a text that was given by its name has no chunk, and what `function` and `check` raise.
         """
         numbers = {id(reader): number for number, reader in enumerate(self.readers)}
         unchecked = dict.fromkeys(self._count)
@@ -104,7 +106,7 @@ class SpillPhase:
                     advance(chunk.bytes_read)
                 else:
                     yield (reader, chunk, extra(number, chunk_number)) if extra else (reader, chunk)
-            if chunk_number < 0:
+            if chunk_number < 0 and self.explicit[number]:
                 raise InputError(f"{reader.files[0]}: is empty; remove it from --input, or fetch it again")
 
     def chunks_done(self, number):

@@ -9,7 +9,7 @@ from data_prep.readers.formats import BITEXT_NAMES
 from data_prep.readers.found import Entry, Found
 from data_prep.readers.gettext_catalog import GettextPairs
 from data_prep.readers.gettext_catalog import find_pair as find_catalog_pair
-from data_prep.readers.inputs import GivenOnce, PassedOver, folder_files, parse_input, path_kind, plain_name
+from data_prep.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
 from data_prep.readers.json_lines import JsonLines
 from data_prep.readers.languages import pair_name
 from data_prep.readers.moses import MosesPairs

@@ -128,7 +128,9 @@ def _same_case(source, target):
 def _is_plausible(code):
     """Not `dev_de`, which is Domung as written in Germany, but a prefix and German."""
     name = language_or_none(code)
-    return name is not None and (PRIMARY.fullmatch(code) is not None or len(name.split("_")[0]) == 2 or _has_script(code))
+    return name is not None and (
+        PRIMARY.fullmatch(code) is not None or len(name.split("_")[0]) == 2 or _has_script(code)
+    )
 
 
 def _has_script(code):
