@@ -222,9 +222,7 @@ def test_builders_refuse_a_damaged_later_stream(ending, tmp_path, tokenizer_dir,
     assert f"de.txt{ending}: the compressed data is damaged" in message
     pairs = tmp_path / f"en-de.tsv{ending}"
     pairs.write_bytes(COMPRESS[ending](b"a\tb\n") + COMPRESS[ending](b"c\td\n")[:-1])
-    assert f"en-de.tsv{ending}: the compressed data" in refused(
-        capsys, build_bitext.main, "--input", pairs, *output
-    )
+    assert f"en-de.tsv{ending}: the compressed data" in refused(capsys, build_bitext.main, "--input", pairs, *output)
     assert not (tmp_path / "out").exists()
     path.write_bytes(b"".join(parts))
     run(build_monolingual.main, "--input", path, *output)
