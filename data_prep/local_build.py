@@ -165,7 +165,8 @@ class LocalBuild:
                 start = first - run["first"]
                 sentences = np.load(path, mmap_mode="r")[start : start + part["count"]]
             found = np.bincount(verdict, sentences, minlength=3)
-            count.drop("duplicate", int(found[DUPLICATE]))
+            if run["exact"]:
+                count.drop("duplicate", int(found[DUPLICATE]))
             if part["near"]:
                 count.drop("near_duplicate", int(found[NEAR_DUPLICATE]))
         return counts

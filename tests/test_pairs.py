@@ -19,7 +19,7 @@ def write(directory, files):
 @pytest.mark.parametrize(
     "files, source, target",
     [
-        ({"tatoeba.deu-eng.deu": GERMAN, "tatoeba.deu-eng.eng": ENGLISH}, "eng", "deu"),
+        ({"tatoeba.deu-eng.deu": GERMAN, "tatoeba.deu-eng.eng": ENGLISH}, "en", "de"),
         ({"corpus.v1.en-de.en": ENGLISH, "corpus.v1.en-de.de": GERMAN}, "en", "de"),
         ({"en-de.en.gz": ENGLISH, "en-de.de": GERMAN}, "en", "de"),
         ({"en-de.tsv": "house\tHaus\nriver\tFluss\nbridge\tBrücke\n"}, "en", "de"),
