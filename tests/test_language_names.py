@@ -95,6 +95,9 @@ def test_varieties_of_one_language_are_a_pair_and_keep_their_countries():
         ("zho-CN-eng", ("zho-CN", "eng")),
         ("en-us-de-de", ("en-us", "de-de")),
         ("EN-DE", ("EN", "DE")),
+        ("EN-GB-hi", ("EN-GB", "hi")),
+        ("hi-EN-GB", ("hi", "EN-GB")),
+        ("pt-BR", None),  # one language, not Portuguese and Breton
         ("corpus_v1_sr_Latn-en", ("sr_Latn", "en")),
         ("zho_Hans-eng_Latn", ("zho_Hans", "eng_Latn")),
         ("sr@latin-en", ("sr@latin", "en")),
