@@ -10,7 +10,7 @@ import itertools
 import numpy as np
 
 from data_prep import spills
-from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE, find_duplicates
+from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name, find_duplicates
 from data_prep.encoded_chunk import EncodedChunk
 from data_prep.shuffled_shards import number_of_shards, shard_path, shard_stem
 from data_prep.sources import SourceCounts, check_counts, input_size
@@ -42,6 +42,8 @@ class LocalBuild:
         self.kind, self.readers, self.encoder = kind, readers, encoder
         self.seed, self.shard_bytes, self.processes, self.journal = seed, shard_bytes, processes, journal
         self.names = sorted({reader.name for reader in readers})
+        # Records are numbered, and compared, across all names of a group.
+        self.groups = {name: compared_name(kind, name) for name in self.names}
 
     def run(self, directory):
         """Writes the shards below `directory`; returns (list of `Stream`, list of `SourceCounts`, one a reader)."""
@@ -50,7 +52,8 @@ class LocalBuild:
             self._spill("sentences", "Finding repeats", self.encoder.digests, lambda index: DigestRun())
             repeated = self._repeated_sentences()
         self._spill("records", "Encoding", self.encoder, self._record_run, repeated, self._check)
-        verdicts = {name: self._duplicates("records", name) for name in self.names}
+        found = {group: self._duplicates("records", group) for group in sorted({*self.groups.values()})}
+        verdicts = {name: found[group] for name, group in self.groups.items()}
         streams = self._write_shards(directory, verdicts)
         return streams, self._counts(verdicts)
 
@@ -67,7 +70,9 @@ class LocalBuild:
         """
         total = input_size(self.readers)
         self._next_run = len(self._runs(phase))
-        self._next_number = {name: sum(run["count"] for run in self._runs(phase, name)) for name in self.names}
+        self._next_number = dict.fromkeys(self.groups.values(), 0)
+        for name, group in self.groups.items():
+            self._next_number[group] += sum(run["count"] for run in self._runs(phase, name))
         numbers = {id(reader): number for number, reader in enumerate(self.readers)}
         with (
             progress_bar(title, total, UNITS[self.kind]) as advance,
@@ -112,14 +117,14 @@ class LocalBuild:
         return [run for run in runs if name is None or self.readers[run["reader"]].name == name]
 
     def _write_run(self, phase, number, run):
-        name, path = self.readers[number].name, f"{phase}/{self._next_run:06d}"
-        first = self._next_number[name]
+        group, path = self.groups[self.readers[number].name], f"{phase}/{self._next_run:06d}"
+        first = self._next_number[group]
         self.journal.folder(phase)
         written = run.write(self._path(path), first)
         noted = {"reader": number, "chunks": run.chunks, "path": path, "first": first, **written}
         self.journal.note(phase, "run", self._next_run, value=noted)
         self._next_run += 1
-        self._next_number[name] += written["count"]
+        self._next_number[group] += written["count"]
 
     def _path(self, path):
         return str(self.journal.directory / path)
@@ -141,19 +146,20 @@ class LocalBuild:
                 counts.add(SourceCounts(**run["counts"]))
         return counts
 
-    def _duplicates(self, phase, name):
-        """The file of verdicts on the records (or sentences) of a name, or None where equal ones are kept."""
-        runs = self._runs(phase, name)
+    def _duplicates(self, phase, group):
+        """The file of verdicts on the records (or sentences) of a group of names; None where equal ones are kept."""
+        names = [name for name in self.names if self.groups[name] == group]
+        runs = [run for name in names for run in self._runs(phase, name)]
         exact = [self._path(f"{run['path']}.exact") for run in runs if run.get("exact", run["count"])]
         near = [self._path(f"{run['path']}.near") for run in runs if run.get("near")]
         if not exact and not near:
             return None
-        path = str(self.journal.folder(phase) / f"verdict-{name}.npy")
-        if self.journal.get(phase, "verdict", name) is None:
+        path = str(self.journal.folder(phase) / f"verdict-{group}.npy")
+        if self.journal.get(phase, "verdict", group) is None:
             count = sum(run["count"] for run in runs)
-            with progress_bar(f"Comparing {name}", None):
+            with progress_bar(f"Comparing {' and '.join(names)}", None):
                 find_duplicates(path, count, exact, near, max(count, sum(run.get("near", 0) for run in runs)))
-            self.journal.note(phase, "verdict", name, value=True)
+            self.journal.note(phase, "verdict", group, value=True)
         return path
 
     def _repeated_sentences(self):
@@ -163,7 +169,7 @@ class LocalBuild:
             ends = np.cumsum([run["first"], *run["chunk_counts"]]).tolist()
             bounds[run["reader"]] += itertools.pairwise(ends)
         for name in self.names:
-            path = self._duplicates("sentences", name)
+            path = self._duplicates("sentences", self.groups[name])
             verdicts[name] = path and np.load(path, mmap_mode="r")
 
         def repeated(number, chunk_number):
@@ -185,7 +191,9 @@ class LocalBuild:
                     spilled.append(stream)
                     totals.append(total)
                     shards.append(number_of_shards(total[0], total[1], self.shard_bytes))
-            (directory / name).mkdir(exist_ok=True)
+            # Of pairs in both directions, one may have nothing that the other has not.
+            if name in {stream.name for stream in spilled}:
+                (directory / name).mkdir(exist_ok=True)
         writer = ShardWriter(self.kind, str(directory), tuple(spilled), tuple(shards))
         jobs = [(stream, shard) for stream, count in enumerate(shards) for shard in range(count)]
         open_jobs = [job for job in jobs if self.journal.get("shard", writer.path(*job)) is None]
