@@ -6,6 +6,7 @@ What travels between the steps are whole chunks and, for each chunk and shard, t
 is (number of the reader, number of the chunk): it tells chunks apart and says which came first.
 """
 
+import dataclasses
 import json
 import os
 import uuid
@@ -45,10 +46,11 @@ def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
     """
     names = [reader.name for reader in readers]
     groups = [compared_name(kind, name) for name in names]
+    explicit = getattr(readers, "explicit", [True] * len(readers))
     file_numbers = [names[:number].count(name) for number, name in enumerate(names)]
     chunks = (
         pipeline
-        | "Readers" >> beam.Create(list(enumerate(readers)))
+        | "Readers" >> beam.Create([(number, reader, explicit[number]) for number, reader in enumerate(readers)])
         | "Spread readers" >> beam.Reshuffle()
         | "Read" >> beam.FlatMapTuple(read_chunks)
         | "Spread chunks" >> beam.Reshuffle()
@@ -117,23 +119,23 @@ def read_results(directory, kind, readers):
         streams.append(Stream(name, length, sum(records), sum(tokens), sum(unknown), described))
     counts = [SourceCounts() for _ in readers]
     for number, parts in sources:
-        for _, sentences, dropped, samples, repeats in parts:
-            counts[number].add(SourceCounts(sentences, dropped, samples))
+        for _, values, repeats in parts:
+            counts[number].add(SourceCounts(**values))
             for reason, amount in repeats:
                 counts[number].drop(reason, amount)
     return streams, counts
 
 
-def read_chunks(number, reader):
+def read_chunks(number, reader, explicit=True):
     """((number, chunk number), (reader, chunk)) of all chunks of a reader.
 
     Raises:
-        InputError: if it has none.
+        InputError: if it has none although its text was given by name (`explicit`).
     """
     chunk_number = -1
     for chunk_number, chunk in enumerate(reader.chunks()):
         yield (number, chunk_number), (reader, chunk)
-    if chunk_number < 0:
+    if chunk_number < 0 and explicit:
         raise InputError(f"{reader.files[0]}: is empty; remove it from --input, or fetch it again")
 
 
@@ -240,12 +242,14 @@ def add_pairs(pairs):
 
 
 def counts_of_chunk(chunk, verdict):
-    """(sentences, dropped, samples, list of [reason, number of repeats]) of a chunk."""
-    repeats = [["duplicate", int((verdict == DUPLICATE).sum())]] if chunk.identities else []
+    """(dict of `SourceCounts`, list of [reason, number of repeats]) of a chunk."""
+    found = np.bincount(verdict, chunk.record_sentences, minlength=3)
+    repeats = [["duplicate", int(found[DUPLICATE])]] if chunk.identities else []
     if chunk.near_identities:
-        repeats.append(["near_duplicate", int((verdict == NEAR_DUPLICATE).sum())])
-    dropped = {reason: int(number) for reason, number in chunk.dropped.items()}
-    return chunk.sentences, dropped, chunk.dropped_samples, repeats
+        repeats.append(["near_duplicate", int(found[NEAR_DUPLICATE])])
+    counts = SourceCounts()
+    counts.add(chunk)
+    return dataclasses.asdict(counts), repeats
 
 
 def records_by_shard(place, parts, kind, seed, names, file_numbers, shards):

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep.cleaning import Cleaning
 from data_prep.cleaning.identity import text_digest
-from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets
+from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets, units_read
 from data_prep.examples import encode_examples, frame_record
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
@@ -46,6 +46,7 @@ class BitextEncoder:
     def __call__(self, reader, chunk):
         """`EncodedChunk` of one of `reader`'s chunks."""
         pairs = reader.read(chunk)
+        read = units_read(reader, chunk, pairs)
         dropped, samples = dict.fromkeys(REASONS, 0) | dict(getattr(pairs, "dropped", {})), {}
         if self.cleaning:
             cleaned = self.cleaning.pairs(reader.name.split("-"), pairs)
@@ -84,6 +85,7 @@ class BitextEncoder:
             identities=[text_digest(*pair) for pair in compared],
             dropped_samples=samples,
             near_identities=near_duplicates.text_keys(map("\n".join, compared)) if near_duplicates else None,
+            read=read,
         )
 
     def _keep(self, source_lengths, target_lengths, dropped):

@@ -19,7 +19,7 @@ from data_prep.cleaning.options import add_cleaning_arguments, cleaning_of
 from data_prep.duplicates import reversed_names
 from data_prep.readers import BITEXT_FORMATS, find_bitext
 from data_prep.readers.tab_separated import MARGIN_THRESHOLD
-from data_prep.summary import print_summary
+from data_prep.summary import print_found, print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.tokenizer import load_tokenizer
 
@@ -50,6 +50,7 @@ def plan_build(options):
     check_length_ratio(options.max_length_ratio)
     cleaning = cleaning_of(options)
     readers = find_bitext(options.input, options.fields, options.margin)
+    print_found(readers)
     shaping = {
         "lengths": list(lengths),
         "max_length": options.max_length,

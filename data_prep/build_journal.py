@@ -1,18 +1,25 @@
-"""The work directory of a build: what is finished is noted in a journal, so that the same command can go on later.
+"""What a build has finished, so that the same command can go on later: a journal of lines with checksums.
 
 A piece of work counts as done once its line is in the journal; its files were complete before that. The journal
 belongs to a plan (inputs, arguments, tokenizer); with another plan the work starts over.
+
+Nothing is believed that cannot be checked. Each line carries a checksum over itself and all lines before it, and the
+lines of work that made files carry their sizes and checksums. What does not match was damaged since, by a power cut
+or by hand: it is named, and that work is done again. So nothing here needs to wait for the disk (fsync).
 """
 
-import contextlib
-import fcntl
+import concurrent.futures
+import hashlib
 import json
 import os
 import pathlib
-import shutil
 
-from data_prep.worker_pool import WorkerDiedError
-from infoxlm_keras.errors import InputError
+from data_prep.work_directory import clear, remove
+from infoxlm_keras.progress import progress_bar
+
+FILE_NAME = "journal.jsonl"
+# Hexadecimal digits of a line's checksum.
+CHECKSUM_DIGITS = 16
 
 
 class BuildJournal:
@@ -21,32 +28,35 @@ class BuildJournal:
     Args:
         directory: path, the work directory; it exists and is locked.
         plan: dict of JSON values; its keys name what may differ between two builds.
+        threads: int, files checked at once.
 
     Attributes:
         changed: list of str, the keys in which an unfinished build's plan differed; its work has been removed.
+        damaged: list of str, what of an unfinished build cannot be trusted; that work has been removed.
         resumed: int, pieces of work found done.
     """
 
-    def __init__(self, directory, plan):
+    def __init__(self, directory, plan, threads=1):
         self.directory = pathlib.Path(directory)
-        self.changed = []
+        self.changed, self.damaged = [], []
+        path = self.directory / FILE_NAME
+        lines = self._read(path)
         self._done = {}
-        path = self.directory / "journal.jsonl"
-        lines = _complete_lines(path)
         if lines:
-            before = json.loads(lines[0])
-            self.changed = sorted(key for key in {*before, *plan} if before.get(key) != plan.get(key))
+            self.changed = sorted(key for key in {*lines[0], *plan} if lines[0].get(key) != plan.get(key))
             if not self.changed:
-                self._done = {tuple(key): value for key, value in map(json.loads, lines[1:])}
+                self._done = self._trusted(dict(lines[1:]), threads)
         self.resumed = len(self._done)
         if not lines or self.changed:
-            _clear(self.directory)
-            lines = [json.dumps(plan)]
-        # A last line that was cut off by the interruption is dropped.
+            clear(self.directory)
+        remove(path)
+        self._checksum = ""
         temporary = path.with_suffix(".new")
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        remove(temporary)
+        with open(temporary, "wb") as file:
+            file.writelines(map(self._line, [plan, *([key, value] for key, value in self._done.items())]))
         os.replace(temporary, path)
-        self._file = open(path, "a", encoding="utf-8")
+        self._file = open(path, "ab")
 
     def close(self):
         self._file.close()
@@ -56,11 +66,16 @@ class BuildJournal:
         return self._done.get(key)
 
     def note(self, *key, value):
-        """Notes that `key` is done; `value` is any JSON value but null. Lasting once this returns."""
+        """Notes that `key` is done; a kill of this process cannot undo it once this returns.
+
+        Args:
+            key: str and int parts. If the second is "run", all work that is noted later relies on it.
+            value: any JSON value but null. If it is a dict with "files", these are the files that hold the result, as
+                `file_sums` describes them; the work is done again if they change.
+        """
         self._done[key] = value
-        self._file.write(json.dumps([key, value], ensure_ascii=False) + "\n")
+        self._file.write(self._line([key, value]))
         self._file.flush()
-        os.fsync(self._file.fileno())
 
     def values(self, *prefix):
         """List of the results whose key begins with `prefix`, in the order they were noted."""
@@ -72,54 +87,74 @@ class BuildJournal:
         path.mkdir(exist_ok=True)
         return path
 
+    def file_sums(self, paths):
+        """dict of path (str, relative to the work directory) to [bytes, SHA-256 in hexadecimal], for `note`."""
+        return {path: _file_sum(self.directory / path) for path in paths}
 
-@contextlib.contextmanager
-def work_directory(directory):
-    """Yields a directory beside `directory` for the work on it, locked against a second build.
+    def _line(self, value):
+        text = json.dumps(value).encode()
+        self._checksum = _chained(self._checksum, text)
+        return self._checksum.encode() + b" " + text + b"\n"
 
-    Parents are made. The directory is kept when the process is killed or interrupted, so that the work can go on; when
-    the block ends well, or the input or the disk is at fault, it is removed, with the parents that were made for it.
+    def _read(self, path):
+        """List of the plan and (key, value) of each line, up to the first damaged one; empty if there is none."""
+        if not path.is_file():
+            if any(path.parent.glob("*/*")):
+                self.damaged.append(f"{path}")
+            return []
+        *lines, rest = path.read_bytes().split(b"\n")
+        checksum, found = "", []
+        for number, line in enumerate(lines, 1):
+            given, _, text = line.partition(b" ")
+            checksum = _chained(checksum, text)
+            if given != checksum.encode():
+                self.damaged.append(f"{path}: line {number}" if number > 1 else f"{path}")
+                break
+            value = json.loads(text)
+            found.append((tuple(value[0]), value[1]) if found else value)
+        else:
+            if rest or not lines:
+                self.damaged.append(f"{path}: its end")
+        return found
 
-    Raises:
-        InputError: if another build is at work there.
-    """
-    directory = pathlib.Path(directory)
-    path = directory.parent / f".{directory.name}.work"
-    missing = [parent for parent in path.parents if not parent.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    with open(path / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{directory}: another build is writing it; wait for it, or end it first") from None
-        try:
-            yield path
-        except WorkerDiedError:
-            raise
-        except (InputError, OSError):
-            _remove(path, missing)
-            raise
-    _remove(path, missing)
+    def _trusted(self, done, threads):
+        """The part of `done` whose files are as they were; removes files that are not."""
+        files = [
+            (key, path, total)
+            for key, value in done.items()
+            if isinstance(value, dict)
+            for path, total in value.get("files", {}).items()
+        ]
+        size = sum(total[0] for _, _, total in files)
+        damaged = set()
+        with (
+            progress_bar("Checking unfinished work", size, "files") as advance,
+            concurrent.futures.ThreadPoolExecutor(threads) as pool,
+        ):
+            sums = pool.map(lambda item: _file_sum(self.directory / item[1], item[2][0]), files)
+            for (key, path, total), found in zip(files, sums, strict=True):
+                advance(total[0], units=1)
+                if found != total:
+                    damaged.add(key)
+                    self.damaged.append(str(self.directory / path))
+                    remove(self.directory / path)
+        trusted = {}
+        for key, value in done.items():
+            if key not in damaged:
+                trusted[key] = value
+            elif key[1] == "run":
+                break
+        return trusted
 
 
-def _complete_lines(path):
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    return lines[:-1]
+def _chained(before, text):
+    return hashlib.sha256(before.encode() + text).hexdigest()[:CHECKSUM_DIGITS]
 
 
-def _clear(directory):
-    for path in directory.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name not in ("lock", "inputs.json"):
-            path.unlink()
-
-
-def _remove(path, missing):
-    shutil.rmtree(path)
-    for parent in missing:
-        # A parent that holds anything is not ours to remove.
-        with contextlib.suppress(OSError):
-            parent.rmdir()
+def _file_sum(path, size=None):
+    """[bytes, SHA-256] of a file; None if it is no file, or not of the given size."""
+    if not path.is_file() or (size is not None and path.stat().st_size != size):
+        return None
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return [path.stat().st_size, digest]

@@ -7,17 +7,18 @@ is killed or interrupted, the same command goes on where it was; the output is t
 import dataclasses
 import os
 import pathlib
-import shutil
 import sys
 
 import infoxlm_keras
 from data_prep import spills
-from data_prep.build_journal import BuildJournal, work_directory
+from data_prep.build_journal import FILE_NAME as JOURNAL_FILE
+from data_prep.build_journal import BuildJournal
 from data_prep.local_build import LocalBuild
 from data_prep.readers import chunks
-from data_prep.sources import Fingerprints, manifest_source
+from data_prep.sources import Fingerprints, check_streams, manifest_source
+from data_prep.work_directory import remove, work_directory
 from data_prep.worker_pool import WorkerDiedError, available_processes
-from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, Manifest, TokenizerReference, write_manifest
+from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, Manifest, PassedOver, TokenizerReference, write_manifest
 from infoxlm_keras.errors import InputError
 
 TOKENIZER_FILE = "tokenizer/vocabulary.spm"
@@ -47,7 +48,7 @@ class Build:
 
     Attributes:
         kind: `"mmlm"` or `"bitext"`.
-        readers: list of readers (see `data_prep.readers`), sorted by name.
+        readers: `Found` or list of readers (see `data_prep.readers`), sorted by name.
         encoder: picklable callable, see `LocalBuild`, with an attribute `tokenizer`.
         lengths: tuple of int, for the manifest.
         arguments: dict, the settings that shape the records, for the manifest.
@@ -81,7 +82,7 @@ def build_records(build, options):
         with work_directory(directory) as work:
             fingerprints = Fingerprints(readers, work / "inputs.json", options.processes)
             plan = build_plan(build, fingerprints, options)
-            journal = _open_journal(work, plan)
+            journal = _open_journal(work, plan, options.processes)
             try:
                 work_list = (build.kind, readers, encoder, options.seed, shard_bytes, options.processes, journal)
                 streams, counts = LocalBuild(*work_list).run(journal.folder("output"))
@@ -95,7 +96,8 @@ def build_records(build, options):
             manifest = make_manifest(build, options, streams, counts, fingerprints)
             complete_output(work / "output", manifest, encoder.tokenizer)
             if directory.is_dir():
-                shutil.rmtree(directory)
+                remove(work / "replaced")
+                os.replace(directory, work / "replaced")
             os.replace(work / "output", directory)
             return manifest
     except WorkerDiedError as error:
@@ -141,8 +143,13 @@ def build_plan(build, fingerprints, options):
 
 
 def make_manifest(build, options, streams, counts, fingerprints):
-    """The `Manifest` of a build: `streams` are its `Stream`s, `counts` a `SourceCounts` for each reader."""
+    """The `Manifest` of a build: `streams` are its `Stream`s, `counts` a `SourceCounts` for each reader.
+
+    Raises:
+        InputError: if the accounts do not balance.
+    """
     tokenizer = build.encoder.tokenizer
+    check_streams(build.kind, streams, build.readers, counts)
     sources = [
         manifest_source(reader, count, fingerprints.files) for reader, count in zip(build.readers, counts, strict=True)
     ]
@@ -160,28 +167,38 @@ def make_manifest(build, options, streams, counts, fingerprints):
             "arguments": dict(build.arguments, shard_megabytes=options.shard_megabytes),
         },
         directory=pathlib.Path(options.output_dir) / build.kind,
+        passed_over=tuple(PassedOver(item.name, item.reason) for item in getattr(build.readers, "passed_over", ())),
     )
 
 
 def complete_output(temporary, manifest, tokenizer):
-    """Adds tokenizer and manifest to the shards in the folder `temporary`."""
-    # What workers that were killed left half written; the shards themselves have been written anew.
-    for partial in temporary.rglob("*.partial-*"):
-        partial.unlink()
+    """Adds tokenizer and manifest to the shards in the folder `temporary`, and removes what else is in it."""
+    shards = {temporary / shard.path for stream in manifest.streams for shard in stream.shards}
+    # What workers that were killed left half written, or what does not come from this build.
+    for path in sorted(temporary.rglob("*")):
+        if not path.is_dir() and path not in shards:
+            path.unlink()
     (temporary / TOKENIZER_FILE).parent.mkdir(exist_ok=True)
     (temporary / TOKENIZER_FILE).write_bytes(tokenizer.proto)
     write_manifest(temporary, manifest)
+    for name in (TOKENIZER_FILE, FILE_NAME):
+        with open(temporary / name, "rb") as file:
+            os.fsync(file.fileno())
 
 
-def _open_journal(work, plan):
-    """The `BuildJournal` in `work`; says whether it goes on or starts over."""
+def _open_journal(work, plan, threads):
+    """The `BuildJournal` in `work`; says what of an unfinished build is used, and what is not."""
     if not (work / "output").is_dir():
         # Nothing was done yet, or the output had been moved already when the process was killed.
-        (work / "journal.jsonl").unlink(missing_ok=True)
-    journal = BuildJournal(work, plan)
+        remove(work / JOURNAL_FILE)
+    journal = BuildJournal(work, plan, threads)
+    for place in journal.damaged:
+        print(f"{place} is damaged: what it held is made again", flush=True)
     if journal.changed:
         print(f"an unfinished build differs in {', '.join(journal.changed)}: starting over", flush=True)
     elif journal.resumed:
         print(f"going on with an unfinished build: {journal.resumed} steps are done", flush=True)
+    elif journal.damaged:
+        print("nothing of an unfinished build can be used: starting over", flush=True)
     journal.folder("output")
     return journal

@@ -5,19 +5,19 @@ Each step notes in the journal what it has finished, and passes over what it fin
 
 import contextlib
 import dataclasses
+import functools
 import itertools
+import os
 
 import numpy as np
 
-from data_prep import spills
 from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name, find_duplicates
-from data_prep.encoded_chunk import EncodedChunk
 from data_prep.shuffled_shards import number_of_shards, shard_path, shard_stem
-from data_prep.sources import SourceCounts, check_counts, input_size
-from data_prep.spills import DigestRun, RecordRun, SpilledStream
+from data_prep.sources import SourceCounts, check_any_left, check_counts
+from data_prep.spill_phase import SpillPhase
+from data_prep.spills import SENTENCES, DigestRun, RecordRun, SpilledStream
 from data_prep.worker_pool import map_in_order
 from infoxlm_keras.data.manifest import Shard, Stream
-from infoxlm_keras.errors import InputError
 from infoxlm_keras.progress import progress_bar
 
 UNITS = {"mmlm": "sentences", "bitext": "pairs"}
@@ -41,135 +41,76 @@ class LocalBuild:
     def __init__(self, kind, readers, encoder, seed, shard_bytes, processes, journal):
         self.kind, self.readers, self.encoder = kind, readers, encoder
         self.seed, self.shard_bytes, self.processes, self.journal = seed, shard_bytes, processes, journal
-        self.names = sorted({reader.name for reader in readers})
+        self.numbers = {}
+        for number, reader in enumerate(readers):
+            self.numbers.setdefault(reader.name, []).append(number)
+        self.names = sorted(self.numbers)
         # Records are numbered, and compared, across all names of a group.
         self.groups = {name: compared_name(kind, name) for name in self.names}
 
     def run(self, directory):
         """Writes the shards below `directory`; returns (list of `Stream`, list of `SourceCounts`, one a reader)."""
-        repeated = None
+        repeated, common = None, (UNITS[self.kind], self.processes)
         if self.encoder.deduplicate:
-            self._spill("sentences", "Finding repeats", self.encoder.digests, lambda index: DigestRun())
-            repeated = self._repeated_sentences()
-        self._spill("records", "Encoding", self.encoder, self._record_run, repeated, self._check)
-        found = {group: self._duplicates("records", group) for group in sorted({*self.groups.values()})}
-        verdicts = {name: found[group] for name, group in self.groups.items()}
-        streams = self._write_shards(directory, verdicts)
-        return streams, self._counts(verdicts)
+            sentences = SpillPhase("sentences", self.readers, self.journal, self.groups)
+            sentences.write("Finding repeats", *common, self.encoder.digests, lambda name: DigestRun())
+            repeated = self._repeated_sentences(sentences)
+        records = SpillPhase("records", self.readers, self.journal, self.groups)
+        new_run, check = functools.partial(RecordRun, self.kind, self.seed), functools.partial(self._check, records)
+        records.write("Encoding", *common, self.encoder, new_run, repeated, check)
+        runs = records.runs_by_name()
+        check_any_left(self.readers, self._counts_before(records))
+        verdicts = self._verdicts("records", runs)
+        streams = self._write_shards(directory, runs, verdicts)
+        return streams, self._counts(records, verdicts)
 
-    def _spill(self, phase, title, function, new_run, extra=None, check=None):
-        """Writes what `function` makes of all chunks, in runs.
+    def _check(self, records, name):
+        numbers, counts = self.numbers[name], self._counts_before(records, name)
+        explicit = [records.explicit[number] for number in numbers]
+        check_counts([self.readers[number] for number in numbers], [counts[number] for number in numbers], explicit)
 
-        Args:
-            phase: str, prefix of the journal's keys and of the files.
-            title: str, for the progress bar.
-            function: picklable, (reader, chunk) or (reader, chunk, extra) -> what the runs' `add` takes.
-            new_run: callable, number of a reader -> empty run.
-            extra: callable or None, (number of a reader, number of its chunk) -> third argument of `function`.
-            check: callable or None, gets a name once all of its runs are written.
-        """
-        total = input_size(self.readers)
-        self._next_run = len(self._runs(phase))
-        self._next_number = dict.fromkeys(self.groups.values(), 0)
-        for name, group in self.groups.items():
-            self._next_number[group] += sum(run["count"] for run in self._runs(phase, name))
-        numbers = {id(reader): number for number, reader in enumerate(self.readers)}
-        with (
-            progress_bar(title, total, UNITS[self.kind]) as advance,
-            contextlib.closing(map_in_order(function, self._items(phase, extra, advance), self.processes)) as results,
-        ):
-            for name, of_name in itertools.groupby(results, key=lambda result: result[0][0].name):
-                for number, of_reader in itertools.groupby(of_name, key=lambda result: numbers[id(result[0][0])]):
-                    chunk_number, run = self._chunks_done(phase, number), new_run(number)
-                    for (_, chunk, *_), result in of_reader:
-                        run.add(chunk_number, result)
-                        chunk_number += 1
-                        units = result.sentences if isinstance(result, EncodedChunk) else len(result)
-                        advance(chunk.bytes_read, units=units)
-                        if run.size >= spills.RUN_BYTES:
-                            self._write_run(phase, number, run)
-                            run = new_run(number)
-                    if run.chunks:
-                        self._write_run(phase, number, run)
-                    self.journal.note(phase, "file", number, value=chunk_number)
-                if check:
-                    check(name)
-
-    def _items(self, phase, extra, advance):
-        for number, reader in enumerate(self.readers):
-            if self.journal.get(phase, "file", number) is not None:
-                advance(input_size([reader]))
-                continue
-            done, chunk_number = self._chunks_done(phase, number), -1
-            for chunk_number, chunk in enumerate(reader.chunks()):
-                if chunk_number < done:
-                    advance(chunk.bytes_read)
-                else:
-                    yield (reader, chunk, extra(number, chunk_number)) if extra else (reader, chunk)
-            if chunk_number < 0:
-                raise InputError(f"{reader.files[0]}: is empty; remove it from --input, or fetch it again")
-
-    def _chunks_done(self, phase, number):
-        return sum(run["chunks"] for run in self._runs(phase) if run["reader"] == number)
-
-    def _runs(self, phase, name=None):
-        runs = self.journal.values(phase, "run")
-        return [run for run in runs if name is None or self.readers[run["reader"]].name == name]
-
-    def _write_run(self, phase, number, run):
-        group, path = self.groups[self.readers[number].name], f"{phase}/{self._next_run:06d}"
-        first = self._next_number[group]
-        self.journal.folder(phase)
-        written = run.write(self._path(path), first)
-        noted = {"reader": number, "chunks": run.chunks, "path": path, "first": first, **written}
-        self.journal.note(phase, "run", self._next_run, value=noted)
-        self._next_run += 1
-        self._next_number[group] += written["count"]
+    def _counts_before(self, records, name=None):
+        """List of `SourceCounts`, one a reader, before duplicates are found; of one name, or of all."""
+        counts = [SourceCounts() for _ in self.readers]
+        for part, _, _ in records.parts(name):
+            counts[part["reader"]].add(SourceCounts(**part["counts"]))
+        return counts
 
     def _path(self, path):
         return str(self.journal.directory / path)
 
-    def _record_run(self, number):
-        name = self.readers[number].name
-        file_number = sum(reader.name == name for reader in self.readers[:number])
-        return RecordRun(self.kind, self.seed, name, file_number)
+    def _verdicts(self, phase, runs):
+        """dict of every name to the file of verdicts on its group's records; `runs` is a dict of name to its runs."""
+        members = {}
+        for name, group in self.groups.items():
+            members.setdefault(group, []).append(name)
+        found = {group: self._duplicates(phase, names, runs) for group, names in members.items()}
+        return {name: found[group] for name, group in self.groups.items()}
 
-    def _check(self, name):
-        numbers = [number for number, reader in enumerate(self.readers) if reader.name == name]
-        counts = [self._reader_counts(number) for number in numbers]
-        check_counts([self.readers[number] for number in numbers], counts)
-
-    def _reader_counts(self, number):
-        counts = SourceCounts()
-        for run in self._runs("records"):
-            if run["reader"] == number:
-                counts.add(SourceCounts(**run["counts"]))
-        return counts
-
-    def _duplicates(self, phase, group):
-        """The file of verdicts on the records (or sentences) of a group of names; None where equal ones are kept."""
-        names = [name for name in self.names if self.groups[name] == group]
-        runs = [run for name in names for run in self._runs(phase, name)]
-        exact = [self._path(f"{run['path']}.exact") for run in runs if run.get("exact", run["count"])]
+    def _duplicates(self, phase, names, runs):
+        """The file of verdicts on the records (or sentences) of a group's names, or None where equal ones are kept."""
+        runs, name = [run for name in names for run in runs[name]], " and ".join(names)
+        exact = [self._path(f"{run['path']}.exact") for run in runs if run["exact"]]
         near = [self._path(f"{run['path']}.near") for run in runs if run.get("near")]
         if not exact and not near:
             return None
-        path = str(self.journal.folder(phase) / f"verdict-{group}.npy")
-        if self.journal.get(phase, "verdict", group) is None:
+        self.journal.folder(phase)
+        path = f"{phase}/verdict-{'+'.join(names)}.npy"
+        if self.journal.get(phase, "verdict", name) is None:
             count = sum(run["count"] for run in runs)
-            with progress_bar(f"Comparing {' and '.join(names)}", None):
-                find_duplicates(path, count, exact, near, max(count, sum(run.get("near", 0) for run in runs)))
-            self.journal.note(phase, "verdict", group, value=True)
-        return path
+            keys = max(count, sum(run.get("near", 0) for run in runs))
+            with progress_bar(f"Comparing {name}", None):
+                find_duplicates(self._path(path), count, exact, near, keys)
+            self.journal.note(phase, "verdict", name, value={"files": self.journal.file_sums([path])})
+        return self._path(path)
 
-    def _repeated_sentences(self):
+    def _repeated_sentences(self, sentences):
         """Callable, (number of a reader, number of its chunk) -> bool [sentences], whether an earlier one is equal."""
-        bounds, verdicts = {number: [] for number in range(len(self.readers))}, {}
-        for run in self._runs("sentences"):
-            ends = np.cumsum([run["first"], *run["chunk_counts"]]).tolist()
-            bounds[run["reader"]] += itertools.pairwise(ends)
-        for name in self.names:
-            path = self._duplicates("sentences", self.groups[name])
+        bounds, verdicts, runs = {number: [] for number in range(len(self.readers))}, {}, sentences.runs_by_name()
+        for part, _, first in sentences.parts():
+            ends = np.cumsum([first, *part["chunk_counts"]]).tolist()
+            bounds[part["reader"]] += itertools.pairwise(ends)
+        for name, path in self._verdicts("sentences", runs).items():
             verdicts[name] = path and np.load(path, mmap_mode="r")
 
         def repeated(number, chunk_number):
@@ -179,50 +120,64 @@ class LocalBuild:
 
         return repeated
 
-    def _write_shards(self, directory, verdicts):
+    def _write_shards(self, directory, runs, verdicts):
         spilled, shards, totals = [], [], []
         for name in self.names:
-            runs = self._runs("records", name)
-            for length in sorted({length for run in runs for length in run["lengths"]}):
-                paths = tuple(self._path(f"{run['path']}-{length}") for run in runs if length in run["lengths"])
-                stream = SpilledStream(name, length, paths, verdicts[name])
+            for length in sorted({length for run in runs[name] for length in run["lengths"]}):
+                paths = [self._path(f"{run['path']}-{length}") for run in runs[name] if length in run["lengths"]]
+                stream = SpilledStream(name, length, tuple(paths), verdicts[name])
                 total = stream.totals()
                 if total[0]:
                     spilled.append(stream)
                     totals.append(total)
                     shards.append(number_of_shards(total[0], total[1], self.shard_bytes))
-            # Of pairs in both directions, one may have nothing that the other has not.
-            if name in {stream.name for stream in spilled}:
-                (directory / name).mkdir(exist_ok=True)
+                    (directory / name).mkdir(exist_ok=True)
         writer = ShardWriter(self.kind, str(directory), tuple(spilled), tuple(shards))
         jobs = [(stream, shard) for stream, count in enumerate(shards) for shard in range(count)]
-        open_jobs = [job for job in jobs if self.journal.get("shard", writer.path(*job)) is None]
+        open_jobs = [job for job in jobs if self._written(writer, job) is None]
         processes = max(1, min(self.processes, len(open_jobs)))
         with (
             progress_bar("Writing shards", sum(size for _, size, *_ in totals), "records") as advance,
             contextlib.closing(map_in_order(writer, open_jobs, processes)) as results,
         ):
-            advance(sum(self.journal.get("shard", writer.path(*job))[1] for job in {*jobs} - {*open_jobs}))
+            advance(sum(self._written(writer, job)[1] for job in {*jobs} - {*open_jobs}))
             for job, written in results:
-                self.journal.note("shard", writer.path(*job), value=written)
+                path = writer.path(*job)
+                files = {os.path.relpath(directory / path, self.journal.directory): written[1:]}
+                self.journal.note("shard", path, value={"records": written[0], "files": files})
                 advance(written[1], units=written[0])
         streams = []
         for number, (stream, (records, _, tokens, unknown)) in enumerate(zip(spilled, totals, strict=True)):
-            paths = [writer.path(number, shard) for shard in range(shards[number])]
-            written = tuple(Shard(path, *self.journal.get("shard", path)) for path in paths)
+            jobs = [(number, shard) for shard in range(shards[number])]
+            written = tuple(Shard(writer.path(*job), *self._written(writer, job)) for job in jobs)
             streams.append(Stream(stream.name, stream.length, records, tokens, unknown, written))
         return streams
 
-    def _counts(self, verdicts):
+    def _written(self, writer, job):
+        """[records, bytes, sha256] of a shard that is noted in the journal, or None."""
+        noted = self.journal.get("shard", writer.path(*job))
+        if noted is None:
+            return None
+        (total,) = noted["files"].values()
+        return [noted["records"], *total]
+
+    def _counts(self, records, verdicts):
         """List of `SourceCounts`, one a reader, with the duplicates among records."""
-        counts = [self._reader_counts(number) for number in range(len(self.readers))]
-        for name, path in verdicts.items():
-            verdict = path and np.load(path, mmap_mode="r")
-            for run in self._runs("records", name) if path else ():
-                found = np.bincount(verdict[run["first"] : run["first"] + run["count"]], minlength=3)
-                counts[run["reader"]].drop("duplicate", int(found[DUPLICATE]))
-                if run["near"]:
-                    counts[run["reader"]].drop("near_duplicate", int(found[NEAR_DUPLICATE]))
+        counts = self._counts_before(records)
+        mapped = {name: path and np.load(path, mmap_mode="r") for name, path in verdicts.items()}
+        for part, run, first in records.parts():
+            count, verdict = counts[part["reader"]], mapped[run["name"]]
+            if verdict is None:
+                continue
+            verdict, sentences = verdict[first : first + part["count"]], None
+            path = self._path(run["path"] + SENTENCES)
+            if os.path.exists(path):
+                start = first - run["first"]
+                sentences = np.load(path, mmap_mode="r")[start : start + part["count"]]
+            found = np.bincount(verdict, sentences, minlength=3)
+            count.drop("duplicate", int(found[DUPLICATE]))
+            if part["near"]:
+                count.drop("near_duplicate", int(found[NEAR_DUPLICATE]))
         return counts
 
 

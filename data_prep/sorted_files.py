@@ -1,8 +1,9 @@
 """Arrays on disk, sorted by a 64-bit key, from which any range of keys is read back without reading the rest."""
 
-import os
-
 import numpy as np
+
+# What `write_sorted` adds to its path.
+SUFFIXES = (".keys.npy", ".rows.npy")
 
 
 def write_sorted(path, keys, rows):
@@ -17,23 +18,21 @@ def write_sorted(path, keys, rows):
         int64 [n]: the order, `rows[order]` being what was written; equal keys stay in the order given.
     """
     order = np.argsort(keys, kind="stable")
-    for suffix, array in ((".keys.npy", keys), (".rows.npy", rows)):
+    for suffix, array in zip(SUFFIXES, (keys, rows), strict=True):
         with open(path + suffix, "wb") as file:
             np.save(file, array[order])
-            file.flush()
-            os.fsync(file.fileno())
     return order
 
 
 def read_range(path, first, last):
     """(keys, rows) of `write_sorted` with `first` <= key <= `last`, as arrays in memory."""
-    keys = np.load(path + ".keys.npy", mmap_mode="r")
+    keys = np.load(path + SUFFIXES[0], mmap_mode="r")
     start = int(np.searchsorted(keys, np.uint64(first)))
     end = int(np.searchsorted(keys, np.uint64(last), side="right"))
-    rows = np.load(path + ".rows.npy", mmap_mode="r")
+    rows = read_rows(path)
     return np.array(keys[start:end]), np.array(rows[start:end])
 
 
 def read_rows(path):
     """All rows of `write_sorted`, mapped from the file."""
-    return np.load(path + ".rows.npy", mmap_mode="r")
+    return np.load(path + SUFFIXES[1], mmap_mode="r")

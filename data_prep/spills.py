@@ -1,32 +1,35 @@
 """What a build keeps on disk between its steps: runs of many chunks' records, or of their digests, sorted by key.
 
-A run holds whole chunks of one reader. Its files begin with the same path:
+A run holds whole chunks of one name. Its files begin with the same path:
 
     <path>-<length>.keys.npy, .rows.npy, .records    the records of a stream: random numbers, `ROW`s, framed bytes
     <path>.exact.*, <path>.near.*                    keys that duplicates share, and the records' numbers
+    <path>.sentences.npy                             how many sentences end in each record, where that is counted
 """
 
 import dataclasses
 import hashlib
-import os
 
 import numpy as np
 
 from data_prep.duplicates import KEPT
 from data_prep.shuffled_shards import range_of, record_keys, write_shard
-from data_prep.sorted_files import read_range, read_rows, write_sorted
+from data_prep.sorted_files import SUFFIXES, read_range, read_rows, write_sorted
 from data_prep.sources import SourceCounts
+from infoxlm_keras.errors import InputError
 
-# A run is written once it holds so many bytes; they are in memory until then.
+# A run is written once it holds so many bytes, or so many chunks; they are in memory until then.
 RUN_BYTES = 16 << 20
+RUN_CHUNKS = 2000
 # `number` counts the records of a name in the order of the input.
 ROW = np.dtype(
     [("start", np.int64), ("size", np.int64), ("number", np.int64), ("tokens", np.int32), ("unknown", np.int32)]
 )
+SENTENCES = ".sentences.npy"
 
 
 class DigestRun:
-    """Digests of the sentences of consecutive chunks.
+    """Digests of the sentences of consecutive chunks of one name.
 
     Attributes:
         size: int, bytes it will take.
@@ -34,60 +37,86 @@ class DigestRun:
     """
 
     def __init__(self):
-        self._digests = []
+        self.size = self.chunks = 0
+        self._parts = []
 
-    @property
-    def chunks(self):
-        return len(self._digests)
-
-    @property
-    def size(self):
-        return 16 * sum(map(len, self._digests))
+    def begin_part(self, file_number):
+        """What is added from here on is of another reader."""
+        self._parts.append([])
 
     def add(self, chunk_number, digests):
         """Adds a chunk's digests, uint64 [sentences]."""
-        self._digests.append(digests)
+        self._parts[-1].append(digests)
+        self.chunks += 1
+        self.size += 16 * len(digests)
 
     def write(self, path, first):
-        """Writes the files; `first` is the number of the first sentence. Returns what the journal notes."""
-        digests = np.concatenate(self._digests)
-        if len(digests):
-            write_sorted(f"{path}.exact", digests, np.arange(first, first + len(digests)))
-        return {"count": len(digests), "chunk_counts": [len(part) for part in self._digests]}
+        """Writes the files; `first` is the number of the first sentence.
+
+        Returns:
+            dict of JSON values: `count` (sentences), `parts` (`chunks`, `count` and `chunk_counts` of each reader's
+            part), and `suffixes`, what is added to `path` for each file.
+        """
+        digests = np.concatenate([digests for part in self._parts for digests in part])
+        suffixes = _write_keys(path, ".exact", digests, np.arange(first, first + len(digests)))
+        counts = [[len(digests) for digests in part] for part in self._parts]
+        parts = [{"chunks": len(part), "count": sum(part), "chunk_counts": part} for part in counts]
+        return {"count": len(digests), "exact": len(digests), "parts": parts, "suffixes": suffixes}
 
 
 class RecordRun:
-    """Records of consecutive chunks of one reader.
+    """Records of consecutive chunks of one name.
 
     Args:
         kind: `"mmlm"` or `"bitext"`.
         seed: int, of the shuffle.
         name: str, the language or pair.
-        file_number: int, number of the reader among those of `name`.
+
+    Attributes:
+        size: int, bytes of the records.
+        chunks: int, chunks added.
     """
 
-    def __init__(self, kind, seed, name, file_number):
-        self.kind, self.seed, self.name, self.file_number = kind, seed, name, file_number
+    def __init__(self, kind, seed, name):
+        self.kind, self.seed, self.name = kind, seed, name
         self.chunks = self.size = 0
         self._records, self._columns, self._exact, self._near = [], [], [], []
-        self._counts = SourceCounts()
+        self._parts, self._sentences = [], []
+
+    def begin_part(self, file_number):
+        """What is added from here on is of reader number `file_number` (int) among those of the name."""
+        self._file_number = file_number
+        self._parts.append({"chunks": 0, "count": 0, "near": 0, "counts": SourceCounts()})
 
     def add(self, chunk_number, encoded):
-        """Adds an `EncodedChunk`."""
+        """Adds an `EncodedChunk`, the reader's chunk number `chunk_number` (int)."""
         lengths = np.asarray(encoded.lengths)
-        keys = record_keys(self.kind, self.seed, self.name, self.file_number, chunk_number, lengths)
+        keys = record_keys(self.kind, self.seed, self.name, self._file_number, chunk_number, lengths)
         self._columns.append((keys, lengths, encoded.tokens, encoded.unknown_tokens))
         self._records += encoded.records
         self._exact += encoded.identities or []
         self._near += encoded.near_identities or []
-        self._counts.add(encoded)
+        if encoded.record_sentences is not None:
+            self._sentences.append(encoded.record_sentences)
+        part = self._parts[-1]
+        part["chunks"] += 1
+        part["count"] += len(encoded.records)
+        part["near"] += sum(map(len, encoded.near_identities or []))
+        part["counts"].add(encoded)
         self.chunks += 1
         self.size += sum(map(len, encoded.records))
 
     def write(self, path, first):
-        """Writes the files; `first` is the number of the first record. Returns what the journal notes."""
+        """Writes the files; `first` is the number of the first record.
+
+        Returns:
+            dict of JSON values: `count` (records), `lengths` of the streams, numbers of `exact` and `near` keys,
+            `parts` (`chunks`, `count`, `near` and `counts` of each reader's part), and `suffixes`, what is added to
+            `path` for each file.
+        """
         keys, lengths, tokens, unknown = map(np.concatenate, zip(*self._columns, strict=True))
         sizes = np.fromiter(map(len, self._records), np.int64, count=len(self._records))
+        suffixes = []
         for length in np.unique(lengths).tolist():
             chosen = np.flatnonzero(lengths == length)
             chosen = chosen[np.argsort(keys[chosen], kind="stable")]
@@ -95,23 +124,32 @@ class RecordRun:
             rows["start"] = np.cumsum(sizes[chosen]) - sizes[chosen]
             rows["size"], rows["number"] = sizes[chosen], first + chosen
             rows["tokens"], rows["unknown"] = tokens[chosen], unknown[chosen]
-            write_sorted(f"{path}-{length}", keys[chosen], rows)
+            suffixes += _write_keys(path, f"-{length}", keys[chosen], rows)
             with open(f"{path}-{length}.records", "wb") as file:
                 file.writelines(self._records[index] for index in chosen.tolist())
-                file.flush()
-                os.fsync(file.fileno())
-        if self._exact:
-            write_sorted(f"{path}.exact", exact_keys(self._exact), first + np.arange(len(self._exact)))
+            suffixes.append(f"-{length}.records")
+        suffixes += _write_keys(path, ".exact", exact_keys(self._exact), first + np.arange(len(self._exact)))
         near, counts = near_keys(self._near)
-        if len(near):
-            write_sorted(f"{path}.near", near, first + np.repeat(np.arange(len(counts)), counts))
+        suffixes += _write_keys(path, ".near", near, first + np.repeat(np.arange(len(counts)), counts))
+        if self._sentences:
+            np.save(path + SENTENCES, np.concatenate(self._sentences))
+            suffixes.append(SENTENCES)
         return {
             "count": len(self._records),
             "lengths": np.unique(lengths).tolist(),
             "exact": len(self._exact),
             "near": len(near),
-            "counts": dataclasses.asdict(self._counts),
+            "parts": [{**part, "counts": dataclasses.asdict(part["counts"])} for part in self._parts],
+            "suffixes": suffixes,
         }
+
+
+def _write_keys(path, suffix, keys, rows):
+    """Writes sorted files unless there are no keys; returns what is added to `path` for each file."""
+    if not len(keys):
+        return []
+    write_sorted(path + suffix, keys, rows)
+    return [suffix + ending for ending in SUFFIXES]
 
 
 def exact_keys(identities):
@@ -170,7 +208,12 @@ class SpilledStream:
         for spill, begin, start, end in bounds:
             with open(f"{spill}.records", "rb") as file:
                 file.seek(begin)
-                file.readinto(buffer[start:end])
+                found = file.readinto(buffer[start:end])
+            if found != end - start:
+                raise InputError(
+                    f"{spill}.records: ends {end - start - found} bytes too early: it was changed during the build; "
+                    "run the command again"
+                )
         keys, rows = np.concatenate([np.empty(0, np.uint64), *keys]), np.concatenate([np.empty(0, ROW), *rows])
         if verdict is not None:
             kept = verdict[rows["number"]] == KEPT

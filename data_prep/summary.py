@@ -1,10 +1,19 @@
-"""The closing table of a build."""
+"""What a command says of its inputs, and the closing table of a build."""
 
 import collections
 
 import rich
 import rich.box
 import rich.table
+
+from data_prep.readers.found import describe
+from data_prep.readers.inputs import PassedOver
+
+
+def print_found(found):
+    """Prints what a command takes of its inputs and what it leaves; `found` is a `Found`."""
+    for line in found.report():
+        print(line, flush=True)
 
 
 def print_summary(manifest, seconds):
@@ -40,4 +49,7 @@ def print_summary(manifest, seconds):
     reasons = sum((collections.Counter(source.dropped) for source in manifest.sources), collections.Counter())
     if reasons:
         print("dropped: " + ", ".join(f"{number:,} {reason}" for reason, number in reasons.items()))
+    empty = [PassedOver(source.file, "nothing is left of it") for source in manifest.sources if not source.sentences]
+    for line in describe(empty):
+        print(line)
     print(f"wrote {manifest.directory}: {tokens:,} tokens in {seconds:.1f} s ({tokens / seconds:,.0f} tokens/s)")

@@ -17,6 +17,7 @@ import rich.table
 
 import infoxlm_keras
 from data_prep.readers import find_monolingual
+from data_prep.summary import print_found
 from data_prep.vocabulary import count_sentences, sample_sentences, sample_sizes, train_sentencepiece
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.errors import InputError
@@ -43,6 +44,7 @@ def main(arguments=None):
     check_settings(options)
     readers = find_monolingual(options.input)
     print_settings("train_tokenizer", vars(options))
+    print_found(readers)
     with new_directory(options.output_dir, replace=options.overwrite) as directory:
         samples, counts = draw_sample(readers, options)
         with progress_bar("Training the vocabulary"):

@@ -2,19 +2,22 @@
 
 import collections
 import concurrent.futures
-import concurrent.futures.process
+import contextlib
 import multiprocessing
-import multiprocessing.connection
 import os
+import pickle
+import queue
 import signal
+import sys
 import threading
 
+from data_prep.worker_process import work
 from infoxlm_keras.errors import InputError
 
 # Items a worker may be ahead of the consumer: bounds memory, and hides uneven items.
 ITEMS_AHEAD = 3
-
-_function = None
+# A worker without work ends at once; one that does not is killed after so many seconds.
+SECONDS_TO_END = 5
 
 
 class WorkerDiedError(InputError):
@@ -30,7 +33,8 @@ def map_in_order(function, items, processes):
     """Yields (item, `function(*item)`) for each of `items`, in their order, worked on by `processes` processes.
 
     What is yielded or raised does not depend on `processes`: an error in an item is raised after the results before
-    it, and an error of the iterable `items` itself after the results of what it gave.
+    it, and an error of the iterable `items` itself after the results of what it gave. Workers end with the generator,
+    and with this process, however it ends.
 
     Args:
         function: picklable callable; each worker process gets it once.
@@ -38,21 +42,15 @@ def map_in_order(function, items, processes):
         processes: int >= 1; with 1 all is done in this process.
 
     Raises:
-        WorkerDiedError: if a worker process dies.
+        WorkerDiedError: if a worker process dies, at whatever moment.
     """
     if processes == 1:
         for item in items:
             yield item, function(*item)
         return
-    # Not fork: this process may hold TensorFlow's threads (a tokenizer from a preset).
-    context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(processes, context, _start_worker, (function,))
-    try:
+    with contextlib.closing(_Pool(function, processes)) as pool:
         yield from _map_on(pool, iter(items), processes * ITEMS_AHEAD)
-    except concurrent.futures.process.BrokenProcessPool:
-        raise WorkerDiedError("a worker process died, perhaps for lack of memory; give fewer --processes") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+        pool.end()
 
 
 def _map_on(pool, items, most_pending):
@@ -61,7 +59,7 @@ def _map_on(pool, items, most_pending):
         try:
             while len(pending) < most_pending:
                 item = next(items)
-                pending.append((item, pool.submit(_call, item)))
+                pending.append((item, pool.submit(item)))
         except StopIteration:
             break
         except InputError as error:
@@ -75,19 +73,112 @@ def _map_on(pool, items, most_pending):
         raise failure
 
 
-def _start_worker(function):
-    global _function
-    _function = function
-    # Ctrl-C reaches the whole group; the main process ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+class _Pool:
+    """Worker processes, each served by a thread of its own over a pipe of its own.
+
+    `concurrent.futures.ProcessPoolExecutor` hangs if a worker is killed while it imports or while it writes a result:
+    other processes hold the same ends of its pipes. Here nobody but the worker holds its end, so that its death ends
+    every read and write of the thread that serves it.
+
+    Args:
+        function: picklable callable.
+        processes: int.
+    """
+
+    def __init__(self, function, processes):
+        self._function = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
+        self._processes = processes
+        self._workers, self._idle = [], queue.SimpleQueue()
+        self._threads = concurrent.futures.ThreadPoolExecutor(processes)
+
+    def submit(self, item):
+        """`concurrent.futures.Future` of `function(*item)`."""
+        if len(self._workers) < self._processes:
+            self._workers.append(_Worker())
+            self._idle.put(self._workers[-1])
+        return self._threads.submit(self._call, item)
+
+    def _call(self, item):
+        worker = self._idle.get()
+        try:
+            return worker.call(self._function, item)
+        finally:
+            self._idle.put(worker)
+
+    def end(self):
+        """Ends the workers, which have no work left."""
+        for worker in self._workers:
+            worker.connection.close()
+        for worker in self._workers:
+            worker.process.join(SECONDS_TO_END)
+
+    def close(self):
+        """Kills what workers there are; items that are not done yet are not done."""
+        for worker in self._workers:
+            worker.process.kill()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
 
 
-def _end_with_parent():
-    """Ends this worker when the main process is killed: its queue would keep it waiting for ever."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+class _Worker:
+    """A worker process and this side of its pipe."""
+
+    def __init__(self):
+        self.connection, other_end = multiprocessing.Pipe()
+        # Not fork: this process may hold TensorFlow's threads (a tokenizer from a preset).
+        self.process = multiprocessing.get_context("spawn").Process(target=work, args=(other_end,), daemon=True)
+        with _SPAWNING, _short_arguments(), _without_interrupts():
+            self.process.start()
+        other_end.close()
+        self._has_function = False
+
+    def call(self, function, item):
+        """The result of `function` (pickled) on `item`."""
+        item = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
+        try:
+            if not self._has_function:
+                self.connection.send_bytes(function)
+                self._has_function = True
+            self.connection.send_bytes(item)
+            succeeded, result = pickle.loads(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            raise WorkerDiedError(f"a worker process died{self._reason()}; give fewer --processes") from None
+        if succeeded:
+            return result
+        raise result
+
+    def _reason(self):
+        self.process.join(SECONDS_TO_END)
+        if (self.process.exitcode or 0) < 0:
+            return f" by {signal.Signals(-self.process.exitcode).name}, perhaps for lack of memory"
+        return ", perhaps for lack of memory"
 
 
-def _call(item):
-    return _function(*item)
+_SPAWNING = threading.Lock()
+
+
+@contextlib.contextmanager
+def _short_arguments():
+    """Keeps the command's arguments from being written to a worker.
+
+    `multiprocessing` writes them while it starts a process, to a pipe that holds 64 KB, and waits for ever if the
+    process dies before it reads them. Thousands of file names are longer.
+    """
+    arguments = sys.argv
+    sys.argv = arguments[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+
+
+@contextlib.contextmanager
+def _without_interrupts():
+    """Processes started within do not see Ctrl-C, which reaches the whole group: the main process ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -72,7 +72,8 @@ def order(tmp_path):
         used.append(folder)
         paths, first = [], 0
         for start in range(0, count, 30):
-            run = RecordRun(kind, seed, name, 0)
+            run = RecordRun(kind, seed, name)
+            run.begin_part(0)
             for chunk in range(start, min(start + 30, count), 10):
                 records = [b"%04d" % number for number in range(chunk, min(chunk + 10, count))]
                 lengths = np.full(len(records), length)
