@@ -14,7 +14,7 @@ import uuid
 import apache_beam as beam
 import numpy as np
 
-from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE
+from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name
 from data_prep.shuffled_shards import (
     number_of_shards,
     range_starts,
@@ -45,6 +45,7 @@ def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
             what `read_results` reads.
     """
     names = [reader.name for reader in readers]
+    groups = [compared_name(kind, name) for name in names]
     explicit = getattr(readers, "explicit", [True] * len(readers))
     file_numbers = [names[:number].count(name) for number, name in enumerate(names)]
     chunks = (
@@ -59,7 +60,7 @@ def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
         sizes = digests | "Sentence counts" >> beam.MapTuple(lambda place, keys: (place, len(keys)))
         repeated = (
             digests
-            | "Sentence keys" >> beam.FlatMap(lambda item: keyed(*item, names))
+            | "Sentence keys" >> beam.FlatMap(lambda item: keyed(*item, groups))
             | "Group sentences" >> beam.GroupByKey()
             | "Repeated sentences" >> beam.FlatMapTuple(all_but_first)
         )
@@ -67,7 +68,7 @@ def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
         encoded = chunks | "Encode" >> beam.MapTuple(lambda place, parts: (place, encode_without(encoder, **parts)))
     else:
         encoded = chunks | "Encode" >> beam.MapTuple(lambda place, item: (place, encoder(*item)))
-    judged = judge(encoded | "Keep encoded" >> beam.Reshuffle(), names) | "Keep judged" >> beam.Reshuffle()
+    judged = judge(encoded | "Keep encoded" >> beam.Reshuffle(), groups) | "Keep judged" >> beam.Reshuffle()
 
     shards = (
         judged
@@ -138,10 +139,10 @@ def read_chunks(number, reader, explicit=True):
         raise InputError(f"{reader.files[0]}: is empty; remove it from --input, or fetch it again")
 
 
-def keyed(place, keys, names):
-    """((name, key), (place, index)) of each of a chunk's keys (uint64)."""
+def keyed(place, keys, groups):
+    """((group, key), (place, index)) of each of a chunk's keys (uint64)."""
     for index, key in enumerate(keys.tolist()):
-        yield (names[place[0]], key), (place, index)
+        yield (groups[place[0]], key), (place, index)
 
 
 def all_but_first(_, found):
@@ -157,47 +158,52 @@ def encode_without(encoder, chunk, size, repeated):
     return encoder(*item, flags)
 
 
-def judge(encoded, names):
-    """(place, (`EncodedChunk`, uint8 [records])): each record's verdict as `find_duplicates` gives it."""
+def judge(encoded, groups):
+    """(place, (`EncodedChunk`, uint8 [records])): each record's verdict as `find_duplicates` gives it.
+
+    Args:
+        encoded: collection of (place, `EncodedChunk`).
+        groups: list of str, one a reader; the records of readers of equal ones are compared (`compared_name`).
+    """
     exact = (
         encoded
         | "Exact keys"
-        >> beam.FlatMapTuple(lambda place, chunk: keyed(place, exact_keys(chunk.identities or []), names))
+        >> beam.FlatMapTuple(lambda place, chunk: keyed(place, exact_keys(chunk.identities or []), groups))
         | "Group exact" >> beam.GroupByKey()
         | "Duplicates" >> beam.FlatMapTuple(all_but_first)
     )
     near = (
         encoded
-        | "Near keys" >> beam.FlatMap(lambda item: keyed_near(*item, names))
+        | "Near keys" >> beam.FlatMap(lambda item: keyed_near(*item, groups))
         | "Group near" >> beam.GroupByKey()
         | "Shared keys" >> beam.FlatMapTuple(shared_key)
-        | "Shared by name" >> beam.GroupByKey()
+        | "Shared by group" >> beam.GroupByKey()
         | "Near duplicates" >> beam.FlatMapTuple(near_duplicates)
     )
     joined = {"chunk": encoded, "exact": exact, "near": near} | "Join verdicts" >> beam.CoGroupByKey()
     return joined | "Judge" >> beam.MapTuple(lambda place, parts: (place, with_verdict(**parts)))
 
 
-def keyed_near(place, chunk, names):
-    """((name, key), (place, index)) of each record's near keys, each key once a record."""
+def keyed_near(place, chunk, groups):
+    """((group, key), (place, index)) of each record's near keys, each key once a record."""
     keys, counts = near_keys(chunk.near_identities or [])
     indices = np.repeat(np.arange(len(counts)), counts)
     for index, key in sorted(set(zip(indices.tolist(), keys.tolist(), strict=True))):
-        yield (names[place[0]], key), (place, index)
+        yield (groups[place[0]], key), (place, index)
 
 
-def shared_key(name_and_key, found):
-    """(name, list of (place, index)) of a key that several records have."""
+def shared_key(group_and_key, found):
+    """(group, list of (place, index)) of a key that several records have."""
     found = list(found)
     if len(found) > 1:
-        yield name_and_key[0], found
+        yield group_and_key[0], found
 
 
 def near_duplicates(_, groups):
     """(place, index) of the records to leave out, going through those that share a key in the order of the input.
 
     Args:
-        groups: iterable of lists of (place, index), the records of each shared key of a name. One machine holds them
+        groups: iterable of lists of (place, index), the records of each shared key of a group. One machine holds them
             in memory; records that share no key are not among them.
     """
     keys = {}

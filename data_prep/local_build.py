@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 
-from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE, find_duplicates
+from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name, find_duplicates
 from data_prep.shuffled_shards import number_of_shards, shard_path, shard_stem
 from data_prep.sources import SourceCounts, check_any_left, check_counts
 from data_prep.spill_phase import SpillPhase
@@ -45,20 +45,22 @@ class LocalBuild:
         for number, reader in enumerate(readers):
             self.numbers.setdefault(reader.name, []).append(number)
         self.names = sorted(self.numbers)
+        # Records are numbered, and compared, across all names of a group.
+        self.groups = {name: compared_name(kind, name) for name in self.names}
 
     def run(self, directory):
         """Writes the shards below `directory`; returns (list of `Stream`, list of `SourceCounts`, one a reader)."""
         repeated, common = None, (UNITS[self.kind], self.processes)
         if self.encoder.deduplicate:
-            sentences = SpillPhase("sentences", self.readers, self.journal)
+            sentences = SpillPhase("sentences", self.readers, self.journal, self.groups)
             sentences.write("Finding repeats", *common, self.encoder.digests, lambda name: DigestRun())
             repeated = self._repeated_sentences(sentences)
-        records = SpillPhase("records", self.readers, self.journal)
+        records = SpillPhase("records", self.readers, self.journal, self.groups)
         new_run, check = functools.partial(RecordRun, self.kind, self.seed), functools.partial(self._check, records)
         records.write("Encoding", *common, self.encoder, new_run, repeated, check)
         runs = records.runs_by_name()
         check_any_left(self.readers, self._counts_before(records))
-        verdicts = {name: self._duplicates("records", name, runs[name]) for name in self.names}
+        verdicts = self._verdicts("records", runs)
         streams = self._write_shards(directory, runs, verdicts)
         return streams, self._counts(records, verdicts)
 
@@ -77,14 +79,23 @@ class LocalBuild:
     def _path(self, path):
         return str(self.journal.directory / path)
 
-    def _duplicates(self, phase, name, runs):
-        """The file of verdicts on the records (or sentences) of a name, or None where equal ones are kept."""
+    def _verdicts(self, phase, runs):
+        """dict of every name to the file of verdicts on its group's records; `runs` is a dict of name to its runs."""
+        members = {}
+        for name, group in self.groups.items():
+            members.setdefault(group, []).append(name)
+        found = {group: self._duplicates(phase, names, runs) for group, names in members.items()}
+        return {name: found[group] for name, group in self.groups.items()}
+
+    def _duplicates(self, phase, names, runs):
+        """The file of verdicts on the records (or sentences) of a group's names, or None where equal ones are kept."""
+        runs, name = [run for name in names for run in runs[name]], " and ".join(names)
         exact = [self._path(f"{run['path']}.exact") for run in runs if run["exact"]]
         near = [self._path(f"{run['path']}.near") for run in runs if run.get("near")]
         if not exact and not near:
             return None
         self.journal.folder(phase)
-        path = f"{phase}/verdict-{name}.npy"
+        path = f"{phase}/verdict-{'+'.join(names)}.npy"
         if self.journal.get(phase, "verdict", name) is None:
             count = sum(run["count"] for run in runs)
             keys = max(count, sum(run.get("near", 0) for run in runs))
@@ -99,8 +110,7 @@ class LocalBuild:
         for part, _, first in sentences.parts():
             ends = np.cumsum([first, *part["chunk_counts"]]).tolist()
             bounds[part["reader"]] += itertools.pairwise(ends)
-        for name in self.names:
-            path = self._duplicates("sentences", name, runs[name])
+        for name, path in self._verdicts("sentences", runs).items():
             verdicts[name] = path and np.load(path, mmap_mode="r")
 
         def repeated(number, chunk_number):
