@@ -227,6 +227,25 @@ def test_portuguese_of_two_countries_is_a_pair(tmp_path):
     assert read_all(find_bitext([f"pt-pt_br={tmp_path}/memory.tmx"])) == {"pt-pt_BR": pairs}
 
 
+@pytest.mark.parametrize(
+    ("name", "header", "pair"),
+    [
+        ("sr@latin.po", "", "en-sr_Latn"),
+        ("app.sr@latin.po", "", "en-sr_Latn"),
+        ("x.po", "sr@latin", "en-sr_Latn"),
+        ("sr@latin.po", "sr", "en-sr"),
+        ("ca@valencia.po", "ca@valencia", "en-ca"),
+        ("de_DE.UTF-8.po", "", "en-de"),
+        ("app-de_AT.po", "de_AT.UTF-8@euro", "en-de"),
+        ("uz@cyrillic.po", "", "en-uz_Cyrl"),
+        ("x.po", "iw", "en-he"),
+    ],
+)
+def test_catalogs_say_their_script_by_modifiers(name, header, pair, tmp_path):
+    (tmp_path / name).write_bytes(catalog(PAIRS[:3], header))
+    assert read_all(find_bitext([tmp_path])).keys() == {pair}
+
+
 def test_units_without_one_of_the_languages_are_counted(tmp_path):
     units = [[("en", "a"), ("de", "b")], [("en", "c"), ("fr", "d")], [("de", "e")]]
     (tmp_path / "memory.tmx").write_bytes(tmx(units))
