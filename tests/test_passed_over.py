@@ -293,15 +293,18 @@ def test_a_build_says_what_it_took_and_left(tmp_path, tokenizer_dir, capsys):
     ]
 
 
-@pytest.mark.parametrize("empty", [b"", b"\n\n", b"same\tsame\n"])
-def test_one_file_without_text_does_not_end_the_build_of_a_folder(empty, tmp_path, tokenizer_dir, capsys):
+@pytest.mark.parametrize(
+    ("empty", "why"),
+    [(b"", "no text"), (b"\n\n", "all dropped: empty"), (b"same\tsame\n\n", "all dropped: empty, identical")],
+)
+def test_one_file_without_text_does_not_end_the_build_of_a_folder(empty, why, tmp_path, tokenizer_dir, capsys):
     write_files(tmp_path / "pairs", {"en-de.tsv": tsv(PAIRS), "en-fr.tsv": empty, "x.en-de.tsv": empty})
     run(build_bitext.main, *arguments(tmp_path, tokenizer_dir, tmp_path / "pairs"))
     manifest = read_manifest(tmp_path / "data", "bitext")
     assert {stream.name for stream in manifest.streams} == {"en-de"}
     kept = {source.file: source.sentences for source in manifest.sources}
     assert kept == {"en-de.tsv": 12, "en-fr.tsv": 0, "x.en-de.tsv": 0}
-    assert "passed over, nothing is left of it: 2: x.en-de.tsv, en-fr.tsv" in capsys.readouterr().out
+    assert f"nothing is left of 2 files ({why}): x.en-de.tsv, en-fr.tsv" in capsys.readouterr().out
     assert not (tmp_path / "data/bitext/en-fr").exists()
     # Given by its name, it is an error.
     command = arguments(tmp_path, tokenizer_dir, tmp_path / "pairs/en-de.tsv", tmp_path / "pairs/en-fr.tsv")
