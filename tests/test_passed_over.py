@@ -254,6 +254,12 @@ def test_units_without_one_of_the_languages_are_counted(tmp_path):
         texts = [reader.read(chunk) for chunk in reader.chunks()]
         counts[reader.name] = (sum(map(len, texts)), sum(text.dropped["other_languages"] for text in texts))
     assert counts == {"en-de": (1, 2), "en-fr": (1, 2)}
+    units = [[("en", "a"), ("pt-PT", "b"), ("pt-BR", "c"), ("en-GB", "d"), ("fr", "e")]]
+    (tmp_path / "memory.tmx").write_bytes(tmx(units))
+    (texts,) = (
+        reader.read(chunk) for reader in find_bitext([f"en-pt={tmp_path}/memory.tmx"]) for chunk in reader.chunks()
+    )
+    assert (list(texts), texts.dropped) == ([("a", "b")], {"other_variants": 2})
 
 
 @pytest.mark.parametrize("item", ["", "en-de=", "=x", "a\0b"])

@@ -20,7 +20,7 @@ class TmxPairs:
     """Pairs of two of the languages in one file; the interface is described in `data_prep.readers`.
 
     A unit that lacks one of the two languages is no pair, and counted as `other_languages`; of several variants in one
-    language the first counts. Inline markup is taken out.
+    language the first is taken, and the others are counted as `other_variants`. Inline markup is taken out.
     """
 
     name: str
@@ -39,14 +39,17 @@ class TmxPairs:
     def _pairs(self, stream, languages):
         known, found = {}, False
         for line, segments in read_units(stream):
-            sides = {}
+            sides, variants = {}, 0
             for code, text in segments:
                 if code not in known:
                     known[code] = language_among(code, languages)
+                variants += known[code] is not None and known[code] in sides
                 sides.setdefault(known[code], text)
             if all(language in sides for language in languages):
                 found = True
                 yield line, tuple(sides[language] for language in languages)
+                for _ in range(variants):
+                    yield line, LeftOut("other_variants")
             else:
                 yield line, LeftOut("other_languages")
         if not found:
