@@ -48,9 +48,10 @@ class BitextEncoder:
         pairs = reader.read(chunk)
         read = units_read(reader, chunk, pairs)
         dropped, samples = dict.fromkeys(REASONS, 0) | dict(getattr(pairs, "dropped", {})), {}
+        evaluation = {}
         if self.cleaning:
             cleaned = self.cleaning.pairs(reader.name.split("-"), pairs)
-            pairs, samples = cleaned.pairs, cleaned.samples
+            pairs, samples, evaluation = cleaned.pairs, cleaned.samples, cleaned.evaluation
             for reason, number in cleaned.dropped.items():
                 dropped[reason] = dropped.get(reason, 0) + number
         keep_identical = self.cleaning is not None and not self.cleaning.identical_sides
@@ -86,6 +87,7 @@ class BitextEncoder:
             dropped_samples=samples,
             near_identities=near_duplicates.text_keys(map("\n".join, compared)) if near_duplicates else None,
             read=read,
+            evaluation=evaluation,
         )
 
     def _keep(self, source_lengths, target_lengths, dropped):

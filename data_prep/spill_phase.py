@@ -27,8 +27,9 @@ class SpillPhase:
 
     Attributes:
         runs: list of dict, what is noted of each run: `path`, `name`, `first` (number of its first record among
-            those of the name's group), `parts` (a dict for each of its readers: `reader`, `chunks`, `count`, and what the
-            kind of run adds), `finished` (readers that have no more chunks), `files`, and what the kind of run adds.
+            those of the name's group), `parts` (a dict for each of its readers: `reader`, `chunks`, `count`, and what
+            the kind of run adds), `finished` (readers that have no more chunks), `files`, and what the kind of run
+            adds.
         file_numbers: list of int, number of each reader among those of its name.
     """
 
