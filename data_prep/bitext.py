@@ -8,6 +8,7 @@ from data_prep.cleaning import Cleaning
 from data_prep.cleaning.identity import text_digest
 from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets, units_read
 from data_prep.examples import encode_examples, frame_record
+from data_prep.readers.packed import PASSED_OVER
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
@@ -48,6 +49,7 @@ class BitextEncoder:
         pairs = reader.read(chunk)
         read = units_read(reader, chunk, pairs)
         dropped, samples = dict.fromkeys(REASONS, 0) | dict(getattr(pairs, "dropped", {})), {}
+        passed_over = {reason: dropped.pop(reason) for reason in PASSED_OVER if dropped.get(reason)}
         evaluation = {}
         if self.cleaning:
             cleaned = self.cleaning.pairs(reader.name.split("-"), pairs)
@@ -88,6 +90,7 @@ class BitextEncoder:
             near_identities=near_duplicates.text_keys(map("\n".join, compared)) if near_duplicates else None,
             read=read,
             evaluation=evaluation,
+            passed_over=passed_over,
         )
 
     def _keep(self, source_lengths, target_lengths, dropped):

@@ -6,13 +6,14 @@ import json
 import os
 import pathlib
 
-from data_prep.readers import bitext_discovery, tfds_examples, tmx
+from data_prep.readers import bitext_discovery, tfds_examples
 from data_prep.readers.archive import read_members
 from data_prep.readers.chunks import LineStream, decode_lines
 from data_prep.readers.gettext_catalog import load_catalog
 from data_prep.readers.inputs import path_kind, plain_name
 from data_prep.readers.json_lines import parse_object
 from data_prep.readers.parquet import SAVED_DATASET, SAVED_SPLITS, read_saved_texts, read_texts
+from data_prep.readers.tmx_units import UnitHandler, read_units
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.parsing import parsing
 
@@ -99,7 +100,10 @@ def _member_texts(path, member):
 def _stream_texts(stream, name):
     """The texts of a format that is streamed; `name` (lower case) is the plain name of what `stream` gives."""
     if name.endswith(".tmx"):
-        for _, segments in tmx.read_units(stream):
+        handler = UnitHandler(stream.place)
+        for _, segments in read_units(stream, handler):
+            if segments is None:
+                raise InputError(f"{stream.place}: {handler.problem}; correct it, so that all of it is left out")
             yield from (text for _, text in segments)
     elif name.endswith((".jsonl", ".ndjson")):
         for number, line in _lines(stream):
