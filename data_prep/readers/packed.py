@@ -11,8 +11,8 @@ from data_prep.readers import chunks
 from infoxlm_keras.errors import InputError
 
 # Reasons of records that hold nothing of what is read: they count as passed over, not as dropped.
-OTHER_LANGUAGES, OBSOLETE = "other_languages", "obsolete"
-PASSED_OVER = (OTHER_LANGUAGES, OBSOLETE)
+OTHER_LANGUAGES, OBSOLETE, PLURAL_FORM = "other_languages", "obsolete", "plural_form"
+PASSED_OVER = (OTHER_LANGUAGES, OBSOLETE, PLURAL_FORM)
 
 
 class Texts(list):
