@@ -8,6 +8,7 @@ from data_prep.cleaning import Cleaning
 from data_prep.cleaning.identity import text_digest
 from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets, units_read
 from data_prep.examples import encode_examples, frame_record
+from data_prep.readers.packed import PASSED_OVER
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
@@ -48,9 +49,11 @@ class BitextEncoder:
         pairs = reader.read(chunk)
         read = units_read(reader, chunk, pairs)
         dropped, samples = dict.fromkeys(REASONS, 0) | dict(getattr(pairs, "dropped", {})), {}
+        passed_over = {reason: dropped.pop(reason) for reason in PASSED_OVER if dropped.get(reason)}
+        evaluation = {}
         if self.cleaning:
             cleaned = self.cleaning.pairs(reader.name.split("-"), pairs)
-            pairs, samples = cleaned.pairs, cleaned.samples
+            pairs, samples, evaluation = cleaned.pairs, cleaned.samples, cleaned.evaluation
             for reason, number in cleaned.dropped.items():
                 dropped[reason] = dropped.get(reason, 0) + number
         keep_identical = self.cleaning is not None and not self.cleaning.identical_sides
@@ -86,6 +89,8 @@ class BitextEncoder:
             dropped_samples=samples,
             near_identities=near_duplicates.text_keys(map("\n".join, compared)) if near_duplicates else None,
             read=read,
+            evaluation=evaluation,
+            passed_over=passed_over,
         )
 
     def _keep(self, source_lengths, target_lengths, dropped):

@@ -22,7 +22,7 @@ import re
 import time
 
 from data_prep import build_bitext, build_monolingual
-from data_prep.building import check_output, complete_output, make_manifest
+from data_prep.building import check_output, complete_output, make_manifest, name_unmatched
 from data_prep.sources import Fingerprints, check_any_left, check_counts
 from data_prep.summary import print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
@@ -92,6 +92,8 @@ def build_with_beam(build, options, beam_arguments):
         for _, group in by_name:
             check_counts(*zip(*group, strict=True))
         check_any_left(build.readers, counts)
+        name_unmatched(build, counts)
+        name_unmatched(build, counts)
         manifest = make_manifest(build, options, streams, counts, fingerprints)
         complete_output(temporary, manifest, build.encoder.tokenizer)
     return manifest

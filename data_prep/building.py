@@ -13,6 +13,7 @@ import infoxlm_keras
 from data_prep import spills
 from data_prep.build_journal import FILE_NAME as JOURNAL_FILE
 from data_prep.build_journal import BuildJournal
+from data_prep.cleaning.evaluation_text import unmatched_files
 from data_prep.local_build import LocalBuild
 from data_prep.readers import chunks
 from data_prep.sources import Fingerprints, check_streams, manifest_source
@@ -93,6 +94,7 @@ def build_records(build, options):
             finally:
                 journal.close()
             fingerprints.check_unchanged()
+            name_unmatched(build, counts)
             manifest = make_manifest(build, options, streams, counts, fingerprints)
             complete_output(work / "output", manifest, encoder.tokenizer)
             if directory.is_dir():
@@ -140,6 +142,13 @@ def build_plan(build, fingerprints, options):
         **build.arguments,
         "sizes of chunks and runs": [chunks.CHUNK_BYTES, spills.RUN_BYTES],
     }
+
+
+def name_unmatched(build, counts):
+    """Prints a line for each evaluation file that left nothing out; `counts` is a `SourceCounts` for each reader."""
+    cleaning = build.encoder.cleaning
+    for line in unmatched_files(cleaning and cleaning.evaluation, counts):
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def make_manifest(build, options, streams, counts, fingerprints):

@@ -29,6 +29,7 @@ class EncodedChunk:
             that is kept is a near duplicate of it. None where near duplicates are kept.
         read: int, sentences or pairs that the reader gave or left out; None if that is all of the above.
         passed_over: dict of reason to number of those that are no text, such as blank lines between documents.
+        evaluation: dict of the path of an evaluation file to number of sentences or pairs left out because of it.
         record_sentences: int array [records], how many of `sentences` end in each; None where it is one.
     """
 
@@ -43,6 +44,7 @@ class EncodedChunk:
     near_identities: list | None = None
     read: int | None = None
     passed_over: dict = dataclasses.field(default_factory=dict)
+    evaluation: dict = dataclasses.field(default_factory=dict)
     record_sentences: np.ndarray | None = None
 
     def __post_init__(self):

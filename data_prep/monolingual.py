@@ -41,7 +41,7 @@ class MonolingualEncoder:
 
     def __call__(self, reader, chunk, repeated=None):
         """`EncodedChunk` of one of `reader`'s chunks, without the sentences where `repeated` (bool) is true."""
-        lines, dropped, samples, read = self._read(reader, chunk)
+        lines, dropped, samples, evaluation, read = self._read(reader, chunk)
         blank = lines.count("")
         if repeated is not None:
             lines, samples["duplicate"] = _leave_out(lines, repeated)
@@ -64,6 +64,7 @@ class MonolingualEncoder:
             dropped_samples={reason: texts[:SAMPLES] for reason, texts in samples.items()},
             near_identities=near_duplicates.keys(blocks, offsets) if near_duplicates else None,
             read=read,
+            evaluation=evaluation,
             passed_over={"blank": blank} if blank else {},
             record_sentences=sentences_of_blocks(blocks, offsets, lengths[kept], self.sequence_length)
             if near_duplicates
@@ -71,15 +72,15 @@ class MonolingualEncoder:
         )
 
     def _read(self, reader, chunk):
-        """(lines, dropped, samples, units read) of a chunk, cleaned; lines are "" where a document ends."""
+        """(lines, dropped, samples, evaluation, units read) of a chunk, cleaned; "" ends a document."""
         lines = reader.read(chunk)
         read = units_read(reader, chunk, lines)
-        dropped, samples = collections.Counter(getattr(lines, "dropped", {})), {}
+        dropped, samples, evaluation = collections.Counter(getattr(lines, "dropped", {})), {}, {}
         if self.cleaning:
             cleaned = self.cleaning.sentences(reader.name, lines)
-            lines, samples = cleaned.lines, dict(cleaned.samples)
+            lines, samples, evaluation = cleaned.lines, dict(cleaned.samples), cleaned.evaluation
             dropped.update(cleaned.dropped)
-        return lines, dropped, samples, read
+        return lines, dropped, samples, evaluation, read
 
 
 def _leave_out(lines, repeated):

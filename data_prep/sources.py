@@ -30,6 +30,7 @@ class SourceCounts:
         dropped_samples: dict of reason to list of str.
         read: int, all that the input held: what was kept, dropped and passed over.
         passed_over: dict of reason to int, what is no text.
+        evaluation: dict of the path of an evaluation file to int, what was dropped because of it.
     """
 
     sentences: int = 0
@@ -37,12 +38,14 @@ class SourceCounts:
     dropped_samples: dict = dataclasses.field(default_factory=dict)
     read: int = 0
     passed_over: dict = dataclasses.field(default_factory=dict)
+    evaluation: dict = dataclasses.field(default_factory=dict)
 
     def add(self, part):
         """Adds another `SourceCounts`, or an `EncodedChunk`."""
         self.sentences += part.sentences
         self.read += part.read
-        for total, numbers in ((self.dropped, part.dropped), (self.passed_over, part.passed_over)):
+        for field in ("dropped", "passed_over", "evaluation"):
+            total, numbers = getattr(self, field), getattr(part, field)
             for reason, number in numbers.items():
                 total[reason] = total.get(reason, 0) + int(number)
         for reason, samples in part.dropped_samples.items():

@@ -85,7 +85,7 @@ def test_units_of_other_languages_are_in_the_account(tmp_path, tokenizer_dir):
     write_files(tmp_path, {"pairs/en-de.tmx": tmx(units)})
     output = build(build_bitext.main, tmp_path, [tmp_path / "pairs"], tokenizer_dir)
     (source,) = read_manifest(output, "bitext").sources
-    assert (source.read, source.sentences, source.dropped["other_languages"]) == (4, 3, 1)
+    assert (source.read, source.sentences, source.passed_over) == (4, 3, {"other_languages": 1})
 
 
 def loses_a_line(read):

@@ -62,7 +62,7 @@ BAD_INPUT = {
     ),
     "other side missing": ({"t.de-en.de": "a\nb\n"}, ["t.de-en.de", "t.de-en.en is not among"]),
     "one column": ({"en-de.tsv": "a\tb\nhouse\n"}, ["en-de.tsv: line 2", "1 column"]),
-    "three columns": ({"en-de.tsv": "a\tb\tc\n"}, ["en-de.tsv: line 1", "cut -f1,2"]),
+    "three columns": ({"en-de.tsv": "a\tb\tc\n"}, ["en-de.tsv: line 1", "has 3 column", "cut -f"]),
     "empty source": ({"en-de.tsv": "a\tb\n \tHaus\n"}, ["en-de.tsv: line 2", "empty on one side"]),
     "empty side": ({"t.de-en.de": "a\nb\nc\n", "t.de-en.en": "a\nb\n \n"}, ["t.de-en.en: line 3", "remove the pair"]),
     "not UTF-8": ({"en-de.tsv": b"a\tb\nc\t\xe4\n"}, ["en-de.tsv: line 2", "UTF-8"]),

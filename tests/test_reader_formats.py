@@ -238,7 +238,7 @@ msgstr[1] "%d Dateien"
     read = reader.read(chunk)
     assert reader.name == "en-pt"
     assert sorted(read) == [("%d files", "%d Dateien"), ("a b", "A B"), ("one file", "eine Datei")]
-    assert read.dropped == {"fuzzy": 1, "untranslated": 1}
+    assert read.dropped == {"fuzzy": 1, "untranslated": 1, "obsolete": 1}
 
 
 def test_fields_are_found_by_name(tmp_path):

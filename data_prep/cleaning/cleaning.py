@@ -25,11 +25,13 @@ class CleanedSentences:
         lines: list of str, "" where a document ends.
         dropped: dict of reason to number of sentences left out.
         samples: dict of reason to list of str, the first few of them.
+        evaluation: dict of the path of an evaluation file to number of sentences that it holds too.
     """
 
     lines: list
     dropped: dict
     samples: dict
+    evaluation: dict
 
 
 @dataclasses.dataclass
@@ -40,11 +42,13 @@ class CleanedPairs:
         pairs: list of (source, target), str.
         dropped: dict of reason to number of pairs left out.
         samples: dict of reason to list of str, the first few of them, the sides separated by a tab.
+        evaluation: dict of the path of an evaluation file to number of pairs of which it holds a side too.
     """
 
     pairs: list
     dropped: dict
     samples: dict
+    evaluation: dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +99,8 @@ class Cleaning:
                 kept.append(text)
             else:
                 account.drop(reason, text or line)
-        return CleanedSentences(kept, account.dropped, account.samples)
+                account.match(reason, self.evaluation, (text,))
+        return CleanedSentences(kept, account.dropped, account.samples, account.evaluation)
 
     def pairs(self, languages, pairs):
         """`CleanedPairs` of `pairs` (list of (str, str)) in `languages` (str, str)."""
@@ -108,7 +113,8 @@ class Cleaning:
                 kept.append((source, target))
             else:
                 account.drop(reason, f"{source}\t{target}")
-        return CleanedPairs(kept, account.dropped, account.samples)
+                account.match(reason, self.evaluation, (source, target))
+        return CleanedPairs(kept, account.dropped, account.samples, account.evaluation)
 
     def rewrite(self, lines):
         """List of str: `lines` after the steps that rewrite, without surrounding white space."""
@@ -168,15 +174,22 @@ class Account:
     Attributes:
         dropped: dict of reason to int.
         samples: dict of reason to list of str.
+        evaluation: dict of path of an evaluation file to int.
     """
 
     def __init__(self, most_samples):
         self.most_samples = most_samples
         self.dropped = collections.Counter()
         self.samples = {}
+        self.evaluation = collections.Counter()
 
     def drop(self, reason, text):
         """Counts `text` (str) as dropped for `reason`."""
         self.dropped[reason] += 1
         if self.dropped[reason] <= self.most_samples and text.strip():
             self.samples.setdefault(reason, []).append(text[:SAMPLE_CHARACTERS])
+
+    def match(self, reason, evaluation, texts):
+        """Counts the evaluation files that hold any of `texts`, if that is the `reason` for which they are dropped."""
+        if reason == "evaluation":
+            self.evaluation.update({path for text in texts for path in evaluation.matches(text)})

@@ -11,9 +11,8 @@ import re
 import sys
 import unicodedata
 
+from data_prep.cleaning.evaluation_files import evaluation_texts
 from data_prep.cleaning.identity import text_digest
-from data_prep.readers.chunks import decode_lines, file_chunks
-from data_prep.readers.inputs import path_kind
 from infoxlm_keras.errors import InputError
 
 # Thai to Tibetan, Burmese, Khmer, kana, and Chinese characters.
@@ -24,50 +23,84 @@ SEPARATORS = {"Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sc", "Sk", "Sm", "So", 
 
 
 @dataclasses.dataclass(frozen=True)
+class EvaluationFile:
+    """What an evaluation file holds.
+
+    Args:
+        path: str, as it was given.
+        sentences: frozenset of bytes, digests of its sentences.
+        ngrams: frozenset of bytes, digests of their runs of words.
+    """
+
+    path: str
+    sentences: frozenset
+    ngrams: frozenset = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationText:
     """What evaluation files hold.
 
     Args:
-        sentences: frozenset of bytes, digests of their sentences.
-        ngrams: frozenset of bytes, digests of their runs of `ngram` words.
-        ngram: int, 0 for none.
+        files: tuple of `EvaluationFile`.
+        ngram: int, words in a run; 0 for none.
     """
 
-    sentences: frozenset
-    ngrams: frozenset = frozenset()
+    files: tuple[EvaluationFile, ...]
     ngram: int = 0
+
+    @property
+    def sentences(self):
+        """frozenset of bytes: digests of the sentences of all files."""
+        return frozenset().union(*(file.sentences for file in self.files))
 
     def overlaps(self, text):
         """Whether `text` (str) is one of the sentences, or has a run of words in common with one."""
+        return bool(self.matches(text))
+
+    def matches(self, text):
+        """List of str, the paths of the files in which `text` (str) is found, as in `overlaps`."""
         words = _words(text)
-        return text_digest("".join(words)) in self.sentences or (
-            self.ngram > 0 and not self.ngrams.isdisjoint(_ngrams(words, self.ngram))
-        )
+        digest = text_digest("".join(words))
+        ngrams = _ngrams(words, self.ngram) if self.ngram else ()
+        return [file.path for file in self.files if digest in file.sentences or not file.ngrams.isdisjoint(ngrams)]
 
 
-def read_evaluation_text(paths, ngram=0):
-    """`EvaluationText` of text files (also compressed): every line is a sentence, or several in columns by tabs.
+def read_evaluation_text(items, ngram=0):
+    """`EvaluationText` of files and folders of every format that corpora have, see `evaluation_texts`.
 
     Raises:
-        InputError: for a missing file, one that is no text, or `ngram` below 0.
+        InputError: for a missing or damaged file, one that holds no text, or `ngram` below 0.
     """
     if ngram < 0:
         raise InputError(f"--evaluation_ngram {ngram}: must be 0 (whole sentences only) or more, for instance 13")
-    sentences, ngrams = set(), set()
-    for path in map(str, paths):
-        if path_kind(path) != "file":
-            raise InputError(f"{path}: no such file; --evaluation_files takes text files, one sentence a line")
-        found = False
-        for chunk in file_chunks(path):
-            for line in decode_lines(chunk.bodies[0], path, chunk.first_line):
-                for words in filter(None, map(_words, line.split("\t"))):
-                    found = True
-                    sentences.add(text_digest("".join(words)))
-                    if ngram:
-                        ngrams.update(_ngrams(words, ngram))
-        if not found:
+    files = []
+    for path in map(str, items):
+        sentences, ngrams = set(), set()
+        for words in filter(None, map(_words, evaluation_texts(path))):
+            sentences.add(text_digest("".join(words)))
+            if ngram:
+                ngrams.update(_ngrams(words, ngram))
+        if not sentences:
             raise InputError(f"{path}: holds no text; remove it from --evaluation_files")
-    return EvaluationText(frozenset(sentences), frozenset(ngrams), ngram)
+        files.append(EvaluationFile(path, frozenset(sentences), frozenset(ngrams)))
+    return EvaluationText(tuple(files), ngram)
+
+
+def unmatched_files(evaluation, counts):
+    """List of str: one line for each evaluation file that left nothing out of a build; a mistake, more often than not.
+
+    Args:
+        evaluation: `EvaluationText` or None.
+        counts: iterable of `data_prep.sources.SourceCounts`.
+    """
+    matched = set().union(*(count.evaluation for count in counts))
+    return [
+        f"{file.path}: none of its {len(file.sentences):,} sentences was found in the text, so it left nothing out; "
+        "check that it is the right file of --evaluation_files"
+        for file in (evaluation.files if evaluation else ())
+        if file.path not in matched
+    ]
 
 
 def _words(text):

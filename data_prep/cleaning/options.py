@@ -44,7 +44,10 @@ def add_cleaning_arguments(parser, pairs):
         help="drop sentences of 30 characters or more that fastText is at least so sure are in another language; "
         f"{LanguageIdentification.confidence} if no number is given",
     )
-    add("--evaluation_files", nargs="+", metavar="PATH", help="drop sentences that these text files hold too")
+    evaluation = (
+        "drop sentences that these files or folders hold too, in the formats of --input or any text in columns"
+    )
+    add("--evaluation_files", nargs="+", metavar="PATH", help=evaluation)
     ngram = (
         "drop sentences with so many words in a row from --evaluation_files as well, for instance 13; 0: whole ones"
     )
@@ -63,6 +66,11 @@ def cleaning_of(options):
         InputError: for limits out of range, a missing evaluation file, and a step whose library is not installed.
     """
     if not options.clean:
+        if options.evaluation_files:
+            raise InputError(
+                "--no_clean: leaves --evaluation_files out, too; to keep text as it is without them, give --no_repair "
+                "--no_normalize --no_control_characters instead"
+            )
         return None
     if options.dropped_samples < 0:
         raise InputError(f"--dropped_samples {options.dropped_samples}: must be 0 or more")

@@ -4,7 +4,7 @@ import dataclasses
 
 from data_prep.readers.language_keys import find_language_keys
 from data_prep.readers.languages import language_among
-from data_prep.readers.packed import LeftOut, check_text, one_line
+from data_prep.readers.packed import OTHER_LANGUAGES, LeftOut, check_text, one_line
 from infoxlm_keras.errors import InputError
 
 DOCUMENT_FIELD = "text"
@@ -12,7 +12,7 @@ DOCUMENT_FIELD = "text"
 PAIRS_FIELDS = ("translation", "translations")
 # The fields of `TranslationVariableLanguages` in `datasets` and TFDS: two lists of equal length.
 LANGUAGES_LIST, TEXTS_LIST = "language", "translation"
-EMPTY, OTHER_LANGUAGES = "empty", "other_languages"
+EMPTY = "empty"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,17 +1,29 @@
 """`.po` files of gettext: the messages of a program and their translation.
 
-Left out, and counted: messages that are untranslated or marked fuzzy. Obsolete ones are passed over.
+Left out, and counted: messages that are untranslated or marked fuzzy. Passed over, and counted: obsolete ones, and
+plural forms that stand for neither of English's two alone.
 """
 
 import dataclasses
+import gettext
 import pathlib
 import re
 
+from data_prep.readers.chunks import open_regular
 from data_prep.readers.languages import language_name, language_or_none
-from data_prep.readers.packed import LeftOut, check_text, one_line, packed_chunks, unpack
+from data_prep.readers.packed import OBSOLETE, PLURAL_FORM, LeftOut, check_text, one_line, packed_chunks, unpack
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.parsing import parsing
 
 MESSAGE_LANGUAGE = "en"
+# What xgettext and gettext take where a catalog says nothing.
+NO_PLURAL_RULE, USUAL_PLURAL_RULE = "EXPRESSION", "n != 1"
+# Numbers that show which plural forms there are.
+NUMBERS = range(2, 200)
+STRING = r'"(?:[^"\\]|\\.)*"'
+LINE = re.compile(rf"(?:(?:msgctxt|msgid|msgid_plural|domain|msgstr(?:\s*\[[^\]]*\])?)\s*)?(?:{STRING}\s*)+")
+ESCAPE = re.compile(r'\\[abfnrtv"\\?0-7x]')
+SYNTAX, REMEDY = "gettext's syntax", "check it with msgfmt --check"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,17 +50,16 @@ class GettextPairs:
         return unpack(chunk)
 
     def _pairs(self, catalog):
-        path = self.files[0]
+        path, rule = self.files[0], PluralRule(catalog, self.files[0])
         for entry in catalog:
             if entry.obsolete:  # kept by gettext for later reuse only
+                yield entry.linenum, LeftOut(OBSOLETE)
                 continue
-            forms = [(entry.msgid, entry.msgstr)]
+            forms, others = [(entry.msgid, entry.msgstr)], 0
             if entry.msgid_plural:
-                plurals = entry.msgstr_plural
-                forms = [(entry.msgid, plurals.get(0, ""))]
-                # With more or fewer forms, which of them is the plural depends on the language.
-                if len(plurals) == 2:
-                    forms.append((entry.msgid_plural, plurals[1]))
+                forms, others = rule.forms(entry)
+            for _ in range(others):
+                yield entry.linenum, LeftOut(PLURAL_FORM)
             for pair in forms:
                 if entry.fuzzy:
                     yield entry.linenum, LeftOut("fuzzy")
@@ -57,6 +68,41 @@ class GettextPairs:
                 else:
                     place = f"{path}: line {entry.linenum}"
                     yield entry.linenum, tuple(one_line(check_text(text, place)) for text in pair)
+
+
+class PluralRule:
+    """Which plural forms of a language stand for English's singular and plural, by the catalog's `Plural-Forms`.
+
+    Args:
+        catalog: `polib.POFile`.
+        path: str, for messages.
+
+    Raises:
+        InputError: if it has plural forms and its rule is none that gettext understands.
+    """
+
+    def __init__(self, catalog, path):
+        found = re.search(r"plural\s*=\s*([^;]+)", catalog.metadata.get("Plural-Forms", ""))
+        rule = found[1].strip() if found else USUAL_PLURAL_RULE
+        rule = USUAL_PLURAL_RULE if rule == NO_PLURAL_RULE else rule
+        self.singular, self.plurals = 0, []
+        if any(entry.msgid_plural for entry in catalog):
+            remedy = "correct it, as msgfmt --check says"
+            with parsing(f"{path}: its Plural-Forms {rule!r}", "a rule of gettext", remedy):
+                form_of = gettext.c2py(rule)
+                self.singular = form_of(1)
+                self.plurals = sorted({form_of(number) for number in NUMBERS} - {self.singular})
+
+    def forms(self, entry):
+        """([(message, translation), ...], number of forms that are in none): the pairs of an entry with plurals.
+
+        The plural has a pair only where it has one form: which of several it is depends on the number.
+        """
+        pairs, used = [(entry.msgid, entry.msgstr_plural.get(self.singular, ""))], {self.singular}
+        if len(self.plurals) == 1:
+            pairs.append((entry.msgid_plural, entry.msgstr_plural.get(self.plurals[0], "")))
+            used.add(self.plurals[0])
+        return pairs, sum(bool(text) for form, text in entry.msgstr_plural.items() if form not in used)
 
 
 def find_pair(path):
@@ -92,21 +138,48 @@ def load_catalog(path):
         import polib
     except ImportError:
         raise InputError(f'{path}: reading it needs polib: pip install "infoxlm_keras[data]"') from None
+    with open_regular(path) as file:
+        content = file.read()
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise InputError(f"{path}: line {line}: holds a NUL byte; it is not a .po file")
     try:
-        with open(path, "rb") as file:
-            content = file.read()
-        if b"\0" in content:
-            line = content.count(b"\n", 0, content.index(b"\0")) + 1
-            raise InputError(f"{path}: line {line}: holds a NUL byte; it is not a .po file")
-        catalog = polib.pofile(path)
+        charset = polib.detect_encoding(path)
+        text = content.decode(charset)
     except (LookupError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be decoded by the charset in its header ({error}); convert it") from None
-    except OSError as error:
-        if error.errno is not None:
+    check_lines(text, path)
+    try:
+        with parsing(path, SYNTAX, REMEDY):
+            catalog = polib.pofile(path, encoding=charset)
+    except InputError as error:
+        found = re.search(r"\(line (\d+)\)(: [^;]*)?", str(error.__cause__))
+        if found is None:
             raise
-        found = re.search(r"\(line (\d+)\)(: .*)?", str(error))
-        line, reason = (f"line {found[1]}: ", found[2] or "") if found else ("", f": {error}")
-        raise InputError(f"{path}: {line}is not gettext's syntax{reason}; check it with msgfmt --check") from None
+        raise InputError(f"{path}: line {found[1]}: is not {SYNTAX}{found[2] or ''}; {REMEDY}") from None
     if not len(catalog) and not catalog.metadata:
         raise InputError(f"{path}: is empty, or no .po file; remove it from --input, or fetch it again")
     return catalog
+
+
+def check_lines(text, path):
+    """Raises `InputError` for a line that is neither a comment nor whole strings behind a keyword.
+
+    polib takes the first and the last character of a string for quotes, whatever they are.
+
+    Args:
+        text: str, a catalog.
+        path: str, for messages.
+    """
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff")), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        found = LINE.fullmatch(line)
+        if found is None:
+            odd = len(re.sub(r"\\.", "", line).split('"')) % 2 == 0
+            reason = "a quote is not closed" if odd else "it is no keyword with a string in double quotes"
+            raise InputError(f"{path}: line {number}: is not {SYNTAX}: {reason}; {REMEDY}")
+        for backslash in re.finditer(r"\\.?", line):
+            if not ESCAPE.fullmatch(backslash[0]):
+                raise InputError(f"{path}: line {number}: {backslash[0]} stands for no character; {REMEDY}")

@@ -10,6 +10,11 @@ import json
 from data_prep.readers import chunks
 from infoxlm_keras.errors import InputError
 
+# Reasons of records that hold nothing of what is read: they count as passed over, not as dropped.
+OTHER_LANGUAGES, OTHER_VARIANTS = "other_languages", "other_variants"
+OBSOLETE, PLURAL_FORM = "obsolete", "plural_form"
+PASSED_OVER = (OTHER_LANGUAGES, OTHER_VARIANTS, OBSOLETE, PLURAL_FORM)
+
 
 class Texts(list):
     """What a reader read: sentences or pairs, and `dropped`, a Counter of reason to what it left out."""
@@ -57,8 +62,10 @@ def packed_chunks(records, position):
     for number, record in records:
         first = number if first is None else first
         size += add_record(texts, record)
-        # A record left out takes no room, but a run of them must not grow without end.
-        if size + len(texts) + texts.dropped.total() >= chunks.CHUNK_BYTES:
+        # A record left out takes no room, but a run of them must not grow without end. Where chunks end decides on the
+        # order of the records: what is passed over has no part in it.
+        passed_over = sum(texts.dropped[reason] for reason in PASSED_OVER)
+        if size + len(texts) + texts.dropped.total() - passed_over >= chunks.CHUNK_BYTES:
             yield chunk()
             first, texts, size, before = None, Texts(), 0, position()
     if first is not None:

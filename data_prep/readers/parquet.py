@@ -1,6 +1,7 @@
 """Parquet files, and folders that the Hugging Face `datasets` library saved: rows streamed, a few columns of them."""
 
 import dataclasses
+import functools
 import pathlib
 import re
 
@@ -42,12 +43,15 @@ class ParquetRows:
         """`Texts` of str, "" where a document ends; or of (source, target)."""
         return unpack(chunk)
 
+    def _columns(self, path, schema):
+        return self.fields.columns(_field_names(schema), path)
+
     def _records(self, done):
         first = 1
         for path in self.files:
             size = pathlib.Path(path).stat().st_size
             before, rows = done[0], 0
-            for batch, total in _batches(path, self.fields):
+            for batch, total in _batches(path, functools.partial(self._columns, path)):
                 rows += len(batch)
                 done[0] = before + size * rows // total
                 yield from _rows(batch, path, first, self.fields)
@@ -152,6 +156,41 @@ def _parquet_files(folder, split):
     return tuple(files[chosen])
 
 
+def read_texts(path):
+    """Yields every text (str) in the text columns of a Parquet file, those inside of records and lists too."""
+    first = 1
+    for batch, _ in _batches(path, _text_columns):
+        for record in _values(batch, path, first):
+            yield from _texts(record)
+        first += len(batch)
+
+
+def read_saved_texts(folder):
+    """As `read_texts`, of a folder that `datasets` saved, and all of its splits."""
+    folder = pathlib.Path(folder)
+    for split in _splits(folder) if (folder / SAVED_SPLITS).is_file() else [None]:
+        dataset = _load(str(folder), split)
+        dataset = dataset.select_columns(list(_text_columns(dataset.features.arrow_schema)))
+        tables, first = dataset.with_format("arrow").iter(BATCH_ROWS), 1
+        while (table := _next(tables, folder, "a complete saved dataset", "save it again")) is not None:
+            for record in _values(table, folder, first):
+                yield from _texts(record)
+            first += len(table)
+
+
+def _texts(value):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _text_columns(schema):
+    """Names of the columns of a schema that hold text, themselves or inside."""
+    return [field.name for field in schema if "string" in str(field.type)]
+
+
 def _import_parquet(path):
     try:
         import pyarrow.parquet
@@ -160,15 +199,20 @@ def _import_parquet(path):
     return pyarrow.parquet
 
 
-def _batches(path, fields):
-    """Yields (batch, rows of the file): the columns that `fields` needs, and no others, which may hold anything."""
+def _batches(path, columns_of):
+    """Yields (batch, rows of the file): the columns that are needed, and no others, which may hold anything.
+
+    Args:
+        path: str.
+        columns_of: callable, schema -> names of columns.
+    """
     pyarrow_parquet = _import_parquet(path)
     what, remedy = "a complete Parquet file", "fetch it again"
     with open_regular(path) as file:
         with parsing(path, what, remedy):
             table = pyarrow_parquet.ParquetFile(file, page_checksum_verification=True)
-            rows, names = table.metadata.num_rows, _field_names(table.schema_arrow)
-        columns = list(fields.columns(names, path))
+            rows, schema = table.metadata.num_rows, table.schema_arrow
+        columns = list(columns_of(schema))
         with parsing(path, what, remedy):
             batches = table.iter_batches(BATCH_ROWS, columns=columns)
         while (batch := _next(batches, path, what, remedy)) is not None:

@@ -3,6 +3,7 @@
 import dataclasses
 
 from data_prep.readers.chunks import decode_lines, file_chunks
+from data_prep.readers.columns import column_of_numbers, columns_advice
 from data_prep.readers.packed import Texts
 from infoxlm_keras.errors import InputError
 
@@ -24,14 +25,20 @@ class TabSeparatedPairs:
     def read(self, chunk):
         """List of (source, target), without surrounding white space; a blank line is a pair of empty sides."""
         path, pairs = self.files[0], []
-        for number, line in _numbered(chunk, path):
+        lines = decode_lines(chunk.bodies[0], path, chunk.first_line)
+        for number, line in enumerate(lines, start=chunk.first_line):
             columns = line.split("\t") if line.strip() else ("", "")
             if len(columns) != 2:
-                remedy = "keep two with `cut -f1,2`" if len(columns) > 2 else "separate source and target by one tab"
                 raise InputError(
-                    f"{path}: line {number}: has {len(columns)} column(s), but source and target make two; {remedy}"
+                    f"{path}: line {number}: has {len(columns)} column(s), but source and target make two; "
+                    f"{columns_advice(lines, line)}"
                 )
             pairs.append((columns[0].strip(), columns[1].strip()))
+        if numbers := column_of_numbers([pair for pair in pairs if any(pair)]):
+            raise InputError(
+                f"{path}: line {chunk.first_line}: its column {numbers} holds numbers only, which are scores or keys "
+                "and no side of pairs; give a file with source and target"
+            )
         return pairs
 
 
@@ -61,12 +68,15 @@ class MarginPairs:
             if len(columns) != 3:
                 raise InputError(
                     f"{path}: line {number}: has {len(columns)} column(s), but margin, source and target make three; "
-                    "name a file of two columns <src>-<tgt>.tsv"
+                    "if it has two columns, name it <src>-<tgt>.tsv; if it has more, put these three first"
                 )
             try:
                 margin = float(columns[0])
             except ValueError:
-                raise InputError(f"{path}: line {number}: its margin {columns[0]!r} is no number") from None
+                raise InputError(
+                    f"{path}: line {number}: its margin {columns[0]!r} is no number; the columns are margin, source "
+                    "and target"
+                ) from None
             if margin >= self.threshold:
                 pairs.append((columns[1].strip(), columns[2].strip()))
             else:

@@ -5,6 +5,7 @@ downloaded: `tfds build NAME` does that. TFDS looks in $TFDS_DATA_DIR, or ~/tens
 """
 
 import dataclasses
+import itertools
 import os
 
 from data_prep.readers.fields import DocumentField, PairFields
@@ -48,18 +49,9 @@ class TfdsExamples:
         builder = tfds.builder_from_directory(self.files[0])
         examples = builder.info.splits[self.split].num_examples
         size = os.path.getsize(self.files[0])
-        # One file after another, or the order would depend on the number of threads.
-        config = tfds.ReadConfig(interleave_cycle_length=1)
-        dataset = builder.as_dataset(split=self.split, shuffle_files=False, read_config=config)
-        number, iterator, address = 0, iter(tfds.as_numpy(dataset)), f"{PREFIX}{self.files[0]}"
-        while True:
-            with parsing(f"{address}: example {number + 1}", "complete", "prepare it again"):
-                example = next(iterator, None)
-            if example is None:
-                return
-            number += 1
+        for number, (place, example) in enumerate(_examples(builder, self.split), start=1):
             done[0] = size * number // examples
-            yield number, self.fields(example, f"{address}: example {number}")
+            yield number, self.fields(example, place)
 
 
 def open_documents(address, language, field):
@@ -105,6 +97,47 @@ def open_pairs(address, pair, fields):
             raise InputError(f"{address}: does not say its two languages; name them as in en-de={address}")
         pair = "-".join(languages)
     return TfdsExamples(pair, (os.fspath(builder.data_dir),), split, PairFields(tuple(pair.split("-")), fields))
+
+
+def read_texts(address):
+    """Yields every text (str) in the examples of `address` (str, `tfds:...`).
+
+    Raises:
+        InputError: as `open_documents`.
+    """
+    builder, split = _open(address)
+    for place, example in _examples(builder, split):
+        yield from _texts(example, place)
+
+
+def _texts(value, place):
+    if isinstance(value, bytes):
+        with parsing(place, "UTF-8 text"):
+            yield value.decode()
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item, place)
+    elif hasattr(value, "dtype") and value.dtype.hasobject:
+        for item in value.reshape(-1).tolist():
+            yield from _texts(item, place)
+
+
+def _examples(builder, split):
+    """Yields (place for messages, example) in the order in which a prepared dataset is stored."""
+    tfds = _import_tfds(builder.data_dir)
+    # One file after another, or the order would depend on the number of threads.
+    config = tfds.ReadConfig(interleave_cycle_length=1)
+    dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
+    iterator = iter(tfds.as_numpy(dataset))
+    for number in itertools.count(1):
+        place = f"{PREFIX}{builder.data_dir}: example {number}"
+        with parsing(place, "complete", "prepare it again"):
+            example = next(iterator, None)
+        if example is None:
+            return
+        yield place, example
 
 
 def _open(address):

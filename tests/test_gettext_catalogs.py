@@ -1,0 +1,165 @@
+"""gettext catalogs: plural forms by the catalog's own rule, and no catalog that gettext itself would refuse."""
+
+import os
+import shutil
+import subprocess
+
+import hypothesis
+import hypothesis.strategies as st
+import polib
+import pytest
+
+from data_prep import build_bitext
+from data_prep.readers import find_bitext
+from data_prep.readers.packed import Texts
+from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.errors import InputError
+from running import refused, run
+
+RULES = {
+    "de": "nplurals=2; plural=(n != 1);",
+    "fr": "nplurals=2; plural=n > 1",
+    "ja": "nplurals=1; plural=0;",
+    "ru": "nplurals=3; plural=(n%10==1 && n%100!=11 ? 0 : n%10>=2 && n%10<=4 && (n%100<10 || n%100>=20) ? 1 : 2);",
+    "sl": "nplurals=4; plural=(n%100==1 ? 1 : n%100==2 ? 2 : n%100==3 || n%100==4 ? 3 : 0);",
+    "ar": "nplurals=6; plural=n==0 ? 0 : n==1 ? 1 : n==2 ? 2 : n%100>=3 && n%100<=10 ? 3 : n%100>=11 ? 4 : 5;",
+    # Icelandic as some catalogs have it: the plural is the first form.
+    "is": "nplurals=2; plural=(n%10==1 && n%100!=11);",
+}
+
+
+def header(language="de", rule=None):
+    lines = ["Content-Type: text/plain; charset=UTF-8", f"Language: {language}"]
+    lines += [f"Plural-Forms: {rule}"] * (rule is not None)
+    return 'msgid ""\nmsgstr ""\n' + "".join(f'"{line}\\n"\n' for line in lines) + "\n"
+
+
+def plural(forms):
+    lines = [f'msgstr[{number}] "{text}"' for number, text in forms.items()]
+    return "\n".join(['msgid "a file"', 'msgid_plural "%d files"', *lines, ""]) + "\n"
+
+
+def read(path):
+    (reader,) = find_bitext([path])
+    texts = Texts()
+    for chunk in reader.chunks():
+        found = reader.read(chunk)
+        texts += found
+        texts.dropped.update(found.dropped)
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("language", "forms", "pairs", "dropped"),
+    [
+        ("de", "ED", [("a file", "E"), ("%d files", "D")], {}),
+        ("fr", "ED", [("a file", "E"), ("%d files", "D")], {}),
+        ("ja", "E", [("a file", "E")], {}),
+        ("ru", "EDF", [("a file", "E")], {"plural_form": 2}),
+        ("sl", "DEFG", [("a file", "E")], {"plural_form": 3}),
+        ("ar", "0E2345", [("a file", "E")], {"plural_form": 5}),
+        ("is", "DE", [("a file", "E"), ("%d files", "D")], {}),
+    ],
+)
+def test_forms_are_taken_by_the_rule(language, forms, pairs, dropped, tmp_path):
+    path = tmp_path / "x.po"
+    path.write_text(header(language, RULES[language]) + plural(dict(enumerate(forms))))
+    texts = read(path)
+    assert (texts, texts.dropped) == (pairs, dropped)
+
+
+@pytest.mark.parametrize("rule", [None, "nplurals=INTEGER; plural=EXPRESSION;", ""])
+def test_without_a_rule_there_are_two_forms(rule, tmp_path):
+    (tmp_path / "x.po").write_text(header("de", rule) + plural({0: "E", 1: "D"}))
+    assert read(tmp_path / "x.po") == [("a file", "E"), ("%d files", "D")]
+
+
+def test_forms_that_the_rule_does_not_have_are_counted(tmp_path, tokenizer_dir):
+    text = header("de", RULES["de"]) + plural({0: "eine Datei", 999999999999: "Dateien"})
+    text += 'msgid "Open it"\nmsgstr "Öffne es"\n\n#~ msgid "gone"\n#~ msgstr "weg"\n'
+    (tmp_path / "de.po").write_text(text)
+    arguments = ("--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "out")
+    run(build_bitext.main, "--input", tmp_path / "de.po", *arguments)
+    (source,) = read_manifest(tmp_path / "out", "bitext").sources
+    assert source.sentences == 2 and source.dropped["untranslated"] == 1
+    assert source.passed_over == {"plural_form": 1, "obsolete": 1}
+
+
+@pytest.mark.parametrize(
+    "rule", ["nplurals=2; plural=n !=", "nplurals=2; plural=n/0", "nplurals=2; plural=m", "plural=("]
+)
+def test_a_rule_that_is_none_is_named(rule, tmp_path):
+    (tmp_path / "de.po").write_text(header("de", rule) + plural({0: "E", 1: "D"}))
+    with pytest.raises(InputError, match="de.po: its Plural-Forms .* is not a rule of gettext"):
+        read(tmp_path / "de.po")
+    # Nothing depends on it.
+    (tmp_path / "de.po").write_text(header("de", rule) + 'msgid "a"\nmsgstr "b"\n')
+    assert read(tmp_path / "de.po") == [("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ('msgid "Open it\nmsgstr "Öffne es"\n', 6, "a quote is not closed"),
+        ('msgid "Open it"\nmsgstr "Öffne es\n', 7, "a quote is not closed"),
+        ('msgid "Open it\\"\nmsgstr "Öffne es"\n', 6, "a quote is not closed"),
+        ('msgid ""\n"Open it\n"now"\nmsgstr "a"\n', 7, "a quote is not closed"),
+        ("msgid 'Open it'\nmsgstr \"a\"\n", 6, "no keyword with a string in double quotes"),
+        ('msgid Open\nmsgstr "a"\n', 6, "no keyword"),
+        ('message "Open"\nmsgstr "a"\n', 6, "no keyword"),
+        ('msgid "a\\q"\nmsgstr "a"\n', 6, r"\q stands for no character"),
+        ('msgid "a"\nmsgid_plural "b"\nmsgstr[x] "c"\n', 8, "not gettext's syntax"),
+        ('msgstr "a"\n', 6, "not gettext's syntax"),
+    ],
+)
+def test_faults_are_named_with_their_line(text, line, reason, tmp_path, tokenizer_dir, capsys):
+    (tmp_path / "de.po").write_text(header() + text)
+    arguments = ("--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "out")
+    message = refused(capsys, build_bitext.main, "--input", tmp_path / "de.po", *arguments)
+    assert f"de.po: line {line}: " in message and reason in message and "msgfmt --check" in message
+    assert not (tmp_path / "out").exists()
+
+
+CATALOG = header("de", RULES["de"]) + (
+    '# a comment with a " quote\n#: file.c:1\nmsgctxt "menu"\nmsgid "Open \\"it\\"\\n"\nmsgstr "Öffne \\"es\\"\\n"\n\n'
+    + plural({0: "eine Datei", 1: "%d Dateien"})
+    + '#, fuzzy\nmsgid ""\n"long "\n"text\\t"\nmsgstr ""\n"langer "\n"Text"\n'
+)
+
+
+@pytest.mark.skipif(shutil.which("msgfmt") is None, reason="needs gettext's own tool to compare with")
+@hypothesis.given(data=st.data())
+@hypothesis.settings(max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_what_gettext_refuses_is_refused(data, tmp_path):
+    text = CATALOG
+    start = text.index("# a comment")
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(start, len(text) - 1))
+        kind = data.draw(st.sampled_from(["cut", "insert", "replace"]))
+        new = data.draw(st.sampled_from(['"', "\\", "'", "\n", "x", " ", "[", "#", "msgid "]))
+        text = text[:place] + ("" if kind == "cut" else new) + text[place + (kind != "insert") :]
+    path = tmp_path / "de.po"
+    path.write_text(text, encoding="utf-8")
+    environment = {**os.environ, "LC_ALL": "C"}
+    found = subprocess.run(["msgfmt", "-o", os.devnull, path], capture_output=True, text=True, env=environment)
+    try:
+        pairs = read(path)
+    except InputError as error:
+        assert "de.po: line " in str(error)
+    else:
+        # What polib reads although gettext does not: whole entries, of which none is lost.
+        harmless = (
+            "duplicate message",
+            "plural form",
+            "missing 'msgstr",
+            "inconsistent use of #~",
+            "both begin",
+            "both end",
+        )
+        complaints = [line for line in found.stderr.splitlines() if "error" not in line and "this is the" not in line]
+        assert found.returncode == 0 or all(any(part in line for part in harmless) for line in complaints), (
+            found.stderr
+        )
+        entries = [entry for entry in polib.pofile(str(path)) if not entry.obsolete]
+        expected = {" ".join(text.split()) for entry in entries for text in (entry.msgid, entry.msgid_plural)}
+        assert {message for message, _ in pairs} <= expected
