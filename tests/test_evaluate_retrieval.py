@@ -105,7 +105,7 @@ BAD_INPUT = {
     "no preset": ({"--model": "FOLDER/empty"}, ["empty", "config.json"]),
     "no pairs": ({"--pairs": "FOLDER/absent"}, ["absent", "no such file or directory"]),
     "empty folder": ({"--pairs": "FOLDER/empty"}, ["empty", "<src>-<tgt>.tsv"]),
-    "bad line": ({"--pairs": "FOLDER/en-de.tsv"}, ["en-de.tsv: line 2", "one tab"]),
+    "bad line": ({"--pairs": "FOLDER/en-de.tsv"}, ["en-de.tsv: line 2", "has 1 column"]),
     "uneven": ({"--pairs": "FOLDER/uneven"}, ["uneven.de-en.de: has 3 lines", "has 2"]),
     "layer too high": ({"--layer": "3"}, ["layer 3", "0..2"]),
     "layer no number": ({"--layer": "last"}, ["--layer last", "all", "0..2"]),
