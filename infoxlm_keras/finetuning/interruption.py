@@ -29,21 +29,20 @@ def termination_raises():
 
 @contextlib.contextmanager
 def signals_wait():
-    """Context that SIGTERM and Ctrl-C do not interrupt: they are sent again when it ends, well or with an exception.
+    """Context that SIGTERM and Ctrl-C do not interrupt: they are sent again when it has ended well.
 
     For short work that must be done whole. What the process does on the signal is then up to the handlers outside.
+    An exception of the block passes alone, since it says more about what became of the work.
     """
     received = []
 
     def handle(number, frame):
         received.append(number)
 
-    try:
-        with _handlers({number: handle for number in STATUS}):
-            yield
-    finally:
-        for number in dict.fromkeys(received):
-            os.kill(os.getpid(), number)
+    with _handlers({number: handle for number in STATUS}):
+        yield
+    for number in dict.fromkeys(received):
+        os.kill(os.getpid(), number)
 
 
 @contextlib.contextmanager

@@ -54,8 +54,7 @@ def lost_when_interrupted(output):
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        print(f"interrupted during training: what was learned is lost, {output} is as it was", file=sys.stderr)
-        raise SystemExit(exit_status(interrupt)) from None
+        _end(interrupt, f"interrupted during training: what was learned is lost, {output} is as it was")
 
 
 @contextlib.contextmanager
@@ -69,31 +68,52 @@ def the_model_stays(model):
     except OSError as error:
         raise InputError(f"{describe_os_error(error)}; {note}") from error
     except KeyboardInterrupt as interrupt:
-        print(f"interrupted; {note}", file=sys.stderr)
-        raise SystemExit(exit_status(interrupt)) from None
+        _end(interrupt, f"interrupted; {note}")
     except Exception:
         print(note, file=sys.stderr)
         raise
 
 
 def save_model(classifier, output, overwrite):
-    """Writes the model to OUTPUT/model, and where that fails to a directory for temporary files; then it is an error.
+    """Writes the model to OUTPUT/model; results that an earlier run left beside it belong to another model, and go.
 
-    Results that an earlier run left beside it belong to another model, and go.
+    SIGTERM and Ctrl-C wait until that is done, and then end the process.
+
+    Args:
+        classifier: `TextClassifier`.
+        output: path.
+        overwrite: bool, replace a model that is there.
+
+    Raises:
+        InputError: if the model could not be written there. The message names the directory for temporary files that
+            holds it now; if that has no room either, it is what failed first.
     """
-    with signals_wait():
-        try:
-            with new_directory(output / "model", replace=overwrite) as directory:
-                classifier.save(directory)
-        except Exception as error:
-            rescue = pathlib.Path(tempfile.mkdtemp(prefix="finetuned_")) / "model"
-            reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
+    model = output / "model"
+    try:
+        with signals_wait():
             try:
-                with new_directory(rescue) as directory:
+                with new_directory(model, replace=overwrite) as directory:
                     classifier.save(directory)
-            except Exception:
-                rescue.parent.rmdir()
-                raise error from None
-            raise InputError(f"{reason}; the fine-tuned model is complete in {rescue}, move it from there") from error
-        for name in RESULT_FILES:
-            (output / name).unlink(missing_ok=True)
+            except Exception as error:
+                _rescue(classifier, error)
+            for name in RESULT_FILES:
+                (output / name).unlink(missing_ok=True)
+    except KeyboardInterrupt as interrupt:
+        _end(interrupt, f"interrupted; the fine-tuned model is complete in {model}, it was not measured")
+
+
+def _rescue(classifier, error):
+    """Saves the model where temporary files go, after `error` where it should have gone; raises either way."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="finetuned_"))
+    try:
+        classifier.save(directory)
+    except Exception:
+        shutil.rmtree(directory)
+        raise error from None
+    reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
+    raise InputError(f"{reason}; the fine-tuned model is complete in {directory}, move it from there") from error
+
+
+def _end(interrupt, message):
+    print(message, file=sys.stderr)
+    raise SystemExit(exit_status(interrupt)) from None

@@ -174,10 +174,15 @@ def _text_columns(path, names):
 
 def _language_of(path):
     """The language that a file's name or folder says."""
+    several = ""
     for parts in (plain_name(path).split(".")[:-1], [path.resolve().parent.name]):
-        found = {language_or_none(part) for part in parts if part.lower() not in NO_LANGUAGES} - {None}
+        codes = {part: language_or_none(part) for part in parts if part.lower() not in NO_LANGUAGES}
+        found = {code for code in codes.values() if code is not None}
         if len(found) == 1:
             return found.pop()
+        if found:
+            several = f"; {' and '.join(part for part, code in codes.items() if code)} are codes of languages"
     raise InputError(
-        f"{path}: its name does not say the language; name it like train.en.tsv, or add a column {LANGUAGE_NAMES[0]}"
+        f"{path}: its name does not say the language{several}; name it like train.en.tsv, or add a column "
+        f"{LANGUAGE_NAMES[0]}"
     )
