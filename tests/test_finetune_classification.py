@@ -376,3 +376,25 @@ def test_odd_paths_and_an_output_that_knows_ascii_only(quick, tmp_path, files):
     assert results["training"] == {"en": 96, "中文": 2}
     assert list(results["left_out"]["training"].values()) == [{"no gold label (-1)": 1}]
     assert load_text_classifier(folder / "out/model").labels == ["other", "same"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("labels.json", "holds no labels.json; fine-tune with"),
+        ("task.weights.h5", "lacks task.weights.h5, the weights of the head"),
+    ],
+)
+def test_a_classifier_that_lacks_a_file_is_refused_and_not_opened_with_a_random_head(
+    tiny_masked_lm, tokenizer, tmp_path, name, message
+):
+    classifier = build_classifier(
+        PretrainedModel(tiny_masked_lm, tokenizer, None), ["0", "1"], ClassificationSettings(max_length=16)
+    )
+    classifier.save(tmp_path)
+    assert load_text_classifier(tmp_path).labels == ["0", "1"]
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=message):
+        load_text_classifier(tmp_path)
+    with pytest.raises(InputError, match="nowhere: holds no labels.json"):
+        load_text_classifier(tmp_path / "nowhere")

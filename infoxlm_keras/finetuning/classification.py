@@ -5,6 +5,7 @@ language; *translate-train-all* trains on the translations into all of them.
 """
 
 import dataclasses
+import pathlib
 
 import keras
 import keras_hub
@@ -18,6 +19,7 @@ from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
 from infoxlm_keras.training.optimizer import WarmupLinearDecay
 
 DEFAULT_MAX_LENGTH = 128
+TASK_WEIGHTS_FILE = "task.weights.h5"  # KerasHub's name for the weights of encoder and head
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,8 +139,14 @@ def load_text_classifier(directory):
     """The `TextClassifier` that `TextClassifier.save` wrote.
 
     Raises:
-        InputError: if the directory holds none, or its labels do not fit its outputs.
+        InputError: if the directory holds none, lacks the weights of the head, or its labels do not fit its outputs.
     """
+    read_labels(directory)
+    if not (pathlib.Path(directory) / TASK_WEIGHTS_FILE).is_file():
+        # KerasHub would give a random head.
+        raise InputError(
+            f"{directory}: lacks {TASK_WEIGHTS_FILE}, the weights of the head; copy the whole directory again"
+        )
     model, tokenizer = load_classifier(directory)
     labels = read_labels(directory, model.num_classes)
     max_length = model.preprocessor.sequence_length
