@@ -322,6 +322,17 @@ def test_a_model_that_cannot_be_saved_in_its_place_is_saved_elsewhere(quick, tmp
     assert list(tree(output)) == ["model/another"]
 
 
+def test_a_model_that_no_disk_takes_is_told_to_be_lost(quick, tmp_path, monkeypatch, capsys):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(TextClassifier, "save", Full)
+    error = refused(capsys, finetune_classification.main, *quick)
+    assert (
+        "x: no space left on device" in error and f"{tmp_path / 'temporary'} does not take the trained model" in error
+    )
+    assert os.listdir(tmp_path / "temporary") == [] and not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("stage", ["finetune_classifier", "save", "accuracies"])
 def test_signals_leave_nothing_half_written_and_say_what_is_lost(

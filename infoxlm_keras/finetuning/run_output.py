@@ -86,7 +86,7 @@ def save_model(classifier, output, overwrite):
 
     Raises:
         InputError: if the model could not be written there. The message names the directory for temporary files that
-            holds it now; if that has no room either, it is what failed first.
+            holds it now, or says that it is lost.
     """
     model = output / "model"
     try:
@@ -104,13 +104,16 @@ def save_model(classifier, output, overwrite):
 
 def _rescue(classifier, error):
     """Saves the model where temporary files go, after `error` where it should have gone; raises either way."""
+    reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="finetuned_"))
     try:
         classifier.save(directory)
     except Exception:
         shutil.rmtree(directory)
-        raise error from None
-    reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
+        lost = (
+            f"{directory.parent} does not take the trained model either, it is lost (set TMPDIR to a disk with room)"
+        )
+        raise InputError(f"{reason}; {lost}") from error
     raise InputError(f"{reason}; the fine-tuned model is complete in {directory}, move it from there") from error
 
 
