@@ -29,7 +29,7 @@ import rich.table
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.config import load_config
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json, write_atomically, write_json
+from infoxlm_keras.files import write_atomically, write_json
 from infoxlm_keras.models.sizes import default_universal_layer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -82,7 +82,9 @@ def run(settings, options, name, seed):
                 directory, "--steps", options.steps, "--set", f"seed={seed}", *settings)  # fmt: skip
         command("evaluate_retrieval", "--model", directory / "model", "--pairs", options.data / "corpus/heldout",
                 "--pooling", "mean", "--output", retrieval)  # fmt: skip
-    return read_json(retrieval)
+    from infoxlm_keras.evaluation.report import read_retrieval
+
+    return read_retrieval(retrieval)
 
 
 def command(recipe, *arguments):

@@ -19,6 +19,7 @@ import time
 from infoxlm_keras.command_line import argument_parser, quiet_imports, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.parsing import parsing
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VOCABULARY_SIZE = 16000
@@ -97,15 +98,20 @@ def report(output, timing):
     import rich
 
     with quiet_imports():
-        from infoxlm_keras.evaluation.report import build_results, results_table
+        from infoxlm_keras.evaluation.report import build_results, read_retrieval, results_table
 
     print("\n=== report ===", flush=True)
-    untrained = read_json(output / "retrieval_untrained.json")
-    trained = read_json(output / "retrieval_trained.json")
+    untrained = read_retrieval(output / "retrieval_untrained.json")
+    trained = read_retrieval(output / "retrieval_trained.json")
     training = read_json(output / "pretraining.json")
     # A rate hangs on the machine, not on the seed.
-    speed = {"tokens_per_second": training["last_interval"].pop("tokens_per_second")}
-    previous = read_json(output / "results.json")["timing"] if (output / "results.json").exists() else {}
+    with parsing(output / "pretraining.json", "what a training wrote", "remove it, and repeat the command"):
+        speed = {"tokens_per_second": training["last_interval"].pop("tokens_per_second")}
+    previous = {}
+    if (output / "results.json").exists():
+        content = read_json(output / "results.json")
+        with parsing(output / "results.json", "what the demo wrote", "remove it, and repeat the command"):
+            previous = {name: float(seconds) for name, seconds in content["timing"].items()}
     results = build_results(untrained, trained, training, {**previous, **speed, **timing})
     draw_plots(output, trained, results)
     write_json(output / "results.json", results)

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import runpy
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from infoxlm_keras.command_line import run_command
-from infoxlm_keras.evaluation import embed_texts, evaluate_retrieval, read_pair_sets, retrieval_accuracy
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.evaluation import PairSet, embed_texts, evaluate_retrieval, read_pair_sets, retrieval_accuracy
+from infoxlm_keras.evaluation.report import read_retrieval
 from sample_text import sentences
 
 RECIPE = pathlib.Path(__file__).parent.parent / "recipes" / "evaluate_retrieval.py"
@@ -97,6 +100,81 @@ def test_an_encoder_is_measured_twice_alike_and_a_shared_english_side_is_embedde
     alone = evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, pair_sets[1:], batch_size=4)
     assert json.dumps(first["languages"]["hi"]) == json.dumps(alone["languages"]["hi"])
     assert json.dumps(first) == json.dumps(evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, pair_sets))
+
+
+@pytest.mark.parametrize("english", ["en", "eng", "en_US", "en-GB", "eng_Latn"])
+def test_a_direction_is_the_same_whatever_the_order_of_the_pair_and_the_code_of_english(
+    tiny_masked_lm, tokenizer, english
+):
+    sides = {language: sentences(language, 12) for language in ("en", "de", "hi")}
+    sides["de"][3:6] = sides["de"][:3]  # duplicates make the two directions differ
+    backbone = tiny_masked_lm.backbone
+    expected = evaluate_retrieval(
+        backbone,
+        tokenizer,
+        [PairSet("en", language, sides["en"], sides[language], ("x",)) for language in ("de", "hi")],
+        layers=[1, 2],
+    )
+    assert expected["languages"]["de"]["source_to_target"] != expected["languages"]["de"]["target_to_source"]
+    turned = [
+        PairSet("de", english, sides["de"], sides["en"], ("x",)),
+        PairSet(english, "hi", sides["en"], sides["hi"], ("x",)),
+    ]
+    found = evaluate_retrieval(backbone, tokenizer, turned, layers=[1, 2])
+    assert found["mean"] == expected["mean"] and list(found["languages"]) == ["de", "hi"]
+    for language in ("de", "hi"):
+        assert found["languages"][language] == {**expected["languages"][language], "source": english}
+
+
+def test_pairs_without_english_keep_their_order_and_name(tiny_masked_lm, tokenizer):
+    pair_set = PairSet("hi", "de", sentences("hi", 4), sentences("de", 4), ("x",))
+    languages = evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, [pair_set], layers=[1])["languages"]
+    assert (list(languages), languages["hi-de"]["source"], languages["hi-de"]["target"]) == (["hi-de"], "hi", "de")
+    with pytest.raises(InputError, match="pair sets of hi-de, hi-de: give one or more, each of other languages"):
+        evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, [pair_set, pair_set])
+    with pytest.raises(InputError, match="pair sets of no language"):
+        evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, [])
+
+
+def test_equal_candidates_share_the_credit(tiny_masked_lm, tokenizer):
+    """Eight translations in four pairs of equal ones: half the credit each; all equal: an eighth."""
+    english = [text for text in sentences("en", 4) for _ in range(2)]
+    pair_sets = [
+        PairSet("en", "de", english, english, ("x",)),
+        PairSet("en", "hi", english, english[:1] * 8, ("x",)),
+    ]
+    languages = evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, pair_sets, layers=[2])["languages"]
+    assert languages["de"]["source_to_target"] == languages["de"]["target_to_source"] == [0.5]
+    assert languages["hi"]["source_to_target"] == pytest.approx([1 / 8])
+    # Each of the eight equal queries ties with the two equal sources that are nearest to it.
+    assert languages["hi"]["target_to_source"] == pytest.approx([2 * (1 / 2) / 8])
+
+
+def test_a_vector_that_is_not_finite_names_language_and_sentence(tiny_masked_lm, tokenizer, monkeypatch):
+    from infoxlm_keras.evaluation import TextEmbedder
+
+    embed = TextEmbedder.__call__
+
+    def broken(embedder, texts, progress=None):
+        vectors = embed(embedder, texts, progress)
+        vectors[:, [text == "broken" for text in texts]] = np.nan
+        return vectors
+
+    monkeypatch.setattr(TextEmbedder, "__call__", broken)
+    pair_set = PairSet("en", "de", ["a", "b", "c"], ["x", "broken", "y"], ("x",))
+    with pytest.raises(InputError, match=r"de: the vector of sentence 1 \(from 0\) is not finite"):
+        evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, [pair_set], layers=[2])
+
+
+def test_odd_paths(tiny_preset, pairs, tmp_path):
+    folder = tmp_path / "run [lr=1e-3] *? \u4e2d"
+    shutil.copytree(tiny_preset, folder / "model [v2]")
+    shutil.copytree(pairs, folder / "pairs[a]")
+    output, plots = folder / "out[1].json", folder / "plots[1]"
+    options = ["--model", folder / "model [v2]", "--pairs", folder / "pairs[a]", "--output", output, "--plots", plots]
+    assert run(*options, "--layer", 1) == 0
+    assert set(read_retrieval(output)["languages"]) == {"de", "hi"}
+    assert [path.name for path in plots.iterdir()] == ["retrieval_heatmap.png"]
 
 
 # case: (options that are changed, words of the message); FOLDER stands for the test's own directory.

@@ -1,16 +1,27 @@
 """Fine-tuning a classifier: learned in one language, measured in all, saved with its labels, served on strings."""
 
+import errno
 import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import types
 
 import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from infoxlm_keras.command_line import run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.finetuning import (
     ClassificationSettings,
     LabelledTexts,
+    TextClassifier,
     build_classifier,
     finetune_classifier,
     load_text_classifier,
@@ -123,7 +134,14 @@ def test_a_run_that_is_there_is_not_written_over(preset, files, finished, capsys
         (["--dev", "{dev}", "--epochs", "0"], "epochs = 0: must be at least 1"),
         (["--dev", "{dev}", "--max_length", "4000"], "max_length = 4000: the model has"),
         (["--dev", "{dev}", "--train_languages", "sw"], "no labelled sample of sw"),
-        (["--dev", "{unknown}"], "label 'maybe' is not one of the training data's: other, same"),
+        (
+            ["--dev", "{unknown}"],
+            "unknown.en.tsv: line 2: label 'maybe' is not one of the training data's: other, same",
+        ),
+        (
+            ["--test", "{unknown}"],
+            "unknown.en.tsv: line 2: label 'maybe' is not one of the training data's: other, same",
+        ),
         (["--dev", "{dev}", "--max_train_samples", "1"], "labels = ['same']: a classifier needs at least two"),
     ],
 )
@@ -189,3 +207,205 @@ def test_a_fine_tuned_preset_is_served_as_keras_predicts(finished, files, tmp_pa
     served = signature(text=tf.constant(part.texts[0]), text_pair=tf.constant(part.texts[1]))["probabilities"]
     logits = classifier.model.predict(classifier.inputs(part.texts), verbose=0)
     np.testing.assert_allclose(served, tf.nn.softmax(logits), rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def quick(preset, files, tmp_path, monkeypatch):
+    """Options of a run whose training is skipped (it is compiled for seconds): the tests are about what follows."""
+    trained = [{"epoch": 1, "loss": 1.0, "accuracy": 0.5, "development": {}, "development_mean": 0.5}]
+    monkeypatch.setattr(finetune_classification, "finetune_classifier", lambda *_: trained)
+    options = ["--model", preset, "--train", files["train"], "--test", files["test"], "--max_train_samples", 8]
+    return [*options, "--max_length", 16, "--epochs", 1, "--batch_size", 8, "--output_dir", tmp_path / "run"]
+
+
+def refused_before_training(monkeypatch, capsys, *options):
+    def trained(*_):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(finetune_classification, "load_pretrained", trained)
+    return refused(capsys, finetune_classification.main, *options)
+
+
+def test_all_that_can_be_checked_is_checked_before_the_model_is_loaded(quick, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "run"
+    (tmp_path / "unknown.en.tsv").write_text("label\tsentence1\tsentence2\nsame\tx\ty\nmaybe\tx\ty\n")
+    message = refused_before_training(monkeypatch, capsys, *quick, "--dev", tmp_path / "unknown.en.tsv")
+    assert "unknown.en.tsv: line 3: label 'maybe'" in message
+    assert "at least two in its training" in refused_before_training(
+        monkeypatch, capsys, *quick, "--max_train_samples", 1
+    )
+    assert "is given 2 times" in refused_before_training(monkeypatch, capsys, *quick, "--dev", quick[5], quick[5])
+    for name in ("model", "results.json", "accuracy.png"):
+        output.mkdir()
+        (output / name).mkdir() if name != "model" else (output / name).touch()
+        assert f"{output / name}: is " in refused_before_training(monkeypatch, capsys, *quick, "--overwrite")
+        shutil.rmtree(output)
+    output.touch()
+    assert f"{output}: is not a directory" in refused_before_training(monkeypatch, capsys, *quick)
+
+
+def test_no_room_for_the_model_is_told_before_training(quick, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1000))
+    monkeypatch.setattr(finetune_classification, "finetune_classifier", None)
+    assert "MB, but 0.0 MB are free" in refused(capsys, finetune_classification.main, *quick)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_left_out_is_counted_for_each_file(quick, tmp_path, capsys):
+    bad = tmp_path / "gaps.de.tsv"
+    rows = ["label\tsentence1\tsentence2", "same\tx\ty", "-1\tx\ty", "null\tx\ty", "other\tNS\ty", "-1\t\t"]
+    bad.write_text("\n".join(rows) + "\n")
+    run(finetune_classification.main, *quick, "--dev", bad)
+    printed = capsys.readouterr().out
+    expected = {"no gold label (-1)": 2, "no gold label (null)": 1, "no text (NS)": 1}
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["left_out"] == {"training": {}, "development": {str(bad): expected}, "test": {}}
+    assert f"left out of {bad}: 2 with no gold label (-1), 1 with no gold label (null), 1 with no text (NS)" in printed
+    assert "note: development in de has no sample labelled other" in printed
+    assert results["labels"] == ["other", "same"]
+
+
+class Full:
+    """Stands in for a function: the disk is full."""
+
+    def __init__(self, *_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "failure", "message"),
+    [
+        ("write_json", Full, "x: no space left on device"),
+        ("save_figure", Full, "x: no space left on device"),
+        ("accuracy_by_language", Full, "x: no space left on device"),
+    ],
+)
+def test_a_later_failure_leaves_the_trained_model(quick, tmp_path, monkeypatch, capsys, name, failure, message):
+    monkeypatch.setattr(finetune_classification, name, failure)
+    error = refused(capsys, finetune_classification.main, *quick)
+    model = tmp_path / "run/model"
+    assert message in error and f"the fine-tuned model is complete in {model}" in error
+    assert load_text_classifier(model).labels == ["other", "same"]
+    assert (tmp_path / "run/results.json").exists() == (name != "write_json")
+
+
+def test_outputs_that_are_not_finite_are_no_accuracy(quick, tmp_path, monkeypatch, capsys):
+    def broken(classifier, *_):
+        weights = classifier.model.get_weights()
+        weights[-1][:] = np.nan
+        classifier.model.set_weights(weights)
+        return [{"epoch": 1, "loss": 1.0, "accuracy": 0.5}]
+
+    monkeypatch.setattr(finetune_classification, "finetune_classifier", broken)
+    error = refused(capsys, finetune_classification.main, *quick)
+    assert "de: the classifier's outputs for sample 0 (from 0) are not finite" in error
+    assert f"the fine-tuned model is complete in {tmp_path / 'run/model'}" in error
+
+
+def test_a_model_that_cannot_be_saved_in_its_place_is_saved_elsewhere(quick, tmp_path, monkeypatch, capsys):
+    """While the model is trained, another run takes the directory."""
+    output = tmp_path / "run"
+    train = finetune_classification.finetune_classifier
+
+    def slow(*arguments):
+        (output / "model").mkdir(parents=True)
+        (output / "model/another").touch()
+        return train(*arguments)
+
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(finetune_classification, "finetune_classifier", slow)
+    error = refused(capsys, finetune_classification.main, *quick)
+    (rescued,) = (tmp_path / "temporary").iterdir()
+    assert "model: is not empty" in error and f"the fine-tuned model is complete in {rescued}" in error
+    assert load_text_classifier(rescued).labels == ["other", "same"]
+    assert list(tree(output)) == ["model/another"]
+
+
+def test_a_model_that_no_disk_takes_is_told_to_be_lost(quick, tmp_path, monkeypatch, capsys):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(TextClassifier, "save", Full)
+    error = refused(capsys, finetune_classification.main, *quick)
+    assert (
+        "x: no space left on device" in error and f"{tmp_path / 'temporary'} does not take the trained model" in error
+    )
+    assert os.listdir(tmp_path / "temporary") == [] and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("stage", ["finetune_classifier", "save", "accuracies"])
+def test_signals_leave_nothing_half_written_and_say_what_is_lost(
+    quick, tmp_path, monkeypatch, capsys, stage, number, status
+):
+    owner = finetune_classification if stage == "finetune_classifier" else TextClassifier
+    original = getattr(owner, stage)
+
+    def interrupted(*arguments, **keywords):
+        os.kill(os.getpid(), number)
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, stage, interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as exit:
+        run_command(lambda: finetune_classification.main([str(option) for option in quick]))
+    message = capsys.readouterr().err
+    assert exit.value.code == status and signal.getsignal(signal.SIGTERM) is before
+    output = tmp_path / "run"
+    if stage == "finetune_classifier":
+        assert f"interrupted during training: what was learned is lost, {output} is as it was" in message
+        assert not output.exists()
+    else:
+        assert f"interrupted; the fine-tuned model is complete in {output / 'model'}" in message
+        assert load_text_classifier(output / "model").labels == ["other", "same"]
+        assert os.listdir(output) == ["model"]
+
+
+def test_overwriting_leaves_no_results_of_the_model_before(quick, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "run"
+    run(finetune_classification.main, *quick)
+    assert sorted(os.listdir(output)) == ["accuracy.png", "model", "results.json"]
+    monkeypatch.setattr(TextClassifier, "accuracies", Full)
+    refused(capsys, finetune_classification.main, *quick, "--overwrite")
+    assert os.listdir(output) == ["model"]
+
+
+def test_odd_paths_and_an_output_that_knows_ascii_only(quick, tmp_path, files):
+    """Brackets, spaces and bytes that are not UTF-8 in every path; printed where only ASCII can be."""
+    folder = pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/run [lr=1e-3] \xff \xe4\xb8\xad"))
+    folder.mkdir()
+    shutil.copytree(quick[1], folder / "model[v2]")
+    training, test = shutil.copy(files["train"], folder / "train[a].tsv"), shutil.copy(files["test"], folder)
+    with open(training, "a", encoding="utf-8") as file:
+        file.write("中文\tsame\tx\ty\nen\t-1\tx\ty\n中文\tother\tx\ty\n")
+    options = ["--model", folder / "model[v2]", "--train", training, "--test", test, "--output_dir", folder / "out"]
+    command = [sys.executable, finetune_classification.__file__, *options, "--epochs", "1", "--max_length", "16"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:backslashreplace"}
+    finished = subprocess.run(command, capture_output=True, env=environment)
+    assert finished.returncode == 0, finished.stderr.decode()
+    results = json.loads((folder / "out/results.json").read_text(encoding="utf-8"))
+    assert results["training"] == {"en": 96, "中文": 2}
+    assert list(results["left_out"]["training"].values()) == [{"no gold label (-1)": 1}]
+    assert load_text_classifier(folder / "out/model").labels == ["other", "same"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("labels.json", "holds no labels.json; fine-tune with"),
+        ("task.weights.h5", "lacks task.weights.h5, the weights of the head"),
+    ],
+)
+def test_a_classifier_that_lacks_a_file_is_refused_and_not_opened_with_a_random_head(
+    tiny_masked_lm, tokenizer, tmp_path, name, message
+):
+    classifier = build_classifier(
+        PretrainedModel(tiny_masked_lm, tokenizer, None), ["0", "1"], ClassificationSettings(max_length=16)
+    )
+    classifier.save(tmp_path)
+    assert load_text_classifier(tmp_path).labels == ["0", "1"]
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=message):
+        load_text_classifier(tmp_path)
+    with pytest.raises(InputError, match="nowhere: holds no labels.json"):
+        load_text_classifier(tmp_path / "nowhere")

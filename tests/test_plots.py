@@ -1,16 +1,27 @@
 """Figures: what is drawn in them is the data, and what is written is a picture."""
 
 import math
+import warnings
 
 import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.plots import language_projection, read_history, retrieval_heatmap, save_figure, training_curves
+from infoxlm_keras.plots import (
+    accuracy_by_language,
+    language_projection,
+    read_history,
+    retrieval_heatmap,
+    save_figure,
+    training_curves,
+)
 from infoxlm_keras.plots.language_projection import principal_components
+from infoxlm_keras.plots.records import language_shares, length_histogram
+from infoxlm_keras.plots.style import new_figure
 from infoxlm_keras.plots.training_curves import smooth, spread
 from retrieval_results import retrieval_result
 
@@ -78,6 +89,9 @@ def test_equal_data_gives_equal_files(tmp_path):
 
 def test_a_failed_save_leaves_nothing(tmp_path):
     class Broken:
+        def get_size_inches(self):
+            return 1, 1
+
         def savefig(self, path, **options):
             path.write_bytes(b"half")
             raise OSError("disk full")
@@ -241,3 +255,59 @@ def test_projection_compares_by_direction_as_retrieval_does():
 def test_projection_of_unequal_panels_is_refused(panels):
     with pytest.raises(InputError):
         language_projection(panels)
+
+
+def many(count):
+    """Names of languages and a result of each at two layers; every seventh name is long."""
+    names = [f"zh_Hant-x{number}" if number % 7 == 0 else f"x{number}" for number in range(count)]
+    return names, retrieval_result({name: ([0.5, 0.6], [0.4, 0.5]) for name in names})
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_any_number_of_languages_is_drawn_without_a_warning(count, tmp_path):
+    names, result = many(count)
+    vectors = np.random.default_rng(0).normal(size=(count, 3, 4))
+    shares = {name: {"share": 1 / count, "sampling_probability": 1 / count} for name in names}
+    figures = [
+        retrieval_heatmap(result),
+        accuracy_by_language(dict.fromkeys(names, 0.5), names[:1], 0.3),
+        language_projection({"encoder": dict(zip(names, vectors, strict=True))}),
+        language_shares(shares, 0.7),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number, figure in enumerate(figures):
+            save_figure(figure, tmp_path / f"{number}.png")
+            height, width, _ = matplotlib.image.imread(tmp_path / f"{number}.png").shape
+            assert 300 < max(height, width) <= 20_000
+    shown = [text.get_text() for text in figures[0].axes[0].get_xticklabels()]
+    assert shown == [*names, "mean"]
+    # The names stand apart from each other. (`savefig` leaves the figure with a canvas that does not draw.)
+    renderer = FigureCanvasAgg(figures[1]).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figures[1].axes[0].get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+
+
+def test_a_figure_too_large_for_its_dots_gets_fewer(tmp_path):
+    save_figure(new_figure(500, 2), tmp_path / "wide.png")
+    assert picture(tmp_path / "wide.png").shape[1] == 20_000
+
+
+def test_names_in_any_script_and_with_signs_of_formulas(tmp_path, capfd):
+    names = ["中文", "ไทย", "$a$", "$", "a_b^{", "\\frac", "%d"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = accuracy_by_language(dict.fromkeys(names, 0.5))
+        save_figure(figure, tmp_path / "accuracy.png")
+        save_figure(
+            retrieval_heatmap(retrieval_result({name: ([0.5], [0.5]) for name in names})), tmp_path / "map.png"
+        )
+    assert {text.get_text() for text in figure.axes[0].get_xticklabels()} == set(names)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_lengths_of_a_bucket_without_records():
+    figure = length_histogram({32: np.array([], np.int64), 64: np.array([3, 40])})
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["up to 32", "up to 64"]
+    assert sum(patch.get_height() for patch in figure.axes[0].patches) == 2
+    length_histogram({32: np.array([], np.int64)})

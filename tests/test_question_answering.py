@@ -125,6 +125,32 @@ def test_what_is_no_model_is_refused(tiny_preset, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("task.json", b"[]", "holds no question-answering model"),
+        ("task.json", b'{"class_name": 3}', "holds no question-answering model"),
+        ("task.json", b"[" * 100_000, "task.json: is not valid JSON: it is nested too deeply"),
+        (
+            "task.json",
+            b'{"class_name": "QuestionAnswering", "config": 5}',
+            "is not a complete question-answering preset",
+        ),
+        ("config.json", b"{}", "is not a complete question-answering preset"),
+        ("task.weights.h5", b"no HDF5", "is not a complete question-answering preset"),
+        ("task.weights.h5", None, "lacks task.weights.h5, the weights of the head"),
+    ],
+)
+def test_a_damaged_model_is_refused(model, tokenizer, tmp_path, name, content, message):
+    save_question_answering(tmp_path / "qa", model, tokenizer)
+    (tmp_path / "qa" / name).unlink()
+    if content is not None:
+        (tmp_path / "qa" / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_question_answering(tmp_path / "qa")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"max_length": 9, "max_question": 6}, "max_length = 9: leaves no room"),

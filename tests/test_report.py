@@ -8,7 +8,13 @@ import pytest
 import rich.console
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.evaluation.report import build_results, language_table, layer_table, results_table
+from infoxlm_keras.evaluation.report import (
+    build_results,
+    language_table,
+    layer_table,
+    read_retrieval,
+    results_table,
+)
 from retrieval_results import retrieval_result
 
 UNTRAINED = retrieval_result({"de": ([0.2, 0.1, 0.0], [0.2, 0.0, 0.1]), "hi": ([0.1, 0.0, 0.0], [0.1, 0.0, 0.0])})
@@ -77,3 +83,41 @@ def test_without_english_the_directions_are_named_otherwise():
 def test_results_of_different_measurements_are_not_compared(change, message):
     with pytest.raises(InputError, match=message):
         build_results(UNTRAINED, {**TRAINED, **change})
+
+
+@pytest.mark.parametrize("english", ["en", "eng", "en_US", "en-GB", "eng_Latn"])
+def test_english_heads_the_columns_under_any_of_its_codes(english):
+    result = retrieval_result({"de": ([0.5], [0.25])}, english=english)
+    assert ["language", "candidates", "en→xx", "xx→en"] in printed(language_table(result, 0))
+
+
+def damaged():
+    """(what was changed, result): each is wrong in one place."""
+
+    def changed(name, change):
+        result = copy.deepcopy(TRAINED)
+        change(result)
+        return pytest.param(result, id=name)
+
+    for key in TRAINED:
+        yield changed(f"no {key}", lambda result, key=key: result.pop(key))
+        for value in (None, "x", 5, [], {}, [None], {"de": 1}):
+            if type(value) is not str or not isinstance(TRAINED[key], str):
+                yield changed(f"{key} {value}", lambda result, key=key, value=value: result.update({key: value}))
+    for value in (None, [0.5], [0.1, 0.2, "x"], [0.1, 0.2, float("nan")], [0.1, 0.2, 1.5], "0.1"):
+        yield changed(f"cell {value}", lambda result, value=value: result["mean"].update(source_to_target=value))
+        yield changed(
+            f"row {value}", lambda result, value=value: result["languages"]["hi"].update(target_to_source=value)
+        )
+    yield changed("candidates", lambda result: result["languages"]["hi"].update(candidates="many"))
+
+
+@pytest.mark.parametrize("result", [*damaged(), [], None, "x", 3, {}])
+def test_damaged_results_are_refused(tmp_path, result):
+    path = tmp_path / "retrieval.json"
+    path.write_text(json.dumps({"model": {}, **TRAINED}))
+    assert read_retrieval(path) == {"model": {}, **TRAINED}
+    path.write_text(json.dumps(result))
+    with pytest.raises(InputError, match="retrieval.json: holds no results of .*; write it again") as caught:
+        read_retrieval(path)
+    assert "\n" not in str(caught.value)

@@ -1,6 +1,10 @@
 """Retrieval evaluation of an encoder: pairs -> vectors of every layer -> accuracy both ways, per language."""
 
+import dataclasses
+
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.embedding import TextEmbedder
+from infoxlm_keras.evaluation.pairs import is_english
 from infoxlm_keras.evaluation.retrieval import best_layer, layer_accuracies, mean_over_languages
 
 LAYER_DEFINITION = (
@@ -16,7 +20,8 @@ def evaluate_retrieval(
 
     Args:
         backbone, tokenizer, layers, pooling, batch_size, max_length: as `TextEmbedder`.
-        pair_sets: list of `infoxlm_keras.evaluation.PairSet`.
+        pair_sets: list of `infoxlm_keras.evaluation.PairSet`. Where English is the target, under any of its codes, the
+            sides are exchanged: a mean over languages is of one direction, whatever the order in a file's name.
         progress: optional function that is called with the number of texts just embedded.
 
     Returns:
@@ -30,20 +35,35 @@ def evaluate_retrieval(
 
         where lists of floats have one accuracy in 0..1 for each of `layers`, and `best_layer` is the hidden state with
         the highest mean over languages and directions *on these pairs*.
+
+    Raises:
+        InputError: if there is no pair set, two are of the same languages, or a vector is not finite (names language
+            and sentence).
     """
+    pair_sets = [english_first(pair_set) for pair_set in pair_sets]
+    names = [_filed_under(pair_set) for pair_set in pair_sets]
+    if not names or len(set(names)) != len(names):
+        raise InputError(
+            f"pair sets of {', '.join(names) or 'no language'}: give one or more, each of other languages"
+        )
     embedder = TextEmbedder(backbone, tokenizer, layers, pooling, batch_size, max_length)
     languages, sources, source_vectors = {}, None, None
-    for pair_set in pair_sets:
+    for name, pair_set in zip(names, pair_sets, strict=True):
         # Parallel test sets share one English side: embed it once.
         if pair_set.sources != sources:
             sources, source_vectors = pair_set.sources, embedder(pair_set.sources, progress)
         elif progress is not None:
             progress(len(sources))
-        languages[pair_set.language] = {
+        target_vectors = embedder(pair_set.targets, progress)
+        try:
+            accuracies = layer_accuracies(source_vectors, target_vectors)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+        languages[name] = {
             "source": pair_set.source_language,
             "target": pair_set.target_language,
             "candidates": len(pair_set.sources),
-            **layer_accuracies(source_vectors, embedder(pair_set.targets, progress)),
+            **accuracies,
         }
     mean = mean_over_languages(languages)
     return {
@@ -55,3 +75,21 @@ def evaluate_retrieval(
         "languages": languages,
         "mean": mean,
     }
+
+
+def english_first(pair_set):
+    """The `PairSet` with English as its source where only the target is English."""
+    if is_english(pair_set.target_language) and not is_english(pair_set.source_language):
+        return dataclasses.replace(
+            pair_set,
+            source_language=pair_set.target_language,
+            target_language=pair_set.source_language,
+            sources=pair_set.targets,
+            targets=pair_set.sources,
+        )
+    return pair_set
+
+
+def _filed_under(pair_set):
+    """The language beside English, whatever code English has, else both."""
+    return pair_set.target_language if is_english(pair_set.source_language) else pair_set.language

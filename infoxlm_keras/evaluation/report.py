@@ -1,11 +1,14 @@
 """Retrieval results for people: tables, and the demo's comparison of an untrained encoder with the trained one."""
 
+import numbers
+
 import rich.box
 import rich.table
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.pairs import is_english
 from infoxlm_keras.evaluation.retrieval import DIRECTIONS, accuracy_at, both_ways
+from infoxlm_keras.files import read_json
 
 MODELS = ("untrained", "trained")
 
@@ -46,6 +49,52 @@ def layer_table(result, universal_layer=None):
         )
         table.add_row(str(layer), *_percents(accuracy_at(result, layer)), f"{100 * average:.1f}", ", ".join(marks))
     return table
+
+
+def read_retrieval(path):
+    """The result of `evaluate_retrieval` in a JSON file that `recipes/evaluate_retrieval.py --output` wrote.
+
+    Args:
+        path: str or path.
+
+    Returns:
+        dict, as `evaluate_retrieval` gives it; what else the file holds is kept.
+
+    Raises:
+        InputError: if the file is missing or no JSON, lacks a part, or holds a part of another kind or length.
+    """
+    result = read_json(path)
+    try:
+        problem = _problem(result)
+    except (KeyError, TypeError, AttributeError) as error:
+        problem = f"{error} is missing" if isinstance(error, KeyError) else "it has another form"
+    if problem:
+        raise InputError(
+            f"{path}: holds no results of recipes/evaluate_retrieval.py --output ({problem}); write it again"
+        )
+    return result
+
+
+def _problem(result):
+    """What is wrong with a result, str; empty if nothing is."""
+    layers, languages = result["layers"], result["languages"]
+    if not layers or result["best_layer"] not in layers or not all(type(layer) is int for layer in layers):
+        return "best_layer is none of its layers"
+    if not languages:
+        return "it has no language"
+    for key in ("layer_definition", "pooling", "similarity"):
+        if not isinstance(result[key], str):
+            return f"{key} is no text"
+    for name, row in {**languages, "mean": result["mean"]}.items():
+        for direction in DIRECTIONS:
+            values = row[direction]
+            known = isinstance(values, list) and all(isinstance(value, numbers.Real) for value in values)
+            if not known or len(values) != len(layers) or not all(0 <= value <= 1 for value in values):
+                return f"{name}: {direction} needs an accuracy in 0..1 for each of {len(layers)} layers"
+    for name, row in languages.items():
+        if type(row["candidates"]) is not int or not isinstance(row["source"], str):
+            return f"{name}: candidates or source is of another kind"
+    return ""
 
 
 def build_results(untrained, trained, training=None, timing=None):

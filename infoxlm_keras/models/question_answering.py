@@ -10,7 +10,10 @@ import keras_hub
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json
+from infoxlm_keras.parsing import parsing
 from infoxlm_keras.tokenizer import load_tokenizer
+
+TASK_WEIGHTS_FILE = "task.weights.h5"
 
 
 @keras.saving.register_keras_serializable(package="infoxlm_keras")
@@ -76,18 +79,25 @@ def load_question_answering(directory, dtype=None):
         (`QuestionAnswering`, `infoxlm_keras.tokenizer.Tokenizer`).
 
     Raises:
-        InputError: if there is no such directory, it holds no question-answering model, or model and tokenizer do not
-            belong together.
+        InputError: if there is no such directory, it holds no question-answering model, its files are damaged, or
+            model and tokenizer do not belong together.
     """
     path = pathlib.Path(directory)
     if not path.is_dir():
         raise InputError(f"{directory}: no such directory; give what save_question_answering wrote")
     task = path / "task.json"
-    if not task.is_file() or read_json(task).get("class_name") != QuestionAnswering.__name__:
+    content = read_json(task) if task.is_file() else None
+    if not isinstance(content, dict) or content.get("class_name") != QuestionAnswering.__name__:
         raise InputError(
             f"{directory}: holds no question-answering model; fine-tune one and save it with save_question_answering"
         )
-    model = QuestionAnswering.from_preset(str(path), **({} if dtype is None else {"dtype": dtype}))
+    if not (path / TASK_WEIGHTS_FILE).is_file():
+        # KerasHub would give a random head.
+        raise InputError(
+            f"{directory}: lacks {TASK_WEIGHTS_FILE}, the weights of the head; copy the whole directory again"
+        )
+    with parsing(path, "a complete question-answering preset", "save it again with save_question_answering"):
+        model = QuestionAnswering.from_preset(str(path), **({} if dtype is None else {"dtype": dtype}))
     tokenizer = load_tokenizer(path)
     if tokenizer.vocabulary_size != model.backbone.vocabulary_size:
         raise InputError(

@@ -1,6 +1,6 @@
 """How well a task is done in each language."""
 
-from infoxlm_keras.plots.style import COLORS, QUIET_COLOR, new_figure, styled
+from infoxlm_keras.plots.style import COLORS, QUIET_COLOR, name_options, new_figure, styled
 
 
 @styled
@@ -19,7 +19,8 @@ def accuracy_by_language(accuracies, training_languages=(), chance=None):
     figure = new_figure(max(4.0, 0.42 * len(names) + 1.6), 3.0)
     axes = figure.add_subplot()
     colors = [COLORS[1] if name in training_languages else COLORS[0] for name in names]
-    bars = axes.bar(names, [100 * accuracies[name] for name in names], color=colors)
+    bars = axes.bar(range(len(names)), [100 * accuracies[name] for name in names], color=colors)
+    axes.set_xticks(range(len(names)), names, **name_options(names))
     axes.bar_label(bars, fmt="%.1f", fontsize=8)
     if chance is not None:
         axes.axhline(100 * chance, color=QUIET_COLOR, linestyle="--", linewidth=1, label="guessing")

@@ -7,6 +7,8 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import unit_rows
 from infoxlm_keras.plots.style import COLORS, MARKERS, QUIET_COLOR, new_figure, styled
 
+LEGEND_ROWS = 18
+
 
 def principal_components(vectors, count=2):
     """Coordinates along the directions of the largest variance.
@@ -62,7 +64,17 @@ def language_projection(panels, joined=3):
     if joined:
         line = {"color": QUIET_COLOR, "linewidth": 0.8, "marker": "o", "markersize": 4, "markerfacecolor": "white"}
         handles.append(matplotlib.lines.Line2D([], [], label="one\nsentence", **line))
-    figure.legend(handles=handles, loc="outside right center", handletextpad=0.3, handlelength=1.4)
+    columns = -(-len(handles) // LEGEND_ROWS)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + (columns - 1) * (0.6 + 0.08 * max(map(len, languages))), height)
+    figure.legend(
+        handles=handles,
+        loc="outside right center",
+        handletextpad=0.3,
+        handlelength=1.4,
+        ncols=columns,
+        columnspacing=1,
+    )
     return figure
 
 

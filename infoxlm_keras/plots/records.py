@@ -43,7 +43,7 @@ def length_histogram(lengths):
     """
     figure = new_figure(5.0, 3.4)
     axes = figure.subplots()
-    longest = max(int(values.max()) for values in lengths.values())
+    longest = max((int(values.max()) for values in lengths.values() if len(values)), default=0)
     edges = np.linspace(0, longest + 1, min(60, longest + 2))
     for number, (bucket, values) in enumerate(sorted(lengths.items())):
         axes.hist(values, edges, color=COLORS[number % len(COLORS)], alpha=0.7, label=f"up to {bucket}")

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from infoxlm_keras.evaluation.retrieval import both_ways
-from infoxlm_keras.plots.style import COLORS, TEXT_COLOR, new_figure, styled
+from infoxlm_keras.plots.style import COLORS, TEXT_COLOR, name_options, new_figure, styled
 
 COLOR_MAP = "Blues"  # one hue, from light to dark: read alike by colour-blind readers and in grey print
 
@@ -43,7 +43,7 @@ def retrieval_heatmap(result, title="Retrieval accuracy in %, mean of both direc
     if len(layers) > 1:
         _mark_best(axes, layers.index(result["best_layer"]), len(names), mean_x)
     axes.set(xlim=(-0.5, mean_x + 0.5), ylim=(-0.5, len(layers) - 0.5), ylabel="layer (0 = embeddings)")
-    axes.set_xticks(places, [*names, "mean"])
+    axes.set_xticks(places, [*names, "mean"], **name_options(names))
     axes.set_yticks(range(len(layers)), layers)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

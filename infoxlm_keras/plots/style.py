@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import warnings
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -13,6 +14,9 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 TEXT_COLOR = "#222222"
 QUIET_COLOR = "#8A8A8A"
 DOTS_PER_INCH = 180
+# Matplotlib draws at most 2 ** 16 dots a side; a figure for very many languages gets fewer dots an inch.
+MOST_DOTS = 20_000
+LONGEST_LEVEL_NAME = 4
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -25,6 +29,8 @@ STYLE = {
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
     "text.color": TEXT_COLOR,
+    # Names of languages, tasks and models are text, also with dollar signs in them.
+    "text.parse_math": False,
     "xtick.color": TEXT_COLOR,
     "ytick.color": TEXT_COLOR,
     "lines.linewidth": 1.8,
@@ -43,6 +49,11 @@ def styled(draw):
     return wrapper
 
 
+def name_options(names):
+    """Options of `set_xticks` for names about half an inch apart: long ones stand upright, to stay apart."""
+    return {"rotation": 90} if any(len(name) > LONGEST_LEVEL_NAME for name in names) else {}
+
+
 def new_figure(width, height):
     """A figure of `width` x `height` inches that belongs to no window system."""
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
@@ -50,12 +61,18 @@ def new_figure(width, height):
 
 @styled
 def save_figure(figure, path):
-    """Writes `figure` as PNG to `path` (str or path), parents included; complete or not at all."""
+    """Writes `figure` as PNG to `path` (str or path), parents included; complete or not at all.
+
+    A character that the font lacks is drawn as a box, and nothing is printed about it.
+    """
     path = pathlib.Path(path)
+    dots = min(DOTS_PER_INCH, MOST_DOTS / max(figure.get_size_inches()))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure.savefig(temporary, format="png", dpi=dots, facecolor="white", metadata={"Software": None})
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
