@@ -59,7 +59,7 @@ class LocalBuild:
         new_run, check = functools.partial(RecordRun, self.kind, self.seed), functools.partial(self._check, records)
         records.write("Encoding", *common, self.encoder, new_run, repeated, check)
         runs = records.runs_by_name()
-        check_any_left(self.readers, self._counts_before(records))
+        check_any_left(self.readers, list(self._counts_before(records).values()))
         verdicts = self._verdicts("records", runs)
         streams = self._write_shards(directory, runs, verdicts)
         return streams, self._counts(records, verdicts)
@@ -67,11 +67,12 @@ class LocalBuild:
     def _check(self, records, name):
         numbers, counts = self.numbers[name], self._counts_before(records, name)
         explicit = [records.explicit[number] for number in numbers]
-        check_counts([self.readers[number] for number in numbers], [counts[number] for number in numbers], explicit)
+        check_counts([self.readers[number] for number in numbers], list(counts.values()), explicit)
 
     def _counts_before(self, records, name=None):
-        """List of `SourceCounts`, one a reader, before duplicates are found; of one name, or of all."""
-        counts = [SourceCounts() for _ in self.readers]
+        """dict of the readers' numbers, of one name or of all, to `SourceCounts` before duplicates are found."""
+        numbers = range(len(self.readers)) if name is None else self.numbers[name]
+        counts = {number: SourceCounts() for number in numbers}
         for part, _, _ in records.parts(name):
             counts[part["reader"]].add(SourceCounts(**part["counts"]))
         return counts
@@ -175,10 +176,11 @@ class LocalBuild:
                 start = first - run["first"]
                 sentences = np.load(path, mmap_mode="r")[start : start + part["count"]]
             found = np.bincount(verdict, sentences, minlength=3)
-            count.drop("duplicate", int(found[DUPLICATE]))
+            if run["exact"]:
+                count.drop("duplicate", int(found[DUPLICATE]))
             if part["near"]:
                 count.drop("near_duplicate", int(found[NEAR_DUPLICATE]))
-        return counts
+        return list(counts.values())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,7 +72,7 @@ class BitextFinder:
             self._add_file(pathlib.Path(address), [], explicit=True)
             return
         folder = pathlib.Path(address)
-        sides, left = aligned_sides(map(plain_name, folder.iterdir()), folder)
+        sides, left = aligned_sides([plain_name(path) for path in folder.iterdir() if not path.is_dir()], folder)
         if (folder / TATOEBA_FILES[0]).exists():
             left |= dict.fromkeys(TATOEBA_FILES, f"Tatoeba's export: name the languages, as in en-de={folder}")
         paths, passed_over = folder_files(

@@ -3,7 +3,7 @@
 import dataclasses
 
 from data_prep.readers.language_keys import find_language_keys
-from data_prep.readers.languages import language_or_none
+from data_prep.readers.languages import language_among
 from data_prep.readers.packed import OTHER_LANGUAGES, LeftOut, check_text, one_line
 from infoxlm_keras.errors import InputError
 
@@ -110,7 +110,7 @@ class PairFields:
         """Every text in the first language with every one in the second; there may be several of each."""
         sides = {language: [] for language in self.languages}
         for code, text in translations:
-            language = language_or_none(_text(code, LANGUAGES_LIST, place))
+            language = language_among(_text(code, LANGUAGES_LIST, place), self.languages)
             if language in sides:
                 sides[language].append((text, TEXTS_LIST))
         sources, targets = (sides[language] for language in self.languages)

@@ -7,7 +7,7 @@ usual name of a row's key or number.
 
 import functools
 
-from data_prep.readers.languages import language_or_none
+from data_prep.readers.languages import language_among, language_or_none
 
 # Codes of Indonesian and Norwegian, which are much more often the key or the number of a row.
 ROW_KEYS = {"id", "no"}
@@ -27,7 +27,7 @@ def find_language_keys(keys, languages, only_languages):
     """
     found = {}
     for language in languages:
-        candidates = [key for key in keys if language_or_none(key) == language]
+        candidates = [key for key in keys if language_among(key, languages) == language]
         # {"id": 7, "en": ..., "ind": ...}: what another key says is not said by the row's.
         candidates = [key for key in candidates if key.lower() not in ROW_KEYS] or candidates
         if not candidates:

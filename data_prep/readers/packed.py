@@ -11,8 +11,9 @@ from data_prep.readers import chunks
 from infoxlm_keras.errors import InputError
 
 # Reasons of records that hold nothing of what is read: they count as passed over, not as dropped.
-OTHER_LANGUAGES, OBSOLETE, PLURAL_FORM = "other_languages", "obsolete", "plural_form"
-PASSED_OVER = (OTHER_LANGUAGES, OBSOLETE, PLURAL_FORM)
+OTHER_LANGUAGES, OTHER_VARIANTS = "other_languages", "other_variants"
+OBSOLETE, PLURAL_FORM = "obsolete", "plural_form"
+PASSED_OVER = (OTHER_LANGUAGES, OTHER_VARIANTS, OBSOLETE, PLURAL_FORM)
 
 
 class Texts(list):

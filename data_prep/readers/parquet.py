@@ -7,6 +7,7 @@ import re
 
 from data_prep.readers.chunks import open_regular
 from data_prep.readers.fields import DocumentField, PairFields
+from data_prep.readers.inputs import litter_reason
 from data_prep.readers.packed import packed_chunks, unpack
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
@@ -123,7 +124,7 @@ def open_folder(folder, name, split, fields):
         data, split = folder, None
     else:
         return ParquetRows(name, _parquet_files(folder, split), fields)
-    files = tuple(sorted(str(path) for path in data.glob("*.arrow")))
+    files = tuple(sorted(str(path) for path in data.glob("*.arrow") if not litter_reason(path.name)))
     if not files:
         raise InputError(f"{data}: holds no .arrow file; save the dataset again")
     return SavedDataset(name, files, str(folder), split, fields)
@@ -140,6 +141,8 @@ def _splits(folder):
 def _parquet_files(folder, split):
     files = {}
     for path in sorted(folder.rglob("*.parquet")):
+        if litter_reason(path.relative_to(folder).as_posix()):
+            continue
         match = SPLIT_FILE.fullmatch(path.name)
         files.setdefault(match["split"] if match else None, []).append(str(path))
     if not files:

@@ -4,7 +4,7 @@ import dataclasses
 
 from data_prep.readers import chunks
 from data_prep.readers.languages import language_among, language_name, language_or_none
-from data_prep.readers.packed import OTHER_LANGUAGES, LeftOut, packed_chunks, unpack
+from data_prep.readers.packed import OTHER_LANGUAGES, OTHER_VARIANTS, LeftOut, packed_chunks, unpack
 from data_prep.readers.tmx_units import UnitHandler, read_units
 from infoxlm_keras.errors import InputError
 
@@ -16,7 +16,8 @@ class TmxPairs:
     """Pairs of two of the languages in one file; the interface is described in `data_prep.readers`.
 
     A unit that lacks one of the two languages is no pair and is passed over (`other_languages`), one that is malformed
-    is left out (`malformed`); of several variants in one language the first counts. Inline markup is taken out.
+    is left out (`malformed`); of several variants in one language the first is taken, and the others are passed over
+    (`other_variants`). Inline markup is taken out.
     """
 
     name: str
@@ -38,14 +39,17 @@ class TmxPairs:
             if segments is None:
                 yield line, LeftOut(MALFORMED)
                 continue
-            sides = {}
+            sides, variants = {}, 0
             for code, text in segments:
                 if code not in known:
                     known[code] = language_among(code, languages)
+                variants += known[code] is not None and known[code] in sides
                 sides.setdefault(known[code], text)
             if all(language in sides for language in languages):
                 found = True
                 yield line, tuple(sides[language] for language in languages)
+                for _ in range(variants):
+                    yield line, LeftOut(OTHER_VARIANTS)
             else:
                 yield line, LeftOut(OTHER_LANGUAGES)
         if not found:

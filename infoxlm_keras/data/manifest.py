@@ -251,7 +251,7 @@ def _dataclass(kind, value):
 
 def _without_nothing(value):
     """`value` (dict) without an account that is not known or has nothing to say."""
-    return {key: item for key, item in value.items() if key not in ACCOUNT or item}
+    return {key: item for key, item in value.items() if key not in ACCOUNT or item not in (None, {}, [])}
 
 
 def _source(value):
