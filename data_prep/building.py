@@ -148,7 +148,7 @@ def name_unmatched(build, counts):
     """Prints a line for each evaluation file that left nothing out; `counts` is a `SourceCounts` for each reader."""
     cleaning = build.encoder.cleaning
     for line in unmatched_files(cleaning and cleaning.evaluation, counts):
-        print(f"warning: {line}", file=sys.stderr)
+        print(f"note: {line}", file=sys.stderr)
 
 
 def make_manifest(build, options, streams, counts, fingerprints):

@@ -88,7 +88,7 @@ def read_evaluation_text(items, ngram=0):
 
 
 def unmatched_files(evaluation, counts):
-    """List of str: one line for each evaluation file that left nothing out of a build; a mistake, more often than not.
+    """List of str: one line for each evaluation file that left nothing out of a build.
 
     Args:
         evaluation: `EvaluationText` or None.
@@ -97,7 +97,7 @@ def unmatched_files(evaluation, counts):
     matched = set().union(*(count.evaluation for count in counts))
     return [
         f"{file.path}: none of its {len(file.sentences):,} sentences was found in the text, so it left nothing out; "
-        "check that it is the right file of --evaluation_files"
+        "if the text should hold some, check that it is the right file of --evaluation_files"
         for file in (evaluation.files if evaluation else ())
         if file.path not in matched
     ]

@@ -31,7 +31,10 @@ def add_cleaning_arguments(parser, pairs):
     add("--min_words", type=int, metavar="N", help="drop sentences of fewer words; not for scripts without spaces")
     add("--max_words", type=int, metavar="N", help="drop sentences of more words")
     if pairs:
-        ratio = "most characters of a pair's longer side for each of the shorter"
+        ratio = (
+            "most characters of a pair's longer side for each of the shorter; a Chinese one counts as three, one of "
+            "kana or Hangul as two"
+        )
         add("--max_character_ratio", type=float, metavar="X", help=ratio)
         identical = "keep pairs whose sides are equal"
         switch("--no_identical_sides", "identical_sides", identical)

@@ -10,6 +10,9 @@ PURPOSE = "Unicode repair (--no_repair does without)"
 MISTAKEN_FOR = "latin-1 cp1250 cp1251 cp1252 cp1253 cp1254 cp1257 iso8859-2 mac-roman cp437".split()
 # First and following bytes of a character in UTF-8; ftfy also takes a lost byte, as the marks that stand for it.
 LEADING, FOLLOWING, LOST = range(0xC2, 0xF5), range(0x80, 0xC0), "\ufffd\x1a"
+# Lines up to this many characters, and pieces of longer ones, are looked at as a whole.
+LONGEST_FIXED, PIECE_CHARACTERS = 20_000, 1000
+PIECE_END = re.compile("[!-~](?=[ A-Za-z0-9])")
 
 
 def repair(lines):
@@ -20,7 +23,24 @@ def repair(lines):
     """
     fix, suspicion = _fixer(), _suspicion()
     # ftfy looks hard at every line; hardly any has what wrong decoding leaves.
-    return [line if line.isascii() or not suspicion(line) else fix(line) for line in lines]
+    return [line if line.isascii() or not suspicion(line) else _fix_in_pieces(fix, line) for line in lines]
+
+
+def _fix_in_pieces(fix, line):
+    """`fix` of each piece of a line that is longer than any sentence: its time grows faster than the line.
+
+    A piece ends before a space or an ASCII letter or digit that follows another ASCII character, where no wrongly
+    decoded character can lie; or in the midst of a run without these.
+    """
+    if len(line) <= LONGEST_FIXED:
+        return fix(line)
+    pieces, start = [], 0
+    while start < len(line):
+        found = PIECE_END.search(line, start + PIECE_CHARACTERS, start + 2 * PIECE_CHARACTERS)
+        end = found.start() + 1 if found else start + 2 * PIECE_CHARACTERS
+        pieces.append(fix(line[start:end]))
+        start = end
+    return "".join(pieces)
 
 
 @functools.cache

@@ -22,7 +22,7 @@ NO_PLURAL_RULE, USUAL_PLURAL_RULE = "EXPRESSION", "n != 1"
 NUMBERS = range(2, 200)
 STRING = r'"(?:[^"\\]|\\.)*"'
 LINE = re.compile(rf"(?:(?:msgctxt|msgid|msgid_plural|domain|msgstr(?:\s*\[[^\]]*\])?)\s*)?(?:{STRING}\s*)+")
-ESCAPE = re.compile(r'\\[abfnrtv"\\?0-7x]')
+ESCAPES = re.compile(r'\\(?:(?P<known>[abfnrtv"\\?]|[0-7]|x[0-9A-Fa-f])|.?)')
 SYNTAX, REMEDY = "gettext's syntax", "check it with msgfmt --check"
 
 
@@ -180,6 +180,6 @@ def check_lines(text, path):
             odd = len(re.sub(r"\\.", "", line).split('"')) % 2 == 0
             reason = "a quote is not closed" if odd else "it is no keyword with a string in double quotes"
             raise InputError(f"{path}: line {number}: is not {SYNTAX}: {reason}; {REMEDY}")
-        for backslash in re.finditer(r"\\.?", line):
-            if not ESCAPE.fullmatch(backslash[0]):
-                raise InputError(f"{path}: line {number}: {backslash[0]} stands for no character; {REMEDY}")
+        for escape in ESCAPES.finditer(line):
+            if not escape["known"]:
+                raise InputError(f"{path}: line {number}: {escape[0]} stands for no character; {REMEDY}")

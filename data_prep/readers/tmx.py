@@ -16,7 +16,7 @@ class TmxPairs:
     """Pairs of two of the languages in one file; the interface is described in `data_prep.readers`.
 
     A unit that lacks one of the two languages is no pair and is passed over (`other_languages`), one that is malformed
-    is left out (`malformed`). Of several variants in one language the first is taken, the others are passed over
+    is left out (`malformed`); of several variants in one language the first is taken, and the others are passed over
     (`other_variants`). Inline markup is taken out.
     """
 
