@@ -7,7 +7,8 @@ writes OUTPUT_DIR/N, N one more than the highest version there. Heads:
   embedding   text -> embedding [batch, dim], the universal layer pooled and scaled to unit length; no layer
               above it is in the export
   masked_lm   text with <mask> in it -> tokens, token_ids, probabilities [batch, masks, top_k]
-  classifier  text -> probabilities [batch, classes]; the preset is a fine-tuned XLMRobertaTextClassifier
+  classifier  text -> probabilities [batch, classes], and the classes' names if the preset has labels.json;
+              the preset is a fine-tuned XLMRobertaTextClassifier
   qa          question, context -> answer, score, start, end [batch]; what save_question_answering wrote
 
 Each has the signatures serving_default (strings) and tokens (token_ids + padding_mask); embedding also has
@@ -52,11 +53,11 @@ def main(arguments=None):
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_imports():
         from infoxlm_keras.evaluation import read_pair_sets
-        from infoxlm_keras.serving.export import export_module, version_directory
+        from infoxlm_keras.serving.export import default_model_name, export_module, version_directory
         from infoxlm_keras.serving.server_files import check_model_name
 
     directory = version_directory(options.output_dir, options.model_version)
-    model_name = options.model_name or directory.absolute().parent.name
+    model_name = options.model_name or default_model_name(options.output_dir)
     check_model_name(model_name)
     pair_sets = read_pair_sets(options.pairs, options.max_pairs) if options.pairs else []
     module, model = load_module(options)
@@ -108,6 +109,7 @@ def load_module(options):
     from infoxlm_keras import serving
     from infoxlm_keras.models import load_question_answering
     from infoxlm_keras.pretrained import has_masked_lm_head, load_classifier, load_pretrained
+    from infoxlm_keras.serving.classifier_module import read_labels
 
     common = {"max_length": options.max_length, "storage": options.quantize or options.dtype}
     if options.head == "qa":
@@ -119,7 +121,10 @@ def load_module(options):
 
     if options.head == "classifier":
         classifier, tokenizer = load_classifier(options.model, dtype="float32")
-        return serving.ClassifierModule(classifier, tokenizer, **common), classifier
+        labels = read_labels(options.model, classifier.num_classes)
+        if labels is None:
+            print(f"{options.model} holds no labels.json: the export gives probabilities without the classes' names")
+        return serving.ClassifierModule(classifier, tokenizer, **common, labels=labels), classifier
     model = load_pretrained(options.model, dtype="float32")
     if options.head == "embedding":
         return serving.EmbeddingModule(model, options.layer, options.pooling, **common), model
@@ -143,12 +148,13 @@ def measure(module, model, directory, pair_sets):
 def report(result, accuracies):
     """Writes what was measured beside the facts, prints the table of results, and where the files are."""
     import rich
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("", "exported", title="SavedModel, checked in a fresh process")
     for name, value in result.facts.items():
         if name not in ("format_version", "tokenizer_fingerprint"):
-            table.add_row(name, str(value))
+            table.add_row(name, escape(str(value)))
     table.add_row("size on disk", f"{result.size / 1e6:.1f} MB")
     table.add_row("largest difference from Keras", f"{result.max_difference:.1e}")
     for name, accuracy in accuracies.items():

@@ -3,13 +3,15 @@
     python recipes/search.py index --model runs/demo/serving --input sentences.txt --output_dir runs/index
     python recipes/search.py query --index runs/index --text "How do I open a file?" --text "Wie drucke ich?"
 
-index reads a text file (.gz, .xz; - is standard input) line by line, whatever its size: memory holds the vectors only
-(float16: 2 bytes a dimension), the sentences are copied to OUTPUT_DIR and read from there. Empty lines are left out.
+index reads a UTF-8 text file (.gz, .xz, .bz2, .zst; - is standard input) line by line, whatever its size: memory holds
+the vectors only (float16: 2 bytes a dimension), the sentences are copied to OUTPUT_DIR and read from there. Empty
+lines are left out. query compares the index with its checksums before it opens it.
 query prints the nearest sentences with their cosine and line, and writes --output FILE.json.
 
 The index is usearch's HNSW graph (approximate; --exact compares with every vector): pip install infoxlm_keras[search].
 """
 
+import os
 import pathlib
 
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
@@ -48,12 +50,16 @@ def parse(arguments):
 
 def index(options):
     """Builds the index: complete, or not at all."""
-    from infoxlm_keras.serving.search_index import IndexWriter, input_size, read_sentences
+    from infoxlm_keras.serving.search_index import IndexWriter
+    from infoxlm_keras.serving.search_input import input_size, read_sentences
+    from infoxlm_keras.serving.writing import writing
 
     if options.batch_size < 1:
         raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
     total = input_size(options.input)
-    with new_directory(options.output_dir, replace=options.overwrite) as directory:
+    # Where the link leads, if it is one: it stays, and what it leads to is replaced.
+    output_dir = os.path.realpath(options.output_dir)
+    with writing(options.output_dir), new_directory(output_dir, replace=options.overwrite) as directory:
         embedder = load_embedder(options.model)
         print_settings("search index", {**vars(options), "model": embedder.directory, "dim": embedder.dim})
         writer = IndexWriter(directory, embedder, VECTOR_TYPES[options.vectors])
@@ -72,7 +78,8 @@ def query(options):
     import rich
     from rich.table import Table
 
-    from infoxlm_keras.serving.search_index import IndexReader, read_queries
+    from infoxlm_keras.serving.search_index import IndexReader
+    from infoxlm_keras.serving.search_input import read_queries
 
     if options.top_k < 1:
         raise InputError(f"--top_k {options.top_k}: must be at least 1")
@@ -89,7 +96,9 @@ def query(options):
             table.add_row(f"{hit['cosine']:.4f}", str(hit["line"]), rich.markup.escape(hit["sentence"]))
         rich.print(table)
     if options.output is not None:
-        write_json(options.output, {"index": str(options.index), "results": results})
+        # Undecodable bytes of a file name are written as they are shown.
+        index_name = os.fsencode(options.index).decode("utf-8", "backslashreplace")
+        write_json(options.output, {"index": index_name, "results": results})
         print(f"wrote {options.output}")
 
 
@@ -108,7 +117,7 @@ def print_table(title, values):
 
     table = Table("", title, show_header=False)
     for name, value in values.items():
-        table.add_row(name, str(value))
+        table.add_row(name, rich.markup.escape(str(value)))
     rich.print(table)
 
 

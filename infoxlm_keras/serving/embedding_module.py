@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from infoxlm_keras.models import default_universal_layer, hidden_state_model, l2_normalize, pool
 from infoxlm_keras.models.pooling import check_pooling
+from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.text_to_ids import TextToIds
 
@@ -56,10 +57,8 @@ class EmbeddingModule(ServingModule):
 
         @tf.function(input_signature=texts)
         def similarity(text_a, text_b):
-            batch = tf.shape(text_a)[0]
-            equal = tf.debugging.assert_equal(batch, tf.shape(text_b)[0], "text_a and text_b: differ in number")
-            with tf.control_dependencies([equal]):
-                both = tf.concat([text_a, text_b], axis=0)
+            text_a, text_b = checked_texts(text_a=text_a, text_b=text_b)
+            batch, both = tf.shape(text_a)[0], tf.concat([text_a, text_b], axis=0)
             vectors = l2_normalize(self.predict(*self.text_to_ids(both))["embedding"])
             return {"similarity": tf.reduce_sum(vectors[:batch] * vectors[batch:], axis=-1)}
 

@@ -11,6 +11,8 @@ import pathlib
 import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.parsing import parsing
+from infoxlm_keras.serving.plain_path import plain_directory
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 BATCH_SIZES = (1, 8, 32)
@@ -56,14 +58,15 @@ def read_warmup(directory):
     """The requests in the warm-up file of a version: list of `PredictRequest`.
 
     Raises:
-        InputError: if there is no such file, or tensorflow-serving-api is missing.
+        InputError: if there is no such file, it is damaged, or tensorflow-serving-api is missing.
     """
     _, prediction_log_pb2 = messages()
     path = pathlib.Path(directory) / WARMUP_FILE
     if not path.is_file():
         raise InputError(f"{path}: no such file; export the model again with infoxlm_keras[serving] installed")
-    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    return [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+    with plain_directory(path.parent) as plain, parsing(path, "a file of warm-up requests", "export the model again"):
+        records = tf.data.TFRecordDataset(f"{plain}/{path.name}").as_numpy_iterator()
+        return [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
 
 
 def warmup_batches():
