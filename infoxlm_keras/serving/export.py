@@ -8,6 +8,7 @@ A version appears only when it is whole and has been checked: a server that watc
 once.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -15,18 +16,17 @@ import pathlib
 import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files import new_directory, without_wildcards, write_json
 from infoxlm_keras.serving.checksums import checksums
 from infoxlm_keras.serving.classifier_module import ClassifierModule
 from infoxlm_keras.serving.embedding_module import EmbeddingModule
 from infoxlm_keras.serving.masked_lm_module import MaskedLMModule
-from infoxlm_keras.serving.plain_path import plain_directory
 from infoxlm_keras.serving.question_answering_module import QuestionAnsweringModule
 from infoxlm_keras.serving.saved_model import CHECKSUMS_FILE
 from infoxlm_keras.serving.server_files import write_server_files
 from infoxlm_keras.serving.verification import verify_export
 from infoxlm_keras.serving.warmup import can_write_warmup, write_warmup
-from infoxlm_keras.serving.writing import writing
+from infoxlm_keras.system_errors import system_error_within
 
 FACTS_FILE = "assets.extra/infoxlm.json"
 
@@ -142,8 +142,8 @@ def export_module(module, directory, verify=True, model_name=None, tokens_only=F
     facts = module.facts()
     model_name = model_name or default_model_name(directory.parent)
     records = max_difference = None
-    with writing(directory), new_directory(directory) as temporary:
-        with plain_directory(temporary) as plain:
+    with _system_errors(directory), new_directory(directory) as temporary:
+        with without_wildcards(temporary) as plain:
             _save(module, plain)
             if can_write_warmup():
                 records = write_warmup(plain, module, model_name)
@@ -192,6 +192,18 @@ def _save(module, directory):
         whole = tf.Module()
         whole.weights = list(module.variables)
     tf.saved_model.save(whole, directory, signatures=module.exported(module.signatures()))
+
+
+@contextlib.contextmanager
+def _system_errors(directory):
+    """Raises what TensorFlow reports of a full disk in its own way as `OSError`, with `directory` as its file."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = system_error_within(error)
+        if found is None:
+            raise
+        raise OSError(found.errno, found.strerror, str(directory)) from None
 
 
 def write_checksums(directory):

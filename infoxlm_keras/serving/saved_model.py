@@ -6,10 +6,9 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the SentencePiece ops
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json
+from infoxlm_keras.files import read_json, without_wildcards
 from infoxlm_keras.parsing import parsing
 from infoxlm_keras.serving.checksums import check_files
-from infoxlm_keras.serving.plain_path import plain_directory
 
 CHECKSUMS_FILE = "assets.extra/checksums.json"
 REMEDY = "export the model again (recipes/export_savedmodel.py)"
@@ -27,9 +26,8 @@ def load_saved_model(directory):
     directory = pathlib.Path(directory)
     path = directory / CHECKSUMS_FILE
     if path.exists():
-        content = read_json(path)
-        check_files(directory, content.get("files") if isinstance(content, dict) else None, path, REMEDY)
-    with plain_directory(directory) as plain, parsing(directory, "a SavedModel that can be opened", REMEDY):
+        check_files(directory, read_json(path, dict).get("files"), path, REMEDY)
+    with without_wildcards(directory) as plain, parsing(directory, "a SavedModel that can be opened", REMEDY):
         return tf.saved_model.load(plain, tags=["serve"])
 
 

@@ -35,9 +35,7 @@ class SavedModelEmbedder:
             raise InputError(f"{self.directory}: gives {found}, not embedding; export the embedding head")
         self.dim = outputs["embedding"].shape[-1]
         path = self.directory / FACTS_FILE
-        self.facts = read_json(path) if path.exists() else {}
-        if not isinstance(self.facts, dict):
-            raise InputError(f"{path}: is no JSON object; export the model again")
+        self.facts = read_json(path, dict) if path.exists() else {}
 
     def __call__(self, texts):
         """`texts` (list of bytes) to unit vectors, float32 [texts, dim]."""

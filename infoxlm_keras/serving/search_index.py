@@ -14,10 +14,9 @@ import pathlib
 import numpy as np
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json, write_atomically
+from infoxlm_keras.files import read_json, without_wildcards, write_json
 from infoxlm_keras.parsing import describe, parsing
 from infoxlm_keras.serving.checksums import check_files, checksums, text_checksum
-from infoxlm_keras.serving.plain_path import plain_directory
 
 INDEX_FILE, SENTENCES_FILE = "index.usearch", "sentences.txt"
 OFFSETS_FILE, LINES_FILE, FACTS_FILE = "offsets.bin", "lines.bin", "index.json"
@@ -88,15 +87,13 @@ class IndexWriter:
             "model_facts": self.embedder.facts,
             "files": checksums(self.directory, DATA_FILES),
         }
-        text = _json({**facts, "crc32c": text_checksum(_json(facts))})
-        # Undecodable bytes of a file name become JSON's own escapes.
-        write_atomically(self.directory / FACTS_FILE, text.encode("utf-8", "backslashreplace").decode() + "\n")
+        write_json(self.directory / FACTS_FILE, {**facts, "crc32c": text_checksum(_json(facts))})
         return {name: facts[name] for name in ("sentences", "dim", "vectors", "source", "model")}
 
     def _save_graph(self):
         path = self.directory / INDEX_FILE
         expected = self.index.serialized_length
-        with plain_directory(self.directory) as plain:
+        with without_wildcards(self.directory) as plain:
             try:
                 self.index.save(f"{plain}/{INDEX_FILE}")
                 error = None
@@ -180,7 +177,7 @@ class IndexReader:
         path = self.directory / INDEX_FILE
         usearch = usearch_index()
         index = usearch.Index(ndim=self.facts["dim"], metric="cos", dtype=self.facts["vectors"])
-        with plain_directory(self.directory) as plain, parsing(path, "an index of usearch", REMEDY):
+        with without_wildcards(self.directory) as plain, parsing(path, "an index of usearch", REMEDY):
             found = usearch.Index.metadata(f"{plain}/{INDEX_FILE}")
             fits = found is not None and (found["dimensions"], found["kind_scalar"], found["count_present"]) == (
                 self.facts["dim"],
@@ -215,9 +212,7 @@ def read_facts(directory):
     path = pathlib.Path(directory) / FACTS_FILE
     if not path.exists():
         raise InputError(f"{directory}: is no index (it has no {FACTS_FILE}); make one with recipes/search.py index")
-    facts = read_json(path)
-    if not isinstance(facts, dict):
-        raise InputError(f"{path}: is no JSON object; {REMEDY}")
+    facts = read_json(path, dict)
     version = facts.get("version")
     if version == 1:
         raise InputError(f"{path}: was written by an older release, without checksums of its files; {REMEDY}")

@@ -2,33 +2,14 @@
 
 import os
 import pathlib
-import sys
 
-from data_prep.readers.chunks import LineStream, count_lines, decode_lines
-from data_prep.readers.inputs import path_kind, plain_name
+from data_prep.readers.chunks import count_lines, decode_lines
+from data_prep.readers.inputs import plain_name
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.serving.line_input import STANDARD_INPUT, line_stream
 
-STANDARD_INPUT = "-"
 # Files that hold text in records: their lines are no sentences.
 RECORD_ENDINGS = (".jsonl", ".json", ".tmx", ".xml", ".po", ".zip", ".parquet", ".arrow")
-
-
-class StandardInput(LineStream):
-    """`LineStream` of standard input, as it comes."""
-
-    def __init__(self):
-        super().__init__("standard input")
-
-    def __enter__(self):
-        self.file = self.stream = sys.stdin.buffer
-        return self
-
-    def __exit__(self, *exception):
-        """Leaves standard input open."""
-
-    @property
-    def position(self):
-        return 0
 
 
 def input_size(path):
@@ -40,11 +21,7 @@ def input_size(path):
     """
     if str(path) == STANDARD_INPUT:
         return None
-    kind = path_kind(path)
-    if kind is None:
-        raise InputError(f"{path}: no such file")
-    if kind == "folder":
-        raise InputError(f"{path}: is a folder; name a file in it")
+    line_stream(path)
     ending = pathlib.Path(plain_name(path)).suffix.lower()
     if ending in RECORD_ENDINGS:
         raise InputError(
@@ -66,9 +43,8 @@ def read_sentences(path, size):
     Raises:
         InputError: if the compressed data is damaged, a line is not UTF-8, holds NUL or is longer than 16 MiB.
     """
-    stream = StandardInput() if str(path) == STANDARD_INPUT else LineStream(os.fspath(path))
     batch, first_line, before = [], 1, 0
-    with stream:
+    with line_stream(path) as stream:
         while body := stream.read_body():
             for number, line in enumerate(decode_lines(body, stream.place, first_line), first_line):
                 text = line.strip()

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from infoxlm_keras.evaluation.embedding import SPECIAL_TOKENS, pad
-from infoxlm_keras.serving.plain_path import plain_directory
+from infoxlm_keras.files import without_wildcards
 from infoxlm_keras.serving.text_to_ids import MASK_TEXT, MaskedTextToIds
 from infoxlm_keras.tokenizer import END_ID, START_ID
 
@@ -110,7 +110,7 @@ def run_in_fresh_process(directory, requests):
             for signature, inputs in requests.items()
         }
         request.write_text(json.dumps(plain), encoding="utf-8")
-        with plain_directory(directory) as plain_path:
+        with without_wildcards(directory) as plain_path:
             process = subprocess.run(
                 [sys.executable, "-P", str(SCRIPT), plain_path, str(request), str(answer)],
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},

@@ -11,8 +11,8 @@ import pathlib
 import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import without_wildcards
 from infoxlm_keras.parsing import parsing
-from infoxlm_keras.serving.plain_path import plain_directory
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 BATCH_SIZES = (1, 8, 32)
@@ -64,7 +64,10 @@ def read_warmup(directory):
     path = pathlib.Path(directory) / WARMUP_FILE
     if not path.is_file():
         raise InputError(f"{path}: no such file; export the model again with infoxlm_keras[serving] installed")
-    with plain_directory(path.parent) as plain, parsing(path, "a file of warm-up requests", "export the model again"):
+    with (
+        without_wildcards(path.parent) as plain,
+        parsing(path, "a file of warm-up requests", "export the model again"),
+    ):
         records = tf.data.TFRecordDataset(f"{plain}/{path.name}").as_numpy_iterator()
         return [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
 
