@@ -10,6 +10,7 @@ Needs requests: pip install infoxlm_keras[serving]. Any bytes can be sent: they 
 
 import base64
 import json
+import re
 import sys
 import time
 import urllib.parse
@@ -24,6 +25,7 @@ from infoxlm_keras.parsing import describe, parsing
 
 BLOCK_BYTES = 1 << 16
 OK = 200
+ADDRESS = re.compile(r"https?://[^/]", re.IGNORECASE)
 UNNAMED_OUTPUT = "output"
 
 
@@ -50,8 +52,8 @@ class RestClient:
 
     def __init__(self, address, model, version=None, timeout=30.0):
         check_request(address, model, version, timeout)
-        if not address.startswith(("http://", "https://")):
-            raise InputError(f"--address {address}: must begin with http:// or https://")
+        if not ADDRESS.match(address):
+            raise InputError(f"--address {address}: must be http:// or https:// and a host")
         try:
             import requests
         except ImportError:

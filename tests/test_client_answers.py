@@ -125,7 +125,7 @@ ANSWERS = {
     "no http": (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak HTTP"),
     "nothing": (b"", "does not speak HTTP"),
     "long header": (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "does not speak HTTP"),
-    "surrogates": (response(b"{}", "500 \xff\xfe\x1b[31m".encode("latin-1").decode("latin-1")), "the server answered 500"),
+    "control": (b"HTTP/1.1 500 \xff\x1b[31m\r\nContent-Length: 0\r\n\r\n", "the server answered 500"),
 }  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def test_an_odd_address(address, capsys):
 
 @contextlib.contextmanager
 def grpc_server(answer):
-    """Yields the address of a server whose `Predict` answers with these bytes, or what the function of the context does."""
+    """Yields the address of a server whose `Predict` answers with these bytes, or as a function of the context does."""
 
     def predict(request, context):
         return answer(context) if callable(answer) else answer
@@ -286,7 +286,7 @@ TENSORS = {
     "resource": (predicted(embedding=proto(RESOURCE, [1])), "embedding"),
     "variant": (predicted(embedding=proto(VARIANT, [1])), "embedding"),
     "quantized": (predicted(embedding=proto(QINT8, [1], int_val=[5])), "values of type"),
-    "strings": (predicted(embedding=proto(STRING, [1, 3], string_val=[b"a"] * 2)), "embedding"),
+    "strings": (predicted(embedding=proto(STRING, [1, 3], string_val=[b"a"] * 4)), "is not a tensor"),
 }  # fmt: skip
 
 
