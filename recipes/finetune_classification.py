@@ -7,16 +7,19 @@ the same command with other files:
         --dev xnli.dev.tsv --test xnli.test.tsv --output_dir runs/xnli
     python recipes/finetune_classification.py --model microsoft/infoxlm-base --train multinli.train.*.tsv ...
 
-Files are tab-separated with a header, or JSON lines: XNLI, MultiNLI, PAWS-X as they are distributed, or your own with
-the columns label, text (or sentence1, sentence2) and language. Without a column language the file's name says it
-(train.en.tsv), or the columns' (sentence1_sw). The epoch that is best on --dev, mean over its languages, is kept.
+Files are tab-separated with a header, CSV, JSON lines or Parquet: XNLI, MultiNLI, PAWS-X as they are distributed, or
+your own with the columns label, text (or sentence1, sentence2) and language. Without a column language the file's name
+says it (train.en.tsv), or the columns' (sentence1_sw). All files are read and checked before training begins; rows
+without a gold label or text are left out and counted. The epoch that is best on --dev (mean over languages) is kept.
 
 Writes to OUTPUT_DIR: model/ (KerasHub preset with labels.json: recipes/export_savedmodel.py --head classifier serves
-it), results.json and accuracy.png.
+it) as soon as training ends, then results.json and accuracy.png. SIGTERM or Ctrl-C during training leaves nothing.
 """
 
 import dataclasses
+import os
 import pathlib
+import sys
 
 import rich
 import rich.box
@@ -24,16 +27,26 @@ import rich.table
 
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
 
 with quiet_imports():
     from infoxlm_keras.finetuning import (
         ClassificationSettings,
         build_classifier,
+        check_labels,
+        class_names,
         finetune_classifier,
         read_labelled_texts,
         transfer_gap,
+    )
+    from infoxlm_keras.finetuning.interruption import termination_raises
+    from infoxlm_keras.finetuning.run_output import (
+        check_output,
+        check_space,
+        lost_when_interrupted,
+        save_model,
+        the_model_stays,
     )
     from infoxlm_keras.plots import accuracy_by_language, save_figure
     from infoxlm_keras.pretrained import load_pretrained
@@ -47,15 +60,14 @@ def main(arguments=None):
         **{field.name: getattr(options, field.name) for field in dataclasses.fields(ClassificationSettings)}
     )
     output = pathlib.Path(options.output_dir)
-    if (output / "model").exists() and not options.overwrite:
-        raise InputError(f"{output}: holds a fine-tuned model already; give another --output_dir, or --overwrite")
+    check_output(output, options.overwrite)
     training = read_labelled_texts(options.train, options.train_languages, options.max_train_samples)
-    labels = sorted({label for part in training for label in part.labels})
     development, test = (read_labelled_texts(paths) if paths else [] for paths in (options.dev, options.test))
     if not development and not test:
         raise InputError("--dev and --test: give at least one of them; there is nothing to measure")
     check_kinds(training, [*development, *test])
-    languages = [part.language for part in training]
+    labels = class_names(training)
+    check_labels(labels, [*development, *test])
     print_settings(
         "finetune_classification",
         {
@@ -68,8 +80,21 @@ def main(arguments=None):
             "output_dir": output,
         },
     )
-    classifier = build_classifier(load_pretrained(options.model), labels, settings)
-    epochs = finetune_classifier(classifier, training, development, settings)
+    notes(labels, {"training": training, "development": development, "test": test})
+    with termination_raises():
+        with lost_when_interrupted(output):
+            classifier = build_classifier(load_pretrained(options.model), labels, settings)
+            check_space(output, classifier.model)
+            epochs = finetune_classifier(classifier, training, development, settings)
+        save_model(classifier, output, options.overwrite)
+        with the_model_stays(output / "model"):
+            measure(classifier, options, settings, (training, development, test), epochs)
+
+
+def measure(classifier, options, settings, data, epochs):
+    """Measures the trained classifier, writes the results and prints them."""
+    training, development, test = data
+    output, languages = pathlib.Path(options.output_dir), [part.language for part in training]
     for epoch in epochs:
         measured = f"  development {epoch['development_mean']:.4f}" if development else ""
         print(f"epoch {epoch['epoch']}  loss {epoch['loss']:.4f}  accuracy {epoch['accuracy']:.4f}{measured}")
@@ -77,22 +102,26 @@ def main(arguments=None):
     with progress_bar("Measuring", sum(map(len, measured)), "samples") as advance:
         accuracies = classifier.accuracies(measured, options.batch_size, lambda samples: advance(samples, samples))
     results = {
-        "model": str(options.model),
+        "model": readable(options.model),
         "settings": dataclasses.asdict(settings),
-        "labels": labels,
+        "labels": classifier.labels,
         "training": {part.language: len(part) for part in training},
         "epochs": epochs,
         "measured_on": "test" if test else "development (which chose the epoch)",
         "samples": {part.language: len(part) for part in measured},
+        "left_out": {
+            name: {readable(file): reasons for file, reasons in left_out(parts).items()}
+            for name, parts in (("training", training), ("development", development), ("test", test))
+        },
         "accuracy": accuracies,
         "mean": sum(accuracies.values()) / len(accuracies),
         "transfer_gap": transfer_gap(accuracies, languages),
     }
-    with new_directory(output / "model", replace=options.overwrite) as directory:
-        classifier.save(directory)
-    save_figure(accuracy_by_language(accuracies, languages, 1 / len(labels)), output / "accuracy.png")
-    write_json(output / "results.json", results)
-    report(results)
+    try:
+        write_json(output / "results.json", results)
+    finally:
+        report(results)
+    save_figure(accuracy_by_language(accuracies, languages, 1 / len(classifier.labels)), output / "accuracy.png")
     print(f"wrote {output}/model, results.json and accuracy.png")
 
 
@@ -129,8 +158,42 @@ def check_kinds(training, measured):
 def describe(parts):
     """One line on what was read."""
     counts = ", ".join(f"{part.language} {len(part):,}" for part in parts) or "none"
-    left_out = sum(part.left_out for part in parts)
-    return f"{counts} ({left_out:,} rows without label or text left out)" if left_out else counts
+    rows = sum(part.left_out for part in parts)
+    return f"{counts} ({rows:,} rows without label or text left out)" if rows else counts
+
+
+def left_out(parts):
+    """{file: {reason: rows}} over all languages."""
+    files = {}
+    for part in parts:
+        for file, reasons in part.reasons.items():
+            counts = files.setdefault(file, {})
+            for reason, rows in reasons.items():
+                counts[reason] = counts.get(reason, 0) + rows
+    return files
+
+
+def notes(labels, data):
+    """Prints what was left out of each file, and the classes that data for measuring lacks.
+
+    Args:
+        labels: list of str.
+        data: {"training" or another name: list of `LabelledTexts`}.
+    """
+    for name, parts in data.items():
+        for file, reasons in left_out(parts).items():
+            counts = ", ".join(f"{rows:,} with {reason}" for reason, rows in reasons.items())
+            print(f"left out of {file}: {counts}")
+        for part in parts:
+            absent = [label for label in labels if label not in part.places]
+            if absent:
+                print(f"note: {name} in {part.language} has no sample labelled {', '.join(absent)}")
+    sys.stdout.flush()
+
+
+def readable(path):
+    """A path for JSON: bytes of its name that are not UTF-8 are replaced."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def report(results):

@@ -2,8 +2,13 @@
 
 In reading order:
 
-    labelled_texts.py   XNLI, MultiNLI, PAWS-X and other TSV or JSON lines -> labelled texts of each language
+    sample_files.py     TSV, CSV, JSON and Parquet -> rows with named columns
+    sample_columns.py   rows -> label, texts and language, or why a row has to be left out
+    labels.py           which values are gold labels, the order of the classes, `labels.json`
+    labelled_texts.py   files of XNLI, MultiNLI, PAWS-X and others -> labelled texts of each language
     classification.py   KerasHub's classifier on a pre-trained encoder: training, accuracy of each language
+    run_output.py       the trained model is saved first, and stays whatever fails later
+    interruption.py     SIGTERM and Ctrl-C while a classifier is trained and saved
 """
 
 from infoxlm_keras.finetuning.classification import (
@@ -15,14 +20,18 @@ from infoxlm_keras.finetuning.classification import (
     transfer_gap,
 )
 from infoxlm_keras.finetuning.labelled_texts import LabelledTexts, read_labelled_texts
+from infoxlm_keras.finetuning.labels import check_labels, class_names, read_labels
 
 __all__ = [
     "ClassificationSettings",
     "LabelledTexts",
     "TextClassifier",
     "build_classifier",
+    "check_labels",
+    "class_names",
     "finetune_classifier",
     "load_text_classifier",
     "read_labelled_texts",
+    "read_labels",
     "transfer_gap",
 ]

@@ -5,20 +5,18 @@ language; *translate-train-all* trains on the translations into all of them.
 """
 
 import dataclasses
-import pathlib
 
 import keras
 import keras_hub
 import numpy as np
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.finetuning.labels import check_labels, read_labels, write_labels
 from infoxlm_keras.models import with_dropout
 from infoxlm_keras.pretrained import load_classifier
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
 from infoxlm_keras.training.optimizer import WarmupLinearDecay
 
-LABELS_FILE = "labels.json"
 DEFAULT_MAX_LENGTH = 128
 
 
@@ -88,13 +86,8 @@ class TextClassifier:
         Raises:
             InputError: for a label that is not among them.
         """
+        check_labels(self.labels, [part])
         places = {label: number for number, label in enumerate(self.labels)}
-        unknown = sorted(set(part.labels) - set(self.labels))
-        if unknown:
-            raise InputError(
-                f"{', '.join(part.files)}: label {unknown[0]!r} is not one of the training data's: "
-                f"{', '.join(self.labels)}"
-            )
         return np.array([places[label] for label in part.labels], np.int32)
 
     def accuracies(self, parts, batch_size=32, progress=lambda samples: None):
@@ -104,17 +97,31 @@ class TextClassifier:
             parts: list of `LabelledTexts` of different languages.
             batch_size: int, samples a forward pass.
             progress: callable, gets the number of samples just done.
+
+        Raises:
+            InputError: for a label that is not among `labels`; for logits that are not finite, which have no largest.
         """
+        check_labels(self.labels, parts)
         found = {}
         for part in parts:
             targets = self.targets(part)
-            logits = self.model.predict(self.inputs(part.texts), batch_size=batch_size, verbose=0)
-            found[part.language] = float(np.mean(np.asarray(logits, np.float32).argmax(axis=-1) == targets))
+            predicted = self.model.predict(self.inputs(part.texts), batch_size=batch_size, verbose=0)
+            logits = np.asarray(predicted, np.float32)
+            if not np.isfinite(logits).all():
+                row = int(np.flatnonzero(~np.isfinite(logits).all(axis=-1))[0])
+                raise InputError(
+                    f"{part.language}: the classifier's outputs for sample {row} (from 0) are not finite; its weights "
+                    "or precision are broken"
+                )
+            found[part.language] = float(np.mean(logits.argmax(axis=-1) == targets))
             progress(len(part))
         return found
 
     def save(self, directory):
-        """Writes a KerasHub preset that takes strings, and `labels.json`, into the existing `directory`."""
+        """Writes a KerasHub preset that takes strings, and `labels.json`, into the existing `directory`.
+
+        KerasHub's files do not hold the names of the classes: `infoxlm_keras.finetuning.read_labels` gives them.
+        """
         preprocessor = keras_hub.models.XLMRobertaTextClassifierPreprocessor(
             keras_hub.models.XLMRobertaTokenizer(proto=self.tokenizer.proto), sequence_length=self.max_length
         )
@@ -123,22 +130,20 @@ class TextClassifier:
             self.model.save_to_preset(str(directory))
         finally:
             self.model.preprocessor = None
-        write_json(pathlib.Path(directory) / LABELS_FILE, self.labels)
+        write_labels(directory, self.labels)
 
 
 def load_text_classifier(directory):
     """The `TextClassifier` that `TextClassifier.save` wrote.
 
     Raises:
-        InputError: if the directory holds none.
+        InputError: if the directory holds none, or its labels do not fit its outputs.
     """
     model, tokenizer = load_classifier(directory)
-    path = pathlib.Path(directory) / LABELS_FILE
-    if not path.is_file():
-        raise InputError(f"{directory}: holds no {LABELS_FILE}; fine-tune with recipes/finetune_classification.py")
+    labels = read_labels(directory, model.num_classes)
     max_length = model.preprocessor.sequence_length
     model.preprocessor = None
-    return TextClassifier(model, tokenizer, read_json(path), max_length)
+    return TextClassifier(model, tokenizer, labels, max_length)
 
 
 def build_classifier(model, labels, settings):
@@ -186,8 +191,7 @@ def finetune_classifier(classifier, training, development, settings, verbose="au
     Raises:
         InputError: for a label of the development data that is not the training's, or a loss that is not finite.
     """
-    for part in development:
-        classifier.targets(part)
+    check_labels(classifier.labels, development)
     sides = range(len(training[0].texts))
     inputs = classifier.inputs([[text for part in training for text in part.texts[side]] for side in sides])
     targets = np.concatenate([classifier.targets(part) for part in training])

@@ -1,0 +1,99 @@
+"""What a fine-tuning run leaves on the disk: a trained model is never lost, and nothing is there half-written."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from infoxlm_keras.command_line import describe_os_error
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import new_directory
+from infoxlm_keras.finetuning.interruption import exit_status, signals_wait
+
+RESULT_FILES = ("results.json", "accuracy.png")
+
+
+def check_output(output, overwrite):
+    """Raises `InputError` for what would keep the model from being written, before it is trained."""
+    model = output / "model"
+    if model.is_dir() and any(model.iterdir()) and not overwrite:
+        raise InputError(f"{output}: holds a fine-tuned model already; give another --output_dir, or --overwrite")
+    if model.exists() and not model.is_dir():
+        raise InputError(f"{model}: is not a directory; remove it, or give another --output_dir")
+    for name in RESULT_FILES:
+        if (output / name).is_dir():
+            raise InputError(f"{output / name}: is a directory; remove it, or give another --output_dir")
+    parent = existing_parent(output)
+    if not parent.is_dir():
+        raise InputError(f"{parent}: is not a directory; give another --output_dir")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{parent}: permission denied; give another --output_dir")
+
+
+def check_space(output, model):
+    """Raises `InputError` if the disk has no room for the weights of `model`."""
+    parent = existing_parent(output)
+    needed, free = 4 * model.count_params(), shutil.disk_usage(parent).free
+    if needed > free:
+        raise InputError(
+            f"{parent}: the fine-tuned model needs {needed / 1e6:,.1f} MB, but {free / 1e6:,.1f} MB are free; free "
+            "some space, or give another --output_dir"
+        )
+
+
+def existing_parent(path):
+    """The deepest part of `path` that exists, `path` itself included."""
+    return next(part for part in (path, *path.absolute().parents) if os.path.lexists(part))
+
+
+@contextlib.contextmanager
+def lost_when_interrupted(output):
+    """Ends the process on SIGTERM or Ctrl-C with a line on what is lost."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted during training: what was learned is lost, {output} is as it was", file=sys.stderr)
+        raise SystemExit(exit_status(interrupt)) from None
+
+
+@contextlib.contextmanager
+def the_model_stays(model):
+    """Adds to whatever ends the block that the trained model is complete in `model` (path)."""
+    note = f"the fine-tuned model is complete in {model}"
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}; {note}") from error
+    except OSError as error:
+        raise InputError(f"{describe_os_error(error)}; {note}") from error
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted; {note}", file=sys.stderr)
+        raise SystemExit(exit_status(interrupt)) from None
+    except Exception:
+        print(note, file=sys.stderr)
+        raise
+
+
+def save_model(classifier, output, overwrite):
+    """Writes the model to OUTPUT/model, and where that fails to a directory for temporary files; then it is an error.
+
+    Results that an earlier run left beside it belong to another model, and go.
+    """
+    with signals_wait():
+        try:
+            with new_directory(output / "model", replace=overwrite) as directory:
+                classifier.save(directory)
+        except Exception as error:
+            rescue = pathlib.Path(tempfile.mkdtemp(prefix="finetuned_")) / "model"
+            reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
+            try:
+                with new_directory(rescue) as directory:
+                    classifier.save(directory)
+            except Exception:
+                rescue.parent.rmdir()
+                raise error from None
+            raise InputError(f"{reason}; the fine-tuned model is complete in {rescue}, move it from there") from error
+        for name in RESULT_FILES:
+            (output / name).unlink(missing_ok=True)
