@@ -33,7 +33,7 @@ FORMATS_OF_OPTION = {
     "max_shard_size": TENSOR_FORMATS,
     "results": TENSOR_FORMATS,
 }
-DEFAULTS = {"normalize": True, "dtype": "float32", "max_shard_size": "5GB"}
+DEFAULTS = {"dtype": "float32", "max_shard_size": "5GB"}
 
 
 def main(arguments=None):
@@ -68,7 +68,7 @@ def parse(arguments):
     parser.add_argument("--layer", type=int, metavar="K", help="hidden state of a sentence vector; unset: universal")
     parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
     parser.add_argument(
-        "--normalize", choices=("true", "false"), type=str.lower, help="unit sentence vectors; unset: true"
+        "--normalize", choices=("true", "false"), type=str.lower, help="unit sentence vectors; unset: as the source's, else true"
     )
     parser.add_argument("--dtype", choices=WEIGHT_DTYPES, help="of the weights in safetensors; unset: float32")
     parser.add_argument("--max_shard_size", metavar="SIZE", help="largest safetensors file; unset: 5GB")

@@ -40,7 +40,7 @@ def convert_checkpoint(
     format="keras",
     layer=None,
     pooling=None,
-    normalize=True,
+    normalize=None,
     dtype="float32",
     max_shard_size="5GB",
     results=None,
