@@ -57,23 +57,26 @@ class PretrainingInfo:
     vector_refusal: str = ""
 
 
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 # What a value must be, by field: a check and its words.
 _FIELDS = {
-    "universal_layer": (lambda value: _is_count(value), "a whole number of at least 0"),
+    "universal_layer": (_is_count, "a whole number of at least 0"),
     "pooling": (lambda value: value in POOLINGS, f"one of {', '.join(POOLINGS)}"),
     "normalize": (lambda value: isinstance(value, bool), "true or false"),
-    "steps": (lambda value: _is_count(value), "a whole number of at least 0"),
-    "tasks": (lambda value: isinstance(value, list) and all(isinstance(task, str) for task in value), "a list of text"),
+    "steps": (_is_count, "a whole number of at least 0"),
+    "tasks": (
+        lambda value: isinstance(value, list) and all(isinstance(task, str) for task in value),
+        "a list of text",
+    ),
     "tokenizer_fingerprint": (lambda value: isinstance(value, str), "text"),
     "data": (lambda value: isinstance(value, dict), "an object"),
     "settings": (lambda value: isinstance(value, dict), "an object"),
     "max_length": (lambda value: value is None or (_is_count(value) and value >= 3), "a whole number of at least 3"),
     "vector_refusal": (lambda value: isinstance(value, str), "text"),
 }
-
-
-def _is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 @dataclasses.dataclass

@@ -83,8 +83,8 @@ def _prefix(names, directory):
     if found:
         shown = ", ".join(repr(prefix) for prefix in sorted(found))
         raise InputError(
-            f"{directory}: holds {len(found)} encoders, whose tensors' names begin with {shown}; save the one that you "
-            "want by itself"
+            f"{directory}: holds {len(found)} encoders, whose tensors' names begin with {shown}; save the one "
+            "that you want by itself"
         )
     shown = ", ".join(sorted(names)[:3]) or "nothing"
     raise InputError(

@@ -21,8 +21,8 @@ class EmbeddingModule(ServingModule):
             trained with, or the usual one for its depth if it was not trained here.
         pooling: "cls" or "mean". None: as trained, else "mean".
         normalize: bool, scale to unit length.
-        max_length: int, longest sequence in tokens; None: as the model's sentence-transformers folder says, or as many as
-            the model has positions.
+        max_length: int, longest sequence in tokens; None: as the model's history says, or as many as the
+            model has positions.
         storage: one of `STORAGES`, how weights are stored.
 
     Raises:
