@@ -107,9 +107,9 @@ def check(options):
 def load_module(options):
     """The `ServingModule` of the chosen head, and the model it came from, with the preset's weights in float32."""
     from infoxlm_keras import serving
+    from infoxlm_keras.finetuning.labels import LABELS_FILE, read_labels
     from infoxlm_keras.models import load_question_answering
     from infoxlm_keras.pretrained import has_masked_lm_head, load_classifier, load_pretrained
-    from infoxlm_keras.serving.classifier_module import read_labels
 
     common = {"max_length": options.max_length, "storage": options.quantize or options.dtype}
     if options.head == "qa":
@@ -121,9 +121,11 @@ def load_module(options):
 
     if options.head == "classifier":
         classifier, tokenizer = load_classifier(options.model, dtype="float32")
-        labels = read_labels(options.model, classifier.num_classes)
-        if labels is None:
-            print(f"{options.model} holds no labels.json: the export gives probabilities without the classes' names")
+        labels = None
+        if (pathlib.Path(options.model) / LABELS_FILE).exists():
+            labels = read_labels(options.model, classifier.num_classes)
+        else:
+            print(f"{options.model} holds no {LABELS_FILE}: the export gives probabilities without the classes' names")
         return serving.ClassifierModule(classifier, tokenizer, **common, labels=labels), classifier
     model = load_pretrained(options.model, dtype="float32")
     if options.head == "embedding":

@@ -227,7 +227,7 @@ def test_an_odd_address(address, capsys):
 
 @contextlib.contextmanager
 def grpc_server(answer):
-    """Yields the address of a server whose `Predict` answers with these bytes, or as a function of the context does."""
+    """Yields the address of a server whose `Predict` answers with `answer`: bytes, or a function of the context."""
 
     def predict(request, context):
         return answer(context) if callable(answer) else answer

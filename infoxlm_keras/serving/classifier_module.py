@@ -1,13 +1,9 @@
 """The classification head: a fine-tuned KerasHub classifier behind strings."""
 
-import pathlib
-
 import keras
 import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json
-from infoxlm_keras.finetuning.classification import LABELS_FILE
 from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
@@ -28,7 +24,8 @@ class ClassifierModule(ServingModule):
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
         max_length: int, longest sequence in tokens; None: as many as the model has positions.
         storage: one of `STORAGES`, how weights are stored.
-        labels: list of str, the classes' names in the order of the outputs (`read_labels`); None if nobody knows them.
+        labels: list of str, the classes' names in the order of the outputs
+            (`infoxlm_keras.finetuning.read_labels`); None if nobody knows them.
 
     Raises:
         InputError: if `max_length` or `storage` is out of range, or `labels` are no distinct names of all classes.
@@ -38,7 +35,7 @@ class ClassifierModule(ServingModule):
 
     def __init__(self, classifier, tokenizer, max_length=None, storage="float32", labels=None):
         if labels is not None:
-            check_labels(labels, classifier.num_classes, "labels")
+            _check_labels(labels, classifier.num_classes)
         backbone = classifier.backbone
         text_to_ids = TextToIds(tokenizer, resolve_max_length(max_length, backbone))
         super().__init__(text_to_ids, backbone, backbone.num_layers, classifier, storage, name="classifier")
@@ -96,38 +93,7 @@ class ClassifierModule(ServingModule):
         return facts if self.labels is None else {**facts, "labels": list(self.labels)}
 
 
-def read_labels(directory, num_classes):
-    """The classes' names beside a preset, as `recipes/finetune_classification.py` writes them.
-
-    Args:
-        directory: str or path of a preset; a name that KerasHub knows has no such file.
-        num_classes: int, outputs of its classifier.
-
-    Returns:
-        list of str, or None if the directory holds no `labels.json`.
-
-    Raises:
-        InputError: if the file is no list of distinct names, one a class.
-    """
-    path = pathlib.Path(directory) / LABELS_FILE
-    if not path.exists():
-        return None
-    labels = read_json(path)
-    check_labels(labels, num_classes, path)
-    return labels
-
-
-def check_labels(labels, num_classes, place):
-    """Raises `InputError`, with `place` in front, unless `labels` is a list of `num_classes` distinct names."""
-    remedy = f"give {num_classes} distinct names, in the order of the classifier's outputs"
-    if not isinstance(labels, list | tuple):
-        raise InputError(f"{place}: is no list of names; {remedy}")
-    for label in labels:
-        if not isinstance(label, str) or not label.strip():
-            raise InputError(f"{place}: {str(label)[:100]!r} is no name of a class; {remedy}")
-        if not label.isprintable():
-            raise InputError(f"{place}: {label[:100]!r} holds characters that cannot be printed; {remedy}")
-    if len(set(labels)) != len(labels) or len(labels) != num_classes:
-        raise InputError(
-            f"{place}: holds {len(labels)} names ({len(set(labels))} distinct) for {num_classes} classes; {remedy}"
-        )
+def _check_labels(labels, num_classes):
+    names = isinstance(labels, list | tuple) and all(isinstance(label, str) and label for label in labels)
+    if not names or len(set(labels)) != len(labels) or len(labels) != num_classes:
+        raise InputError(f"labels = {str(labels)[:200]}: must be {num_classes} different names, one for each class")
