@@ -189,7 +189,12 @@ def test_a_damaged_warm_up_file_is_told(copy):
     flips = [content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :] for place in (0, 9, 100, 5000)]
     for damaged in (content[:-1], content[: len(content) // 2], b"text", *flips):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match="is not a file of warm-up requests: .*; export the model again"):
+        with pytest.raises(InputError, match=r"tf_serving_warmup_requests: .* damaged; export the model again"):
+            read_warmup(copy)
+    (copy / CHECKSUMS_FILE).unlink()
+    for damaged in (content[:-1], b"text", *flips):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="tf_serving_warmup_requests: .*; export the model again"):
             read_warmup(copy)
 
 

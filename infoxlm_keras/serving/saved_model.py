@@ -23,12 +23,28 @@ def load_saved_model(directory):
     Raises:
         InputError: if it is no SavedModel, or a file of it is missing or damaged.
     """
-    directory = pathlib.Path(directory)
-    path = directory / CHECKSUMS_FILE
-    if path.exists():
-        check_files(directory, read_json(path, dict).get("files"), path, REMEDY)
+    check_export(directory)
     with without_wildcards(directory) as plain, parsing(directory, "a SavedModel that can be opened", REMEDY):
         return tf.saved_model.load(plain, tags=["serve"])
+
+
+def check_export(directory, names=None):
+    """Compares the files of an export with its checksums, if it has any.
+
+    Args:
+        directory: path of a version.
+        names: list of str, only these of its files; None for all.
+
+    Raises:
+        InputError: for the first that is missing or damaged.
+    """
+    path = pathlib.Path(directory) / CHECKSUMS_FILE
+    if not path.exists():
+        return
+    expected = read_json(path, dict).get("files")
+    if names is not None and isinstance(expected, dict):
+        expected = {name: entry for name, entry in expected.items() if name in names}
+    check_files(directory, expected, path, REMEDY)
 
 
 def newest_version(directory):
