@@ -142,7 +142,7 @@ BAD_INPUT = [
     (["--pairs", "{file}"], ["{file}"]),
     (["--head", "classifier", "--layer", 1], ["--layer 1", "--head embedding", "leave it out"]),
     (["--output_dir", "{file}"], ["{file}", "another output directory"]),
-    (["--output_dir", "{file}/out"], ["{file}", "Not a directory"]),
+    (["--output_dir", "{file}/out"], ["{file}", "where a directory is needed"]),
 ]
 
 
