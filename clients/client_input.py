@@ -1,21 +1,24 @@
-"""What both clients share: their options, the texts to send, and one JSON line for each answer."""
+"""What both clients share on the way in: their options, and the texts to send."""
 
-import base64
-import json
+import math
 import os
 import pathlib
-import sys
 
+from data_prep.readers.chunks import BYTE_ORDER_MARK, SIGNATURES
 from infoxlm_keras.command_line import argument_parser
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.serving.line_input import line_stream
 
-# Signature -> what it takes; the classifier and the masked LM take `text` too.
+# Task -> what its signature takes; the classifier and the masked LM take `text` too.
 INPUTS = {
     "serving_default": ("text",),
     "similarity": ("text_a", "text_b"),
+    "pairs": ("text", "text_pair"),
     "qa": ("question", "context"),
 }
 DEFAULT_TIMEOUT = 30.0
+LONGEST_TIMEOUT = 1e6
+HIGHEST_VERSION = 2**63 - 1
 
 
 def parser(description, address, address_help):
@@ -28,22 +31,38 @@ def parser(description, address, address_help):
         "--task",
         choices=INPUTS,
         default="serving_default",
-        help="serving_default: one text an answer; similarity, qa: two, as tab-separated columns",
+        help="serving_default: one text an answer; similarity, pairs (of a classifier), qa: two, as tab-separated "
+        "columns",
     )
     parser.add_argument("--text", action="append", metavar="TEXT", help="a text, or a pair TEXT<tab>TEXT; repeatable")
     parser.add_argument(
-        "--file", type=pathlib.Path, metavar="FILE", help="one text (pair) a line; - is standard input"
+        "--file",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="one text (pair) a line, any bytes (.gz, .xz, .bz2, .zst); - is standard input",
     )
     parser.add_argument("--batch_size", type=int, default=32, help="texts a request")
-    parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds to wait for an answer")
+    parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds a request may take in all")
     return parser
+
+
+def check_request(address, model, version, timeout):
+    """Raises InputError for what no request can hold; the arguments are those of both clients."""
+    for name, value in (("--address", address), ("--model", model)):
+        if not value or not value.isprintable():
+            raise InputError(f"{name} {value!r}: must be printable characters, at least one")
+    if version is not None and not 0 <= version <= HIGHEST_VERSION:
+        raise InputError(f"--model_version {version}: must be in 0..{HIGHEST_VERSION}")
+    if not (math.isfinite(timeout) and 0 < timeout <= LONGEST_TIMEOUT):
+        raise InputError(f"--timeout {timeout:g}: must be above 0 and at most {LONGEST_TIMEOUT:g} seconds")
 
 
 def read_rows(options):
     """Yields (source, tuple of bytes): where a row was read, and one text for each input of the task.
 
     Raises:
-        InputError: if there is nothing to send, a file is missing, or a row has another number of columns.
+        InputError: if there is nothing to send, a file is missing, damaged or no text, or a row has another number of
+            columns.
     """
     if (options.text is None) == (options.file is None):
         raise InputError("nothing to send: give either --text TEXT or --file FILE")
@@ -80,38 +99,7 @@ def columns(batch, task):
 
 def signature_name(task):
     """The signature of a task: question answering is what its model answers by default."""
-    return "similarity" if task == "similarity" else "serving_default"
-
-
-def print_answers(answers, count):
-    """Prints one JSON object a row.
-
-    Args:
-        answers: dict of output name to a list of `count` plain values (nested lists, numbers, bytes, str).
-        count: int, rows that were sent.
-
-    Raises:
-        InputError: if the server answered another number of rows.
-    """
-    for name, values in answers.items():
-        if len(values) != count:
-            raise InputError(f"the server answered {len(values)} rows of {name} to {count} texts; is it this model?")
-    for row in range(count):
-        answer = {name: readable(values[row]) for name, values in answers.items()}
-        print(json.dumps(answer, ensure_ascii=False))
-    sys.stdout.flush()
-
-
-def readable(value):
-    """`value` for JSON: bytes as text, or as {"b64": ...} if they are not UTF-8."""
-    if isinstance(value, list):
-        return [readable(item) for item in value]
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return {"b64": base64.b64encode(value).decode()}
-    return value
+    return task if task in ("similarity", "pairs") else "serving_default"
 
 
 def _lines(options):
@@ -119,10 +107,16 @@ def _lines(options):
         for number, text in enumerate(options.text, 1):
             yield f"--text number {number}", os.fsencode(text)
         return
-    try:
-        file = sys.stdin.buffer if str(options.file) == "-" else open(options.file, "rb")
-    except OSError as error:
-        raise InputError(f"{options.file}: {error.strerror}") from None
-    with file:
-        for number, line in enumerate(file, 1):
-            yield f"{options.file}, line {number}", line.rstrip(b"\r\n")
+    with line_stream(options.file) as stream:
+        number = 0
+        # Line by line: what comes through a pipe is sent as soon as a batch is full.
+        while lines := stream.read_lines(1):
+            number += 1
+            source = f"{stream.place}, line {number}"
+            [line] = lines
+            if number == 1:
+                for signature, remedy in SIGNATURES.items():
+                    if line.startswith(signature):
+                        raise InputError(f"{source}: is no text; {remedy}")
+                line = line.removeprefix(BYTE_ORDER_MARK.encode())
+            yield source, line.rstrip(b"\r\n")

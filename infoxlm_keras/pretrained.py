@@ -6,17 +6,22 @@ wrote (Hugging Face, sentence-transformers, fairseq) is read by way of `infoxlm_
 """
 
 import dataclasses
+import os
 import pathlib
 
 import keras_hub
 import numpy as np
 from keras import ops
 
+from infoxlm_keras.choices import POOLINGS
+from infoxlm_keras.conversion.from_sentence_transformers import read_folder_vector
+from infoxlm_keras.conversion.keras_hub_preset import check_preset, task_class_name
 from infoxlm_keras.conversion.positions import Remainder, load_remainder, save_remainder
 from infoxlm_keras.conversion.sources import KERAS, locate
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, write_json
-from infoxlm_keras.tokenizer import Tokenizer, check_sizes
+from infoxlm_keras.parsing import describe
+from infoxlm_keras.tokenizer import Tokenizer, check_sizes, load_tokenizer
 
 FILE_NAME = "infoxlm.json"
 VERSION = 1
@@ -35,6 +40,9 @@ class PretrainingInfo:
         tokenizer_fingerprint: str.
         data: dict, digests of the manifests trained on.
         settings: dict, the resolved settings of the run.
+        max_length: int, tokens that a text is cut to for its vector; None: the encoder's positions. From a
+            sentence-transformers folder.
+        vector_refusal: str, why the own vector of a sentence-transformers folder cannot be expressed; else empty.
     """
 
     universal_layer: int
@@ -45,6 +53,30 @@ class PretrainingInfo:
     tokenizer_fingerprint: str = ""
     data: dict = dataclasses.field(default_factory=dict)
     settings: dict = dataclasses.field(default_factory=dict)
+    max_length: int | None = None
+    vector_refusal: str = ""
+
+
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+# What a value must be, by field: a check and its words.
+_FIELDS = {
+    "universal_layer": (_is_count, "a whole number of at least 0"),
+    "pooling": (lambda value: value in POOLINGS, f"one of {', '.join(POOLINGS)}"),
+    "normalize": (lambda value: isinstance(value, bool), "true or false"),
+    "steps": (_is_count, "a whole number of at least 0"),
+    "tasks": (
+        lambda value: isinstance(value, list) and all(isinstance(task, str) for task in value),
+        "a list of text",
+    ),
+    "tokenizer_fingerprint": (lambda value: isinstance(value, str), "text"),
+    "data": (lambda value: isinstance(value, dict), "an object"),
+    "settings": (lambda value: isinstance(value, dict), "an object"),
+    "max_length": (lambda value: value is None or (_is_count(value) and value >= 3), "a whole number of at least 3"),
+    "vector_refusal": (lambda value: isinstance(value, str), "text"),
+}
 
 
 @dataclasses.dataclass
@@ -54,7 +86,8 @@ class PretrainedModel:
     Attributes:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`.
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
-        info: `PretrainingInfo`, the model's history; None for one that was not trained here.
+        info: `PretrainingInfo`, the model's history; None for one that was not trained here. Of a
+            sentence-transformers folder it says which vector the folder gives.
         has_head: bool, whether the masked-LM head was in the files; if not, that of `masked_lm` is random.
         remainder: `infoxlm_keras.conversion.positions.Remainder`, what a Hugging Face checkpoint holds beyond the
             encoder; None if the model comes from no such checkpoint.
@@ -136,7 +169,7 @@ def load_pretrained(source, dtype=None, progress=None):
     if location.layout == KERAS:
         masked_lm, tokenizer = _load_task(keras_hub.models.XLMRobertaMaskedLM, location, dtype)
         has_head = _has_head(location, masked_lm)
-        remainder = load_remainder(location.directory) if location.directory else None
+        remainder = load_remainder(location.directory, masked_lm.backbone) if location.directory else None
     else:
         from infoxlm_keras.conversion.load import load_checkpoint
 
@@ -144,7 +177,36 @@ def load_pretrained(source, dtype=None, progress=None):
             location.directory, location.layout, dtype, progress
         )
     info = read_info(location.directory) if location.directory else None
+    layers = masked_lm.backbone.num_layers
+    if info is not None and info.universal_layer > layers:
+        raise InputError(
+            f"{location.directory / FILE_NAME}: universal_layer = {info.universal_layer}, but the model has {layers} "
+            "layers; they do not belong together"
+        )
+    if location.sentence_folder is not None:
+        info = _folder_info(location.sentence_folder, info, layers, tokenizer)
     return PretrainedModel(masked_lm, tokenizer, info, has_head, remainder)
+
+
+def _folder_info(directory, info, num_layers, tokenizer):
+    """`info` (or None) with the vector that the sentence-transformers folder `directory` gives."""
+    vector = read_folder_vector(directory)
+    if vector.refusal:
+        print(f"warning: the folder's own sentence vectors are not read: {vector.refusal}")
+    if vector.prompts:
+        print(
+            f"note: {directory}: its prompts {', '.join(vector.prompts)} are put before a text only where they are "
+            "asked for; write them before your texts where the model needs them"
+        )
+    info = info or PretrainingInfo(universal_layer=num_layers, tokenizer_fingerprint=tokenizer.fingerprint)
+    return dataclasses.replace(
+        info,
+        universal_layer=num_layers,
+        pooling=vector.pooling,
+        normalize=vector.normalize,
+        max_length=vector.max_length,
+        vector_refusal=vector.refusal,
+    )
 
 
 def load_classifier(source, dtype=None):
@@ -181,8 +243,7 @@ def has_masked_lm_head(directory):
         return holds_head(location.directory, location.layout)
     if location.directory is None:
         return False
-    path = location.directory / "task.json"
-    return path.is_file() and str(read_json(path).get("class_name", "")).endswith("MaskedLM")
+    return (task_class_name(location.directory) or "").endswith("MaskedLM")
 
 
 def _has_head(location, masked_lm):
@@ -196,16 +257,17 @@ def _has_head(location, masked_lm):
 def _load_task(task_class, location, dtype):
     source = location.name
     options = {} if dtype is None else {"dtype": dtype}
+    if location.directory is not None:
+        check_preset(location.directory)
+        # The layout of ids is checked before KerasHub reads the same file.
+        load_tokenizer(location.directory)
     try:
         task = task_class.from_preset(source, **options)
-    except (ValueError, FileNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{source}: cannot be opened as an XLM-R model ({reason})") from None
-    except TypeError as error:
+    except Exception as error:
         # What KerasHub raises when a preset without a head leaves the head's arguments out.
-        if "num_classes" not in str(error):
-            raise
-        raise InputError(f"{source}: holds no classifier; fine-tune one and save it with save_to_preset") from None
+        if isinstance(error, TypeError) and "num_classes" in str(error):
+            raise InputError(f"{source}: holds no classifier; fine-tune one and save it with save_to_preset") from None
+        raise InputError(f"{source}: cannot be opened as an XLM-R model ({describe(error)})") from error
     tokenizer = Tokenizer(task.preprocessor.tokenizer.proto, source)
     check_sizes(source, tokenizer, task.backbone.vocabulary_size)
     return task, tokenizer
@@ -213,22 +275,32 @@ def _load_task(task_class, location, dtype):
 
 def write_info(directory, info):
     """Writes `infoxlm.json` into `directory`."""
-    write_json(pathlib.Path(directory) / FILE_NAME, {"version": VERSION, **dataclasses.asdict(info)})
+    content = dataclasses.asdict(info)
+    # Only sentence-transformers folders have them; other files stay readable by earlier releases.
+    for name in ("max_length", "vector_refusal"):
+        if not content[name]:
+            del content[name]
+    write_json(pathlib.Path(directory) / FILE_NAME, {"version": VERSION, **content})
 
 
 def read_info(directory):
     """The `PretrainingInfo` in a preset directory, or None if it holds no `infoxlm.json`.
 
     Raises:
-        InputError: if the file is of another version or has unknown fields.
+        InputError: if the file is damaged, of another version, or has unknown fields.
     """
     path = pathlib.Path(directory) / FILE_NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: does not describe a model's training; remove it to go on without")
     version = content.pop("version", None)
     if version != VERSION:
         raise InputError(f"{path}: version {version!r}, but this release reads version {VERSION}")
+    for name, value in content.items():
+        if name in _FIELDS and not _FIELDS[name][0](value):
+            raise InputError(f"{path}: {name} = {value!r}, but must be {_FIELDS[name][1]}")
     try:
         return PretrainingInfo(**content)
     except TypeError as error:

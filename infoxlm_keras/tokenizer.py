@@ -9,11 +9,13 @@ give other ids in any of these is refused on load.
 import functools
 import hashlib
 import itertools
+import os
 import pathlib
 
 import numpy as np
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.parsing import describe
 
 START_ID, PAD_ID, END_ID, UNKNOWN_ID = 0, 1, 2, 3
 FIRST_PIECE_ID = 4
@@ -60,8 +62,15 @@ class Tokenizer:
 
         try:
             return sentencepiece.SentencePieceProcessor(model_proto=self.proto)
-        except RuntimeError as error:
-            raise InputError(f"{self.source}: is not a SentencePiece model ({error})") from None
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"{self.source}: is not a SentencePiece model ({describe(error)})") from None
+
+    @functools.cached_property
+    def behaviour(self):
+        """str, a digest of what the model does with text: equal for models of equal ids whose bytes differ."""
+        from infoxlm_keras.conversion.sentencepiece_proto import behaviour
+
+        return behaviour(self.proto)
 
     def __getstate__(self):
         # Worker processes get the bytes, and load the processor for themselves.
@@ -120,11 +129,11 @@ class Tokenizer:
 
 
 def load_tokenizer(source):
-    """The tokenizer in a directory, a `.spm`/`.model` file, or a KerasHub preset name or handle.
+    """The tokenizer in a directory, a `.spm`/`.model`/`tokenizer.json` file, or a KerasHub preset name or handle.
 
     Args:
         source: str or path. A directory holding one of `MODEL_FILES` (or Hugging Face's `tokenizer.json` alone, of
-            which a model is made anew), a SentencePiece file, a Hugging Face repository (`hf://org/name`,
+            which a model is made anew), a SentencePiece file, a `tokenizer.json`, a Hugging Face repository (`hf://org/name`,
             `org/name`), or a name that `keras_hub.models.XLMRobertaTokenizer.from_preset` knows
             (`xlm_roberta_base_multi`, `kaggle://...`).
 
@@ -133,21 +142,27 @@ def load_tokenizer(source):
     """
     path = pathlib.Path(source)
     if path.is_file():
-        return Tokenizer(path.read_bytes(), path)
+        return _from_file(path)
     if path.is_dir():
-        for name in MODEL_FILES:
-            if (path / name).is_file():
-                return Tokenizer((path / name).read_bytes(), path / name)
-        if (path / "tokenizer.json").is_file():
-            from infoxlm_keras.conversion.tokenizer_json import from_tokenizer_json
-
-            return from_tokenizer_json(path / "tokenizer.json")
+        for name in (*MODEL_FILES, "tokenizer.json"):
+            if os.path.lexists(path / name):
+                return _from_file(path / name)
         raise InputError(f"{path}: holds no tokenizer (looked for {', '.join(MODEL_FILES)}, tokenizer.json)")
     from infoxlm_keras.conversion import hub
 
     if hub.is_repository(str(source)):
         return load_tokenizer(hub.download(str(source), hub.TOKENIZER_FILES))
     return _from_keras_hub(str(source))
+
+
+def _from_file(path):
+    if not path.is_file():
+        raise InputError(f"{path}: {'is not a file' if path.exists() else 'no such file'}; a tokenizer belongs there")
+    if path.suffix == ".json":
+        from infoxlm_keras.conversion.tokenizer_json import from_tokenizer_json
+
+        return from_tokenizer_json(path)
+    return Tokenizer(path.read_bytes(), path)
 
 
 def check_sizes(source, tokenizer, vocabulary_size):
@@ -166,7 +181,8 @@ def _from_keras_hub(name):
 
     try:
         tokenizer = keras_hub.models.XLMRobertaTokenizer.from_preset(name)
-    except (ValueError, FileNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{name}: is neither a directory with a tokenizer nor a known preset ({reason})") from None
+    except Exception as error:
+        raise InputError(
+            f"{name}: is neither a directory with a tokenizer nor a known preset ({describe(error)})"
+        ) from error
     return Tokenizer(tokenizer.proto, name)

@@ -13,7 +13,8 @@ Formats:
 
   keras                  a preset that every KerasHub task of XLM-R opens, and every command here
   keras-embedder         a preset of keras_hub.models.XLMRobertaTextEmbedder, cut above the universal layer
-  hf                     AutoModelForMaskedLM, AutoModel and AutoTokenizer open it
+  hf                     AutoModelForMaskedLM, AutoModel and AutoTokenizer open it; a fine-tuned classifier or
+                         question answering keeps its head and its labels
   sentence-transformers  SentenceTransformer(DIR).encode gives the SavedModel's vectors; cut above the universal layer
 """
 
@@ -33,7 +34,7 @@ FORMATS_OF_OPTION = {
     "max_shard_size": TENSOR_FORMATS,
     "results": TENSOR_FORMATS,
 }
-DEFAULTS = {"normalize": True, "dtype": "float32", "max_shard_size": "5GB"}
+DEFAULTS = {"dtype": "float32", "max_shard_size": "5GB"}
 
 
 def main(arguments=None):
@@ -68,7 +69,10 @@ def parse(arguments):
     parser.add_argument("--layer", type=int, metavar="K", help="hidden state of a sentence vector; unset: universal")
     parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
     parser.add_argument(
-        "--normalize", choices=("true", "false"), type=str.lower, help="unit sentence vectors; unset: true"
+        "--normalize",
+        choices=("true", "false"),
+        type=str.lower,
+        help="unit sentence vectors; unset: as the source's, else true",
     )
     parser.add_argument("--dtype", choices=WEIGHT_DTYPES, help="of the weights in safetensors; unset: float32")
     parser.add_argument("--max_shard_size", metavar="SIZE", help="largest safetensors file; unset: 5GB")
@@ -101,13 +105,17 @@ def report(result, options):
 
     model, vector = result.model, result.vector
     layers = f"{model.backbone.num_layers}" if vector is None else f"{vector.layer} of {model.backbone.num_layers}"
-    head = "left out" if vector is not None else "yes" if model.has_head else "no: the source has none"
+    name, head = "masked-LM head", "yes" if model.has_head else "no: the source has none"
+    if vector is not None:
+        head = "left out"
+    elif hasattr(model, "description"):
+        name, head = "head", model.description
     table = Table("", "converted", title=f"{options.source} to {options.format}")
     table.add_row("Transformer layers", layers)
     table.add_row("width", str(model.backbone.hidden_dim))
     table.add_row("positions", str(model.backbone.max_sequence_length))
     table.add_row("vocabulary", f"{model.backbone.vocabulary_size:,}")
-    table.add_row("masked-LM head", head)
+    table.add_row(name, head)
     if vector is not None:
         table.add_row("sentence vector", f"{vector.pooling}, {'unit length' if vector.normalize else 'not scaled'}")
     table.add_row("size on disk", f"{result.size / 1e6:.1f} MB")

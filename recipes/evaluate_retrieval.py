@@ -25,6 +25,7 @@ from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
 
 with quiet_imports():
+    from infoxlm_keras.conversion.sentence_vector import model_max_length, model_pooling
     from infoxlm_keras.evaluation import evaluate_retrieval, read_pair_sets
     from infoxlm_keras.evaluation.report import language_table, layer_table
     from infoxlm_keras.models.encoder import check_layer
@@ -42,7 +43,7 @@ def main(arguments=None):
     pair_sets = read_pair_sets(options.pairs, options.max_pairs, options.fields)
     model = load_pretrained(options.model)
     info = model.info
-    pooling = options.pooling or (info.pooling if info else "mean")
+    pooling = options.pooling or model_pooling(info)
     layers = requested_layers(options.layer, model.backbone.num_layers)
     pairs = " ".join(map(str, options.pairs))
     print_settings("evaluate_retrieval", {**vars(options), "pairs": pairs, "pooling": pooling, "layers": layers})
@@ -56,7 +57,7 @@ def main(arguments=None):
             layers,
             pooling,
             options.batch_size,
-            options.max_length,
+            model_max_length(model, options.max_length),
             progress=lambda number: advance(number, number),
         )
     if options.output is not None:

@@ -7,7 +7,8 @@ writes OUTPUT_DIR/N, N one more than the highest version there. Heads:
   embedding   text -> embedding [batch, dim], the universal layer pooled and scaled to unit length; no layer
               above it is in the export
   masked_lm   text with <mask> in it -> tokens, token_ids, probabilities [batch, masks, top_k]
-  classifier  text -> probabilities [batch, classes]; the preset is a fine-tuned XLMRobertaTextClassifier
+  classifier  text -> probabilities [batch, classes], and the classes' names if the preset has labels.json;
+              the preset is a fine-tuned XLMRobertaTextClassifier
   qa          question, context -> answer, score, start, end [batch]; what save_question_answering wrote
 
 Each has the signatures serving_default (strings) and tokens (token_ids + padding_mask); embedding also has
@@ -53,11 +54,11 @@ def main(arguments=None):
     with quiet_imports():
         from data_prep.readers.found import describe
         from infoxlm_keras.evaluation import read_pair_sets
-        from infoxlm_keras.serving.export import export_module, version_directory
+        from infoxlm_keras.serving.export import default_model_name, export_module, version_directory
         from infoxlm_keras.serving.server_files import check_model_name
 
     directory = version_directory(options.output_dir, options.model_version)
-    model_name = options.model_name or directory.absolute().parent.name
+    model_name = options.model_name or default_model_name(options.output_dir)
     check_model_name(model_name)
     pair_sets = read_pair_sets(options.pairs, options.max_pairs) if options.pairs else []
     for line in describe(getattr(pair_sets, "passed_over", ())):
@@ -107,6 +108,7 @@ def check(options):
 def load_module(options):
     """The `ServingModule` of the chosen head, and the model it came from, with the preset's weights in float32."""
     from infoxlm_keras import serving
+    from infoxlm_keras.finetuning.labels import LABELS_FILE, read_labels
     from infoxlm_keras.models import load_question_answering
     from infoxlm_keras.pretrained import has_masked_lm_head, load_classifier, load_pretrained
 
@@ -120,7 +122,12 @@ def load_module(options):
 
     if options.head == "classifier":
         classifier, tokenizer = load_classifier(options.model, dtype="float32")
-        return serving.ClassifierModule(classifier, tokenizer, **common), classifier
+        labels = None
+        if (pathlib.Path(options.model) / LABELS_FILE).exists():
+            labels = read_labels(options.model, classifier.num_classes)
+        else:
+            print(f"{options.model} holds no {LABELS_FILE}: the export gives probabilities without the classes' names")
+        return serving.ClassifierModule(classifier, tokenizer, **common, labels=labels), classifier
     model = load_pretrained(options.model, dtype="float32")
     if options.head == "embedding":
         return serving.EmbeddingModule(model, options.layer, options.pooling, **common), model

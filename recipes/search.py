@@ -3,8 +3,9 @@
     python recipes/search.py index --model runs/demo/serving --input sentences.txt --output_dir runs/index
     python recipes/search.py query --index runs/index --text "How do I open a file?" --text "Wie drucke ich?"
 
-index reads a text file (.gz, .xz; - is standard input) line by line, whatever its size: memory holds the vectors only
-(float16: 2 bytes a dimension), the sentences are copied to OUTPUT_DIR and read from there. Empty lines are left out.
+index reads a UTF-8 text file (.gz, .xz, .bz2, .zst; - is standard input) line by line, whatever its size: memory holds
+the vectors only (float16: 2 bytes a dimension), the sentences are copied to OUTPUT_DIR and read from there. Empty
+lines are left out. query compares the index with its checksums before it opens it.
 query prints the nearest sentences with their cosine and line, and writes --output FILE.json.
 
 The index is usearch's HNSW graph (approximate; --exact compares with every vector): pip install infoxlm_keras[search].
@@ -48,7 +49,8 @@ def parse(arguments):
 
 def index(options):
     """Builds the index: complete, or not at all."""
-    from infoxlm_keras.serving.search_index import IndexWriter, input_size, read_sentences
+    from infoxlm_keras.serving.search_index import IndexWriter
+    from infoxlm_keras.serving.search_input import input_size, read_sentences
 
     if options.batch_size < 1:
         raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
@@ -72,7 +74,8 @@ def query(options):
     import rich
     from rich.table import Table
 
-    from infoxlm_keras.serving.search_index import IndexReader, read_queries
+    from infoxlm_keras.serving.search_index import IndexReader
+    from infoxlm_keras.serving.search_input import read_queries
 
     if options.top_k < 1:
         raise InputError(f"--top_k {options.top_k}: must be at least 1")
@@ -84,9 +87,9 @@ def query(options):
     print_settings("search query", {**vars(options), "model": embedder.directory, "sentences": sentences})
     results = reader.search(texts, embedder(texts), options.top_k, options.exact)
     for result in results:
-        table = Table("cosine", "line", "sentence", title=rich.markup.escape(result["query"]), title_justify="left")
+        table = Table("cosine", "line", "sentence", title=result["query"], title_justify="left")
         for hit in result["hits"]:
-            table.add_row(f"{hit['cosine']:.4f}", str(hit["line"]), rich.markup.escape(hit["sentence"]))
+            table.add_row(f"{hit['cosine']:.4f}", str(hit["line"]), hit["sentence"])
         rich.print(table)
     if options.output is not None:
         write_json(options.output, {"index": str(options.index), "results": results})

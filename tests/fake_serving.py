@@ -8,6 +8,7 @@ import json
 import threading
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
@@ -16,7 +17,8 @@ class Model:
     """A SavedModel under a name, as a server holds it."""
 
     def __init__(self, directory, name):
-        self.name, self.version = name, int(directory.name)
+        self.name, self.version, self.directory = name, int(directory.name), directory
+        self.rename = {}  # strings of answers to be replaced by others
         self.signatures = tf.saved_model.load(str(directory), tags=["serve"]).signatures
 
     def run(self, signature, inputs):
@@ -24,7 +26,13 @@ class Model:
         signature = self.signatures[signature]
         specification = signature.structured_input_signature[1]
         tensors = {name: tf.constant(value, specification[name].dtype) for name, value in inputs.items()}
-        return {name: value.numpy() for name, value in signature(**tensors).items()}
+        return {name: self._renamed(value.numpy()) for name, value in signature(**tensors).items()}
+
+    def _renamed(self, values):
+        if values.dtype != object:
+            return values
+        renamed = [self.rename.get(value, value) for value in values.ravel()]
+        return np.array(renamed, object).reshape(values.shape)
 
 
 class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -64,13 +72,22 @@ def grpc_server(model):
 
 @contextlib.contextmanager
 def rest_server(model):
-    """Yields `http://HOST:PORT` of a REST server of `model`: column format, a lone output without its name."""
+    """Yields `http://HOST:PORT` of a REST server of `model`: column format, lone outputs without a name, metadata."""
+    versions = ("", f"/versions/{model.version}")
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path not in [f"/v1/models/{model.name}{version}/metadata" for version in versions]:
+                return self.answer(404, {"error": f"Servable not found for request: Latest({self.path})"})
+            signatures = {
+                name: {"outputs": {output: {"dtype": "DT_FLOAT"} for output in signature.structured_outputs}}
+                for name, signature in model.signatures.items()
+            }
+            return self.answer(200, {"metadata": {"signature_def": {"signature_def": signatures}}})
+
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            paths = [f"/v1/models/{model.name}{version}:predict" for version in ("", f"/versions/{model.version}")]
-            if self.path not in paths:
+            if self.path not in [f"/v1/models/{model.name}{version}:predict" for version in versions]:
                 return self.answer(404, {"error": f"Servable not found for request: Latest({self.path})"})
             inputs = {
                 name: [base64.b64decode(value["b64"]) for value in values] for name, values in body["inputs"].items()
@@ -106,4 +123,4 @@ def rest_server(model):
 def plain_values(value):
     if isinstance(value, list):
         return [plain_values(item) for item in value]
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import runpy
+import shutil
 import subprocess
 import sys
 
@@ -23,11 +24,23 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 RECIPE = REPOSITORY / "recipes" / "export_savedmodel.py"
 
 
+# Presets of the classifier of three outputs with these names of its classes.
+LABELS = {
+    "labelled": ["no", "maybe", "yes"],
+    "two_labels": ["no", "yes"],
+    "no_labels": {"no": 0},
+    "same": ["a", "b", "a"],
+}
+
+
 @pytest.fixture(scope="module")
 def places(tiny_preset, tiny_masked_lm, tokenizer, tmp_path_factory):
     """Paths by name: presets `encoder` and `classifier`, an `empty` directory, and a `file`."""
     directory = tmp_path_factory.mktemp("places")
     tiny_classifier(tiny_masked_lm.backbone, tokenizer).save_to_preset(str(directory / "classifier"))
+    for name, labels in LABELS.items():
+        shutil.copytree(directory / "classifier", directory / name)
+        (directory / name / "labels.json").write_text(json.dumps(labels))
     save_question_answering(directory / "qa", QuestionAnswering(tiny_masked_lm.backbone), tokenizer)
     (directory / "empty").mkdir()
     (directory / "file").write_text("text")
@@ -66,6 +79,19 @@ def test_the_other_heads(main, head, preset, places, tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f"wrote {tmp_path / '4'}\n")
     facts = json.loads((tmp_path / "4" / "assets.extra" / "infoxlm.json").read_text())
     assert (facts["head"], facts["max_length"]) == (head, 20)
+
+
+@pytest.mark.slow
+def test_the_names_of_classes_are_in_the_export(main, places, tmp_path, capsys):
+    run(main, "--model", places["labelled"], "--output_dir", tmp_path / "out [x]", "--head", "classifier",
+        "--model_name", "xnli", "--tokens_only")  # fmt: skip
+    facts = json.loads((tmp_path / "out [x]" / "1" / "assets.extra" / "infoxlm.json").read_text())
+    assert facts["labels"] == LABELS["labelled"]
+    assert "['no', 'maybe', 'yes']" in capsys.readouterr().out
+    run(main, "--model", places["classifier"], "--output_dir", tmp_path / "bare", "--head", "classifier")
+    assert "holds no labels.json: the export gives probabilities without the classes' names" in capsys.readouterr().out
+    facts = json.loads((tmp_path / "bare" / "1" / "assets.extra" / "infoxlm.json").read_text())
+    assert "labels" not in facts
 
 
 @pytest.mark.slow
@@ -110,10 +136,13 @@ BAD_INPUT = [
     (["--quantize", "int8", "--dtype", "float16"], ["--quantize int8 --dtype float16", "not both"]),
     (["--tokens_only", "--head", "masked_lm"], ["--tokens_only", "need strings"]),
     (["--model_name", "a b"], ["model name 'a b'", "letters"]),
+    (["--head", "classifier", "--model", "{two_labels}"], ["{two_labels}/labels.json", "2 classes", "3 outputs"]),
+    (["--head", "classifier", "--model", "{no_labels}"], ["{no_labels}/labels.json", "list of class names"]),
+    (["--head", "classifier", "--model", "{same}"], ["{same}/labels.json", "twice"]),
     (["--pairs", "{file}"], ["{file}"]),
     (["--head", "classifier", "--layer", 1], ["--layer 1", "--head embedding", "leave it out"]),
     (["--output_dir", "{file}"], ["{file}", "another output directory"]),
-    (["--output_dir", "{file}/out"], ["{file}", "Not a directory"]),
+    (["--output_dir", "{file}/out"], ["{file}", "where a directory is needed"]),
 ]
 
 

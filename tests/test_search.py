@@ -1,11 +1,16 @@
 """recipes/search.py against a search by NumPy, and its refusals."""
 
+import bz2
 import gzip
 import json
-import lzma
+import os
 import pathlib
 import runpy
+import shutil
+import subprocess
+import sys
 
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -15,7 +20,8 @@ from running import refused, run, tree
 from sample_text import multilingual_sentences
 from tiny_export import expected_vectors
 
-MAIN = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "recipes" / "search.py"))["main"]
+RECIPE = pathlib.Path(__file__).parents[1] / "recipes" / "search.py"
+MAIN = runpy.run_path(str(RECIPE))["main"]
 SENTENCES = [text.encode() for text in multilingual_sentences(30)]
 QUERIES = ["the house and a river", "улица", "房子"]
 
@@ -60,11 +66,27 @@ def test_nearest_sentences_equal_numpy(places, model, tmp_path, capsys):
         assert f"{found[0]:.4f}" in printed
 
 
-@pytest.mark.parametrize("opener", [gzip.open, lzma.open])
-def test_compressed_input_gives_the_same_index(places, tmp_path, opener):
-    name = {gzip.open: "input.gz", lzma.open: "input.xz"}[opener]
-    with opener(tmp_path / name, "wb") as file:
-        file.write(places["input"].read_bytes())
+# Ending -> a tool that writes it, none of them the project's.
+COMPRESSORS = {
+    "gz": ["gzip", "-c"],
+    "xz": ["xz", "-c"],
+    "bz2": ["bzip2", "-c"],
+    "zst": [sys.executable, "-c", "import sys, zstandard\n"
+            "zstandard.ZstdCompressor().copy_stream(sys.stdin.buffer, sys.stdout.buffer)"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["txt", "bom", "crlf", *COMPRESSORS])
+def test_every_form_of_the_input_gives_the_same_index(places, tmp_path, ending):
+    content = places["input"].read_bytes()
+    if ending == "bom":
+        content = b"\xef\xbb\xbf" + content
+    elif ending == "crlf":
+        content = content.replace(b"\n", b"\r\n")
+    elif ending in COMPRESSORS:
+        content = subprocess.run(COMPRESSORS[ending], input=content, stdout=subprocess.PIPE, check=True).stdout
+    name = f"input.{ending}"
+    (tmp_path / name).write_bytes(content)
     run(MAIN, "index", "--model", places["serving"] / "1", "--input", tmp_path / name, "--output_dir", tmp_path / "i")
     for file in ("sentences.txt", "offsets.bin", "lines.bin"):
         assert (tmp_path / "i" / file).read_bytes() == (places["index"] / file).read_bytes()
@@ -82,12 +104,30 @@ def test_compressed_input_gives_the_same_index(places, tmp_path, opener):
 def test_bad_input(places, tmp_path, capsys):
     (tmp_path / "empty").write_text("\n \n")
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"line\n" * 5000)[:-20])
+    os.mkfifo(tmp_path / "fifo")
+    damaged = bytearray(bz2.compress(b"".join(b"line %d\n" % number for number in range(5000))))
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "flipped.bz2").write_bytes(damaged)
+    (tmp_path / "utf16.txt").write_text("Haus\nFluss\n", encoding="utf-16")
+    (tmp_path / "latin1.txt").write_text("Haus\nBrücke\n", encoding="latin-1")
+    (tmp_path / "nul.txt").write_bytes(b"a\0b\n")
+    (tmp_path / "bare").write_bytes(bz2.compress("straße\n".encode() * 50))
+    (tmp_path / "de.jsonl.xz").write_bytes(b"")
     build = ["index", "--output_dir", tmp_path / "out", "--model", places["serving"], "--input"]
     ask = ["query", "--index", places["index"]]
     for arguments, words in [
         ([*build, tmp_path / "nothing"], "nothing: no such file"),
+        ([*build, tmp_path], "is a folder; name a file in it"),
+        ([*build, tmp_path / "fifo"], "fifo: is neither a file nor a folder"),
+        ([*build, tmp_path / "flipped.bz2"], "flipped.bz2: the compressed data is damaged"),
+        ([*build, tmp_path / "utf16.txt"], "utf16.txt: line 1: is not UTF-8 (invalid start byte); it is UTF-16"),
+        ([*build, tmp_path / "latin1.txt"], "latin1.txt: line 2: is not UTF-8"),
+        ([*build, tmp_path / "nul.txt"], "nul.txt: line 1: holds a NUL byte"),
+        ([*build, tmp_path / "bare"], "it is compressed by bzip2: give its name the ending .bz2"),
+        ([*build, tmp_path / "de.jsonl.xz"], "a .jsonl file holds no plain lines"),
+        ([*ask, "--file", tmp_path / "utf16.txt"], "it is UTF-16: convert it"),
         ([*build, tmp_path / "empty"], "empty: holds no sentence"),
-        ([*build, tmp_path / "cut.gz"], "cut.gz: is damaged after line"),
+        ([*build, tmp_path / "cut.gz"], "cut.gz: the compressed data ends too early"),
         ([*build, places["input"], "--batch_size", 0], "--batch_size 0: must be at least 1"),
         ([*build, places["input"], "--model", tmp_path], "holds no SavedModel"),
         ([*build, places["input"], "--model", places["masked"]], "not embedding; export the embedding head"),
@@ -101,9 +141,132 @@ def test_bad_input(places, tmp_path, capsys):
         assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_index_is_told(places, tmp_path, capsys):
+@pytest.fixture
+def copy(places, tmp_path):
+    """A copy of the index."""
     for name, content in tree(places["index"]).items():
-        for other, its_content in tree(places["index"]).items():
-            (tmp_path / other).write_bytes(its_content)
-        (tmp_path / name).write_bytes(content[: len(content) // 2])
-        assert name in refused(capsys, MAIN, "query", "--index", tmp_path, "--text", "a")
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["index.usearch", "sentences.txt", "offsets.bin", "lines.bin", "index.json"])
+def test_a_damaged_index_is_told(copy, name, capsys):
+    content = (copy / name).read_bytes()
+    generator = np.random.default_rng(17)
+    damages = [content[: len(content) // 2], content[:-2], content + b"\0", b"", content[:1] * len(content)]
+    # One changed bit, anywhere: usearch itself reads on, and may end the process.
+    for place in generator.integers(0, len(content), 40):
+        damages.append(content[:place] + bytes([content[place] ^ (1 << generator.integers(8))]) + content[place + 1 :])
+    for damaged in damages:
+        (copy / name).write_bytes(damaged)
+        message = refused(capsys, MAIN, "query", "--index", copy, "--text", "a")
+        assert str(copy / name) in message
+    (copy / name).unlink()
+    assert name in refused(capsys, MAIN, "query", "--index", copy, "--text", "a")
+    (copy / name).mkdir()
+    assert name in refused(capsys, MAIN, "query", "--index", copy, "--text", "a")
+
+
+def seal(facts):
+    """`index.json` with a right checksum of its own: CRC-32C of the JSON without it."""
+    plain = json.dumps(facts, indent=1, ensure_ascii=False)
+    return json.dumps({**facts, "crc32c": google_crc32c.Checksum(plain.encode()).hexdigest().decode()})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sentences": 7}, "offsets.bin: is not of 8 numbers"),
+        ({"sentences": -1}, "sentences = -1"),
+        ({"sentences": True}, "sentences = True"),
+        ({"sentences": "30"}, "sentences = '30'"),
+        ({"dim": 9}, "index.usearch: is not of the vectors that index.json says"),
+        ({"dim": None}, "dim = None"),
+        ({"vectors": "f16"}, "index.usearch: is not of the vectors that index.json says"),
+        ({"vectors": "f64"}, "names other vectors or files"),
+        ({"model_facts": []}, "model_facts = []"),
+        ({"files": {}}, "names other vectors or files"),
+        ({"files": {"../x": {}}}, "names other vectors or files"),
+        ({"version": 3}, "version 3, but this release reads 2"),
+        ({"version": 1, "files": None}, "was written by an older release, without checksums"),
+    ],
+)
+def test_the_facts_of_an_index_are_checked(copy, change, words, capsys):
+    facts = json.loads((copy / "index.json").read_text())
+    del facts["crc32c"]
+    (copy / "index.json").write_text(seal(facts))
+    run(MAIN, "query", "--index", copy, "--text", "a")
+    (copy / "index.json").write_text(seal({**facts, **change}))
+    message = refused(capsys, MAIN, "query", "--index", copy, "--text", "a")
+    assert words in message and "index the sentences again" in message
+
+
+def test_an_index_of_an_older_release_is_told_what_to_do(copy, capsys):
+    facts = json.loads((copy / "index.json").read_text())
+    old = {name: value for name, value in facts.items() if name not in ("files", "crc32c")}
+    (copy / "index.json").write_text(json.dumps({**old, "version": 1}, indent=1))
+    message = refused(capsys, MAIN, "query", "--index", copy, "--text", "a")
+    assert "older release, without checksums of its files; index the sentences again (recipes/search.py" in message
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "null", "{", '"x"', "1e999", "\0"])
+def test_odd_facts_are_one_error(copy, text, capsys):
+    (copy / "index.json").write_text(text)
+    assert "index.json: " in refused(capsys, MAIN, "query", "--index", copy, "--text", "a")
+
+
+def test_any_paths(places, tmp_path, capsys):
+    """Brackets, links and bytes that are no UTF-8 in every path; the model moved, the output a link."""
+    odd = tmp_path / os.fsdecode(b"a [v2] \xff*?\n")
+    odd.mkdir()
+    shutil.copytree(places["serving"] / "1", odd / "model" / "1")
+    (odd / "in [1].txt").write_bytes(places["input"].read_bytes())
+    (odd / "target").mkdir()
+    (odd / "link").symlink_to("target")
+    index = ["index", "--model", odd / "model", "--input", odd / "in [1].txt", "--output_dir", odd / "link"]
+    for overwrite in ([], ["--overwrite"]):
+        run(MAIN, *index, *overwrite)
+        assert (odd / "link").is_symlink() and (odd / "target" / "index.json").is_file()
+    assert "is not empty" in refused(capsys, MAIN, *index)
+    results = odd / "results [x].json"
+    run(MAIN, "query", "--index", odd / "link", "--text", QUERIES[0], "--output", results)
+    hits = json.loads(results.read_text())["results"][0]["hits"]
+    assert len(hits) == 5 and all(hit["sentence"].encode() in SENTENCES for hit in hits)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_encoding_of_the_output(places, encoding):
+    """What the terminal cannot show is replaced; brackets of a sentence are no markup."""
+    texts = ["улица 房子 [/red] [bold]", "\udcff"]
+    command = [sys.executable, RECIPE, "query", "--index", places["index"], "--top_k", "30"]
+    process = subprocess.run(
+        [*command, *[os.fsencode(part) for text in texts for part in ("--text", text)]],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(RECIPE.parents[1]), "COLUMNS": "200"},
+        capture_output=True,
+    )
+    assert process.returncode == 0, process.stderr
+    output = process.stdout.decode(encoding)
+    assert "[/red] [bold]" in output
+    if encoding == "utf-8":
+        assert texts[0] in output
+
+
+def test_a_full_disk_leaves_nothing(places, tmp_path):
+    """Under a limit of file sizes each write may be the one that fails."""
+    for limit in (100, 700, 1500, 4000):
+        code = (
+            "import resource, runpy, sys\n"
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+            f"sys.argv = ['search.py', *sys.argv[1:]]\nrunpy.run_path({str(RECIPE)!r}, run_name='__main__')"
+        )
+        command = [sys.executable, "-c", code, "index", "--model", places["serving"] / "1", "--input", places["input"]]
+        process = subprocess.run(
+            [*command, "--output_dir", tmp_path / "new" / "out"],
+            env={**os.environ, "PYTHONPATH": str(RECIPE.parents[1])},
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 2, process.stderr
+        assert process.stderr.startswith("error: ") and process.stderr.count("\n") == 1, process.stderr
+        assert "would be larger than a file may be" in process.stderr or "size of a file limited" in process.stderr
+        assert list(tmp_path.iterdir()) == []

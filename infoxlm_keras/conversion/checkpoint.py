@@ -49,12 +49,13 @@ class Checkpoint:
         return self.files.read(where.name, slice(where.part * size, (where.part + 1) * size))
 
     def require(self, name, shape):
-        """Raises InputError unless tensor `name` is there in `shape` (a length of None is any)."""
+        """Raises InputError unless tensor `name` is there as floats in `shape` (a length of None is any)."""
         if name not in self.stored:
             raise InputError(f"{self.directory}: holds no tensor {name}; the checkpoint is not whole")
         found = self.shape(name)
+        path = self.files.path(self.stored[name].name)
         if len(found) != len(shape) or any(want not in (None, have) for want, have in zip(shape, found, strict=True)):
             raise InputError(
-                f"{self.files.path(self.stored[name].name)}: {self.stored[name].name} has shape {found}, but the "
-                f"configuration asks for {tuple(shape)}"
+                f"{path}: {self.stored[name].name} has shape {found}, but the configuration asks for {tuple(shape)}"
             )
+        self.files.check_dtype(self.stored[name].name)

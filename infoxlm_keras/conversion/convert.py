@@ -7,6 +7,7 @@ from infoxlm_keras.choices import CONVERSION_FORMATS
 from infoxlm_keras.conversion.hub import check_upload, upload
 from infoxlm_keras.conversion.model_card import model_card, read_results
 from infoxlm_keras.conversion.sentence_vector import SentenceVector, sentence_vector, truncated_info
+from infoxlm_keras.conversion.task_models import load_task_model, task_kind
 from infoxlm_keras.conversion.tensor_files import parse_size
 from infoxlm_keras.conversion.to_huggingface import write_huggingface
 from infoxlm_keras.conversion.to_keras_hub import write_embedder_preset
@@ -23,7 +24,7 @@ class Conversion:
 
     Attributes:
         directory: path of the folder written.
-        model: the `PretrainedModel` that was read.
+        model: the `PretrainedModel` that was read, or the `TaskModel` of a fine-tuned one.
         vector: the `SentenceVector`; None for a whole model.
         size: int, bytes on disk.
     """
@@ -40,7 +41,7 @@ def convert_checkpoint(
     format="keras",
     layer=None,
     pooling=None,
-    normalize=True,
+    normalize=None,
     dtype="float32",
     max_shard_size="5GB",
     results=None,
@@ -76,7 +77,7 @@ def convert_checkpoint(
     results = None if results is None else read_results(results)
     directory = pathlib.Path(directory)
     with new_directory(directory, replace=replace) as temporary:
-        model = _load(source)
+        model = _load(source, format)
         vector = None
         if format in ("sentence-transformers", "keras-embedder"):
             vector = sentence_vector(model, layer, pooling, normalize)
@@ -96,7 +97,15 @@ def convert_checkpoint(
     return Conversion(directory, model, vector, size)
 
 
-def _load(source):
+def _load(source, format):
+    kind = task_kind(source)
+    if kind is not None and format == "hf":
+        return load_task_model(source)
+    if kind is not None:
+        print(
+            f"note: {source}: is a {kind}, whose head is left out: --format {format} holds the encoder; --format hf "
+            "keeps the head"
+        )
     with progress_bar("reading", unit="parameters") as advance:
         return load_pretrained(source, dtype="float32", progress=lambda amount, total: advance(0, units=amount))
 

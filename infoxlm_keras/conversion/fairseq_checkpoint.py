@@ -73,7 +73,11 @@ def open_fairseq(directory):
     directory = pathlib.Path(directory)
     files = TensorFiles(find_tensor_files(directory))
     stored = canonical_names(files.names)
-    return Checkpoint(files, stored, _arguments(files, stored, directory), directory)
+    try:
+        return Checkpoint(files, stored, _arguments(files, stored, directory), directory)
+    except InputError:
+        files.close()
+        raise
 
 
 def canonical_names(names):
@@ -123,20 +127,25 @@ def _arguments(files, stored, directory):
     for name in ("embeddings.word_embeddings.weight", POSITIONS, "encoder.layer.0.intermediate.dense.weight"):
         if name not in stored:
             raise InputError(f"{directory}: holds no tensor for {name}; it is no whole XLM-R checkpoint of fairseq")
+        checkpoint.require(name, (None, None))
     heads = files.metadata.get(HEADS_KEY, "")
     vocabulary_size, hidden_dim = checkpoint.shape("embeddings.word_embeddings.weight")
-    if not heads.isascii() or not heads.isdigit() or not int(heads) or hidden_dim % int(heads):
+    if not re.fullmatch(r"[1-9]\d{0,5}", heads, re.ASCII) or hidden_dim % int(heads):
         raise InputError(
             f"{directory}: the metadata of its safetensors do not say {HEADS_KEY} (found {heads!r}), which no "
             f"tensor's shape tells; make the file by {fairseq_command()}"
         )
-    layers = [int(name.split(".")[2]) for name in stored if re.match(r"encoder\.layer\.\d+\.", name)]
+    positions = checkpoint.shape(POSITIONS)[0]
+    if positions <= OFFSET:
+        raise InputError(f"{directory}: has {positions} positions, of which the first {OFFSET} are unused")
+    layers = {name.split(".")[2] for name in stored if re.match(r"encoder\.layer\.\d+\.", name)}
     return {
         "vocabulary_size": vocabulary_size,
-        "num_layers": max(layers) + 1,
+        # A gap between them shows as a missing tensor.
+        "num_layers": len(layers),
         "num_heads": int(heads),
         "hidden_dim": hidden_dim,
         "intermediate_dim": checkpoint.shape("encoder.layer.0.intermediate.dense.weight")[0],
-        "max_sequence_length": checkpoint.shape(POSITIONS)[0] - OFFSET,
+        "max_sequence_length": positions - OFFSET,
         "dropout": 0.1,
     }

@@ -22,8 +22,17 @@ MODEL_FILES = (
     "model.safetensors.index.json",
     "huggingface.safetensors",
     "special_tokens_map.json",
+    # Of sentence-transformers: its modules' settings, and an encoder in a folder of its own.
     "modules.json",
-    "1_Pooling/config.json",
+    "*_config.json",
+    "config_sentence_transformers.json",
+    "*/config.json",
+    "0_Transformer/*.safetensors",
+    "0_Transformer/*.safetensors.index.json",
+    "0_Transformer/sentencepiece.bpe.model",
+    "0_Transformer/tokenizer.json",
+    # Tokens that were added to the tokenizer.
+    "*added_tokens.json",
     "metadata.json",
     "preprocessor.json",
     "task.json",

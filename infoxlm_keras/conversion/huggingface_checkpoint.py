@@ -1,17 +1,31 @@
-"""A Hugging Face directory's tensors by name. Only safetensors are opened: a pickle may run any code."""
+"""A Hugging Face directory's tensors by name. Only safetensors are opened: a pickle may run any code.
+
+Names differ by who saved the model. Before `embeddings...` and `encoder.layer...` there may be the encoder's name
+inside a task (`roberta.`), and names of wrappers around either (`module.` of DataParallel, `_orig_mod.` of
+torch.compile, `model.` of a trainer). Tensors that a model shares are stored under one or several of their names.
+"""
 
 import pathlib
+import re
+
+import numpy as np
 
 from infoxlm_keras.conversion.checkpoint import Checkpoint, Stored
 from infoxlm_keras.conversion.fairseq_checkpoint import fairseq_command
 from infoxlm_keras.conversion.huggingface_config import backbone_arguments
+from infoxlm_keras.conversion.parameters import DECODER, WORD_EMBEDDINGS
+from infoxlm_keras.conversion.positions import POSITIONS
 from infoxlm_keras.conversion.tensor_files import INDEX_FILE, TensorFiles, find_tensor_files
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 
-_PREFIX = "roberta."
-# The same tensor under a second name, in files of older releases.
+# No head and no wrapper shares the table of positions, so its name shows what stands before the encoder's names.
+_ANCHOR = POSITIONS
+_HEAD = re.compile(r"(?P<before>(?:.+\.)?)(?P<own>lm_head\..+)")
+# The same tensor under a second name.
 _ALIASES = {"lm_head.decoder.bias": "lm_head.bias"}
+# What PEFT puts into names of layers that it has changed.
+_ADAPTER_MARKS = (".lora_", ".base_layer.", ".modules_to_save.", ".original_module.")
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.bin")
 
 
@@ -19,7 +33,8 @@ def open_huggingface(directory):
     """The `Checkpoint` in a Hugging Face directory; close its `files` when done.
 
     Raises:
-        InputError: if the model is none of ours (names the value), or it holds no safetensors.
+        InputError: if the model is none of ours (names the value), it holds no safetensors, or their names are not
+            understood (says what was found).
     """
     directory = pathlib.Path(directory)
     arguments = backbone_arguments(read_json(directory / "config.json"), directory / "config.json")
@@ -27,22 +42,90 @@ def open_huggingface(directory):
     if not paths:
         raise InputError(missing_weights(directory))
     files = TensorFiles(paths)
-    return Checkpoint(files, canonical_names(files.names), arguments, directory)
+    try:
+        stored = canonical_names(files.names, directory)
+        _check_same(files, stored)
+    except InputError:
+        files.close()
+        raise
+    return Checkpoint(files, stored, arguments, directory)
 
 
-def canonical_names(names):
-    """dict of our name to `Stored` for the tensors of `XLMRobertaModel` or `XLMRobertaForMaskedLM`."""
+def canonical_names(names, directory):
+    """dict of our name to `Stored` for the tensors of any model of transformers with an XLM-R encoder inside.
+
+    Raises:
+        InputError: if the names are those of no such encoder, of several, or of one with adapters.
+    """
+    for name in names:
+        if any(mark in f".{name}" for mark in _ADAPTER_MARKS):
+            raise InputError(
+                f"{directory}: holds {name}, which PEFT wrote for a layer with an adapter; in transformers, call "
+                "merge_and_unload() on the model and save it again"
+            )
+    prefix = _prefix(names, directory)
     stored = {}
     for name in names:
-        own = name.removeprefix(_PREFIX)
+        own = _own_name(name, prefix)
         own = own.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         stored.setdefault(_ALIASES.get(own, own), Stored(name))
+    if WORD_EMBEDDINGS not in stored and DECODER in stored:
+        # safetensors.torch.save_model stores a shared tensor under one of its names, by the alphabet.
+        stored[WORD_EMBEDDINGS] = stored[DECODER]
     return stored
+
+
+def _prefix(names, directory):
+    """What stands before the names of the encoder's tensors, str."""
+    found = [name.removesuffix(_ANCHOR) for name in names if re.search(rf"(?:^|\.){re.escape(_ANCHOR)}$", name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = ", ".join(repr(prefix) for prefix in sorted(found))
+        raise InputError(
+            f"{directory}: holds {len(found)} encoders, whose tensors' names begin with {shown}; save the one "
+            "that you want by itself"
+        )
+    shown = ", ".join(sorted(names)[:3]) or "nothing"
+    raise InputError(
+        f"{directory}: holds no tensor {_ANCHOR} (under any prefix), so no whole XLM-R encoder; found {len(names)} "
+        f"tensors: {shown}{' ...' if len(names) > 3 else ''}"
+    )
+
+
+def _own_name(name, prefix):
+    if name.startswith(prefix):
+        name = name.removeprefix(prefix)
+    # A head stands beside the encoder, so behind the wrappers' names but not behind the encoder's own.
+    head = _HEAD.fullmatch(name)
+    return head["own"] if head is not None and prefix.startswith(head["before"]) else name
+
+
+def _check_same(files, stored):
+    """Tensors that are one in our model, stored twice, must be equal."""
+    for alias, own in _ALIASES.items():
+        twins = [name for name in files.names if name.endswith((alias, own)) and _HEAD.fullmatch(name)]
+        if len(twins) == 2 and own in stored and files.shape(twins[0]) == files.shape(twins[1]):
+            if not np.array_equal(files.read(twins[0]), files.read(twins[1])):
+                raise InputError(
+                    f"{files.path(twins[0])}: {twins[0]} and {twins[1]} differ, but are one tensor in this model"
+                )
 
 
 def missing_weights(directory):
     """The message for a directory without safetensors: what it holds instead, and the way out."""
     directory = pathlib.Path(directory)
+    others = sorted(path.name for path in directory.glob("*.safetensors") if path.name != "huggingface.safetensors")
+    if (directory / "adapter_config.json").is_file():
+        return (
+            f"{directory}: holds an adapter of PEFT and not the model under it; in transformers, load it, call "
+            "merge_and_unload() and save the whole model"
+        )
+    if others:
+        return (
+            f"{directory}: holds {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}, but no model.safetensors "
+            f"and no {INDEX_FILE}; a whole model in one file belongs under the name model.safetensors"
+        )
     for pattern in PICKLES:
         found = sorted(path.name for path in directory.glob(pattern))
         if found:

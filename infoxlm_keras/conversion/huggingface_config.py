@@ -41,11 +41,14 @@ def backbone_arguments(config, path):
     Raises:
         InputError: if the model is none that the encoder computes; the message names the value.
     """
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: holds no settings of a model; fetch it again")
     if config.get("model_type") != MODEL_TYPE:
         raise InputError(f"{path}: model_type = {config.get('model_type')!r}, but only {MODEL_TYPE!r} is converted")
     for key, accepted, default in _FIXED:
         value = config.get(key, default)
-        if value not in accepted:
+        # 1 and True are equal in Python, not in a configuration.
+        if not any(value == good and isinstance(value, bool) == isinstance(good, bool) for good in accepted):
             raise InputError(f"{path}: {key} = {value!r}, but this encoder computes with {accepted[0]!r} only")
     arguments = {}
     for key, argument in _SIZES.items():
@@ -65,7 +68,7 @@ def backbone_arguments(config, path):
         )
     arguments["max_sequence_length"] -= OFFSET
     dropout = config.get("hidden_dropout_prob", 0.1)
-    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+    if not isinstance(dropout, int | float) or isinstance(dropout, bool) or not 0 <= dropout < 1:
         raise InputError(f"{path}: hidden_dropout_prob = {dropout!r}, but must be in [0, 1)")
     return {**arguments, "dropout": float(dropout)}
 

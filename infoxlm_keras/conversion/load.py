@@ -5,9 +5,17 @@ import pathlib
 import keras_hub
 import numpy as np
 
+from infoxlm_keras.conversion.added_tokens import check_added_tokens, unused_rows
 from infoxlm_keras.conversion.fairseq_checkpoint import check_dictionary, open_fairseq
 from infoxlm_keras.conversion.huggingface_checkpoint import open_huggingface
-from infoxlm_keras.conversion.parameters import HEAD_PREFIX, WORD_EMBEDDINGS, encoder_parameters, head_parameters
+from infoxlm_keras.conversion.parameters import (
+    DECODER,
+    HEAD_PREFIX,
+    WORD_EMBEDDINGS,
+    encoder_parameters,
+    expected_shapes,
+    head_parameters,
+)
 from infoxlm_keras.conversion.positions import (
     OFFSET,
     POOLER,
@@ -20,7 +28,6 @@ from infoxlm_keras.conversion.sources import FAIRSEQ
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import check_sizes, load_tokenizer
 
-DECODER = "lm_head.decoder.weight"
 # Buffers that hold no knowledge.
 _BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids", "sentence_encoder.version")
 
@@ -47,16 +54,17 @@ def load_checkpoint(directory, layout, dtype=None, progress=None):
         check_dictionary(directory, tokenizer)
     checkpoint = _open(directory, layout)
     with checkpoint.files:
-        check_sizes(directory, tokenizer, checkpoint.arguments["vocabulary_size"])
-        masked_lm = _build(checkpoint.arguments, dtype)
         has_head = _has_head(checkpoint)
-        parameters = encoder_parameters(masked_lm.backbone) + (head_parameters(masked_lm) if has_head else [])
-        _check(checkpoint, parameters)
+        # A configuration may say anything. It is compared with the files before a model of its sizes is built.
+        _check(checkpoint, expected_shapes(checkpoint.arguments, has_head))
+        _check_rest(checkpoint, {name for name, _ in expected_shapes(checkpoint.arguments, has_head)})
         _check_decoder(checkpoint)
-        _check_rest(checkpoint, {parameter.name for parameter in parameters})
+        arguments = {**checkpoint.arguments, "vocabulary_size": _used_rows(checkpoint, tokenizer)}
+        masked_lm = _build(arguments, dtype)
+        parameters = encoder_parameters(masked_lm.backbone) + (head_parameters(masked_lm) if has_head else [])
         total = sum(parameter.size for parameter in parameters)
         for parameter in parameters:
-            parameter.assign(checkpoint.read(parameter.name))
+            parameter.assign(_used(checkpoint, parameter))
             if progress is not None:
                 progress(parameter.size, total)
         remainder = _assign_positions(checkpoint, masked_lm.backbone)
@@ -83,10 +91,30 @@ def _build(arguments, dtype):
     return keras_hub.models.XLMRobertaMaskedLM(backbone=backbone, preprocessor=None)
 
 
-def _check(checkpoint, parameters):
+def _used_rows(checkpoint, tokenizer):
+    """Rows of the embedding that have a token; those that only fill it up are named and left out."""
+    rows = checkpoint.arguments["vocabulary_size"]
+    check_added_tokens(checkpoint.directory, tokenizer.vocabulary_size)
+    unused = unused_rows(tokenizer.vocabulary_size, rows)
+    if unused:
+        print(
+            f"note: {checkpoint.directory}: the last {unused} rows of the embedding belong to no token and are left "
+            f"out: {tokenizer.vocabulary_size:,} of {rows:,} stay"
+        )
+        return tokenizer.vocabulary_size
+    check_sizes(checkpoint.directory, tokenizer, rows)
+    return rows
+
+
+def _used(checkpoint, parameter):
+    array = checkpoint.read(parameter.name)
+    return array[: parameter.shape[0]] if parameter.name in (WORD_EMBEDDINGS, "lm_head.bias") else array
+
+
+def _check(checkpoint, shapes):
     """All tensors are there, in their shapes, before any is read."""
-    for parameter in parameters:
-        checkpoint.require(parameter.name, parameter.shape)
+    for name, shape in shapes:
+        checkpoint.require(name, shape)
     length, dim = checkpoint.arguments["max_sequence_length"], checkpoint.arguments["hidden_dim"]
     checkpoint.require(POSITIONS, (length + OFFSET, dim))
     if TOKEN_TYPES in checkpoint:

@@ -1,5 +1,6 @@
 """README.md of an exported folder: what the model is, what it was trained on, what it reached."""
 
+from infoxlm_keras.conversion.task_models import TaskModel
 from infoxlm_keras.conversion.to_huggingface import ENCODER, MASKED_LM
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import accuracy_at
@@ -58,7 +59,7 @@ def model_card(model, vector=None, results=None):
     """The text of README.md.
 
     Args:
-        model: `infoxlm_keras.pretrained.PretrainedModel`.
+        model: `infoxlm_keras.pretrained.PretrainedModel` or `TaskModel`.
         vector: `SentenceVector` of a sentence-transformers folder; None for a transformers folder.
         results: optional dict of `evaluate_retrieval`.
 
@@ -67,10 +68,17 @@ def model_card(model, vector=None, results=None):
     """
     backbone, info = model.backbone, model.info
     architecture = MASKED_LM if model.has_head and vector is None else ENCODER
+    task, title = "fill-mask" if architecture == MASKED_LM else "feature-extraction", "XLM-R encoder"
+    auto_class = "AutoModelForMaskedLM" if architecture == MASKED_LM else "AutoModel"
+    if isinstance(model, TaskModel):
+        task, title = model.task, f"XLM-R: {model.description}"
+        auto_class = model.architecture.replace("XLMRobertaFor", "AutoModelFor")
+    elif info is not None and info.tasks:
+        title = "InfoXLM encoder"
     card = _HEADER.format(
         library="transformers" if vector is None else "sentence-transformers",
-        task="sentence-similarity" if vector else "fill-mask" if architecture == MASKED_LM else "feature-extraction",
-        title="InfoXLM encoder" if info else "XLM-R encoder",
+        task="sentence-similarity" if vector else task,
+        title=title,
         trained=f" pre-trained for {info.steps:,} steps by {', '.join(info.tasks)}" if info and info.tasks else "",
         version=__version__,
         layers=backbone.num_layers if vector is None else vector.layer,
@@ -81,7 +89,7 @@ def model_card(model, vector=None, results=None):
         tokenizer=model.tokenizer.fingerprint,
     )
     if vector is None:
-        card += _ENCODER_USE.format(auto_class="AutoModelForMaskedLM" if architecture == MASKED_LM else "AutoModel")
+        card += _ENCODER_USE.format(auto_class=auto_class)
     else:
         card += _SENTENCE_USE.format(
             layer=vector.layer,

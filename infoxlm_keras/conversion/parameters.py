@@ -13,6 +13,7 @@ from keras import ops
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 HEAD_PREFIX = "lm_head."
+DECODER = "lm_head.decoder.weight"
 # Hugging Face's module, the Keras layer below `transformer_layer_i`, and how many of the kernel's axes are inputs.
 _DENSE_LAYERS = (
     ("attention.self.query", "self_attention_layer/query", 1),
@@ -71,6 +72,37 @@ class Parameter:
         """Gives the variable the value of `array`, which Hugging Face stores in `shape`."""
         value = array.T if self.input_axes else array
         self.variable.assign(value.astype("float32", copy=False).reshape(tuple(self.variable.shape)))
+
+
+def expected_shapes(arguments, has_head):
+    """Names and shapes of what `encoder_parameters` and `head_parameters` give, without building a model.
+
+    Args:
+        arguments: dict, arguments of `XLMRobertaBackbone`.
+        has_head: bool, the masked-LM head as well.
+
+    Yields:
+        (name, shape): str and tuple of int, layer by layer.
+    """
+    dim, inner = arguments["hidden_dim"], arguments["intermediate_dim"]
+    sizes = {"intermediate.dense": (inner, dim), "output.dense": (dim, inner)}
+    yield WORD_EMBEDDINGS, (arguments["vocabulary_size"], dim)
+    yield "embeddings.LayerNorm.weight", (dim,)
+    yield "embeddings.LayerNorm.bias", (dim,)
+    for number in range(arguments["num_layers"]):
+        prefix = f"encoder.layer.{number}."
+        for name, _, _ in _DENSE_LAYERS:
+            shape = sizes.get(name, (dim, dim))
+            yield f"{prefix}{name}.weight", shape
+            yield f"{prefix}{name}.bias", shape[:1]
+        for name, _ in _NORMS:
+            yield f"{prefix}{name}.weight", (dim,)
+            yield f"{prefix}{name}.bias", (dim,)
+    if has_head:
+        yield "lm_head.bias", (arguments["vocabulary_size"],)
+        yield "lm_head.dense.weight", (dim, dim)
+        for name in ("lm_head.dense.bias", "lm_head.layer_norm.weight", "lm_head.layer_norm.bias"):
+            yield name, (dim,)
 
 
 def encoder_parameters(backbone, num_layers=None):

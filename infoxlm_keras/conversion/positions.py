@@ -8,12 +8,14 @@ bit for bit.
 """
 
 import dataclasses
+import os
 import pathlib
 
 import numpy as np
 from keras import ops
 
 from infoxlm_keras.conversion.tensor_files import TensorFiles, save_file
+from infoxlm_keras.errors import InputError
 
 OFFSET = 2
 POSITIONS = "embeddings.position_embeddings.weight"
@@ -83,11 +85,32 @@ def save_remainder(directory, remainder):
     save_file(pathlib.Path(directory) / FILE_NAME, arrays)
 
 
-def load_remainder(directory):
-    """The `Remainder` beside a preset, or None."""
+def load_remainder(directory, backbone):
+    """The `Remainder` beside the preset of `backbone` (an `XLMRobertaBackbone`), or None.
+
+    Raises:
+        InputError: if the file is damaged, or its tensors are those of an encoder of another size.
+    """
     path = pathlib.Path(directory) / FILE_NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
+    dim = backbone.hidden_dim
+    shapes = {
+        POSITIONS: (backbone.max_sequence_length + OFFSET, dim),
+        TOKEN_TYPES: (None, dim),
+        POOLER[0]: (dim, dim),
+        POOLER[1]: (dim,),
+    }
     with TensorFiles([path]) as files:
+        for name in files.names:
+            shape = files.shape(name)
+            want = shapes.get(name)
+            if want is None or len(shape) != len(want) or (want[0] or shape[0], *want[1:]) != shape or not shape[0]:
+                raise InputError(
+                    f"{path}: holds {name} of shape {shape}, which is not of this encoder; remove the file to go on "
+                    "without it"
+                )
         tensors = {name: files.read(name) for name in files.names}
-    return Remainder(tensors) if {POSITIONS, TOKEN_TYPES} <= set(tensors) else None
+    if not {POSITIONS, TOKEN_TYPES} <= set(tensors) or (POOLER[0] in tensors) != (POOLER[1] in tensors):
+        raise InputError(f"{path}: lacks tensors; remove the file to go on without it")
+    return Remainder(tensors)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.models import default_universal_layer
 from infoxlm_keras.models.encoder import check_layer
 from infoxlm_keras.models.pooling import check_pooling
@@ -11,38 +12,80 @@ from infoxlm_keras.models.pooling import check_pooling
 class SentenceVector:
     """Hidden state `layer` (1..L), pooled ("cls" or "mean"), scaled to unit length if `normalize`.
 
+    `max_length` is the number of tokens that a text is cut to, with `<s>` and `</s>`.
+
     It is the vector that the SavedModel of recipes/export_savedmodel.py gives: XLCO's projection is left out, as in
     the published evaluation.
     """
 
     layer: int
     pooling: str
-    normalize: bool = True
+    normalize: bool
+    max_length: int
 
 
-def sentence_vector(model, layer=None, pooling=None, normalize=True):
+def sentence_vector(model, layer=None, pooling=None, normalize=None, max_length=None, lowest=1):
     """The `SentenceVector` of a model.
 
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`.
-        layer: int; None: the universal layer it was trained with, or the usual one for its depth.
+        layer: int; None: the universal layer it was trained with, or the usual one for its depth. Of a
+            sentence-transformers folder it is the last.
         pooling: "cls" or "mean"; None: as trained, else "mean".
-        normalize: bool.
+        normalize: bool; None: as the model's history says, else True.
+        max_length: int; None: as the model's history says, else all positions.
+        lowest: int, the lowest layer that is allowed.
 
     Raises:
-        InputError: if a value is out of range.
+        InputError: if a value is out of range; if the model comes from a sentence-transformers folder whose own vector
+            cannot be expressed and `pooling` does not say what to give in its place.
     """
-    if layer is None:
-        layer = model.info.universal_layer if model.info else default_universal_layer(model.backbone.num_layers)
+    info = model.info
     if pooling is None:
-        pooling = model.info.pooling if model.info else "mean"
-    check_layer(layer, model.backbone.num_layers)
+        pooling = model_pooling(info)
+    if layer is None:
+        layer = info.universal_layer if info else default_universal_layer(model.backbone.num_layers)
+    if normalize is None:
+        normalize = info.normalize if info else True
+    check_layer(layer, model.backbone.num_layers, lowest)
     check_pooling(pooling)
-    return SentenceVector(layer, pooling, normalize)
+    return SentenceVector(layer, pooling, normalize, model_max_length(model, max_length))
+
+
+def model_pooling(info):
+    """The pooling of a model whose history is `info` (`PretrainingInfo` or None).
+
+    Raises:
+        InputError: if the model's own vector is one that cannot be expressed.
+    """
+    if info is None:
+        return "mean"
+    if info.vector_refusal:
+        raise InputError(
+            f"{info.vector_refusal}; the sentence vector of this model would be another one: give --pooling to have "
+            "its encoder's hidden states pooled all the same"
+        )
+    return info.pooling
+
+
+def model_max_length(model, max_length=None):
+    """`max_length`, or for None what the history of `model` says, or all positions of its encoder."""
+    if max_length is not None:
+        return max_length
+    positions = model.backbone.max_sequence_length
+    own = model.info.max_length if model.info else None
+    return positions if own is None else min(own, positions)
 
 
 def truncated_info(info, vector):
     """`PretrainingInfo` of a model that was cut above `vector.layer`; None stays None."""
     if info is None:
         return None
-    return dataclasses.replace(info, universal_layer=vector.layer, pooling=vector.pooling, normalize=vector.normalize)
+    return dataclasses.replace(
+        info,
+        universal_layer=vector.layer,
+        pooling=vector.pooling,
+        normalize=vector.normalize,
+        # The vector is one that was asked for.
+        vector_refusal="",
+    )

@@ -1,9 +1,11 @@
 """What a user names as a model, and where its files are."""
 
 import dataclasses
+import os
 import pathlib
 
 from infoxlm_keras.conversion import hub
+from infoxlm_keras.conversion.from_sentence_transformers import MODULES_FILE, transformer_directory
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 
@@ -18,11 +20,13 @@ class Source:
         layout: `KERAS`, `HUGGING_FACE` or `FAIRSEQ`.
         directory: path, or None where KerasHub fetches the files itself.
         name: str, what KerasHub knows the model by.
+        sentence_folder: path of the sentence-transformers folder that the model lies in, or None.
     """
 
     layout: str
     directory: pathlib.Path | None
     name: str
+    sentence_folder: pathlib.Path | None = None
 
 
 def locate(source):
@@ -53,8 +57,15 @@ def locate(source):
 
 
 def _at(directory):
+    if os.path.lexists(directory / MODULES_FILE):
+        inner = _model_at(transformer_directory(directory))
+        return dataclasses.replace(inner, sentence_folder=directory)
+    return _model_at(directory)
+
+
+def _model_at(directory):
     config_path = directory / "config.json"
-    if config_path.is_file():
+    if os.path.lexists(config_path):
         config = read_json(config_path)
         if isinstance(config, dict) and "registered_name" in config:
             return Source(KERAS, directory, str(directory))
@@ -66,7 +77,7 @@ def _at(directory):
         )
     if (directory / "0_Transformer" / "config.json").is_file():
         # sentence-transformers wrote the encoder there before its version 2.
-        return _at(directory / "0_Transformer")
+        return _model_at(directory / "0_Transformer")
     return _without_config(directory)
 
 
@@ -81,4 +92,9 @@ def _without_config(directory):
             return Source(FAIRSEQ, directory, str(directory))
     if not paths and any(any(directory.glob(pattern)) for pattern in PICKLES):
         raise InputError(missing_weights(directory))
+    if (directory / "adapter_config.json").is_file():
+        raise InputError(
+            f"{directory}: holds an adapter of PEFT and not the model under it; in transformers, load it, call "
+            "merge_and_unload() and save the whole model"
+        )
     raise InputError(f"{directory}: is not a model's directory (it has no config.json)")

@@ -2,7 +2,9 @@
 
 import contextlib
 import math
+import os
 import pathlib
+import re
 
 import numpy as np
 import safetensors
@@ -11,9 +13,11 @@ import safetensors.numpy
 from infoxlm_keras.choices import WEIGHT_DTYPES
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.parsing import parsing
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+_SHARD = re.compile(r"model-(\d{1,6})-of-(\d{1,6})\.safetensors")
 _FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 
 
@@ -44,6 +48,10 @@ class TensorFiles:
         return self
 
     def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        """Closes the files."""
         self._files.clear()
         self._stack.close()
 
@@ -66,24 +74,28 @@ class TensorFiles:
         Raises:
             InputError: if it holds no floating-point numbers.
         """
+        self.check_dtype(name)
         tensor = self._files[name].get_slice(name)
-        dtype = tensor.get_dtype()
+        return tensor[:] if rows is None else tensor[rows]
+
+    def check_dtype(self, name):
+        """Raises InputError unless tensor `name` holds floating-point numbers; its content is not read."""
+        dtype = self._files[name].get_slice(name).get_dtype()
         if dtype not in _FLOAT_DTYPES:
             raise InputError(
                 f"{self._paths[name]}: {name} has dtype {dtype}; only {', '.join(_FLOAT_DTYPES)} are read "
                 "(a quantized model cannot be converted)"
             )
-        return tensor[:] if rows is None else tensor[rows]
 
     def _open(self, path):
         if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        try:
+            raise InputError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
+        with parsing(path, "an intact safetensors file", "fetch it again"):
             file = self._stack.enter_context(safetensors.safe_open(str(path), framework="np"))
-        except safetensors.SafetensorError as error:
-            raise InputError(f"{path}: is not an intact safetensors file ({error}); fetch it again") from None
-        self.metadata.update(file.metadata() or {})
-        for name in file.keys():
+            names = list(file.keys())
+            metadata = file.metadata() or {}
+        self.metadata.update(metadata)
+        for name in names:
             if name in self._files:
                 raise InputError(f"{path}: holds {name}, as {self._paths[name].name} does")
             self._files[name] = file
@@ -98,10 +110,10 @@ def find_tensor_files(directory):
     """
     directory = pathlib.Path(directory)
     index = directory / INDEX_FILE
-    if (directory / SINGLE_FILE).is_file():
+    if os.path.lexists(directory / SINGLE_FILE):
         return [directory / SINGLE_FILE]
-    if not index.is_file():
-        return []
+    if not os.path.lexists(index):
+        return _shards_without_index(directory)
     content = read_json(index)
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
@@ -111,6 +123,24 @@ def find_tensor_files(directory):
         if pathlib.PurePath(name).name != name:
             raise InputError(f"{index}: names the file {name!r}, which is not beside it")
     return [directory / name for name in names]
+
+
+def _shards_without_index(directory):
+    """The files of all shards, whose names count them; empty if there are none.
+
+    Raises:
+        InputError: if one is missing.
+    """
+    found = {path: _SHARD.fullmatch(path.name) for path in sorted(directory.glob("model-*-of-*.safetensors"))}
+    shards = {path: (int(match[1]), int(match[2])) for path, match in found.items() if match}
+    if not shards:
+        return []
+    counts = {count for _, count in shards.values()}
+    numbers = [number for number, _ in shards.values()]
+    if len(counts) != 1 or numbers != list(range(1, counts.pop() + 1)):
+        names = ", ".join(path.name for path in shards)
+        raise InputError(f"{directory}: holds the shards {names} without {INDEX_FILE}; some are missing, fetch them")
+    return list(shards)
 
 
 def write_tensors(directory, tensors, dtype="float32", max_shard_bytes=5 * 10**9, progress=None):

@@ -5,8 +5,10 @@ import pathlib
 from infoxlm_keras.conversion.huggingface_config import huggingface_config
 from infoxlm_keras.conversion.parameters import encoder_parameters, head_parameters
 from infoxlm_keras.conversion.positions import POOLER, TOKEN_TYPES, positions_from_keras
+from infoxlm_keras.conversion.task_models import TaskModel
 from infoxlm_keras.conversion.tensor_files import write_tensors
-from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, has_byte_fallback, special_ids, to_tokenizer_json
+from infoxlm_keras.conversion.tokenizer_check import check_ids
+from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, has_own_class, special_ids, to_tokenizer_json
 from infoxlm_keras.files import write_json
 
 MASKED_LM = "XLMRobertaForMaskedLM"
@@ -19,7 +21,8 @@ def write_huggingface(directory, model, dtype="float32", max_shard_bytes=5 * 10*
     Args:
         directory: path.
         model: `infoxlm_keras.pretrained.PretrainedModel`. With a head, and all layers, it becomes an
-            `XLMRobertaForMaskedLM`; otherwise an `XLMRobertaModel`.
+            `XLMRobertaForMaskedLM`; otherwise an `XLMRobertaModel`. Or a
+            `infoxlm_keras.conversion.task_models.TaskModel`, which keeps its own head.
         dtype: one of `infoxlm_keras.choices.WEIGHT_DTYPES`.
         max_shard_bytes: int, largest size of a weights file.
         num_layers: int, write only so many Transformer layers, without head; None: the whole model.
@@ -29,14 +32,12 @@ def write_huggingface(directory, model, dtype="float32", max_shard_bytes=5 * 10*
         InputError: if a value does not fit `dtype`, or the tokenizer cannot be expressed.
     """
     directory = pathlib.Path(directory)
-    with_head = model.has_head and num_layers is None
+    architecture, head, settings = _head(model, num_layers)
     tables = positions_from_keras(model.backbone, model.remainder)
-    config = huggingface_config(
-        model.backbone, MASKED_LM if with_head else ENCODER, dtype, num_layers, len(tables[TOKEN_TYPES])
-    )
-    write_json(directory / "config.json", config)
-    # Inside the masked-LM model the encoder has a name of its own.
-    prefix = "roberta." if with_head else ""
+    config = huggingface_config(model.backbone, architecture, dtype, num_layers, len(tables[TOKEN_TYPES]))
+    write_json(directory / "config.json", config | settings)
+    # Inside a model with a head the encoder has a name of its own.
+    prefix = "roberta." if head else ""
     if model.remainder is not None and model.remainder.has_pooler and num_layers is None:
         tables |= {name: model.remainder.tensors[name] for name in POOLER}
     tensors = [(prefix + name, table.shape, lambda table=table: table) for name, table in tables.items()]
@@ -44,12 +45,19 @@ def write_huggingface(directory, model, dtype="float32", max_shard_bytes=5 * 10*
         (prefix + parameter.name, parameter.shape, parameter.value)
         for parameter in encoder_parameters(model.backbone, num_layers)
     ]
-    if with_head:
-        tensors += [
-            (parameter.name, parameter.shape, parameter.value) for parameter in head_parameters(model.masked_lm)
-        ]
+    tensors += [(parameter.name, parameter.shape, parameter.value) for parameter in head]
+    # The tokenizer first: whether it can be expressed shows at once.
+    write_tokenizer(directory, model.tokenizer, getattr(model, "max_length", model.backbone.max_sequence_length))
     write_tensors(directory, tensors, dtype, max_shard_bytes, progress)
-    write_tokenizer(directory, model.tokenizer, model.backbone.max_sequence_length)
+
+
+def _head(model, num_layers):
+    """(architecture, parameters, settings) of the head that is written with `num_layers` (None: all) layers."""
+    if isinstance(model, TaskModel):
+        return model.architecture, model.head, model.config
+    if model.has_head and num_layers is None:
+        return MASKED_LM, head_parameters(model.masked_lm), {}
+    return ENCODER, [], {}
 
 
 def write_tokenizer(directory, tokenizer, max_length):
@@ -59,9 +67,14 @@ def write_tokenizer(directory, tokenizer, max_length):
         directory: path.
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
         max_length: int, positions of the model.
+
+    Raises:
+        InputError: if the model does what `tokenizer.json` cannot express.
     """
+    content = to_tokenizer_json(tokenizer)
+    check_ids(tokenizer, content)
     (directory / "sentencepiece.bpe.model").write_bytes(tokenizer.proto)
-    write_json(directory / "tokenizer.json", to_tokenizer_json(tokenizer))
+    write_json(directory / "tokenizer.json", content)
     names = {
         "bos_token": "<s>",
         "eos_token": "</s>",
@@ -76,8 +89,7 @@ def write_tokenizer(directory, tokenizer, max_length):
         str(token_id): {**mask, "content": token, "lstrip": token == MASK_TOKEN, "special": True}
         for token, token_id in special_ids(tokenizer).items()
     }
-    # XLM-R's own class knows no bytes; the general one takes tokenizer.json as it is.
-    tokenizer_class = "PreTrainedTokenizerFast" if has_byte_fallback(tokenizer) else "XLMRobertaTokenizer"
+    tokenizer_class = "XLMRobertaTokenizer" if has_own_class(tokenizer) else "PreTrainedTokenizerFast"
     write_json(
         directory / "tokenizer_config.json",
         {

@@ -19,7 +19,7 @@ def write_embedder_preset(directory, model, vector):
     """
     preprocessor = keras_hub.models.XLMRobertaTextEmbedderPreprocessor(
         keras_hub.models.XLMRobertaTokenizer(proto=model.tokenizer.proto),
-        sequence_length=model.backbone.max_sequence_length,
+        sequence_length=vector.max_length,
     )
     embedder = keras_hub.models.XLMRobertaTextEmbedder(
         backbone=truncated_backbone(model.backbone, vector.layer),

@@ -42,7 +42,7 @@ def write_sentence_transformers(directory, model, vector, dtype="float32", max_s
     )
     write_json(
         directory / "sentence_bert_config.json",
-        {"max_seq_length": model.backbone.max_sequence_length, "do_lower_case": False},
+        {"max_seq_length": vector.max_length, "do_lower_case": False},
     )
     write_json(
         directory / "config_sentence_transformers.json",

@@ -12,6 +12,7 @@ import pathlib
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.tokenizer import Tokenizer
 
 VERSION = 2
 # Version 1 says nothing of the content of the inputs, nor gives samples of what was left out. `read` and
@@ -188,10 +189,19 @@ def read_manifest(data_dir, kind):
 
 
 def check_tokenizer(manifest, tokenizer):
-    """Raises `InputError` unless `tokenizer` (of `infoxlm_keras.tokenizer`) is the one that made the records."""
+    """Raises `InputError` unless `tokenizer` (of `infoxlm_keras.tokenizer`) gives the ids of the one in the records.
+
+    Files of the same vocabulary may differ in their bytes: a model that was made anew of a `tokenizer.json` does. What
+    they do is compared then, by the copy that lies beside the records.
+    """
     made_with = manifest.tokenizer
     if made_with.fingerprint == tokenizer.fingerprint:
         return
+    copy = manifest.directory / made_with.file
+    if made_with.vocabulary_size == tokenizer.vocabulary_size and copy.is_file():
+        original = Tokenizer(copy.read_bytes(), copy)
+        if original.fingerprint == made_with.fingerprint and original.behaviour == tokenizer.behaviour:
+            return
     raise InputError(
         f"{manifest.directory}: its records were made with another tokenizer ({made_with.fingerprint[:19]}, "
         f"{made_with.vocabulary_size} ids) than {tokenizer.source} ({tokenizer.fingerprint[:19]}, "

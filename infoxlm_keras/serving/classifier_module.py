@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
@@ -10,6 +12,9 @@ from infoxlm_keras.serving.text_to_ids import TextToIds
 
 class ClassifierModule(ServingModule):
     """Text to `probabilities`, float32 [batch, classes].
+
+    With the classes' names two more outputs: `labels`, string [batch, classes], the names in the order of
+    `probabilities`, the same in every row; and `label`, string [batch], the likeliest.
 
     A third signature, `pairs`, takes `text` and `text_pair`, string [batch] each, for a classifier of pairs (premise
     and hypothesis): `<s> text </s></s> text_pair </s>`.
@@ -19,29 +24,46 @@ class ClassifierModule(ServingModule):
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
         max_length: int, longest sequence in tokens; None: as many as the model has positions.
         storage: one of `STORAGES`, how weights are stored.
+        labels: list of str, the classes' names in the order of the outputs
+            (`infoxlm_keras.finetuning.read_labels`); None if nobody knows them.
 
     Raises:
-        InputError: if `max_length` or `storage` is out of range.
+        InputError: if `max_length` or `storage` is out of range, or `labels` are no distinct names of all classes.
     """
 
     head = "classifier"
 
-    def __init__(self, classifier, tokenizer, max_length=None, storage="float32"):
+    def __init__(self, classifier, tokenizer, max_length=None, storage="float32", labels=None):
+        if labels is not None:
+            _check_labels(labels, classifier.num_classes)
         backbone = classifier.backbone
         text_to_ids = TextToIds(tokenizer, resolve_max_length(max_length, backbone))
         super().__init__(text_to_ids, backbone, backbone.num_layers, classifier, storage, name="classifier")
         self.num_classes = classifier.num_classes
+        self.labels = None if labels is None else tuple(labels)
         self.pooled_dense = dense(classifier.pooled_dense, storage, name="pooled_dense")
         self.output_dense = dense(classifier.output_dense, storage, name="output_dense")
         self._gives_logits = classifier.output_dense.activation is keras.activations.linear
 
     def outputs(self, packed, states):
         pooled = tf.tanh(self.pooled_dense(packed.first(states)))
-        return {"probabilities": tf.nn.softmax(self.output_dense(pooled))}
+        return self._named(tf.nn.softmax(self.output_dense(pooled)))
 
     def reference(self, token_ids, padding_mask):
         outputs = tf.cast(self._model({"token_ids": token_ids, "padding_mask": padding_mask}), tf.float32)
-        return {"probabilities": tf.nn.softmax(outputs) if self._gives_logits else outputs}
+        return self._named(tf.nn.softmax(outputs) if self._gives_logits else outputs)
+
+    def _named(self, probabilities):
+        if self.labels is None:
+            return {"probabilities": probabilities}
+        names = tf.constant(self.labels, tf.string)
+        rows = tf.shape(probabilities)[0]
+        return {
+            "probabilities": probabilities,
+            "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
+            # A row of names for each text: servers join and cut all outputs along the batch.
+            "labels": tf.tile(names[None], tf.stack([rows, 1])),
+        }
 
     def signatures(self):
         texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("text", "text_pair")]
@@ -63,11 +85,15 @@ class ClassifierModule(ServingModule):
         return {**super().answers(texts, token_ids, padding_mask, predict), "pairs": pairs}
 
     def _pairs(self, text, text_pair):
-        message = "text and text_pair: differ in number"
-        equal = tf.debugging.assert_equal(tf.shape(text)[0], tf.shape(text_pair)[0], message)
-        with tf.control_dependencies([equal]):
-            text = tf.identity(text)
+        text, text_pair = checked_texts(text=text, text_pair=text_pair)
         return self.text_to_ids.pairs(text, text_pair)
 
     def head_facts(self):
-        return {"num_classes": self.num_classes}
+        facts = {"num_classes": self.num_classes}
+        return facts if self.labels is None else {**facts, "labels": list(self.labels)}
+
+
+def _check_labels(labels, num_classes):
+    names = isinstance(labels, list | tuple) and all(isinstance(label, str) and label for label in labels)
+    if not names or len(set(labels)) != len(labels) or len(labels) != num_classes:
+        raise InputError(f"labels = {str(labels)[:200]}: must be {num_classes} different names, one for each class")

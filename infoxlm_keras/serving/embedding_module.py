@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from infoxlm_keras.models import default_universal_layer, hidden_state_model, l2_normalize, pool
-from infoxlm_keras.models.pooling import check_pooling
+from infoxlm_keras.conversion.sentence_vector import sentence_vector
+from infoxlm_keras.models import hidden_state_model, l2_normalize, pool
+from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.text_to_ids import TextToIds
 
@@ -21,7 +22,8 @@ class EmbeddingModule(ServingModule):
             trained with, or the usual one for its depth if it was not trained here.
         pooling: "cls" or "mean". None: as trained, else "mean".
         normalize: bool, scale to unit length.
-        max_length: int, longest sequence in tokens; None: as many as the model has positions.
+        max_length: int, longest sequence in tokens; None: as the model's history says, or as many as the
+            model has positions.
         storage: one of `STORAGES`, how weights are stored.
 
     Raises:
@@ -32,15 +34,11 @@ class EmbeddingModule(ServingModule):
 
     def __init__(self, model, layer=None, pooling=None, normalize=True, max_length=None, storage="float32"):
         backbone = model.backbone
-        if layer is None:
-            layer = model.info.universal_layer if model.info else default_universal_layer(backbone.num_layers)
-        if pooling is None:
-            pooling = model.info.pooling if model.info else "mean"
-        check_pooling(pooling)
-        text_to_ids = TextToIds(model.tokenizer, resolve_max_length(max_length, backbone))
-        reference = hidden_state_model(backbone, layer)
-        super().__init__(text_to_ids, backbone, layer, reference, storage, name="embedding")
-        self.layer, self.pooling, self.normalize = layer, pooling, normalize
+        vector = sentence_vector(model, layer, pooling, normalize, max_length, lowest=0)
+        text_to_ids = TextToIds(model.tokenizer, resolve_max_length(vector.max_length, backbone))
+        reference = hidden_state_model(backbone, vector.layer)
+        super().__init__(text_to_ids, backbone, vector.layer, reference, storage, name="embedding")
+        self.layer, self.pooling, self.normalize = vector.layer, vector.pooling, vector.normalize
         self.dim = backbone.hidden_dim
 
     def outputs(self, packed, states):
@@ -56,10 +54,8 @@ class EmbeddingModule(ServingModule):
 
         @tf.function(input_signature=texts)
         def similarity(text_a, text_b):
-            batch = tf.shape(text_a)[0]
-            equal = tf.debugging.assert_equal(batch, tf.shape(text_b)[0], "text_a and text_b: differ in number")
-            with tf.control_dependencies([equal]):
-                both = tf.concat([text_a, text_b], axis=0)
+            text_a, text_b = checked_texts(text_a=text_a, text_b=text_b)
+            batch, both = tf.shape(text_a)[0], tf.concat([text_a, text_b], axis=0)
             vectors = l2_normalize(self.predict(*self.text_to_ids(both))["embedding"])
             return {"similarity": tf.reduce_sum(vectors[:batch] * vectors[batch:], axis=-1)}
 

@@ -1,28 +1,32 @@
 """From a model to a versioned SavedModel directory, as TensorFlow Serving loads it.
 
     output_dir/models.config, batching_parameters.txt
-    output_dir/1/saved_model.pb, variables/, assets/, assets.extra/infoxlm.json, .../tf_serving_warmup_requests
+    output_dir/1/saved_model.pb, variables/, assets/, assets.extra/infoxlm.json, .../tf_serving_warmup_requests,
+    .../checksums.json (of all files but infoxlm.json and itself)
 
 A version appears only when it is whole and has been checked: a server that watches `output_dir` takes it at
 once.
 """
 
+import contextlib
 import dataclasses
-import errno
 import os
 import pathlib
 
 import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files import new_directory, without_wildcards, write_json
+from infoxlm_keras.serving.checksums import checksums
 from infoxlm_keras.serving.classifier_module import ClassifierModule
 from infoxlm_keras.serving.embedding_module import EmbeddingModule
 from infoxlm_keras.serving.masked_lm_module import MaskedLMModule
 from infoxlm_keras.serving.question_answering_module import QuestionAnsweringModule
+from infoxlm_keras.serving.saved_model import CHECKSUMS_FILE
 from infoxlm_keras.serving.server_files import write_server_files
 from infoxlm_keras.serving.verification import verify_export
 from infoxlm_keras.serving.warmup import can_write_warmup, write_warmup
+from infoxlm_keras.system_errors import system_error_within
 
 FACTS_FILE = "assets.extra/infoxlm.json"
 
@@ -92,14 +96,15 @@ def export_masked_lm(model, output_dir, top_k=5, max_length=None, version=None, 
 
 
 def export_classifier(
-    classifier, tokenizer, output_dir, max_length=None, version=None, verify=True, storage="float32"
+    classifier, tokenizer, output_dir, max_length=None, version=None, verify=True, storage="float32", labels=None
 ):
-    """Exports a fine-tuned classifier: `text` -> `probabilities` float32 [batch, classes].
+    """Exports a fine-tuned classifier: `text` -> `probabilities` float32 [batch, classes], with `labels` named.
 
     `classifier` is a `keras_hub.models.XLMRobertaTextClassifier`, `tokenizer` an
-    `infoxlm_keras.tokenizer.Tokenizer`; other arguments, result and errors as in `export_embedding`.
+    `infoxlm_keras.tokenizer.Tokenizer`, `labels` a list of str (see `ClassifierModule`); other arguments, result and
+    errors as in `export_embedding`.
     """
-    module = ClassifierModule(classifier, tokenizer, max_length, storage)
+    module = ClassifierModule(classifier, tokenizer, max_length, storage, labels)
     return export_module(module, version_directory(output_dir, version), verify)
 
 
@@ -135,15 +140,18 @@ def export_module(module, directory, verify=True, model_name=None, tokens_only=F
         raise InputError("tokens_only: the masked_lm head answers strings, which need SentencePiece ops; leave it out")
     module.tokens_only = tokens_only
     facts = module.facts()
-    model_name = model_name or directory.absolute().parent.name
-    records = None
-    with new_directory(directory) as temporary:
-        _save(module, temporary)
+    model_name = model_name or default_model_name(directory.parent)
+    records = max_difference = None
+    with _system_errors(directory), new_directory(directory) as temporary:
+        with without_wildcards(temporary) as plain:
+            _save(module, plain)
+            if can_write_warmup():
+                records = write_warmup(plain, module, model_name)
+        write_checksums(temporary)
         write_json(temporary / FACTS_FILE, facts)
-        if can_write_warmup():
-            records = write_warmup(temporary, module, model_name)
-        max_difference = verify_export(module, temporary) if verify else None
-    write_server_files(directory.parent, model_name)
+        if verify:
+            max_difference = verify_export(module, temporary)
+        write_server_files(directory.parent, model_name)
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     return Export(directory, facts, size, max_difference, records)
 
@@ -162,6 +170,8 @@ def version_directory(output_dir, version=None):
         InputError: if `output_dir` is a file, or `version` is below 1 or exists.
     """
     output_dir = pathlib.Path(output_dir)
+    if output_dir.is_symlink() and not output_dir.exists():
+        raise InputError(f"{output_dir}: is a symbolic link to nothing; remove it, or make the directory it leads to")
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"{output_dir}: is a file, not a directory; choose another output directory")
     if version is None:
@@ -170,7 +180,7 @@ def version_directory(output_dir, version=None):
     if version < 1:
         raise InputError(f"version {version}: must be at least 1")
     directory = output_dir / str(version)
-    if directory.exists():
+    if os.path.lexists(directory):
         raise InputError(f"{directory}: this version exists; leave the version out to get the next free one")
     return directory
 
@@ -181,10 +191,28 @@ def _save(module, directory):
         # The weights without the tokenizer: a server resolves every operation in the file, used or not.
         whole = tf.Module()
         whole.weights = list(module.variables)
+    tf.saved_model.save(whole, directory, signatures=module.exported(module.signatures()))
+
+
+@contextlib.contextmanager
+def _system_errors(directory):
+    """Raises what TensorFlow reports of a full disk in its own way as `OSError`, with `directory` as its file."""
     try:
-        tf.saved_model.save(whole, str(directory), signatures=module.exported(module.signatures()))
-    except tf.errors.ResourceExhaustedError as error:
-        # TensorFlow has errors of its own for what the file system refuses.
-        if "No space left" not in str(error):
+        yield
+    except tf.errors.OpError as error:
+        found = system_error_within(error)
+        if found is None:
             raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory.parent)) from None
+        raise OSError(found.errno, found.strerror, str(directory)) from None
+
+
+def write_checksums(directory):
+    """Writes `assets.extra/checksums.json` of a SavedModel, which `load_saved_model` compares with."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    names = [path.relative_to(directory).as_posix() for path in files]
+    write_json(directory / CHECKSUMS_FILE, {"version": 1, "files": checksums(directory, names)})
+
+
+def default_model_name(output_dir):
+    """The name of a model at a server, if none is given: that of the home of its versions (path)."""
+    return pathlib.Path(os.path.abspath(output_dir)).name

@@ -32,6 +32,7 @@ class PackedEncoder(tf.Module):
         super().__init__(name=name)
         check_layer(layer, backbone.num_layers, lowest=0)
         table = backbone.token_embedding.embeddings
+        self.vocabulary_size = table.shape[0]
         positions = backbone.embeddings.position_embedding.position_embeddings
         self.token_embedding = StoredTable(array(table), storage, name="token_embedding")
         self.position_embedding = StoredTable(array(positions), storage, name="position_embedding")

@@ -18,7 +18,8 @@ class PackedSequences:
 
     Args:
         token_ids: int32 [batch, length].
-        padding_mask: int32 [batch, length], 1 for a token and 0 for padding, wherever it is.
+        padding_mask: int32 [batch, length], 1 for a token and 0 or less for padding, wherever it is. What is above 1
+            counts as 1.
 
     Attributes:
         token_ids: int32 [tokens], sorted by the length of their rows.
@@ -31,9 +32,11 @@ class PackedSequences:
     def __init__(self, token_ids, padding_mask):
         shape = tf.shape(token_ids)
         self.batch, self.length = shape[0], shape[1]
-        self.row_lengths = tf.reduce_sum(padding_mask, axis=1)
+        # Lengths and places come from one test: if they disagreed, a row would read the tokens of the next.
+        present = padding_mask > 0
+        self.row_lengths = tf.reduce_sum(tf.cast(present, tf.int32), axis=1)
         order = tf.argsort(self.row_lengths)
-        places = tf.where(tf.gather(padding_mask, order) > 0)  # int64 [tokens, 2]: sorted row, column
+        places = tf.where(tf.gather(present, order))  # int64 [tokens, 2]: sorted row, column
         self.token_ids = tf.gather_nd(tf.gather(token_ids, order), places)
         self.rows = tf.gather(order, places[:, 0])
         self.positions = tf.cast(places[:, 1], tf.int32)

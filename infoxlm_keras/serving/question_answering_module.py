@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
@@ -79,11 +80,8 @@ class QuestionAnsweringModule(ServingModule):
 
     def answer(self, question, context, predict):
         """The outputs of `serving_default`; `predict` gives the logits (`self.predict` or `self.reference`)."""
-        equal = tf.debugging.assert_equal(
-            tf.shape(question)[0], tf.shape(context)[0], "question and context: differ in number"
-        )
-        with tf.control_dependencies([equal]):
-            question = self.text_to_ids.clean(question)
+        question, context = checked_texts(question=question, context=context)
+        question = self.text_to_ids.clean(question)
         context = self.text_to_ids.clean(context, self.text_to_ids.max_bytes * self.max_windows)
         questions = self.text_to_ids.tokens(question)[:, : self.max_question]
         contexts, first_bytes, last_bytes = self.text_to_ids.tokens_with_offsets(context)

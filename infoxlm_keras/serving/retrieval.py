@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from infoxlm_keras.evaluation import evaluate_retrieval
 from infoxlm_keras.evaluation.retrieval import layer_accuracies, mean_over_languages
+from infoxlm_keras.serving.saved_model import load_saved_model
 
 BATCH_SIZE = 64
 
@@ -31,7 +32,7 @@ def compare_retrieval(module, model, directory, pair_sets, progress=None):
         max_length=module.text_to_ids.max_length,
         progress=progress,
     )
-    signature = tf.saved_model.load(str(directory)).signatures["serving_default"]
+    signature = load_saved_model(directory).signatures["serving_default"]
     languages = {}
     for pair_set in pair_sets:
         sources, targets = (embed(signature, texts, progress) for texts in (pair_set.sources, pair_set.targets))

@@ -1,13 +1,11 @@
 """Texts to vectors by an exported SavedModel: TensorFlow and tensorflow_text, no Keras."""
 
-import json
-import pathlib
-
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  registers the SentencePiece ops
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json
+from infoxlm_keras.serving.saved_model import load_saved_model, newest_version
 
 FACTS_FILE = "assets.extra/infoxlm.json"
 
@@ -24,25 +22,20 @@ class SavedModelEmbedder:
         dim: int.
 
     Raises:
-        InputError: if there is no SavedModel, or it is no embedding.
+        InputError: if there is no SavedModel, it is damaged, or it is no embedding.
     """
 
     def __init__(self, directory):
         self.directory = newest_version(directory).absolute()
-        try:
-            self._loaded = tf.saved_model.load(str(self.directory), tags=["serve"])
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{self.directory}: cannot be opened as a SavedModel ({reason})") from None
+        self._loaded = load_saved_model(self.directory)
         self._signature = self._loaded.signatures.get("serving_default")
         outputs = {} if self._signature is None else self._signature.structured_outputs
         if "embedding" not in outputs:
-            raise InputError(
-                f"{self.directory}: gives {', '.join(outputs) or 'nothing'}, not embedding; export the embedding head"
-            )
+            found = ", ".join(outputs) or "nothing for strings"
+            raise InputError(f"{self.directory}: gives {found}, not embedding; export the embedding head")
         self.dim = outputs["embedding"].shape[-1]
         path = self.directory / FACTS_FILE
-        self.facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self.facts = read_json(path, dict) if path.exists() else {}
 
     def __call__(self, texts):
         """`texts` (list of bytes) to unit vectors, float32 [texts, dim]."""
@@ -51,18 +44,3 @@ class SavedModelEmbedder:
         vectors = self._signature(text=tf.constant(texts, tf.string))["embedding"].numpy()
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(norms > 0, norms, 1)
-
-
-def newest_version(directory):
-    """`directory` itself if it holds a SavedModel, else its highest version.
-
-    Raises:
-        InputError: if neither is there.
-    """
-    directory = pathlib.Path(directory)
-    if (directory / "saved_model.pb").is_file():
-        return directory
-    versions = [path for path in directory.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
-    if not versions:
-        raise InputError(f"{directory}: holds no SavedModel; make one with recipes/export_savedmodel.py")
-    return max(versions, key=lambda path: int(path.parent.name)).parent

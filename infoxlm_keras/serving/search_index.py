@@ -1,29 +1,31 @@
 """Sentences on disk with an index of their vectors (usearch), built by streaming.
 
 index.usearch    the graph; key = number of the sentence
-sentences.txt    the sentences, one a line, as bytes
+sentences.txt    the sentences, one a line, as UTF-8
 offsets.bin      uint64, where each sentence starts in it, and where the last ends
 lines.bin        uint64, line of the input each came from
-index.json       how many, which model, how vectors are kept
+index.json       how many, which model, how vectors are kept; checksums of the other files and of itself
 """
 
 import contextlib
-import gzip
-import lzma
-import os
+import json
 import pathlib
-import sys
 
 import numpy as np
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.files import read_json, without_wildcards, write_json
+from infoxlm_keras.parsing import describe, parsing
+from infoxlm_keras.serving.checksums import check_files, checksums, text_checksum
 
 INDEX_FILE, SENTENCES_FILE = "index.usearch", "sentences.txt"
 OFFSETS_FILE, LINES_FILE, FACTS_FILE = "offsets.bin", "lines.bin", "index.json"
+DATA_FILES = (INDEX_FILE, SENTENCES_FILE, OFFSETS_FILE, LINES_FILE)
+VECTOR_TYPES = ("f16", "f32", "i8")
 NUMBER = np.dtype("<u8")
-OPENERS = {".gz": gzip.open, ".xz": lzma.open}
-VERSION = 1
+# Version 1 had no checksums; usearch ends the process on a damaged graph.
+VERSION = 2
+REMEDY = "index the sentences again (recipes/search.py index)"
 
 
 class IndexWriter:
@@ -33,7 +35,7 @@ class IndexWriter:
         directory: path, empty.
         embedder: function of a list of bytes to unit vectors, with `dim`, `directory` and `facts`
             (`SavedModelEmbedder`).
-        vector_type: "f16", "f32" or "i8", usearch's name of how vectors are kept.
+        vector_type: one of `VECTOR_TYPES`, usearch's name of how vectors are kept.
 
     Raises:
         InputError: if usearch is not installed.
@@ -68,13 +70,13 @@ class IndexWriter:
         """Writes the graph and the facts, which are returned; `source` (str) is where the sentences came from.
 
         Raises:
-            InputError: if no sentence was added.
+            InputError: if no sentence was added, or there is no room for the graph.
         """
         self._offsets.write(np.array([self.position], NUMBER).tobytes())
         self._files.close()
         if not self.count:
             raise InputError(f"{source}: holds no sentence")
-        self.index.save(str(self.directory / INDEX_FILE))
+        self._save_graph()
         facts = {
             "version": VERSION,
             "sentences": self.count,
@@ -83,13 +85,32 @@ class IndexWriter:
             "source": source,
             "model": str(self.embedder.directory),
             "model_facts": self.embedder.facts,
+            "files": checksums(self.directory, DATA_FILES),
         }
-        write_json(self.directory / FACTS_FILE, facts)
+        write_json(self.directory / FACTS_FILE, {**facts, "crc32c": text_checksum(_json(facts))})
         return {name: facts[name] for name in ("sentences", "dim", "vectors", "source", "model")}
+
+    def _save_graph(self):
+        path = self.directory / INDEX_FILE
+        expected = self.index.serialized_length
+        with without_wildcards(self.directory) as plain:
+            try:
+                self.index.save(f"{plain}/{INDEX_FILE}")
+                error = None
+            except RuntimeError as raised:
+                error = raised
+        # usearch does not look at what the file system says when it closes the file.
+        size = path.stat().st_size if path.exists() else 0
+        if error is not None or size != expected:
+            reason = "" if error is None else f" ({describe(error)})"
+            raise InputError(
+                f"{path}: {size:,} of {expected:,} bytes could be written{reason}; "
+                "is the disk full, or the size of a file limited? Free some space or choose another --output_dir"
+            )
 
 
 class IndexReader:
-    """Opens what `IndexWriter` wrote; vectors and sentences stay on disk until they are needed.
+    """Opens what `IndexWriter` wrote, once its checksums are right; vectors and sentences stay on disk.
 
     Args:
         directory: path.
@@ -98,40 +119,31 @@ class IndexReader:
         facts: dict, the content of `index.json`.
 
     Raises:
-        InputError: if it is no index, is damaged, or usearch is not installed.
+        InputError: if it is no index, is damaged, is of an older release, or usearch is not installed.
     """
 
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
-        path = self.directory / FACTS_FILE
-        if not path.is_file():
-            raise InputError(f"{directory}: is no index (it has no {FACTS_FILE}); make one with search.py index")
-        self.facts = read_json(path)
-        if self.facts.get("version") != VERSION:
-            raise InputError(f"{path}: version {self.facts.get('version')!r}, but this release reads {VERSION}")
+        self.facts = read_facts(self.directory)
+        check_files(self.directory, self.facts["files"], self.directory / FACTS_FILE, REMEDY)
         count = self.facts["sentences"]
         self._offsets, self._lines = self._numbers(OFFSETS_FILE, count + 1), self._numbers(LINES_FILE, count)
-        sentences = self.directory / SENTENCES_FILE
-        if not sentences.is_file() or sentences.stat().st_size != self._offsets[-1]:
-            raise InputError(f"{sentences}: is missing or not of {self._offsets[-1]} bytes; index again")
-        index = usearch_index().Index(ndim=self.facts["dim"], metric="cos", dtype=self.facts["vectors"])
-        try:
-            index.view(str(self.directory / INDEX_FILE))
-        except (RuntimeError, OSError, ValueError) as error:
-            raise InputError(f"{self.directory / INDEX_FILE}: cannot be opened ({error}); index again") from None
-        if len(index) != count:
-            path = self.directory / INDEX_FILE
-            raise InputError(f"{path}: has {len(index)} vectors for {count} sentences; index again")
-        self._index = index
+        size = (self.directory / SENTENCES_FILE).stat().st_size
+        # At least a character and a line end each; as signed numbers, in which a smaller one after a larger shows.
+        lengths = np.diff(self._offsets.astype(np.int64))
+        if self._offsets[0] != 0 or self._offsets[-1] != size or (lengths < 2).any():
+            raise InputError(f"{self.directory / OFFSETS_FILE}: does not fit {SENTENCES_FILE}; {REMEDY}")
+        self._index = self._open_graph(count)
 
     def check(self, embedder):
         """Raises InputError unless `embedder` is the export that the index was built with."""
+        built = {**self.facts["model_facts"], "dim": self.facts["dim"]}
+        given = {**embedder.facts, "dim": embedder.dim}
         for name in ("tokenizer_fingerprint", "layer", "pooling", "storage", "dim"):
-            built, given = self.facts["model_facts"].get(name), embedder.facts.get(name)
-            if given != built:
+            if given.get(name) != built.get(name):
                 raise InputError(
-                    f"{embedder.directory}: has {name} {given!r}, the index was built with {built!r}; "
-                    f"query with {self.facts['model']}, or index again"
+                    f"{embedder.directory}: has {name} {given.get(name)!r}, the index was built with "
+                    f"{built.get(name)!r}; query with {self.facts['model']}, or index again"
                 )
 
     def search(self, texts, vectors, top_k, exact=False):
@@ -161,6 +173,24 @@ class IndexReader:
                 results.append({"query": text.decode("utf-8", "replace"), "hits": hits})
         return results
 
+    def _open_graph(self, count):
+        path = self.directory / INDEX_FILE
+        usearch = usearch_index()
+        index = usearch.Index(ndim=self.facts["dim"], metric="cos", dtype=self.facts["vectors"])
+        with without_wildcards(self.directory) as plain, parsing(path, "an index of usearch", REMEDY):
+            found = usearch.Index.metadata(f"{plain}/{INDEX_FILE}")
+            fits = found is not None and (found["dimensions"], found["kind_scalar"], found["count_present"]) == (
+                self.facts["dim"],
+                index.dtype,
+                count,
+            )
+            if not fits:
+                raise InputError(f"{path}: is not of the vectors that {FACTS_FILE} says; {REMEDY}")
+            index.view(f"{plain}/{INDEX_FILE}")
+        if len(index) != count:
+            raise InputError(f"{path}: has {len(index)} vectors for {count} sentences; {REMEDY}")
+        return index
+
     def _sentence(self, file, key):
         start, end = int(self._offsets[key]), int(self._offsets[key + 1])
         file.seek(start)
@@ -168,9 +198,49 @@ class IndexReader:
 
     def _numbers(self, name, count):
         path = self.directory / name
-        if not path.is_file() or path.stat().st_size != count * NUMBER.itemsize:
-            raise InputError(f"{path}: is missing or not of {count} numbers; index again")
+        if path.stat().st_size != count * NUMBER.itemsize:
+            raise InputError(f"{path}: is not of {count} numbers; {REMEDY}")
         return np.memmap(path, NUMBER, mode="r")
+
+
+def read_facts(directory):
+    """The content of `index.json` in a directory (path), checked.
+
+    Raises:
+        InputError: if there is none, it is damaged, or of another version.
+    """
+    path = pathlib.Path(directory) / FACTS_FILE
+    if not path.exists():
+        raise InputError(f"{directory}: is no index (it has no {FACTS_FILE}); make one with recipes/search.py index")
+    facts = read_json(path, dict)
+    version = facts.get("version")
+    if version == 1:
+        raise InputError(f"{path}: was written by an older release, without checksums of its files; {REMEDY}")
+    if version != VERSION:
+        raise InputError(f"{path}: version {version!r:.100}, but this release reads {VERSION}; {REMEDY}")
+    checksum = facts.pop("crc32c", None)
+    if checksum != text_checksum(_json(facts)):
+        raise InputError(f"{path}: differs from its own checksum: it was damaged or changed; {REMEDY}")
+    kinds = {
+        "sentences": int,
+        "dim": int,
+        "vectors": str,
+        "source": str,
+        "model": str,
+        "model_facts": dict,
+        "files": dict,
+    }
+    for name, kind in kinds.items():
+        value = facts.get(name)
+        if type(value) is not kind or (kind is int and value < 1):
+            raise InputError(f"{path}: {name} = {value!r:.100}: is no {kind.__name__} that an index has; {REMEDY}")
+    if facts["vectors"] not in VECTOR_TYPES or set(facts["files"]) != set(DATA_FILES):
+        raise InputError(f"{path}: names other vectors or files than an index has; {REMEDY}")
+    return facts
+
+
+def _json(facts):
+    return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def usearch_index():
@@ -184,67 +254,3 @@ def usearch_index():
     except ImportError:
         raise InputError("usearch is not installed: pip install infoxlm_keras[search]") from None
     return usearch.index
-
-
-def input_size(path):
-    """Bytes of an input file for a progress bar; None for standard input.
-
-    Raises:
-        InputError: if there is no such file.
-    """
-    if str(path) == "-":
-        return None
-    if not pathlib.Path(path).is_file():
-        raise InputError(f"{path}: no such file")
-    return os.path.getsize(path)
-
-
-def read_sentences(path, size):
-    """Yields (list of at most `size` (line number, bytes), bytes of the file read since): empty lines left out.
-
-    Raises:
-        InputError: if the file is damaged (compressed ones).
-    """
-    with contextlib.ExitStack() as stack:
-        if str(path) == "-":
-            raw = lines = sys.stdin.buffer
-        else:
-            raw = stack.enter_context(open(path, "rb"))
-            opener = OPENERS.get(pathlib.Path(path).suffix)
-            lines = raw if opener is None else stack.enter_context(opener(raw))
-        seekable = raw.seekable()
-        batch, before, number = [], 0, 0
-        try:
-            for number, line in enumerate(lines, 1):
-                text = line.strip()
-                if text:
-                    batch.append((number, text))
-                if len(batch) == size:
-                    place = raw.tell() if seekable else 0
-                    yield batch, place - before
-                    batch, before = [], place
-        except (EOFError, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
-            raise InputError(f"{path}: is damaged after line {number}: {error}") from None
-        if batch:
-            yield batch, (raw.tell() if seekable else 0) - before
-
-
-def read_queries(texts, path):
-    """The queries of a command line, list of bytes.
-
-    Args:
-        texts: list of str or None.
-        path: file with one a line, or None.
-
-    Raises:
-        InputError: if there is none, or not exactly one of both is given.
-    """
-    if (texts is None) == (path is None):
-        raise InputError("no query: give either --text TEXT or --file FILE")
-    if texts is not None:
-        return [os.fsencode(text) for text in texts]
-    input_size(path)
-    queries = [text for batch, _ in read_sentences(path, 1000) for _, text in batch]
-    if not queries:
-        raise InputError(f"{path}: holds no query")
-    return queries

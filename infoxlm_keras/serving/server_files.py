@@ -1,5 +1,6 @@
 """The files that TensorFlow Serving reads beside a model's versions: which model it is, and how to batch requests."""
 
+import os
 import re
 
 from infoxlm_keras.errors import InputError
@@ -37,7 +38,7 @@ pad_variable_length_inputs: true
 
 def write_server_files(output_dir, model_name):
     """Writes `models.config` and `batching_parameters.txt` to `output_dir`, unless they are there: a server's
-    administrator may have changed them.
+    administrator may have changed them. Both or, if one cannot be written, none.
 
     Args:
         output_dir: path, home of all versions of the model.
@@ -47,16 +48,29 @@ def write_server_files(output_dir, model_name):
         InputError: if the name has other characters than letters, digits, `_`, `.` and `-`.
     """
     check_model_name(model_name)
+    written = []
+    try:
+        for path, text in _missing(output_dir, model_name):
+            write_atomically(path, text)
+            written.append(path)
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _missing(output_dir, model_name):
+    """(path, text) of the files that are not there."""
     for file_name, template in ((MODELS_FILE, MODELS), (BATCHING_FILE, BATCHING)):
         path = output_dir / file_name
-        if not path.exists():
+        if not os.path.lexists(path):
             text = template.replace("{{", "{").replace("}}", "}")
-            write_atomically(path, text.replace("{directory}", CONTAINER_DIRECTORY).replace("{name}", model_name))
+            yield path, text.replace("{directory}", CONTAINER_DIRECTORY).replace("{name}", model_name)
 
 
 def check_model_name(model_name):
     """Raises InputError unless `model_name` can be part of a server's addresses."""
-    if not MODEL_NAME.fullmatch(model_name):
+    if not MODEL_NAME.fullmatch(model_name) or set(model_name) == {"."}:
         raise InputError(
             f"model name {model_name!r}: must be letters, digits, '_', '.' and '-'; give another one (--model_name)"
         )

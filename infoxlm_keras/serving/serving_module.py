@@ -8,7 +8,7 @@ import tensorflow as tf
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.packed_encoder import PackedEncoder
 from infoxlm_keras.serving.packed_sequences import PackedSequences
-from infoxlm_keras.tokenizer import START_ID
+from infoxlm_keras.serving.request_checks import checked_texts, checked_tokens
 
 FORMAT_VERSION = 2  # of what `facts` gives
 
@@ -17,7 +17,8 @@ class ServingModule(tf.Module):
     """A Keras model behind the two signatures that every SavedModel here has.
 
     `serving_default` takes `text`, string [batch]; `tokens` takes `token_ids` and `padding_mask`, int32
-    [batch, length], for servers without SentencePiece ops. Both return what `predict` returns.
+    [batch, length], for servers without SentencePiece ops. Both return what `predict` returns, and refuse inputs of
+    another rank, masks that are neither 0 nor 1, and ids outside of the vocabulary (`request_checks`).
 
     Args:
         text_to_ids: `TextToIds`.
@@ -103,25 +104,19 @@ class ServingModule(tf.Module):
     def _text_signature(self):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
         def serving_default(text):
+            [text] = checked_texts(text=text)
             return self.predict(*self.text_to_ids(text))
 
         return serving_default
 
     def _tokens_signature(self, predict):
         ids = tf.TensorSpec([None, None], tf.int32)
-        limit = self.text_to_ids.max_length
 
         @tf.function(input_signature=[ids, ids])
         def tokens(token_ids, padding_mask):
-            message = f"token_ids: longer than the limit of {limit} tokens"
-            within_limit = tf.debugging.assert_less_equal(tf.shape(token_ids)[1], limit, message)
-            # Otherwise the position table may fail first, with a message that says nothing to a client.
-            with tf.control_dependencies([within_limit]):
-                token_ids = tf.identity(token_ids)
-            # A server that joins requests of different lengths fills rows up with a tensor's first value, so with
-            # <s> and 1. No sequence has <s> anywhere but first.
-            filled = (token_ids == START_ID) & (tf.range(tf.shape(token_ids)[1]) > 0)
-            return predict(token_ids, tf.where(filled, 0, padding_mask))
+            return predict(
+                *checked_tokens(token_ids, padding_mask, self.encoder.vocabulary_size, self.text_to_ids.max_length)
+            )
 
         return tokens
 

@@ -1,5 +1,6 @@
 """Does a SavedModel, alone in a fresh process, answer as the Keras model does?"""
 
+import errno
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from infoxlm_keras.evaluation.embedding import SPECIAL_TOKENS, pad
+from infoxlm_keras.files import without_wildcards
 from infoxlm_keras.serving.text_to_ids import MASK_TEXT, MaskedTextToIds
 from infoxlm_keras.tokenizer import END_ID, START_ID
 
@@ -98,7 +100,8 @@ def run_in_fresh_process(directory, requests):
         dict: "serving_default/embedding" or "tokens/embedding" (signature/output) -> array.
 
     Raises:
-        RuntimeError: with the end of its messages, if the process fails.
+        OSError: if the disk has no room for its answers.
+        RuntimeError: with the end of its messages, if the process fails otherwise.
     """
     with tempfile.TemporaryDirectory() as scratch:
         request, answer = pathlib.Path(scratch, "request.json"), pathlib.Path(scratch, "answer.npz")
@@ -107,15 +110,20 @@ def run_in_fresh_process(directory, requests):
             for signature, inputs in requests.items()
         }
         request.write_text(json.dumps(plain), encoding="utf-8")
-        process = subprocess.run(
-            [sys.executable, "-P", str(SCRIPT), str(directory), str(request), str(answer)],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        with without_wildcards(directory) as plain_path:
+            process = subprocess.run(
+                [sys.executable, "-P", str(SCRIPT), plain_path, str(request), str(answer)],
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            )
         if process.returncode:
+            for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                if os.strerror(number) in process.stdout:
+                    raise OSError(number, os.strerror(number), scratch)
             raise RuntimeError(f"{directory}: does not load or answer by itself:\n{process.stdout[-4000:]}")
         with np.load(answer) as content:
             return dict(content)

@@ -11,6 +11,9 @@ import pathlib
 import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import without_wildcards
+from infoxlm_keras.parsing import parsing
+from infoxlm_keras.serving.saved_model import REMEDY, check_export
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 BATCH_SIZES = (1, 8, 32)
@@ -56,14 +59,19 @@ def read_warmup(directory):
     """The requests in the warm-up file of a version: list of `PredictRequest`.
 
     Raises:
-        InputError: if there is no such file, or tensorflow-serving-api is missing.
+        InputError: if there is no such file, it is damaged, or tensorflow-serving-api is missing.
     """
     _, prediction_log_pb2 = messages()
     path = pathlib.Path(directory) / WARMUP_FILE
     if not path.is_file():
         raise InputError(f"{path}: no such file; export the model again with infoxlm_keras[serving] installed")
-    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    return [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+    check_export(directory, [WARMUP_FILE])
+    with without_wildcards(path.parent) as plain, parsing(path, "a file of warm-up requests", REMEDY):
+        records = tf.data.TFRecordDataset(f"{plain}/{path.name}").as_numpy_iterator()
+        requests = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+    if not requests:
+        raise InputError(f"{path}: holds no request; {REMEDY}")
+    return requests
 
 
 def warmup_batches():

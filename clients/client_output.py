@@ -1,0 +1,87 @@
+"""What both clients share on the way out: whether an answer is one, and one JSON line for each text."""
+
+import base64
+import json
+import math
+import sys
+
+from infoxlm_keras.command_line import one_line
+from infoxlm_keras.errors import InputError
+
+# No batch of texts has a longer answer; what sends more is no model of ours.
+MOST_ANSWER_BYTES = 1 << 28
+DEEPEST_VALUE = 8
+BRIEF_CHARACTERS = 300
+
+
+def check_answers(place, answers, count):
+    """Raises `InputError`, with `place` in front, unless `answers` is what a model can have answered.
+
+    Args:
+        place: str, address of the server.
+        answers: output name -> list of `count` values, of equal shape: nested lists of numbers, str, bytes, bool, or
+            `{"b64": str}`.
+        count: int, rows that were sent.
+    """
+    if not isinstance(answers, dict) or not answers:
+        raise InputError(f"{place}: the server answered no output; is it this model?")
+    for name, values in answers.items():
+        named = brief(name)
+        if not isinstance(values, list):
+            raise InputError(f"{place}: the server answered {named} without a row for each text; is it this model?")
+        if len(values) != count:
+            raise InputError(
+                f"{place}: the server answered {len(values)} rows of {named} to {count} texts; is it this model?"
+            )
+        shapes = {_shape(value, f"{place}: {named}") for value in values}
+        if len(shapes) != 1:
+            raise InputError(f"{place}: the server answered {named} with rows of different shapes; is it this model?")
+
+
+def print_answers(answers, count):
+    """Prints one JSON object a row of checked answers (`check_answers`)."""
+    for row in range(count):
+        answer = {name: readable(values[row]) for name, values in answers.items()}
+        line = json.dumps(answer, ensure_ascii=False)
+        try:
+            line.encode(sys.stdout.encoding)
+        except UnicodeEncodeError:
+            # JSON's own escapes lose nothing.
+            line = json.dumps(answer)
+        print(line)
+    sys.stdout.flush()
+
+
+def readable(value):
+    """`value` for JSON: bytes as text, or as {"b64": ...} if they are not UTF-8."""
+    if isinstance(value, list):
+        return [readable(item) for item in value]
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"b64": base64.b64encode(value).decode()}
+    return value
+
+
+def brief(text):
+    """`text` of a server as part of a message: one line, not long."""
+    line = one_line(str(text)[: 10 * BRIEF_CHARACTERS])
+    return line if len(line) <= BRIEF_CHARACTERS else line[:BRIEF_CHARACTERS] + "..."
+
+
+def _shape(value, place, depth=0):
+    """The shape of nested lists, a tuple of int; lists of one level must be of one shape."""
+    if isinstance(value, list):
+        if depth == DEEPEST_VALUE:
+            raise InputError(f"{place}: the server answered lists nested more than {DEEPEST_VALUE} deep")
+        shapes = {_shape(item, place, depth + 1) for item in value}
+        if len(shapes) > 1:
+            raise InputError(f"{place}: the server answered lists of different shapes; is it this model?")
+        return (len(value), *(shapes.pop() if shapes else ()))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{place}: the server answered {value}, which is no number; is the model in order?")
+    encoded = isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str)
+    if not isinstance(value, bool | int | float | str | bytes) and not encoded:
+        raise InputError(f"{place}: the server answered {brief(repr(value))}, which is no value of a tensor")
+    return ()

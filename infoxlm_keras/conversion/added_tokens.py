@@ -1,0 +1,71 @@
+"""Tokens that transformers added to a tokenizer, and rows of the embedding that no token has."""
+
+import os
+import pathlib
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json
+
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+# Embeddings are made longer for the sake of speed, to a multiple of at most this (`pad_to_multiple_of`).
+_PADDING = (8, 128)
+
+
+def check_added_tokens(directory, vocabulary_size):
+    """Raises InputError if the tokenizer's files of a Hugging Face directory name tokens beyond XLM-R's.
+
+    Args:
+        directory: path.
+        vocabulary_size: int, ids of the tokenizer without them.
+    """
+    directory = pathlib.Path(directory)
+    for name, found in (
+        ("added_tokens.json", _from_slow),
+        ("tokenizer_config.json", _from_config),
+        ("tokenizer.json", _from_fast),
+    ):
+        path = directory / name
+        if not os.path.lexists(path):
+            continue
+        content = read_json(path)
+        added = found(content) if isinstance(content, dict) else []
+        refuse_added(path, [token for token in added if token not in SPECIAL_TOKENS], vocabulary_size)
+
+
+def refuse_added(path, tokens, vocabulary_size):
+    """Raises InputError if `tokens` (list of str, in the file `path`) is not empty."""
+    if not tokens:
+        return
+    shown = ", ".join(map(repr, tokens[:5])) + (" ..." if len(tokens) > 5 else "")
+    raise InputError(
+        f"{path}: adds {len(tokens)} tokens to the tokenizer: {shown}; ids here end with <mask>, so they cannot be "
+        f"expressed: to go on without them, call model.resize_token_embeddings({vocabulary_size}) in transformers and "
+        "save the model beside the tokenizer as it was before add_tokens; to learn pieces for new words, then use "
+        "data_prep/extend_vocabulary.py"
+    )
+
+
+def unused_rows(tokenizer_size, rows):
+    """How many of an embedding's `rows` only fill it up to a round number, int; 0 if that is not what they do."""
+    extra = rows - tokenizer_size
+    multiple, limit = _PADDING
+    return extra if 0 < extra < limit and rows % multiple == 0 else 0
+
+
+def _from_slow(content):
+    return list(content)
+
+
+def _from_config(content):
+    added = content.get("added_tokens_decoder")
+    return _contents(added.values()) if isinstance(added, dict) else []
+
+
+def _from_fast(content):
+    added = content.get("added_tokens")
+    return _contents(added) if isinstance(added, list) else []
+
+
+def _contents(tokens):
+    contents = (token.get("content") for token in tokens if isinstance(token, dict))
+    return [content for content in contents if isinstance(content, str)]

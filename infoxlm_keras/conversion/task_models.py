@@ -1,0 +1,149 @@
+"""Fine-tuned models with their heads, on the way to transformers: classifiers and question answering.
+
+transformers' classification head is KerasHub's: dense, tanh and dense again, on the last hidden state at `<s>`.
+"""
+
+import dataclasses
+import pathlib
+
+import keras
+import keras_hub
+
+from infoxlm_keras.conversion.keras_hub_preset import task_class_name
+from infoxlm_keras.conversion.parameters import Parameter
+from infoxlm_keras.conversion.sources import KERAS, locate
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json
+from infoxlm_keras.tokenizer import Tokenizer
+
+LABELS_FILE = "labels.json"
+CLASSIFIER, QUESTION_ANSWERING = "TextClassifier", "QuestionAnswering"
+
+
+@dataclasses.dataclass
+class TaskModel:
+    """A fine-tuned model as transformers sees it.
+
+    Attributes:
+        backbone: `keras_hub.models.XLMRobertaBackbone`.
+        tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
+        architecture: str, transformers' class.
+        task: str, the task's name on Hugging Face's hub.
+        head: list of `Parameter`.
+        description: str, the head in words.
+        config: dict, what config.json says of the head.
+        max_length: int, tokens of the longest input.
+    """
+
+    backbone: keras_hub.models.XLMRobertaBackbone
+    tokenizer: Tokenizer
+    architecture: str
+    task: str
+    head: list
+    description: str
+    config: dict
+    max_length: int
+    # As of a `PretrainedModel`: a fine-tuned model has neither a masked-LM head nor what its source held beyond it.
+    has_head = False
+    info = None
+    remainder = None
+
+
+def task_kind(source):
+    """`CLASSIFIER` or `QUESTION_ANSWERING` if the preset `source` is of that kind, else None.
+
+    Raises:
+        InputError: as `locate`, or if the preset is damaged.
+    """
+    location = locate(source)
+    if location.layout != KERAS or location.directory is None:
+        return None
+    name = task_class_name(location.directory) or ""
+    return next((kind for kind in (CLASSIFIER, QUESTION_ANSWERING) if name.endswith(kind)), None)
+
+
+def load_task_model(source):
+    """The `TaskModel` of a preset of which `task_kind` names the kind.
+
+    Raises:
+        InputError: if the preset is damaged, or transformers has no such head.
+    """
+    return (_classifier if task_kind(source) == CLASSIFIER else _question_answering)(source)
+
+
+def read_labels(directory, classes):
+    """The names of a classifier's outputs beside its preset, list of str; None if there is no such file.
+
+    Raises:
+        InputError: if they are not `classes` different names.
+    """
+    path = pathlib.Path(directory) / LABELS_FILE
+    if not path.exists():
+        return None
+    labels = read_json(path)
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise InputError(f"{path}: is not a list of the classes' names")
+    if len(labels) != classes or len(set(labels)) != classes:
+        raise InputError(f"{path}: has {len(labels)} names, but the classifier {classes} classes; each needs its own")
+    return labels
+
+
+def _classifier(source):
+    from infoxlm_keras.pretrained import load_classifier
+
+    model, tokenizer = load_classifier(source, dtype="float32")
+    backbone, classes = model.backbone, model.num_classes
+    if model.hidden_dim != backbone.hidden_dim:
+        raise InputError(
+            f"{source}: its classifier has an inner layer of width {model.hidden_dim}; transformers' has the "
+            f"encoder's, {backbone.hidden_dim}"
+        )
+    activation = keras.activations.serialize(model.activation)
+    if activation == "softmax":
+        print("note: the classifier gives probabilities; in transformers it gives logits, before their softmax")
+    elif activation != "linear":
+        raise InputError(
+            f"{source}: its classifier ends with the activation {activation}, which transformers' has not"
+        )
+    labels = read_labels(locate(source).directory, classes)
+    if labels is None:
+        labels = [f"LABEL_{number}" for number in range(classes)]
+        print(f"note: {source}: has no {LABELS_FILE}; its classes are named {labels[0]} to {labels[-1]}")
+    dense, output = model.pooled_dense, model.output_dense
+    config = {
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "problem_type": "single_label_classification",
+        "classifier_dropout": model.dropout,
+    }
+    return TaskModel(
+        backbone,
+        tokenizer,
+        "XLMRobertaForSequenceClassification",
+        "text-classification",
+        [*_dense("classifier.dense", dense), *_dense("classifier.out_proj", output)],
+        f"classifier of {', '.join(labels)}",
+        config,
+        min(model.preprocessor.sequence_length, backbone.max_sequence_length),
+    )
+
+
+def _question_answering(source):
+    from infoxlm_keras.models import load_question_answering
+
+    directory = locate(source).directory
+    model, tokenizer = load_question_answering(directory, dtype="float32")
+    return TaskModel(
+        model.backbone,
+        tokenizer,
+        "XLMRobertaForQuestionAnswering",
+        "question-answering",
+        _dense("qa_outputs", model.span_dense),
+        "question answering: start and end",
+        {},
+        model.backbone.max_sequence_length,
+    )
+
+
+def _dense(name, layer):
+    return [Parameter(f"{name}.weight", layer.kernel, input_axes=1), Parameter(f"{name}.bias", layer.bias)]
