@@ -35,7 +35,7 @@ def run(targets, seed, seconds, tries=None):
     """dict of name to `Account`."""
     accounts = {target.name: Account() for target in targets}
     start = time.monotonic()
-    columns = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), TimeElapsedColumn()]
+    columns = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=10), TimeElapsedColumn()]
     with Progress(*columns, TextColumn("{task.fields[counts]}", markup=False)) as progress:
         task = progress.add_task("", total=len(targets), counts="")
         for number, target in enumerate(targets):
@@ -72,10 +72,8 @@ def table(accounts):
     for column in result.columns[1:]:
         column.justify = "right"
     for name, account in accounts.items():
-        style = "red" if any(account.counts[outcome] for outcome in FAILURES) else None
-        result.add_row(
-            name, f"{account.tries:,}", *(f"{account.counts[outcome]:,}" for outcome in OUTCOMES), style=style
-        )
+        counts = [f"{account.counts[outcome]:,}" for outcome in OUTCOMES]
+        result.add_row(name, f"{account.tries:,}", *counts, style="red" if account.failures else None)
     totals = [sum(account.counts[outcome] for account in accounts.values()) for outcome in OUTCOMES]
     result.add_section()
     result.add_row("all", f"{sum(account.tries for account in accounts.values()):,}", *(f"{n:,}" for n in totals))

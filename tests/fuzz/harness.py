@@ -1,6 +1,7 @@
 """Targets, one try of one, and the processes in which tries run."""
 
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
@@ -12,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 
 from fuzz import mutations
@@ -133,13 +133,15 @@ def _last_lines(text):
     return f"{lines[-1][:300]} ({(ours or places)[-1]})"
 
 
-def serve():
-    """A worker: reads `[name, seed]` a line from standard input, answers `[outcome, detail]` a line."""
+def serve(registry):
+    """A worker for the `TARGETS` of the module named `registry`.
+
+    Reads `[name, seed]` a line from standard input; answers with an empty line once the good input is there, and with
+    `[outcome, detail]`.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    from fuzz.registry import TARGETS
-
-    targets = {target.name: target for target in TARGETS}
+    targets = {target.name: target for target in importlib.import_module(registry).TARGETS}
     with tempfile.TemporaryDirectory(prefix="fuzz-good-") as folder:
         for line in sys.stdin:
             name, seed = json.loads(line)
@@ -149,16 +151,19 @@ def serve():
                 target.make(good)
                 limit = MOST_MEMORY[any(targets[each.name].heavy for each in good.parent.iterdir())]
                 resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
-            json.dump(attempt(target, good, seed), answers)
-            answers.write("\n")
-            answers.flush()
+            print(file=answers, flush=True)
+            print(json.dumps(attempt(target, good, seed)), file=answers, flush=True)
 
 
 class Worker:
-    """A process that tries; one that crashes or hangs is a counted outcome, and is started again."""
+    """A process that tries; one that crashes or hangs is a counted outcome, and is started again.
 
-    def __init__(self):
-        self.process, self.known = None, set()
+    Args:
+        registry: str, the module with the `TARGETS`.
+    """
+
+    def __init__(self, registry="fuzz.registry"):
+        self.registry, self.process = registry, None
 
     def __enter__(self):
         return self
@@ -172,20 +177,18 @@ class Worker:
             environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
             environment |= {"KERAS_BACKEND": "tensorflow", "HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from fuzz.harness import serve; serve()"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd=TESTS,
+                [sys.executable, "-c", f"from fuzz.harness import serve; serve({self.registry!r})"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, env=environment, cwd=TESTS,
             )  # fmt: skip
-        limit = target.seconds + (0 if target.name in self.known else START_SECONDS)
-        self.known.add(target.name)
         try:
             self.process.stdin.write(json.dumps([target.name, seed]).encode() + b"\n")
             self.process.stdin.flush()
-            line = self._answer(limit)
+            line = self._answer(START_SECONDS) and self._answer(target.seconds)
         except BrokenPipeError:
-            line = b""
+            line = b""  # it died before it could read
         if line is None:
             self._end()
-            return HANG, f"no answer in {limit:g} s"
+            return HANG, f"no answer in {target.seconds:g} s"
         if not line:
             status = self.process.wait()
             self._end()
@@ -193,17 +196,11 @@ class Worker:
             return TRACEBACK, f"the process died ({reason})"
         return tuple(json.loads(line))
 
-    def _answer(self, limit):
-        deadline, line = time.monotonic() + limit, b""
-        while not line.endswith(b"\n"):
-            ready = select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0]
-            if not ready:
-                return None
-            part = os.read(self.process.stdout.fileno(), 1 << 16)
-            if not part:
-                return b""
-            line += part
-        return line
+    def _answer(self, seconds):
+        """The next line; empty if the process has ended, None if it says nothing for so long."""
+        if not select.select([self.process.stdout], [], [], seconds)[0]:
+            return None
+        return self.process.stdout.readline()
 
     def _end(self):
         if self.process is not None:
@@ -214,7 +211,7 @@ class Worker:
                     stream.close()
                 except BrokenPipeError:
                     continue  # what it was still to read is of no use
-        self.process, self.known = None, set()
+        self.process = None
 
 
 class Account:
@@ -227,7 +224,8 @@ class Account:
         """Adds a try; returns whether it is a failure of a kind not seen before."""
         self.tries += 1
         self.counts[outcome] += 1
-        kind = (outcome, detail.split(":")[0], detail.rpartition("File ")[2] if "File " in detail else "")
+        place = detail.rpartition("File ")[2] if "File " in detail else ""
+        kind = (outcome, detail[:8] if outcome == MISMATCH else detail.split(":")[0], place)
         if outcome not in FAILURES or kind in self.failures:
             return False
         self.failures[kind] = (seed, outcome, detail)

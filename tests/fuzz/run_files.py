@@ -1,15 +1,17 @@
 """What builds and runs write and read again: records, manifests, journals, spills, histories, configurations."""
 
+import contextlib
+import functools
+import io
 import pathlib
+import shutil
 import tempfile
 
 import google_crc32c
-import numpy as np
 
+from data_prep import build_monolingual
 from data_prep.build_journal import BuildJournal
-from data_prep.duplicates import find_duplicates
-from data_prep.sorted_files import write_sorted
-from data_prep.spills import ROW, SpilledStream
+from data_prep.vocabulary import train_sentencepiece
 from fuzz.harness import RefusedError, Target
 from fuzz.mutations import mutate_json
 from infoxlm_keras.config import flatten, load_config
@@ -18,9 +20,13 @@ from infoxlm_keras.data.manifest import read_manifest, write_manifest
 from infoxlm_keras.data.statistics import parse_example
 from infoxlm_keras.training.history import HistoryFile, read_rows
 from infoxlm_keras.training.run_directory import check_output_dir
+from running import tree
+from sample_text import multilingual_sentences, sentences
 from synthetic_records import write_monolingual
 
 PLAN = {"kind": "mmlm", "seed": 1, "input": [["de", ["de.txt", 5, "0"]]]}
+# Of about a dozen: spills, verdicts and some shards are there.
+STOP_AFTER = 9
 CONFIG = pathlib.Path(__file__).parents[2] / "recipes" / "configs" / "demo.yaml"
 
 
@@ -81,29 +87,62 @@ def part_of_journal(value, reference):
     return all(item in whole for item in value)
 
 
-def make_spill(directory):
-    generator = np.random.default_rng(0)
-    keys = np.sort(generator.integers(0, 2**63, 20).astype(np.uint64) * 2)
-    rows = np.zeros(20, ROW)
-    rows["size"], rows["start"], rows["number"], rows["tokens"] = 10, np.arange(20) * 10, np.arange(20), 3
-    write_sorted(f"{directory}/000000-16", keys, rows)
-    (directory / "000000-16.records").write_bytes(generator.bytes(200))
-    write_sorted(f"{directory}/000000.exact", keys[::-1].copy(), np.arange(20))
+def build(directory, notes=None):
+    """Builds records of the text in the directory; `notes`: stops it after so many notes in its journal."""
+    arguments = ["--input", directory / "text", "--tokenizer", directory, "--output_dir", directory / "out"]
+    arguments += ["--sequence_length", 32, "--processes", 1, "--shard_megabytes", 0.001, "--deduplicate"]
+    note, left = BuildJournal.note, [notes]
+
+    def note_and_stop(self, *key, value):
+        note(self, *key, value=value)
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        if notes is None:
+            build_monolingual.main(list(map(str, arguments)))
+            return
+        BuildJournal.note = note_and_stop
+        try:
+            build_monolingual.main(list(map(str, arguments)))
+        except KeyboardInterrupt:
+            return
+        finally:
+            BuildJournal.note = note
+    raise AssertionError("the build ended before it was stopped")
 
 
-def spill(directory):
-    """Totals, verdicts and a shard of the spill."""
-    stream = SpilledStream("de", 16, (f"{directory}/000000-16",), None)
-    verdict = find_duplicates(f"{directory}/verdict.npy", 20, [f"{directory}/000000.exact"]).tolist()
-    written = stream.write_shard(f"{directory}/shard", 0, 1)
-    return [stream.totals(), verdict, written, (directory / "shard").read_bytes().hex()]
+def make_text(directory):
+    (directory / "text").mkdir()
+    for language in ("de", "en"):
+        text = "\n".join(sentences(language, 60) + sentences(language, 5)) + "\n"
+        (directory / "text" / f"{language}.txt").write_text(text, encoding="utf-8")
+    (directory / "vocabulary.spm").write_bytes(vocabulary())
 
 
-def undamaged_spill(directory):
-    """The result without damage: a spill that was damaged is noticed, or its damage does not show."""
+@functools.cache
+def vocabulary():
+    return train_sentencepiece(multilingual_sentences(200), 256)
+
+
+def make_stopped_build(directory):
+    make_text(directory)
+    build(directory, STOP_AFTER)
+
+
+def resume(directory):
+    """All files of the build once it has gone on."""
+    build(directory)
+    return tree(directory / "out")
+
+
+@functools.cache
+def whole_build():
     with tempfile.TemporaryDirectory() as folder:
-        make_spill(pathlib.Path(folder))
-        return spill(pathlib.Path(folder))
+        make_text(pathlib.Path(folder))
+        build(pathlib.Path(folder))
+        return tree(f"{folder}/out")
 
 
 def make_history(directory):
@@ -114,7 +153,9 @@ def make_history(directory):
 
 def history(directory):
     rows = read_rows(directory / "history.csv")
-    kept = HistoryFile(directory / "history.csv", 5).rows
+    # A resumed run cuts the file off.
+    with tempfile.TemporaryDirectory() as folder:
+        kept = HistoryFile(shutil.copy(directory / "history.csv", folder), 5).rows
     return [[sorted(row.items()) for row in rows], [sorted(row.items()) for row in kept]]
 
 
@@ -135,7 +176,14 @@ TARGETS = [
     Target("manifest", make_records, manifest, mutate=mutate_json, files="mmlm/manifest.json"),
     Target("records", make_records, records, tfrecord_reference, files="mmlm/*.tfrecord"),
     Target("build journal", make_journal, journal, journal, agrees=part_of_journal, mutate=mutate_json),
-    Target("spills", make_spill, spill, undamaged_spill),
+    Target(
+        "resumed build",
+        make_stopped_build,
+        resume,
+        lambda directory: whole_build(),
+        files="out/.mmlm.work/**/*",
+        seconds=30.0,
+    ),
     Target("history.csv", make_history, history),
     Target("config.yaml", make_config, config),
 ]

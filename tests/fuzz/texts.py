@@ -9,6 +9,7 @@ from fuzz.harness import RefusedError, Target
 from fuzz.mutations import mutate_json
 from fuzz.readers import PAIRS, the_file, writer
 from infoxlm_keras.conversion.tokenizer_json import to_tokenizer_json
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.search_index import read_sentences
 from infoxlm_keras.tokenizer import Tokenizer, load_tokenizer
 from sample_text import multilingual_sentences
@@ -20,21 +21,30 @@ TSV = b"label\tsentence1\tsentence2\n" + b"".join(f"b\t{source}\t{target}\n".enc
 
 
 def evaluation_pairs(directory):
-    return [
-        [p.source_language, p.target_language, p.sources, p.targets] for p in read_pair_sets([the_file(directory)])
-    ]
+    from infoxlm_keras.evaluation.pairs import read_pair_sets
+
+    found = read_pair_sets([the_file(directory)])
+    return [[pairs.source_language, pairs.target_language, pairs.sources, pairs.targets] for pairs in found]
 
 
 def labelled(directory):
-    return [
-        [part.language, part.texts, part.labels, part.left_out] for part in read_labelled_texts([the_file(directory)])
-    ]
+    from infoxlm_keras.finetuning.labelled_texts import read_labelled_texts
+
+    found = read_labelled_texts([the_file(directory)])
+    return [[part.language, part.texts, part.labels, part.left_out] for part in found]
 
 
 def codes(directory):
-    """The name of each code in the file."""
+    """The name of each code in the file, or that it is refused."""
     text = the_file(directory).read_bytes().decode("utf-8", "surrogateescape")
-    return [language_name(code, "code") for code in text.split("\n")[:20] if code]
+    return [language_or_refusal(code) for code in text.split("\n")[:20] if code]
+
+
+def language_or_refusal(code):
+    try:
+        return language_name(code, "code")
+    except InputError:
+        return "refused"
 
 
 def search_input(directory):
