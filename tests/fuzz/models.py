@@ -45,10 +45,11 @@ def load(directory):
 
     model = load_pretrained(directory)
     output = model.backbone({"token_ids": TOKEN_IDS, "padding_mask": (TOKEN_IDS != 1).astype(np.int32)})
-    return np.asarray(output)
+    return np.asarray(output).tolist()
 
 
 def same_numbers(value, reference):
+    value, reference = np.asarray(value), np.asarray(reference)
     return value.shape == reference.shape and np.allclose(value, reference, rtol=0, atol=1e-4, equal_nan=True)
 
 
@@ -148,7 +149,9 @@ def answers_of(tensors):
 
     call = signatures().signatures["tokens"]
     try:
-        return call(token_ids=tf.constant(tensors[0]), padding_mask=tf.constant(tensors[1]))["embedding"].numpy()
+        return (
+            call(token_ids=tf.constant(tensors[0]), padding_mask=tf.constant(tensors[1]))["embedding"].numpy().tolist()
+        )
     except tf.errors.OpError as error:
         # A server hands this on as the status of the request.
         raise InputError(str(error).split("\n")[0]) from None
@@ -178,7 +181,7 @@ def text_vectors(directory, texts=None):
     import tensorflow as tf
 
     texts = (directory / "text").read_bytes().split(b"\n") if texts is None else texts
-    return signatures().signatures["serving_default"](text=tf.constant(texts, tf.string))["embedding"].numpy()
+    return signatures().signatures["serving_default"](text=tf.constant(texts, tf.string))["embedding"].numpy().tolist()
 
 
 def texts_one_by_one(directory):
