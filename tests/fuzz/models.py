@@ -40,12 +40,12 @@ def make_preset(directory):
 
 
 def load(directory):
-    """Weights' sums and the encoder's output for two sequences."""
+    """The encoder's output for two sequences, zero at their padding: what is there is not defined."""
     from infoxlm_keras.pretrained import load_pretrained
 
     model = load_pretrained(directory)
     output = model.backbone({"token_ids": TOKEN_IDS, "padding_mask": (TOKEN_IDS != 1).astype(np.int32)})
-    return np.asarray(output).tolist()
+    return (np.asarray(output) * (TOKEN_IDS != 1)[..., None]).tolist()
 
 
 def same_numbers(value, reference):
@@ -80,7 +80,7 @@ def by_transformers(directory):
     token_ids = torch.tensor(TOKEN_IDS.astype(np.int64))
     with torch.no_grad():
         output = model.eval().roberta(token_ids, attention_mask=(token_ids != 1).long()).last_hidden_state.numpy()
-    return output if np.isfinite(output).all() else None
+    return output * (TOKEN_IDS != 1)[..., None] if np.isfinite(output).all() else None
 
 
 def _refuse(error):
