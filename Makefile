@@ -1,4 +1,5 @@
 # make demo : virtual environment, install, then the whole way from raw text to a served vector (runs/demo)
+# make fuzz : virtual environment, install, damaged inputs for FUZZ_MINUTES; FUZZ_ARGUMENTS="--targets 'text*'" for some
 # make test : virtual environment, install, the test suite
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -8,8 +9,12 @@ TORCH ?= torch==2.13.0
 EXTRAS ?= test,jax,torch,data,beam,tfds,parquet,hf,serving,search
 DEMO_ARGUMENTS ?=
 TEST_ARGUMENTS ?=
+FUZZ_MINUTES ?= 30
+# Other inputs in every run; a failure is printed with its seed.
+FUZZ_SEED ?= $(shell date +%s)
+FUZZ_ARGUMENTS ?=
 
-.PHONY: demo test lint clean
+.PHONY: demo test fuzz lint clean
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +31,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(TEST_ARGUMENTS)
+
+fuzz: $(VENV)/installed-test
+	cd tests && PYTHONPATH=..:. ../$(VENV)/bin/python -m fuzz --minutes $(FUZZ_MINUTES) --seed $(FUZZ_SEED) $(FUZZ_ARGUMENTS)
 
 lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .

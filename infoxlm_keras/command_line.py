@@ -5,6 +5,7 @@ import contextlib
 import io
 import os
 import re
+import select
 import sys
 
 from infoxlm_keras import environment
@@ -45,6 +46,7 @@ def quiet_imports():
         InputError: as `infoxlm_keras.environment.prepare`. Outside of `run_command` (imports at the top of a script)
             the process ends as under it.
     """
+    prepare_streams()
     sys.stderr.flush()
     saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -64,7 +66,6 @@ def quiet_imports():
         os.close(nowhere)
     if problem is not None:
         if not _running:
-            prepare_streams()
             fail(str(problem))
         raise problem
 
@@ -184,12 +185,10 @@ def one_line(text):
 
 
 def _reader_is_gone():
-    """Whether standard output is the pipe that broke; what is still buffered cannot be written then."""
-    try:
-        print(end="", flush=True)
-    except BrokenPipeError:
-        return True
-    return False
+    """Whether standard output is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _discard_output():

@@ -3,11 +3,14 @@
 import errno
 import os
 import re
+import resource
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries in other languages hand the system's error on as text: "(os error 28)", "errno = 28", or its words.
 _NUMBER = re.compile(r"\b(?:os error|errno)\b[ =:]*(\d+)", re.IGNORECASE)
 _WORDS = {os.strerror(number).lower(): number for number in (*_FULL, errno.EROFS)}
+# NumPy's whole account of a disk that took no more.
+_SHORT = re.compile(r"\d+ requested and \d+ written")
 # How they name the file: h5py, TensorFlow.
 _NAMES = (re.compile(r"\bname = '([^']+)'"), re.compile(r"(/[^;:\n]+); "))
 _MEMORY = re.compile(
@@ -82,6 +85,8 @@ def _number(error):
     found = _NUMBER.search(text)
     if found:
         return int(found[1])
+    if _SHORT.search(text):
+        return errno.ENOSPC if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY else errno.EFBIG
     return next((number for words, number in _WORDS.items() if words in text.lower()), None)
 
 

@@ -1,6 +1,7 @@
 """Exit codes and one-line errors of every command; output that is complete or absent."""
 
 import errno
+import json
 import os
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 
 from infoxlm_keras.command_line import quiet_imports, run_command
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, read_json, read_text, write_json
+from infoxlm_keras.files import new_directory, read_json, read_text, read_yaml, without_wildcards, write_json
 
 
 def exit_of(main, capsys):
@@ -100,3 +101,82 @@ def test_json_round_trip_and_its_errors(tmp_path):
         read_text(tmp_path / "latin.txt")
     with pytest.raises(InputError, match="no such file"):
         read_text(tmp_path / "nowhere")
+
+
+def link(path, target):
+    path.symlink_to(target, target_is_directory=True)
+    return path
+
+
+def test_an_output_folder_that_is_a_link_stays_one(tmp_path):
+    (tmp_path / "disk/old").mkdir(parents=True)
+    (tmp_path / "disk/old/file").write_text("x")
+    out = link(tmp_path / "out", tmp_path / "disk/old")
+    with pytest.raises(InputError, match="is not empty"), new_directory(out):
+        pass
+    with new_directory(out, replace=True) as directory:
+        (directory / "new").write_text("y")
+        assert (tmp_path / "disk/old/file").exists()
+    assert out.is_symlink() and [path.name for path in (tmp_path / "disk/old").iterdir()] == ["new"]
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["old"]
+
+
+def test_a_link_that_leads_to_nothing_yet_gets_its_folder(tmp_path):
+    out = link(tmp_path / "out", tmp_path / "later/folder")
+    with new_directory(out) as directory:
+        (directory / "new").write_text("y")
+    assert out.is_symlink() and (tmp_path / "later/folder/new").read_text() == "y"
+    write_json(link(tmp_path / "a.json", tmp_path / "later/b.json"), 1)
+    assert (tmp_path / "a.json").is_symlink() and read_json(tmp_path / "later/b.json") == 1
+
+
+def test_a_link_to_itself_is_told(tmp_path):
+    with (
+        pytest.raises(InputError, match="leads back to itself"),
+        new_directory(link(tmp_path / "out", tmp_path / "out")),
+    ):
+        pass
+
+
+def test_a_mounted_folder_is_filled_in_place(tmp_path, monkeypatch):
+    out = tmp_path / "mounted"
+    (out / "old").mkdir(parents=True)
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(out))
+    number = out.stat().st_ino
+    with pytest.raises(RuntimeError), new_directory(out, replace=True) as directory:
+        (directory / "new").write_text("y")
+        raise RuntimeError
+    assert [path.name for path in out.iterdir()] == ["old"]
+    with new_directory(out, replace=True) as directory:
+        (directory / "new").write_text("y")
+    assert out.stat().st_ino == number and [path.name for path in out.iterdir()] == ["new"]
+
+
+def test_names_that_are_not_utf_8_go_into_json_and_back(tmp_path):
+    name = os.fsdecode(b"k\xe9y \xc3\xbc")
+    write_json(tmp_path / name, {"path": name})
+    assert read_json(tmp_path / name) == {"path": name}
+    assert json.loads((tmp_path / name).read_bytes().decode("utf-8")) == {"path": name}
+
+
+def test_wildcards_are_kept_from_libraries(tmp_path):
+    folder = tmp_path / "run[lr=1e-3]*"
+    folder.mkdir()
+    (folder / "file").write_text("x")
+    with without_wildcards(folder) as name:
+        assert not set(name) & set("[]*?{}") and open(f"{name}/file").read() == "x"
+    assert not os.path.lexists(name) and (folder / "file").exists()
+    with without_wildcards(tmp_path) as name:
+        assert name == str(tmp_path)
+
+
+def test_yaml_and_kinds_of_json(tmp_path):
+    for text in ("a: [", "[" * 20_000, "a: 2020-13-45", "!!python/object:os.system x", "\x01"):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(InputError, match="bad.yaml: is not valid YAML"):
+            read_yaml(tmp_path / "bad.yaml")
+    write_json(tmp_path / "list.json", [1])
+    with pytest.raises(InputError, match="must hold an object .* not list"):
+        read_json(tmp_path / "list.json", dict)
+    with pytest.raises(InputError, match="is no path"):
+        read_text("a\0b")
