@@ -64,8 +64,15 @@ def test_any_name_of_a_folder(model, expected, name, tmp_path):
 
 @pytest.mark.slow
 def test_an_odd_name_is_checked_in_a_fresh_process_too(model, tmp_path):
-    export = export_embedding(model, tmp_path / ODD_NAMES[0] / ODD_NAMES[3])
+    export = export_embedding(model, tmp_path / ODD_NAMES[0] / ODD_NAMES[3] / "serving")
     assert export.max_difference < 1e-5
+
+
+def test_a_folder_whose_name_no_server_takes_is_refused(model, tmp_path):
+    for name in ODD_NAMES:
+        with pytest.raises(InputError, match="model name .*: must be letters"):
+            export_embedding(model, tmp_path / name, verify=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_links_stay_links(model, expected, tmp_path):

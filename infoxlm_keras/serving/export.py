@@ -23,7 +23,7 @@ from infoxlm_keras.serving.embedding_module import EmbeddingModule
 from infoxlm_keras.serving.masked_lm_module import MaskedLMModule
 from infoxlm_keras.serving.question_answering_module import QuestionAnsweringModule
 from infoxlm_keras.serving.saved_model import CHECKSUMS_FILE
-from infoxlm_keras.serving.server_files import write_server_files
+from infoxlm_keras.serving.server_files import check_model_name, write_server_files
 from infoxlm_keras.serving.verification import verify_export
 from infoxlm_keras.serving.warmup import can_write_warmup, write_warmup
 from infoxlm_keras.system_errors import system_error_within
@@ -134,13 +134,15 @@ def export_module(module, directory, verify=True, model_name=None, tokens_only=F
         `Export`.
 
     Raises:
-        InputError: if `tokens_only` is asked of the masked-LM head, which answers strings.
+        InputError: if `tokens_only` is asked of the masked-LM head, which answers strings, or a server cannot have
+            the name.
     """
     if tokens_only and isinstance(module, MaskedLMModule):
         raise InputError("tokens_only: the masked_lm head answers strings, which need SentencePiece ops; leave it out")
     module.tokens_only = tokens_only
     facts = module.facts()
     model_name = model_name or default_model_name(directory.parent)
+    check_model_name(model_name)
     records = max_difference = None
     with _system_errors(directory), new_directory(directory) as temporary:
         with without_wildcards(temporary) as plain:
