@@ -10,9 +10,10 @@ import pytest
 import sentencepiece
 
 from infoxlm_keras.conversion import tokenizer_check
+from infoxlm_keras.conversion.from_tokenizer_json import from_tokenizer_json
 from infoxlm_keras.conversion.to_huggingface import write_tokenizer
 from infoxlm_keras.conversion.tokenizer_check import check_ids, sample_lines
-from infoxlm_keras.conversion.tokenizer_json import from_tokenizer_json, is_plain, to_tokenizer_json
+from infoxlm_keras.conversion.tokenizer_json import is_plain, to_tokenizer_json
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import Tokenizer, load_tokenizer
 

@@ -14,7 +14,8 @@ In reading order:
     added_tokens.py               tokens and rows beyond the vocabulary
     keras_hub_preset.py           a preset's JSON files against the headers of its weights
     sentencepiece_proto.py        what of a SentencePiece model decides its ids
-    tokenizer_json.py             a SentencePiece model <-> tokenizer.json
+    tokenizer_json.py             a SentencePiece model -> tokenizer.json
+    from_tokenizer_json.py        and back
     tokenizer_check.py            whether both give the same ids
     from_sentence_transformers.py which vector a sentence-transformers folder gives
     load.py                       any of these directories -> a model with its head and tokenizer
