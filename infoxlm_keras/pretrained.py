@@ -166,6 +166,7 @@ def load_pretrained(source, dtype=None, progress=None):
         InputError: if nothing is there, it is no XLM-R model, or model and tokenizer do not fit each other.
     """
     location = locate(source)
+    info = read_info(location.directory) if location.directory else None
     if location.layout == KERAS:
         masked_lm, tokenizer = _load_task(keras_hub.models.XLMRobertaMaskedLM, location, dtype)
         has_head = _has_head(location, masked_lm)
@@ -176,7 +177,6 @@ def load_pretrained(source, dtype=None, progress=None):
         masked_lm, tokenizer, has_head, remainder = load_checkpoint(
             location.directory, location.layout, dtype, progress
         )
-    info = read_info(location.directory) if location.directory else None
     layers = masked_lm.backbone.num_layers
     if info is not None and info.universal_layer > layers:
         raise InputError(

@@ -159,7 +159,7 @@ def _from_file(path):
     if not path.is_file():
         raise InputError(f"{path}: {'is not a file' if path.exists() else 'no such file'}; a tokenizer belongs there")
     if path.suffix == ".json":
-        from infoxlm_keras.conversion.tokenizer_json import from_tokenizer_json
+        from infoxlm_keras.conversion.from_tokenizer_json import from_tokenizer_json
 
         return from_tokenizer_json(path)
     return Tokenizer(path.read_bytes(), path)

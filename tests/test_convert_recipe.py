@@ -116,7 +116,7 @@ BAD_INPUT = [
     (["--from", "{empty}"], ["{empty}", "no config.json"]),
     (["--from", "{file}"], ["{file}", "is a file"]),
     (["--from", "no_such_preset"], ["no_such_preset"]),
-    (["--from", "{mixed}"], ["256 ids", "1000 rows"]),
+    (["--from", "{mixed}"], ["word_embeddings", "(256, 16)", "(1000, 16)"]),
     (["--to", "{file}"], ["{file}", "another output directory"]),
     (["--format", "hf", "--layer", 1], ["--layer 1", "--format keras-embedder or sentence-transformers", "leave it"]),
     (["--format", "keras", "--dtype", "float16"], ["--dtype float16", "--format hf or sentence-transformers"]),

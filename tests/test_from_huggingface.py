@@ -200,7 +200,7 @@ REFUSED = {
         ["position_embeddings", "(66, 16)", "(514, 16)"],
     ),
     "width": (lambda d: set_config(d, intermediate_size=64), ["intermediate.dense.weight", "(32, 16)", "(64, 16)"]),
-    "vocabulary": (lambda d: set_config(d, vocab_size=300), ["256 ids", "300 rows"]),
+    "vocabulary": (lambda d: set_config(d, vocab_size=300), ["word_embeddings", "(256, 16)", "(300, 16)"]),
     "too few layers": (lambda d: set_config(d, num_hidden_layers=2), ["encoder.layer.2.", "not compute the same"]),
     "too many layers": (lambda d: set_config(d, num_hidden_layers=4), ["encoder.layer.3.", "not whole"]),
     "neither": (lambda d: set_config(d, model_type=...), ["config.json", "registered_name", "model_type"]),

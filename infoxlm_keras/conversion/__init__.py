@@ -11,9 +11,16 @@ In reading order:
     checkpoint.py                 a checkpoint's tensors under those names, whoever wrote it
     huggingface_checkpoint.py     Hugging Face's names; pickles are refused
     fairseq_checkpoint.py         fairseq's names
-    tokenizer_json.py             a SentencePiece model <-> tokenizer.json
+    added_tokens.py               tokens and rows beyond the vocabulary
+    keras_hub_preset.py           a preset's JSON files against the headers of its weights
+    sentencepiece_proto.py        what of a SentencePiece model decides its ids
+    tokenizer_json.py             a SentencePiece model -> tokenizer.json
+    from_tokenizer_json.py        and back
+    tokenizer_check.py            whether both give the same ids
+    from_sentence_transformers.py which vector a sentence-transformers folder gives
     load.py                       any of these directories -> a model with its head and tokenizer
     sentence_vector.py            which hidden state, pooled how, stands for a sentence
+    task_models.py                fine-tuned models with their heads
     to_huggingface.py             a model -> a folder for transformers
     to_sentence_transformers.py   a model -> a folder for SentenceTransformer
     to_keras_hub.py               a model -> a preset of KerasHub's embedder task

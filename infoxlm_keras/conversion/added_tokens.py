@@ -1,4 +1,4 @@
-"""Tokens that transformers added to a tokenizer, and rows of the embedding that no token has."""
+"""Tokens that transformers added to a tokenizer, files that disagree, and rows of the embedding that no token has."""
 
 import os
 import pathlib
@@ -30,6 +30,38 @@ def check_added_tokens(directory, vocabulary_size):
         content = read_json(path)
         added = found(content) if isinstance(content, dict) else []
         refuse_added(path, [token for token in added if token not in SPECIAL_TOKENS], vocabulary_size)
+
+
+def check_same_pieces(directory, tokenizer):
+    """Raises InputError if `tokenizer.json` lists other pieces than the SentencePiece file that `tokenizer` is of.
+
+    transformers reads the former where there is one, so the model was used with it.
+    """
+    path = pathlib.Path(directory) / "tokenizer.json"
+    if not os.path.lexists(path) or pathlib.Path(tokenizer.source) == path:
+        return
+    content = read_json(path)
+    model = content.get("model") if isinstance(content, dict) else None
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, list):
+        theirs = [entry[0] if isinstance(entry, list) and entry else None for entry in vocabulary]
+    elif isinstance(vocabulary, dict) and all(isinstance(number, int) for number in vocabulary.values()):
+        theirs = sorted(vocabulary, key=vocabulary.get)
+    else:
+        raise InputError(f"{path}: holds no vocabulary; fetch it again, or remove it to go by {tokenizer.source}")
+    processor = tokenizer.processor
+    ours = [processor.id_to_piece(number) for number in range(3, processor.get_piece_size())]
+    ours = [*SPECIAL_TOKENS[:4], *ours, SPECIAL_TOKENS[4]]
+    if theirs == ours:
+        return
+    number = next((n for n, (one, two) in enumerate(zip(ours, theirs, strict=False)) if one != two), None)
+    where = f"{len(theirs):,} tokens, the other {len(ours):,}"
+    if number is not None:
+        where = f"{theirs[number]!r} for id {number}, the other {ours[number]!r}"
+    raise InputError(
+        f"{path}: is of another tokenizer than {tokenizer.source} beside it: it has {where}; remove the one that the "
+        "model was not trained with"
+    )
 
 
 def refuse_added(path, tokens, vocabulary_size):

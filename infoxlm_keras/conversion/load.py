@@ -5,7 +5,7 @@ import pathlib
 import keras_hub
 import numpy as np
 
-from infoxlm_keras.conversion.added_tokens import check_added_tokens, unused_rows
+from infoxlm_keras.conversion.added_tokens import check_added_tokens, check_same_pieces, unused_rows
 from infoxlm_keras.conversion.fairseq_checkpoint import check_dictionary, open_fairseq
 from infoxlm_keras.conversion.huggingface_checkpoint import open_huggingface
 from infoxlm_keras.conversion.parameters import (
@@ -95,6 +95,7 @@ def _used_rows(checkpoint, tokenizer):
     """Rows of the embedding that have a token; those that only fill it up are named and left out."""
     rows = checkpoint.arguments["vocabulary_size"]
     check_added_tokens(checkpoint.directory, tokenizer.vocabulary_size)
+    check_same_pieces(checkpoint.directory, tokenizer)
     unused = unused_rows(tokenizer.vocabulary_size, rows)
     if unused:
         print(
