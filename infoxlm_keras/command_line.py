@@ -2,11 +2,18 @@
 
 import argparse
 import contextlib
-import errno
+import io
 import os
+import re
 import sys
 
+from infoxlm_keras import environment
 from infoxlm_keras.errors import InputError, input_error_within
+from infoxlm_keras.system_errors import describe_os_error, memory_error_within, system_error_within
+
+# What a shell reports for a program that a closed pipe has ended: 128 + SIGPIPE.
+CLOSED_PIPE = 141
+_running = False
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -29,62 +36,166 @@ def print_settings(title, settings):
 
 @contextlib.contextmanager
 def quiet_imports():
-    """Keeps what native libraries print to standard error while they load off the terminal.
+    """Prepares the environment for Keras and TensorFlow, and hides what they print while they load.
 
-    TensorFlow reports missing GPUs and CPU features there before any setting reaches it. Errors are exceptions, and
-    pass through; `TF_CPP_MIN_LOG_LEVEL`, if set, is left as it is, else warnings and worse are shown later on.
+    TensorFlow reports missing GPUs and CPU features on standard error before any setting reaches it. Errors are
+    exceptions, and pass through; `TF_CPP_MIN_LOG_LEVEL`, if set, is left as it is.
+
+    Raises:
+        InputError: as `infoxlm_keras.environment.prepare`. Outside of `run_command` (imports at the top of a script)
+            the process ends as under it.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    problem = None
     try:
         os.dup2(nowhere, 2)
-        yield
+        try:
+            environment.prepare()
+        except InputError as error:
+            problem = error
+        else:
+            yield
+            environment.quiet_loggers()
     finally:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)
+    if problem is not None:
+        if not _running:
+            prepare_streams()
+            fail(str(problem))
+        raise problem
+
+
+def prepare_streams():
+    """Makes standard output and error take any text: what they cannot show is replaced.
+
+    A stream that the caller has closed (`>&-`) is opened to nowhere, so that no file that is opened later gets its
+    number and with it what is printed.
+    """
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is the one just found closed.
+            os.open(os.devnull, os.O_RDWR)
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+        elif number and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def run_command(main):
     """Runs `main()` and ends the process: 0 when all was done, 2 with one clear message on bad input.
 
-    Raises `SystemExit` always. A full disk or a missing permission is the user's to mend, so both
-    are reported like bad input; any other exception is ours and keeps its traceback.
+    A full disk, a missing permission or too little memory is for the user to solve, so they are reported like bad
+    input; any other exception is ours and keeps its traceback. A reader that goes away (`| head`) ends the process
+    quietly.
+
+    Raises:
+        SystemExit: always, but for exceptions that are ours.
     """
+    import rich
+
+    prepare_streams()
+    # Tables and progress bars show paths and sentences: a `[` in them is no markup, `:x:` no emoji.
+    rich.reconfigure(markup=False, emoji=False)
+    try:
+        status = _status_of(main)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        _discard_output()
+        status = CLOSED_PIPE
+    except OSError as error:
+        # What was printed is buffered: the disk under a redirected output may be full as late as here.
+        _discard_output()
+        status = _report(describe_os_error(error))
+    raise SystemExit(status)
+
+
+def _status_of(main):
+    """Runs `main`, prints the message if it fails, and returns the exit status."""
+    global _running
+    before, _running = _running, True
     try:
         main()
-    except InputError as error:
-        fail(str(error))
-    except OSError as error:
-        fail(describe_os_error(error))
+    except SystemExit as exit:
+        if isinstance(exit.code, str):
+            print(exit.code, file=sys.stderr)
+            return 1
+        return exit.code or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        return 130
     except Exception as error:
-        # Bad input found while a data pipeline runs comes out as TensorFlow's error.
-        within = input_error_within(error)
-        if within is None:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
             raise
-        fail(str(within))
-    raise SystemExit(0)
+        message = describe_error(error)
+        if message is None:
+            raise
+        return _report(message)
+    finally:
+        _running = before
+    return 0
+
+
+def describe_error(error):
+    """The one line for an exception that the user can do something about, or None for an error of ours.
+
+    Args:
+        error: exception. Bad input that is found while a data pipeline runs comes out as TensorFlow's error, a full
+            disk as an exception of the library that wrote the file.
+    """
+    if isinstance(error, InputError):
+        return str(error)
+    found = system_error_within(error)
+    if found is not None:
+        return describe_os_error(found)
+    if memory_error_within(error):
+        return "not enough memory; give the process more, or choose smaller sizes or batches"
+    within = input_error_within(error)
+    return None if within is None else str(within)
 
 
 def fail(message):
     """Prints `error: message` to standard error and exits with status 2."""
-    sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(_report(message))
 
 
-def describe_os_error(error):
-    """One sentence with the file and the remedy for an `OSError`."""
-    name = error.filename if error.filename is not None else "output"
-    if error.errno == errno.ENOSPC:
-        return f"{name}: no space left on device; free some space or choose another --output_dir"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{name}: permission denied; check the owner of the file or choose another directory"
-    if error.errno == errno.ENOENT:
-        return f"{name}: no such file or directory"
-    return f"{name}: {error.strerror or error}"
+def _report(message):
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    return 2
+
+
+def one_line(text):
+    """`text` with line breaks as spaces, and other characters that no terminal shows as escapes."""
+    text = re.sub(r"\s*[\r\n]+\s*", " ", text.strip())
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def _reader_is_gone():
+    """Whether standard output is the pipe that broke; what is still buffered cannot be written then."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def _discard_output():
+    """Points standard output to nowhere, so that flushing what is left does not fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    finally:
+        os.close(nowhere)

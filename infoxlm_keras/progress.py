@@ -25,11 +25,11 @@ def progress_bar(description, total=None, unit="items"):
                 advance(len(chunk.body), units=len(chunk.sentences))
     """
     columns = [
-        rich.progress.TextColumn("{task.description}"),
+        rich.progress.TextColumn("{task.description}", markup=False),
         rich.progress.BarColumn(bar_width=30),
         rich.progress.TaskProgressColumn(),
         rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("{task.fields[rate]}"),
+        rich.progress.TextColumn("{task.fields[rate]}", markup=False),
     ]
     start, made = time.perf_counter(), 0
     with rich.progress.Progress(*columns) as progress:

@@ -84,9 +84,9 @@ def query(options):
     print_settings("search query", {**vars(options), "model": embedder.directory, "sentences": sentences})
     results = reader.search(texts, embedder(texts), options.top_k, options.exact)
     for result in results:
-        table = Table("cosine", "line", "sentence", title=rich.markup.escape(result["query"]), title_justify="left")
+        table = Table("cosine", "line", "sentence", title=result["query"], title_justify="left")
         for hit in result["hits"]:
-            table.add_row(f"{hit['cosine']:.4f}", str(hit["line"]), rich.markup.escape(hit["sentence"]))
+            table.add_row(f"{hit['cosine']:.4f}", str(hit["line"]), hit["sentence"])
         rich.print(table)
     if options.output is not None:
         write_json(options.output, {"index": str(options.index), "results": results})

@@ -9,9 +9,22 @@ from infoxlm_keras.errors import InputError
 KUBERNETES_LABEL, KUBERNETES_PORT = "INFOXLM_KUBERNETES_LABEL", 8470
 
 
-def is_multi_worker(environment=os.environ):
-    """Whether the environment describes more than one worker, without asking anybody."""
+def is_multi_worker(environment=os.environ, report=print):
+    """Whether the environment describes more than one worker, without asking anybody.
+
+    Args:
+        environment: mapping, `os.environ`.
+        report: called with one line if there is a TF_CONFIG that names no cluster, as platforms set for jobs of one
+            machine.
+
+    Raises:
+        InputError: if TF_CONFIG names a cluster, but not which part of it this process is.
+    """
     if environment.get("TF_CONFIG"):
+        content = _tf_config(environment)
+        if not isinstance(content, dict) or not content.get("cluster"):
+            report(f"TF_CONFIG = {_shortened(environment)}: names no cluster; training on this machine alone")
+            return False
         return len(_tf_config_workers(environment)) > 1
     return _number_of_slurm_tasks(environment) > 1 or KUBERNETES_LABEL in environment
 
@@ -71,24 +84,56 @@ def worker_number(resolver):
     return number, chiefs + len(cluster.get("worker", ()))
 
 
-def _tf_config_workers(environment):
+def _tf_config(environment):
+    """The value of TF_CONFIG; None if it is not JSON."""
     try:
-        content = json.loads(environment["TF_CONFIG"])
-        cluster, task = content["cluster"], content["task"]
-        workers = [address for job in ("chief", "worker") for address in cluster.get(job, ())]
-        if not workers or task["type"] not in cluster or not 0 <= int(task["index"]) < len(cluster[task["type"]]):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return json.loads(environment["TF_CONFIG"])
+    except (ValueError, RecursionError):
+        return None
+
+
+def _tf_config_workers(environment):
+    """list of str, the addresses of all workers."""
+    content = _tf_config(environment)
+    cluster, task = (content.get(name) if isinstance(content, dict) else None for name in ("cluster", "task"))
+    jobs = [_addresses(cluster, job) for job in ("chief", "worker")]
+    part = task.get("type") if isinstance(task, dict) else None
+    members = _addresses(cluster, part) if isinstance(part, str) else None
+    if None in jobs or not sum(jobs, []) or not members or not _is_index(task.get("index"), len(members)):
         raise InputError(
-            f"TF_CONFIG = {environment['TF_CONFIG']}: must be JSON of the form "
+            f"TF_CONFIG = {_shortened(environment)}: must be JSON of the form "
             '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
-        ) from None
-    return workers
+        )
+    return sum(jobs, [])
+
+
+def _addresses(cluster, job):
+    """The addresses of a job, list of str, empty if there is no such job; None if they are none."""
+    found = cluster.get(job, []) if isinstance(cluster, dict) else None
+    valid = isinstance(found, list) and all(isinstance(address, str) and ":" in address for address in found)
+    return found if valid else None
+
+
+def _is_index(value, length):
+    # Kubeflow writes the number as text in some versions.
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < length
+
+
+def _shortened(environment):
+    text = environment["TF_CONFIG"]
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _number_of_slurm_tasks(environment):
     # SLURM_STEP_NUM_TASKS is set by srun, for the step that this process belongs to.
-    return int(environment.get("SLURM_STEP_NUM_TASKS", 1)) if "SLURM_PROCID" in environment else 1
+    if "SLURM_PROCID" not in environment:
+        return 1
+    text = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    if not text.isdecimal():
+        raise InputError(f"SLURM_STEP_NUM_TASKS = {text}: must be a number; start with srun, or unset SLURM_PROCID")
+    return int(text)
 
 
 def _kubernetes_resolver(environment, client):
