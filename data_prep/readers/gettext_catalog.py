@@ -66,11 +66,10 @@ def find_pair(path):
         InputError: if neither says a language, and as `load_catalog`.
     """
     code = load_catalog(path).metadata.get("Language", "").strip()
-    # de_DE.UTF-8, ca@valencia, as locales are named.
-    code = re.split(r"[.@]", code)[0]
     if not code:
         # Of three letters nearly every word is the code of some language: app.po.
-        parts = reversed(re.split(r"[.@]", pathlib.Path(path).stem))
+        stem = pathlib.Path(path).stem
+        parts = [stem, *reversed(re.split(r"[.]", stem)), *reversed(re.split(r"[.@]", stem))]
         code = next((part for part in parts if re.match(r"[a-z]{2}(?![a-z])", part) and language_or_none(part)), None)
         if code is None:
             raise InputError(

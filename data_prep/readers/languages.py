@@ -1,9 +1,12 @@
-"""One name for each language, whatever a corpus calls it: `deu`, `ger` and `de-DE` are all `de`.
+"""One name for each language, whatever a corpus calls it: `deu`, `ger`, `de-DE` and `de_DE.UTF-8` are all `de`.
 
 A name is the shortest code of ISO 639, lower case, and the script behind an underscore where it is not the one the
 language is usually written in: `zh`, `zh_Hant`, `sr`, `sr_Latn`. A country only counts for the script that it implies
 (`zh-TW` is `zh_Hant`, `pt-BR` is `pt`), and the chief member of a group of languages has the group's name (`cmn` is
 `zh`, `arb` is `ar`), as in the corpora that XLM-R learns from.
+
+A pair of two varieties of one language (`pt`-`pt_br`) is the exception: its sides keep country and variant, `pt` and
+`pt_BR`, because nothing else tells them apart.
 """
 
 import functools
@@ -13,8 +16,9 @@ import langcodes
 
 from infoxlm_keras.errors import InputError
 
-# What CC-100 calls some of its files, as valid tags.
+# What corpora and tools call a language in ways that BCP 47 does not know, as valid tags; in lower case with `_`.
 CORPUS_CODES = {
+    # CC-100 (Conneau et al. 2020).
     "ns": "nso",
     "bn_rom": "bn-Latn",
     "hi_rom": "hi-Latn",
@@ -22,32 +26,80 @@ CORPUS_CODES = {
     "te_rom": "te-Latn",
     "ur_rom": "ur-Latn",
     "my_zaw": "my-Qaag",
+    # FLORES-101 (Goyal et al. 2021).
+    "zho_simpl": "zh-Hans",
+    "zho_trad": "zh-Hant",
+    # Wikipedia's projects (meta.wikimedia.org, "Special language codes"), and so OPUS, CC-Aligned and OSCAR.
+    "bat_smg": "sgs",
+    "fiu_vro": "vro",
+    "map_bms": "jv",
+    "roa_rup": "rup",
+    "zh_classical": "lzh",
+    # Windows before Vista, and with it Trados and many TMX files.
+    "zh_chs": "zh-Hans",
+    "zh_cht": "zh-Hant",
+    "sr_latn_sp": "sr-Latn",
+    "sr_cyrl_sp": "sr-Cyrl",
+    "en_us_posix": "en",
+    # Java.
+    "no_no_ny": "nn",
 }
 # Names that XLM-R's corpus has for languages which have a newer code.
 CORPUS_NAMES = {"nb": "no", "fil": "tl"}
+# Scripts that are a part of the one which CLDR has for a language: FLORES writes `kor_Hang`.
+USUAL_PARTS = {("ko", "Hang"), ("ja", "Hani"), ("zh", "Hani")}
 NO_LANGUAGES = {"und", "mul", "mis", "zxx"}
-SHAPE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*")
+# A tag of BCP 47, or a locale of POSIX: language[_territory][.charset][@modifier].
+CODE = re.compile(
+    r"(?P<tag>[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)"
+    r"(?:\.(?P<charset>utf-?8|us-ascii|(?:iso-?|cp|gb|big|euc-?|koi8-?|windows-?|tis-?|sjis|armscii-?)[a-z0-9-]*))?"
+    r"(?:@(?P<modifier>[a-z0-9]+))?",
+    re.IGNORECASE,
+)
+# Modifiers of locales (glibc, gettext) that say the script; others (`euro`, `valencia`, `quot`) say less than that.
+MODIFIER_SCRIPTS = {
+    "arabic": "Arab",
+    "cyrillic": "Cyrl",
+    "devanagari": "Deva",
+    "ijekavianlatin": "Latn",
+    "iqtelif": "Latn",
+    "latin": "Latn",
+}
+LONGEST_CODE = 40
 
 
 @functools.lru_cache(maxsize=4096)
 def language_or_none(code):
     """The name of the language `code` (str), or None if it is no code of a language."""
-    if not SHAPE.fullmatch(code):
-        return None
-    code = CORPUS_CODES.get(code.lower().replace("-", "_"), code)
-    try:
-        tag = langcodes.Language.get(code.replace("_", "-"))
-        if not tag.is_valid():
-            return None
-        tag = tag.prefer_macrolanguage()
-    except langcodes.LanguageTagError:
-        return None
-    if tag.language is None or tag.language in NO_LANGUAGES:
+    tag = _tag(code)
+    if tag is None:
         return None
     script = tag.script or (tag.maximize().script if tag.territory else None)
     usual = langcodes.Language.get(tag.language).maximize().script
     name = CORPUS_NAMES.get(tag.language, tag.language)
-    return f"{name}_{script}" if script and script != usual else name
+    return f"{name}_{script}" if script and script != usual and (name, script) not in USUAL_PARTS else name
+
+
+@functools.lru_cache(maxsize=4096)
+def variety_or_none(code):
+    """As `language_or_none`, with country and variants: `pt_BR`, `zh_Hant_HK`, `ca_valencia`, and `pt` for `por`."""
+    name = language_or_none(code)
+    if name is None:
+        return None
+    tag = _tag(code)
+    return "_".join([name, *([tag.territory] if tag.territory else []), *(tag.variants or ())])
+
+
+def language_among(code, languages):
+    """The one of `languages` (names, as a pair has them) that `code` (str) stands for, or None.
+
+    `pt-BR` is `pt_BR` in the pair (`pt`, `pt_BR`) and `pt` in (`en`, `pt`).
+    """
+    variety = variety_or_none(code)
+    if variety in languages:
+        return variety
+    name = language_or_none(code)
+    return name if name in languages else None
 
 
 def language_name(code, path):
@@ -66,12 +118,52 @@ def language_name(code, path):
 
 
 def pair_name(source, target, path):
-    """`<source>-<target>` of two codes found in `path`.
+    """`<source>-<target>` of two codes found in `path`; two varieties of one language keep country and variant.
 
     Raises:
         InputError: if one is no code of a language, or both are the same language.
     """
-    source, target = language_name(source, path), language_name(target, path)
-    if source == target:
-        raise InputError(f"{path}: names {source} on both sides; a pair has two languages, rename the file")
-    return f"{source}-{target}"
+    names = language_name(source, path), language_name(target, path)
+    if names[0] == names[1]:
+        names = variety_or_none(source), variety_or_none(target)
+    if names[0] == names[1]:
+        raise InputError(f"{path}: names {names[0]} on both sides; a pair has two languages, rename the file")
+    return "-".join(names)
+
+
+def _tag(code):
+    """`langcodes.Language` of a code, or None."""
+    match = CODE.fullmatch(code) if len(code) <= LONGEST_CODE else None
+    if not match:
+        return None
+    parts = _ordered(match["tag"].lower().replace("-", "_").split("_"))
+    modifier = (match["modifier"] or "").lower()
+    if parts[-1] in MODIFIER_SCRIPTS and not modifier:
+        *parts, modifier = parts
+    tag = _valid_tag(CORPUS_CODES.get("_".join(parts), "-".join(parts)))
+    if tag is None:
+        return None
+    script = MODIFIER_SCRIPTS.get(modifier)
+    if script and tag.script is None:
+        tag = tag.update_dict({"script": script})
+    elif modifier and not script:
+        # `valencia` is a variant of BCP 47, `euro` is none.
+        tag = _valid_tag("-".join([*parts, modifier])) or tag
+    tag = tag.prefer_macrolanguage()
+    return None if tag.language is None or tag.language in NO_LANGUAGES else tag
+
+
+def _valid_tag(text):
+    """`langcodes.Language`, or None. It takes any three letters for an extended language (`zh-chs`, `en-deu`)."""
+    try:
+        tag = langcodes.Language.get(text)
+    except langcodes.LanguageTagError:
+        return None
+    return tag if tag.is_valid() and not tag.extlangs else None
+
+
+def _ordered(parts):
+    """Parts of a tag with a script behind the country moved before it: `sr_SP_Latn`, as Windows once wrote it."""
+    if len(parts) > 2 and len(parts[1]) == 2 and re.fullmatch("[a-z]{4}", parts[2]):
+        return [parts[0], parts[2], parts[1], *parts[3:]]
+    return parts

@@ -1,21 +1,20 @@
 """Command-line inputs -> readers of monolingual text, by the names of the files."""
 
 import pathlib
-import re
 
 from data_prep.readers import tfds_examples
 from data_prep.readers.fields import DOCUMENT_FIELD, DocumentField
 from data_prep.readers.formats import MONOLINGUAL_NAMES
+from data_prep.readers.found import Entry, Found
 from data_prep.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
 from data_prep.readers.json_lines import JsonLines
 from data_prep.readers.languages import language_name
 from data_prep.readers.monolingual import MonolingualText
+from data_prep.readers.names import LANGUAGE_PATTERN, is_pair, is_usual
 from data_prep.readers.parquet import ParquetRows, open_folder
 from data_prep.readers.tatoeba import TatoebaSentences
 from infoxlm_keras.errors import InputError
 
-LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z0-9]+)*")
-FILE = re.compile(rf"(?P<language>{LANGUAGE.pattern})(?P<ending>\.txt|\.jsonl|\.parquet)")
 ENDINGS = (".txt", ".jsonl", ".parquet")
 
 
@@ -24,8 +23,11 @@ def find_monolingual(inputs, fields=None):
 
     Args:
         inputs: sequence of str or path, in the forms of `formats.MONOLINGUAL_FORMATS`. A folder is not searched any
-            deeper; files with other endings in it are passed over.
+            deeper.
         fields: sequence of one str or None, the field with the text in formats that have fields.
+
+    Returns:
+        `Found`, a list that also says what was passed over in folders.
 
     Raises:
         InputError: for a missing input, another file name, an unknown language, no file at all, or the same file
@@ -34,44 +36,58 @@ def find_monolingual(inputs, fields=None):
     if fields is not None and len(fields) != 1:
         raise InputError(f"--fields {' '.join(fields)}: monolingual text is in one field; name one")
     field = fields[0] if fields else None
-    given, readers = GivenOnce(), []
+    given, entries, passed_over = GivenOnce(), [], []
     for item in inputs:
-        entry = parse_input(item, LANGUAGE)
+        entry = parse_input(item, LANGUAGE_PATTERN)
         if entry.address.startswith(tfds_examples.PREFIX):
             language = entry.name and language_name(entry.name, item)
-            readers.append(tfds_examples.open_documents(entry.address, language, field))
+            entries.append(Entry(tfds_examples.open_documents(entry.address, language, field)))
         elif entry.name:
             given.check(entry.address, entry.name)
-            readers.append(_open_named(entry.address, language_name(entry.name, item), field))
+            entries.append(Entry(_open_named(entry.address, language_name(entry.name, item), field)))
         else:
-            for path in _files(entry.address):
+            paths, others = _files(entry.address)
+            passed_over += others
+            for path in paths:
                 given.check(path)
-                readers.append(_open_file(path, field))
-    return sorted(readers, key=lambda reader: reader.name)
+                entries.append(Entry(_open_file(path, field), explicit=str(path) == str(pathlib.Path(entry.address))))
+    return Found(entries, passed_over)
 
 
 def _files(address):
+    """(list of path, list of `PassedOver`) of a file or folder."""
     kind = path_kind(address)
     if kind is None:
         raise InputError(
             f"{address}: no such file or directory; give files named {MONOLINGUAL_NAMES}, or their folder"
         )
     if kind == "file":
-        return [pathlib.Path(address)]
+        return [pathlib.Path(address)], []
+    return folder_files(address, lambda name: name.endswith(".txt") or bool(_named_code(name)), MONOLINGUAL_NAMES)
 
-    def wanted(name):
-        return name.endswith(".txt") or bool(FILE.fullmatch(name))
 
-    return folder_files(address, wanted, MONOLINGUAL_NAMES)
+def _named_code(name):
+    """The code of a language in the plain name of a file: `<code>.txt`, or `X.<code>.txt`; None if there is none."""
+    path = pathlib.Path(name)
+    if path.suffix not in ENDINGS:
+        return None
+    prefix, dot, code = path.stem.rpartition(".")
+    if not LANGUAGE_PATTERN.fullmatch(code):
+        return None
+    # Any three letters are the code of some language, but `notes.new.txt` and NEW.txt are not Newari.
+    if (dot or code.isupper()) and not is_usual(code):
+        return None
+    return None if dot and is_pair(code) else code
 
 
 def _open_file(path, field):
-    match = FILE.fullmatch(plain_name(path))
-    if not match:
+    name = plain_name(path)
+    code = _named_code(name)
+    if code is None:
         raise InputError(
             f"{path}: is not named {MONOLINGUAL_NAMES}; rename it, name its language as in de={path}, or leave it out"
         )
-    return _reader(path, match["ending"], language_name(match["language"], path), field)
+    return _reader(path, pathlib.Path(name).suffix, language_name(code, path), field)
 
 
 def _open_named(address, language, field):

@@ -7,7 +7,7 @@ import defusedxml.common
 import defusedxml.expatreader
 
 from data_prep.readers import chunks
-from data_prep.readers.languages import language_name, language_or_none
+from data_prep.readers.languages import language_among, language_name, language_or_none
 from data_prep.readers.packed import check_text, one_line, packed_chunks, unpack
 from infoxlm_keras.errors import InputError
 
@@ -42,7 +42,7 @@ class TmxPairs:
             sides = {}
             for code, text in segments:
                 if code not in known:
-                    known[code] = language_or_none(code)
+                    known[code] = language_among(code, languages)
                 sides.setdefault(known[code], text)
             if all(language in sides for language in languages):
                 found = True
