@@ -15,6 +15,7 @@ import os
 import pathlib
 
 from data_prep.work_directory import clear, remove
+from data_prep.written_files import naming, new_file
 from infoxlm_keras.progress import progress_bar
 
 FILE_NAME = "journal.jsonl"
@@ -53,13 +54,14 @@ class BuildJournal:
         self._checksum = ""
         temporary = path.with_suffix(".new")
         remove(temporary)
-        with open(temporary, "wb") as file:
+        with new_file(temporary) as file:
             file.writelines(map(self._line, [plan, *([key, value] for key, value in self._done.items())]))
         os.replace(temporary, path)
         self._file = open(path, "ab")
 
     def close(self):
-        self._file.close()
+        with naming(self._file.name):
+            self._file.close()
 
     def get(self, *key):
         """The result noted for the piece of work `key` (str and int parts), or None."""
@@ -74,8 +76,9 @@ class BuildJournal:
                 `file_sums` describes them; the work is done again if they change.
         """
         self._done[key] = value
-        self._file.write(self._line([key, value]))
-        self._file.flush()
+        with naming(self._file.name):
+            self._file.write(self._line([key, value]))
+            self._file.flush()
 
     def values(self, *prefix):
         """List of the results whose key begins with `prefix`, in the order they were noted."""

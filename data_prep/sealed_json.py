@@ -4,13 +4,15 @@ import hashlib
 import json
 import pathlib
 
+from data_prep.written_files import naming
 from infoxlm_keras.files import write_atomically
 
 
 def write_sealed(path, value):
     """Writes `value` as JSON to `path` behind a line with its checksum, atomically."""
     text = json.dumps(value)
-    write_atomically(path, f"{_checksum(text)}\n{text}")
+    with naming(path):
+        write_atomically(path, f"{_checksum(text)}\n{text}")
 
 
 def read_sealed(path):

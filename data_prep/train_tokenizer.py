@@ -18,6 +18,7 @@ import rich.table
 import infoxlm_keras
 from data_prep.readers import find_monolingual
 from data_prep.vocabulary import count_sentences, sample_sentences, sample_sizes, train_sentencepiece
+from data_prep.written_files import naming
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
@@ -43,7 +44,7 @@ def main(arguments=None):
     check_settings(options)
     readers = find_monolingual(options.input)
     print_settings("train_tokenizer", vars(options))
-    with new_directory(options.output_dir, replace=options.overwrite) as directory:
+    with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
         samples, counts = draw_sample(readers, options)
         with progress_bar("Training the vocabulary"):
             proto = train_sentencepiece(
