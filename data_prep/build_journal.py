@@ -48,8 +48,9 @@ class BuildJournal:
             if not self.changed:
                 self._done = self._trusted(dict(lines[1:]), threads)
         self.resumed = len(self._done)
-        if not lines or self.changed:
+        if not self._done:
             clear(self.directory)
+        self._remove_unknown()
         remove(path)
         self._checksum = ""
         temporary = path.with_suffix(".new")
@@ -119,6 +120,22 @@ class BuildJournal:
             if rest or not lines:
                 self.damaged.append(f"{path}: its end")
         return found
+
+    def _remove_unknown(self):
+        """Removes what is in the folders of the work directory and no line speaks of: work that was not finished."""
+        files = {pathlib.Path(path) for path in self._files()}
+        known = files.union(*(path.parents for path in files))
+        folders = [path for path in self.directory.iterdir() if path.is_dir() and not path.is_symlink()]
+        while folders:
+            for path in list(folders.pop().iterdir()):
+                if path.relative_to(self.directory) not in known:
+                    remove(path)
+                elif path.is_dir():
+                    folders.append(path)
+
+    def _files(self):
+        values = [value for value in self._done.values() if isinstance(value, dict)]
+        return [path for value in values for path in value.get("files", {})]
 
     def _trusted(self, done, threads):
         """The part of `done` whose files are as they were; removes files that are not."""
