@@ -7,6 +7,7 @@ is (number of the reader, number of the chunk): it tells chunks apart and says w
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import uuid
@@ -14,7 +15,7 @@ import uuid
 import apache_beam as beam
 import numpy as np
 
-from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE
+from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name
 from data_prep.shuffled_shards import (
     number_of_shards,
     range_starts,
@@ -47,10 +48,12 @@ def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
             what `read_results` reads.
     """
     names = [reader.name for reader in readers]
+    groups = [compared_name(kind, name) for name in names]
+    explicit = getattr(readers, "explicit", [True] * len(readers))
     file_numbers = [names[:number].count(name) for number, name in enumerate(names)]
     chunks = (
         pipeline
-        | "Readers" >> beam.Create(list(enumerate(readers)))
+        | "Readers" >> beam.Create([(number, reader, explicit[number]) for number, reader in enumerate(readers)])
         | "Spread readers" >> beam.Reshuffle()
         | "Read" >> beam.FlatMapTuple(read_chunks)
         | "Spread chunks" >> beam.Reshuffle()
@@ -60,7 +63,7 @@ def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
         sizes = digests | "Sentence counts" >> beam.MapTuple(lambda place, keys: (place, len(keys)))
         repeated = (
             digests
-            | "Sentence keys" >> beam.FlatMap(lambda item: keyed(*item, names))
+            | "Sentence keys" >> beam.FlatMap(lambda item: keyed(*item, groups))
             | "Group sentences" >> beam.GroupByKey()
             | "Repeated sentences" >> beam.FlatMapTuple(all_but_first)
         )
@@ -68,7 +71,7 @@ def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
         encoded = chunks | "Encode" >> beam.MapTuple(lambda place, parts: (place, encode_without(encoder, **parts)))
     else:
         encoded = chunks | "Encode" >> beam.MapTuple(lambda place, item: (place, encoder(*item)))
-    judged = judge(encoded | "Keep encoded" >> beam.Reshuffle(), names) | "Keep judged" >> beam.Reshuffle()
+    judged = judge(encoded | "Keep encoded" >> beam.Reshuffle(), groups) | "Keep judged" >> beam.Reshuffle()
 
     shards = (
         judged
@@ -119,30 +122,30 @@ def read_results(directory, kind, readers):
         streams.append(Stream(name, length, sum(records), sum(tokens), sum(unknown), described))
     counts = [SourceCounts() for _ in readers]
     for number, parts in sources:
-        for _, sentences, dropped, samples, repeats in parts:
-            counts[number].add(SourceCounts(sentences, dropped, samples))
+        for _, values, repeats in parts:
+            counts[number].add(SourceCounts(**values))
             for reason, amount in repeats:
                 counts[number].drop(reason, amount)
     return streams, counts
 
 
-def read_chunks(number, reader):
+def read_chunks(number, reader, explicit=True):
     """((number, chunk number), (reader, chunk)) of all chunks of a reader.
 
     Raises:
-        InputError: if it has none.
+        InputError: if it has none although its text was given by name (`explicit`).
     """
     chunk_number = -1
     for chunk_number, chunk in enumerate(reader.chunks()):
         yield (number, chunk_number), (reader, chunk)
-    if chunk_number < 0:
+    if chunk_number < 0 and explicit:
         raise InputError(f"{reader.files[0]}: is empty; remove it from --input, or fetch it again")
 
 
-def keyed(place, keys, names):
-    """((name, key), (place, index)) of each of a chunk's keys (uint64)."""
+def keyed(place, keys, groups):
+    """((group, key), (place, index)) of each of a chunk's keys (uint64)."""
     for index, key in enumerate(keys.tolist()):
-        yield (names[place[0]], key), (place, index)
+        yield (groups[place[0]], key), (place, index)
 
 
 def all_but_first(_, found):
@@ -158,47 +161,52 @@ def encode_without(encoder, chunk, size, repeated):
     return encoder(*item, flags)
 
 
-def judge(encoded, names):
-    """(place, (`EncodedChunk`, uint8 [records])): each record's verdict as `find_duplicates` gives it."""
+def judge(encoded, groups):
+    """(place, (`EncodedChunk`, uint8 [records])): each record's verdict as `find_duplicates` gives it.
+
+    Args:
+        encoded: collection of (place, `EncodedChunk`).
+        groups: list of str, one a reader; the records of readers of equal ones are compared (`compared_name`).
+    """
     exact = (
         encoded
         | "Exact keys"
-        >> beam.FlatMapTuple(lambda place, chunk: keyed(place, exact_keys(chunk.identities or []), names))
+        >> beam.FlatMapTuple(lambda place, chunk: keyed(place, exact_keys(chunk.identities or []), groups))
         | "Group exact" >> beam.GroupByKey()
         | "Duplicates" >> beam.FlatMapTuple(all_but_first)
     )
     near = (
         encoded
-        | "Near keys" >> beam.FlatMap(lambda item: keyed_near(*item, names))
+        | "Near keys" >> beam.FlatMap(lambda item: keyed_near(*item, groups))
         | "Group near" >> beam.GroupByKey()
         | "Shared keys" >> beam.FlatMapTuple(shared_key)
-        | "Shared by name" >> beam.GroupByKey()
+        | "Shared by group" >> beam.GroupByKey()
         | "Near duplicates" >> beam.FlatMapTuple(near_duplicates)
     )
     joined = {"chunk": encoded, "exact": exact, "near": near} | "Join verdicts" >> beam.CoGroupByKey()
     return joined | "Judge" >> beam.MapTuple(lambda place, parts: (place, with_verdict(**parts)))
 
 
-def keyed_near(place, chunk, names):
-    """((name, key), (place, index)) of each record's near keys, each key once a record."""
+def keyed_near(place, chunk, groups):
+    """((group, key), (place, index)) of each record's near keys, each key once a record."""
     keys, counts = near_keys(chunk.near_identities or [])
     indices = np.repeat(np.arange(len(counts)), counts)
     for index, key in sorted(set(zip(indices.tolist(), keys.tolist(), strict=True))):
-        yield (names[place[0]], key), (place, index)
+        yield (groups[place[0]], key), (place, index)
 
 
-def shared_key(name_and_key, found):
-    """(name, list of (place, index)) of a key that several records have."""
+def shared_key(group_and_key, found):
+    """(group, list of (place, index)) of a key that several records have."""
     found = list(found)
     if len(found) > 1:
-        yield name_and_key[0], found
+        yield group_and_key[0], found
 
 
 def near_duplicates(_, groups):
     """(place, index) of the records to leave out, going through those that share a key in the order of the input.
 
     Args:
-        groups: iterable of lists of (place, index), the records of each shared key of a name. One machine holds them
+        groups: iterable of lists of (place, index), the records of each shared key of a group. One machine holds them
             in memory; records that share no key are not among them.
     """
     keys = {}
@@ -237,12 +245,14 @@ def add_pairs(pairs):
 
 
 def counts_of_chunk(chunk, verdict):
-    """(sentences, dropped, samples, list of [reason, number of repeats]) of a chunk."""
-    repeats = [["duplicate", int((verdict == DUPLICATE).sum())]] if chunk.identities else []
+    """(dict of `SourceCounts`, list of [reason, number of repeats]) of a chunk."""
+    found = np.bincount(verdict, chunk.record_sentences, minlength=3)
+    repeats = [["duplicate", int(found[DUPLICATE])]] if chunk.identities else []
     if chunk.near_identities:
-        repeats.append(["near_duplicate", int((verdict == NEAR_DUPLICATE).sum())])
-    dropped = {reason: int(number) for reason, number in chunk.dropped.items()}
-    return chunk.sentences, dropped, chunk.dropped_samples, repeats
+        repeats.append(["near_duplicate", int(found[NEAR_DUPLICATE])])
+    counts = SourceCounts()
+    counts.add(chunk)
+    return dataclasses.asdict(counts), repeats
 
 
 def records_by_shard(place, parts, kind, seed, names, file_numbers, shards):

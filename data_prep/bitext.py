@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep.cleaning import Cleaning
 from data_prep.cleaning.identity import text_digest
-from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets
+from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets, units_read
 from data_prep.examples import encode_examples, frame_record
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
@@ -28,6 +28,8 @@ class BitextEncoder:
         max_length_ratio: float or None, most tokens of the longer side for each of the shorter.
         truncate: bool, cut sides to `max_length` instead of dropping the pair.
         cleaning: `Cleaning` or None, applied to what is read.
+        reversed_names: frozenset of str, pairs of languages whose duplicates are looked for with the sides swapped:
+            see `data_prep.duplicates.reversed_names`.
     """
 
     tokenizer: Tokenizer
@@ -36,6 +38,7 @@ class BitextEncoder:
     max_length_ratio: float | None = None
     truncate: bool = False
     cleaning: Cleaning | None = None
+    reversed_names: frozenset = frozenset()
 
     # Repeated pairs are found among the records.
     deduplicate = False
@@ -43,6 +46,7 @@ class BitextEncoder:
     def __call__(self, reader, chunk):
         """`EncodedChunk` of one of `reader`'s chunks."""
         pairs = reader.read(chunk)
+        read = units_read(reader, chunk, pairs)
         dropped, samples = dict.fromkeys(REASONS, 0) | dict(getattr(pairs, "dropped", {})), {}
         if self.cleaning:
             cleaned = self.cleaning.pairs(reader.name.split("-"), pairs)
@@ -68,6 +72,7 @@ class BitextEncoder:
         targets.select(kept)
         longer = np.maximum(sources.lengths, targets.lengths)
         kept_texts = [texts[index] for index in np.flatnonzero(kept)]
+        compared = [pair[::-1] for pair in kept_texts] if reader.name in self.reversed_names else kept_texts
         near_duplicates = self.cleaning and self.cleaning.near_duplicates
         features = {"source_ids": sources.ragged, "target_ids": targets.ragged}
         return EncodedChunk(
@@ -77,9 +82,10 @@ class BitextEncoder:
             unknown_tokens=sources.unknown_tokens + targets.unknown_tokens,
             sentences=int(kept.sum()),
             dropped=dropped,
-            identities=[text_digest(*pair) for pair in kept_texts],
+            identities=[text_digest(*pair) for pair in compared],
             dropped_samples=samples,
-            near_identities=near_duplicates.text_keys(map("\n".join, kept_texts)) if near_duplicates else None,
+            near_identities=near_duplicates.text_keys(map("\n".join, compared)) if near_duplicates else None,
+            read=read,
         )
 
     def _keep(self, source_lengths, target_lengths, dropped):

@@ -2,7 +2,8 @@
 
 Input files are two-column <src>-<tgt>.tsv, Moses pairs X.<src>-<tgt>.<src> + X.<src>-<tgt>.<tgt>, archives of
 these as OPUS ships them, and other formats below. Text is cleaned first. Left out, and counted: pairs with an empty
-side, with identical sides, with a side above --max_length tokens, and repeated pairs. Writes
+side, with identical sides, with a side above --max_length tokens, and repeated pairs. Pairs in both directions (en-de
+and de-en) are one corpus here: what is in both stays in the direction whose name comes first. Writes
 DIR/bitext/<src>-<tgt>/length-NNN-*.tfrecord and DIR/bitext/manifest.json; each
 record is a tf.train.Example with the int64 lists `source_ids` and `target_ids`, without special tokens. A pair's
 bucket is the smallest of --lengths that its longer side does not exceed.
@@ -15,9 +16,10 @@ import time
 from data_prep.bitext import BitextEncoder, bucket_bounds, check_length_ratio
 from data_prep.building import Build, add_build_arguments, build_records
 from data_prep.cleaning.options import add_cleaning_arguments, cleaning_of
+from data_prep.duplicates import reversed_names
 from data_prep.readers import BITEXT_FORMATS, find_bitext
 from data_prep.readers.tab_separated import MARGIN_THRESHOLD
-from data_prep.summary import print_summary
+from data_prep.summary import print_found, print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.tokenizer import load_tokenizer
 
@@ -48,6 +50,7 @@ def plan_build(options):
     check_length_ratio(options.max_length_ratio)
     cleaning = cleaning_of(options)
     readers = find_bitext(options.input, options.fields, options.margin)
+    print_found(readers)
     shaping = {
         "lengths": list(lengths),
         "max_length": options.max_length,
@@ -63,6 +66,7 @@ def plan_build(options):
         options.max_length_ratio,
         options.truncate,
         cleaning,
+        reversed_names(reader.name for reader in readers),
     )
     return Build("bitext", readers, encoder, lengths, shaping)
 

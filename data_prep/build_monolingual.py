@@ -15,7 +15,7 @@ from data_prep.cleaning.options import add_cleaning_arguments, cleaning_of
 from data_prep.monolingual import MonolingualEncoder
 from data_prep.packing import check_sequence_length
 from data_prep.readers import MONOLINGUAL_FORMATS, find_monolingual
-from data_prep.summary import print_summary
+from data_prep.summary import print_found, print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.tokenizer import load_tokenizer
 
@@ -38,6 +38,7 @@ def plan_build(options):
     check_sequence_length(options.sequence_length)
     cleaning = cleaning_of(options)
     readers = find_monolingual(options.input, options.fields)
+    print_found(readers)
     encoder = MonolingualEncoder(
         load_tokenizer(options.tokenizer),
         options.sequence_length,

@@ -23,7 +23,7 @@ import time
 
 from data_prep import build_bitext, build_monolingual
 from data_prep.building import check_output, complete_output, make_manifest
-from data_prep.sources import Fingerprints, check_counts
+from data_prep.sources import Fingerprints, check_any_left, check_counts
 from data_prep.summary import print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.errors import InputError
@@ -87,8 +87,11 @@ def build_with_beam(build, options, beam_arguments):
                 raise InputError(ADDED.sub("", found[1])) from None
         fingerprints.check_unchanged()
         streams, counts = beam_pipeline.read_results(temporary, build.kind, build.readers)
-        for _, group in itertools.groupby(zip(build.readers, counts, strict=True), key=lambda pair: pair[0].name):
+        explicit = getattr(build.readers, "explicit", [True] * len(build.readers))
+        by_name = itertools.groupby(zip(build.readers, counts, explicit, strict=True), key=lambda row: row[0].name)
+        for _, group in by_name:
             check_counts(*zip(*group, strict=True))
+        check_any_left(build.readers, counts)
         manifest = make_manifest(build, options, streams, counts, fingerprints)
         complete_output(temporary, manifest, build.encoder.tokenizer)
     return manifest

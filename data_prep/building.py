@@ -15,11 +15,11 @@ from data_prep.build_journal import FILE_NAME as JOURNAL_FILE
 from data_prep.build_journal import BuildJournal
 from data_prep.local_build import LocalBuild
 from data_prep.readers import chunks
-from data_prep.sources import Fingerprints, manifest_source
+from data_prep.sources import Fingerprints, check_streams, manifest_source
 from data_prep.work_directory import remove, work_directory
 from data_prep.worker_pool import WorkerDiedError, available_processes
 from data_prep.written_files import naming, new_file
-from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, Manifest, TokenizerReference, write_manifest
+from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, Manifest, PassedOver, TokenizerReference, write_manifest
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import resolved_output
 
@@ -50,7 +50,7 @@ class Build:
 
     Attributes:
         kind: `"mmlm"` or `"bitext"`.
-        readers: list of readers (see `data_prep.readers`), sorted by name.
+        readers: `Found` or list of readers (see `data_prep.readers`), sorted by name.
         encoder: picklable callable, see `LocalBuild`, with an attribute `tokenizer`.
         lengths: tuple of int, for the manifest.
         arguments: dict, the settings that shape the records, for the manifest.
@@ -147,8 +147,13 @@ def build_plan(build, fingerprints, options):
 
 
 def make_manifest(build, options, streams, counts, fingerprints):
-    """The `Manifest` of a build: `streams` are its `Stream`s, `counts` a `SourceCounts` for each reader."""
+    """The `Manifest` of a build: `streams` are its `Stream`s, `counts` a `SourceCounts` for each reader.
+
+    Raises:
+        InputError: if the accounts do not balance.
+    """
     tokenizer = build.encoder.tokenizer
+    check_streams(build.kind, streams, build.readers, counts)
     sources = [
         manifest_source(reader, count, fingerprints.files) for reader, count in zip(build.readers, counts, strict=True)
     ]
@@ -166,6 +171,7 @@ def make_manifest(build, options, streams, counts, fingerprints):
             "arguments": dict(build.arguments, shard_megabytes=options.shard_megabytes),
         },
         directory=pathlib.Path(options.output_dir) / build.kind,
+        passed_over=tuple(PassedOver(item.name, item.reason) for item in getattr(build.readers, "passed_over", ())),
     )
 
 

@@ -17,6 +17,25 @@ KEYS_TOGETHER = 1 << 18
 FLAGS_TOGETHER = 1 << 22
 
 
+def compared_name(kind, name):
+    """str, equal for the names whose records are compared with each other.
+
+    Pairs in both directions, `en-de` and `de-en`, are one corpus: a pair that is in both would be trained on twice,
+    and be trained on in one where it is held out in the other.
+
+    Args:
+        kind: `"mmlm"` or `"bitext"`.
+        name: str, a language or a pair of languages.
+    """
+    return "-".join(sorted(name.split("-"))) if kind == "bitext" else name
+
+
+def reversed_names(names):
+    """frozenset of str: of pairs (`names`) that are there in both directions, the one to be compared the other way."""
+    names = set(names)
+    return frozenset(name for name in names if (back := "-".join(name.split("-")[::-1])) in names and name > back)
+
+
 def find_duplicates(path, count, exact, near=(), keys=None):
     """Finds the records to leave out.
 

@@ -4,6 +4,13 @@ import dataclasses
 
 import numpy as np
 
+from data_prep.readers.chunks import count_lines
+from data_prep.readers.monolingual import MonolingualText
+from data_prep.readers.moses import MosesPairs
+from data_prep.readers.tab_separated import MarginPairs, TabSeparatedPairs
+
+LINE_READERS = (MonolingualText, MosesPairs, TabSeparatedPairs, MarginPairs)
+
 
 @dataclasses.dataclass
 class EncodedChunk:
@@ -20,6 +27,9 @@ class EncodedChunk:
         dropped_samples: dict of reason (str) to list of str, some of what was left out.
         near_identities: list of tuples of bytes, keys of each record; one that shares any key with an earlier record
             that is kept is a near duplicate of it. None where near duplicates are kept.
+        read: int, sentences or pairs that the reader gave or left out; None if that is all of the above.
+        passed_over: dict of reason to number of those that are no text, such as blank lines between documents.
+        record_sentences: int array [records], how many of `sentences` end in each; None where it is one.
     """
 
     records: list
@@ -31,6 +41,28 @@ class EncodedChunk:
     identities: list | None = None
     dropped_samples: dict = dataclasses.field(default_factory=dict)
     near_identities: list | None = None
+    read: int | None = None
+    passed_over: dict = dataclasses.field(default_factory=dict)
+    record_sentences: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.read is None:
+            self.read = self.sentences + sum(self.dropped.values()) + sum(self.passed_over.values())
+
+
+def units_read(reader, chunk, texts):
+    """int: how many sentences or pairs a chunk holds.
+
+    Args:
+        reader: a reader.
+        chunk: one of its `Chunk`s.
+        texts: what `reader.read(chunk)` gave.
+
+    Formats with a sentence or pair a line are counted by the bytes of the chunk, whatever the reader made of them.
+    """
+    if isinstance(reader, LINE_READERS):
+        return count_lines(chunk.bodies[0])
+    return len(texts) + sum(getattr(texts, "dropped", {}).values())
 
 
 def ragged_counts(flags, offsets):

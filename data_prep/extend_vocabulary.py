@@ -19,6 +19,7 @@ import rich.box
 import rich.table
 
 from data_prep.readers import find_monolingual
+from data_prep.summary import print_found
 from data_prep.vocabulary import count_sentences, sample_sentences, sample_sizes
 from data_prep.vocabulary_extension import extend_proto, learn_pieces
 from data_prep.written_files import naming
@@ -47,6 +48,7 @@ def main(arguments=None):
     check_settings(options)
     readers = find_monolingual(options.input)
     print_settings("extend_vocabulary", vars(options))
+    print_found(readers)
     with quiet_imports():
         from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
 

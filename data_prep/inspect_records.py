@@ -16,7 +16,7 @@ import rich.table
 
 from data_prep.written_files import naming
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
-from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, read_manifest
+from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, check_tokenizer, read_manifest
 from infoxlm_keras.data.statistics import FEATURES, describe, read_stream
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
@@ -42,6 +42,7 @@ def main(arguments=None):
     results, lengths = {}, {}
     for manifest in manifests:
         tokenizer = load_tokenizer(manifest.directory / manifest.tokenizer.file)
+        check_tokenizer(manifest, tokenizer)
         statistics = read_all(manifest, options)
         result = describe(manifest, statistics, options.language_exponent)
         result["samples"] = decode_samples(manifest, statistics, tokenizer, options.samples)

@@ -11,11 +11,11 @@ import os
 
 import numpy as np
 
-from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE, find_duplicates
+from data_prep.duplicates import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name, find_duplicates
 from data_prep.shuffled_shards import number_of_shards, shard_path, shard_stem
-from data_prep.sources import SourceCounts, check_counts
+from data_prep.sources import SourceCounts, check_any_left, check_counts
 from data_prep.spill_phase import SpillPhase
-from data_prep.spills import DigestRun, RecordRun, SpilledStream
+from data_prep.spills import SENTENCES, DigestRun, RecordRun, SpilledStream
 from data_prep.worker_pool import map_in_order
 from infoxlm_keras.data.manifest import Shard, Stream
 from infoxlm_keras.progress import progress_bar
@@ -45,39 +45,58 @@ class LocalBuild:
         for number, reader in enumerate(readers):
             self.numbers.setdefault(reader.name, []).append(number)
         self.names = sorted(self.numbers)
+        # Records are numbered, and compared, across all names of a group.
+        self.groups = {name: compared_name(kind, name) for name in self.names}
 
     def run(self, directory):
         """Writes the shards below `directory`; returns (list of `Stream`, list of `SourceCounts`, one a reader)."""
         repeated, common = None, (UNITS[self.kind], self.processes)
         if self.encoder.deduplicate:
-            sentences = SpillPhase("sentences", self.readers, self.journal)
+            sentences = SpillPhase("sentences", self.readers, self.journal, self.groups)
             sentences.write("Finding repeats", *common, self.encoder.digests, lambda name: DigestRun())
             repeated = self._repeated_sentences(sentences)
-        records = SpillPhase("records", self.readers, self.journal)
+        records = SpillPhase("records", self.readers, self.journal, self.groups)
         new_run, check = functools.partial(RecordRun, self.kind, self.seed), functools.partial(self._check, records)
         records.write("Encoding", *common, self.encoder, new_run, repeated, check)
         runs = records.runs_by_name()
-        verdicts = {name: self._duplicates("records", name, runs[name]) for name in self.names}
+        check_any_left(self.readers, list(self._counts_before(records).values()))
+        verdicts = self._verdicts("records", runs)
         streams = self._write_shards(directory, runs, verdicts)
         return streams, self._counts(records, verdicts)
 
     def _check(self, records, name):
-        counts = {number: SourceCounts() for number in self.numbers[name]}
+        numbers, counts = self.numbers[name], self._counts_before(records, name)
+        explicit = [records.explicit[number] for number in numbers]
+        check_counts([self.readers[number] for number in numbers], list(counts.values()), explicit)
+
+    def _counts_before(self, records, name=None):
+        """dict of the readers' numbers, of one name or of all, to `SourceCounts` before duplicates are found."""
+        numbers = range(len(self.readers)) if name is None else self.numbers[name]
+        counts = {number: SourceCounts() for number in numbers}
         for part, _, _ in records.parts(name):
             counts[part["reader"]].add(SourceCounts(**part["counts"]))
-        check_counts([self.readers[number] for number in counts], list(counts.values()))
+        return counts
 
     def _path(self, path):
         return str(self.journal.directory / path)
 
-    def _duplicates(self, phase, name, runs):
-        """The file of verdicts on the records (or sentences) of a name, or None where equal ones are kept."""
+    def _verdicts(self, phase, runs):
+        """dict of every name to the file of verdicts on its group's records; `runs` is a dict of name to its runs."""
+        members = {}
+        for name, group in self.groups.items():
+            members.setdefault(group, []).append(name)
+        found = {group: self._duplicates(phase, names, runs) for group, names in members.items()}
+        return {name: found[group] for name, group in self.groups.items()}
+
+    def _duplicates(self, phase, names, runs):
+        """The file of verdicts on the records (or sentences) of a group's names, or None where equal ones are kept."""
+        runs, name = [run for name in names for run in runs[name]], " and ".join(names)
         exact = [self._path(f"{run['path']}.exact") for run in runs if run["exact"]]
         near = [self._path(f"{run['path']}.near") for run in runs if run.get("near")]
         if not exact and not near:
             return None
         self.journal.folder(phase)
-        path = f"{phase}/verdict-{name}.npy"
+        path = f"{phase}/verdict-{'+'.join(names)}.npy"
         if self.journal.get(phase, "verdict", name) is None:
             count = sum(run["count"] for run in runs)
             keys = max(count, sum(run.get("near", 0) for run in runs))
@@ -92,8 +111,7 @@ class LocalBuild:
         for part, _, first in sentences.parts():
             ends = np.cumsum([first, *part["chunk_counts"]]).tolist()
             bounds[part["reader"]] += itertools.pairwise(ends)
-        for name in self.names:
-            path = self._duplicates("sentences", name, runs[name])
+        for name, path in self._verdicts("sentences", runs).items():
             verdicts[name] = path and np.load(path, mmap_mode="r")
 
         def repeated(number, chunk_number):
@@ -114,7 +132,7 @@ class LocalBuild:
                     spilled.append(stream)
                     totals.append(total)
                     shards.append(number_of_shards(total[0], total[1], self.shard_bytes))
-            (directory / name).mkdir(exist_ok=True)
+                    (directory / name).mkdir(exist_ok=True)
         writer = ShardWriter(self.kind, str(directory), tuple(spilled), tuple(shards))
         jobs = [(stream, shard) for stream, count in enumerate(shards) for shard in range(count)]
         open_jobs = [job for job in jobs if self._written(writer, job) is None]
@@ -146,19 +164,23 @@ class LocalBuild:
 
     def _counts(self, records, verdicts):
         """List of `SourceCounts`, one a reader, with the duplicates among records."""
-        counts = [SourceCounts() for _ in self.readers]
+        counts = self._counts_before(records)
         mapped = {name: path and np.load(path, mmap_mode="r") for name, path in verdicts.items()}
         for part, run, first in records.parts():
-            count = counts[part["reader"]]
-            count.add(SourceCounts(**part["counts"]))
-            verdict = mapped[run["name"]]
+            count, verdict = counts[part["reader"]], mapped[run["name"]]
             if verdict is None:
                 continue
-            found = np.bincount(verdict[first : first + part["count"]], minlength=3)
-            count.drop("duplicate", int(found[DUPLICATE]))
+            verdict, sentences = verdict[first : first + part["count"]], None
+            path = self._path(run["path"] + SENTENCES)
+            if os.path.exists(path):
+                start = first - run["first"]
+                sentences = np.load(path, mmap_mode="r")[start : start + part["count"]]
+            found = np.bincount(verdict, sentences, minlength=3)
+            if run["exact"]:
+                count.drop("duplicate", int(found[DUPLICATE]))
             if part["near"]:
                 count.drop("near_duplicate", int(found[NEAR_DUPLICATE]))
-        return counts
+        return list(counts.values())
 
 
 @dataclasses.dataclass(frozen=True)

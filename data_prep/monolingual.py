@@ -7,9 +7,9 @@ import numpy as np
 
 from data_prep.cleaning import Cleaning
 from data_prep.cleaning.identity import text_digest
-from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets
+from data_prep.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets, units_read
 from data_prep.examples import encode_examples, frame_record
-from data_prep.packing import pack_sentences
+from data_prep.packing import pack_sentences, sentences_of_blocks
 from data_prep.sources import SAMPLES
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
@@ -36,12 +36,13 @@ class MonolingualEncoder:
 
     def digests(self, reader, chunk):
         """uint64 [sentences]: equal for equal sentences; blank lines have none."""
-        lines, _, _ = self._read(reader, chunk)
+        lines, *_ = self._read(reader, chunk)
         return np.frombuffer(b"".join(text_digest(line) for line in lines if line), np.uint64)
 
     def __call__(self, reader, chunk, repeated=None):
         """`EncodedChunk` of one of `reader`'s chunks, without the sentences where `repeated` (bool) is true."""
-        lines, dropped, samples = self._read(reader, chunk)
+        lines, dropped, samples, read = self._read(reader, chunk)
+        blank = lines.count("")
         if repeated is not None:
             lines, samples["duplicate"] = _leave_out(lines, repeated)
             dropped["duplicate"] += int(repeated.sum())
@@ -62,17 +63,23 @@ class MonolingualEncoder:
             dropped=dict(dropped),
             dropped_samples={reason: texts[:SAMPLES] for reason, texts in samples.items()},
             near_identities=near_duplicates.keys(blocks, offsets) if near_duplicates else None,
+            read=read,
+            passed_over={"blank": blank} if blank else {},
+            record_sentences=sentences_of_blocks(blocks, offsets, lengths[kept], self.sequence_length)
+            if near_duplicates
+            else None,
         )
 
     def _read(self, reader, chunk):
-        """(lines, dropped, samples) of a chunk, cleaned; lines are "" where a document ends."""
+        """(lines, dropped, samples, units read) of a chunk, cleaned; lines are "" where a document ends."""
         lines = reader.read(chunk)
+        read = units_read(reader, chunk, lines)
         dropped, samples = collections.Counter(getattr(lines, "dropped", {})), {}
         if self.cleaning:
             cleaned = self.cleaning.sentences(reader.name, lines)
             lines, samples = cleaned.lines, dict(cleaned.samples)
             dropped.update(cleaned.dropped)
-        return lines, dropped, samples
+        return lines, dropped, samples, read
 
 
 def _leave_out(lines, repeated):

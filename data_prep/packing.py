@@ -45,6 +45,20 @@ def pack_sentences(token_ids, lengths, sequence_length, document_ends=()):
     return blocks, offsets
 
 
+def sentences_of_blocks(blocks, offsets, lengths, sequence_length):
+    """How many sentences end in each block: int64 [blocks].
+
+    Args:
+        blocks, offsets: what `pack_sentences` returned.
+        lengths, sequence_length: what it was given.
+    """
+    pieces = -(-np.asarray(lengths, np.int64) // (sequence_length - 2))
+    # Every piece ends with </s>.
+    bounds = np.concatenate([[0], np.cumsum(blocks == END_ID)])[offsets]
+    block_of_sentence = np.searchsorted(bounds, np.cumsum(pieces) - 1, side="right") - 1
+    return np.bincount(block_of_sentence, minlength=len(offsets) - 1)
+
+
 def check_sequence_length(sequence_length):
     """Raises `InputError` unless a block can hold `<s>`, one token and `</s>`."""
     if sequence_length < 3:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 
+from data_prep.readers.inputs import printable
 from data_prep.sealed_json import read_sealed, write_sealed
 from infoxlm_keras.data.manifest import Source, SourceFile
 from infoxlm_keras.errors import InputError
@@ -15,21 +16,35 @@ from infoxlm_keras.progress import progress_bar
 # Samples that the manifest keeps of each reason to leave text out, and the most characters of one.
 SAMPLES = 5
 SAMPLE_CHARACTERS = 200
+# Files that a message names.
+MOST_FILES = 10
 
 
 @dataclasses.dataclass
 class SourceCounts:
-    """What became of a part of an input; parts are added up in the order of the input."""
+    """What became of a part of an input; parts are added up in the order of the input.
+
+    Attributes:
+        sentences: int, sentences or pairs kept.
+        dropped: dict of reason to int, sentences or pairs left out.
+        dropped_samples: dict of reason to list of str.
+        read: int, all that the input held: what was kept, dropped and passed over.
+        passed_over: dict of reason to int, what is no text.
+    """
 
     sentences: int = 0
     dropped: dict = dataclasses.field(default_factory=dict)
     dropped_samples: dict = dataclasses.field(default_factory=dict)
+    read: int = 0
+    passed_over: dict = dataclasses.field(default_factory=dict)
 
     def add(self, part):
         """Adds another `SourceCounts`, or an `EncodedChunk`."""
         self.sentences += part.sentences
-        for reason, number in part.dropped.items():
-            self.dropped[reason] = self.dropped.get(reason, 0) + int(number)
+        self.read += part.read
+        for total, numbers in ((self.dropped, part.dropped), (self.passed_over, part.passed_over)):
+            for reason, number in numbers.items():
+                total[reason] = total.get(reason, 0) + int(number)
         for reason, samples in part.dropped_samples.items():
             known = self.dropped_samples.setdefault(reason, [])
             known += [sample[:SAMPLE_CHARACTERS] for sample in samples[: SAMPLES - len(known)]]
@@ -40,35 +55,99 @@ class SourceCounts:
         self.dropped[reason] = self.dropped.get(reason, 0) + number
 
 
-def check_counts(readers, counts):
-    """Raises `InputError` if one of `readers` (all of one name) held no text, or nothing is left of all.
+def check_counts(readers, counts, explicit=None):
+    """Raises `InputError` if a text that was given by its name held nothing, or nothing is left of it.
 
     Args:
+        readers: list of readers, all of one name.
+        counts: list of `SourceCounts`, one a reader.
+        explicit: list of bool, one a reader, see `data_prep.readers.found.Entry`; None if all were given by name. Of
+            many texts in a folder some may hold nothing: the summary of the build names them.
+    """
+    explicit = [True] * len(readers) if explicit is None else explicit
+    for reader, count, named in zip(readers, counts, explicit, strict=True):
+        if named and not count.sentences and not sum(count.dropped.values()):
+            raise InputError(_nothing_held(reader, count))
+    if any(explicit) and not any(count.sentences for count in counts):
+        raise InputError(_nothing_left(readers, counts))
+
+
+def check_any_left(readers, counts):
+    """Raises `InputError` if nothing is left of all `readers` (list), whose `SourceCounts` are `counts`."""
+    if any(count.sentences for count in counts):
+        return
+    if not any(sum(count.dropped.values()) for count in counts):
+        raise InputError(_nothing_held(readers[0], counts[0]))
+    raise InputError(_nothing_left(readers, counts))
+
+
+def check_account(reader, count):
+    """Raises `InputError` unless all that a reader read was kept, dropped for a reason, or passed over.
+
+    Args:
+        reader: a reader.
+        count: `SourceCounts`.
+    """
+    dropped, passed_over = sum(count.dropped.values()), sum(count.passed_over.values())
+    negative = min([count.sentences, *count.dropped.values(), *count.passed_over.values()]) < 0
+    if negative or count.read != count.sentences + dropped + passed_over:
+        raise InputError(
+            f"{reader.files[0]}: its account does not balance: {count.read:,} read, but {count.sentences:,} kept, "
+            f"{dropped:,} dropped and {passed_over:,} passed over; this is an error of the program, please report it"
+        )
+
+
+def check_streams(kind, streams, readers, counts):
+    """Raises `InputError` unless a build has as many records as pairs were kept.
+
+    Args:
+        kind: `"mmlm"` (blocks of many sentences, which say nothing) or `"bitext"`.
+        streams: list of `Stream`.
         readers: list of readers.
         counts: list of `SourceCounts`, one a reader.
     """
+    if kind != "bitext":
+        return
+    difference = collections.Counter()
+    for stream in streams:
+        difference[stream.name] += stream.records
     for reader, count in zip(readers, counts, strict=True):
-        if count.sentences + sum(count.dropped.values()) == 0:
-            raise InputError(f"{reader.files[0]}: holds no text; remove it from --input, or fetch it again")
-    if not any(count.sentences for count in counts):
-        total = sum((collections.Counter(count.dropped) for count in counts), collections.Counter())
-        reasons = ", ".join(f"{number} {reason}" for reason, number in total.items())
-        files = " and ".join(file for reader in readers for file in reader.files)
-        raise InputError(f"{files}: nothing is left ({reasons} dropped); check the text and the limits")
+        difference[reader.name] -= count.sentences
+    for name, number in difference.items():
+        if number:
+            raise InputError(
+                f"{name}: its account does not balance: there are {number:+,} records more than pairs kept; "
+                "this is an error of the program, please report it"
+            )
+
+
+def _nothing_held(reader, count):
+    holds = "holds no text" if count.read else "is empty"
+    return f"{reader.files[0]}: {holds}; remove it from --input, or fetch it again"
+
+
+def _nothing_left(readers, counts):
+    total = sum((collections.Counter(count.dropped) for count in counts), collections.Counter())
+    reasons = ", ".join(f"{number} {reason}" for reason, number in total.items())
+    files = [file for reader in readers for file in reader.files]
+    shown = " and ".join(files[:MOST_FILES]) + (f" and {len(files) - MOST_FILES:,} more" * (len(files) > MOST_FILES))
+    return f"{shown}: nothing is left ({reasons} dropped); check the text and the limits"
 
 
 def manifest_source(reader, count, fingerprints):
-    """The manifest's `Source` of a reader.
+    """The manifest's `Source` of a reader, whose account must balance.
 
     Args:
         reader: a reader.
         count: `SourceCounts`.
         fingerprints: dict of path to `SourceFile`.
     """
+    check_account(reader, count)
     files = tuple(fingerprints[file] for file in reader.files)
-    name = " + ".join(os.path.basename(file) for file in reader.files)
+    name = " + ".join(printable(os.path.basename(file)) for file in reader.files)
     samples = {reason: tuple(texts) for reason, texts in count.dropped_samples.items() if texts}
-    return Source(reader.name, name, count.sentences, dict(count.dropped), files, samples)
+    passed_over = dict(count.passed_over)
+    return Source(reader.name, name, count.sentences, dict(count.dropped), files, samples, count.read, passed_over)
 
 
 def input_size(readers):
@@ -101,7 +180,8 @@ class Fingerprints:
                     valid[path] = digest
                     advance(self._stats[path][0], units=self._stats[path][0])
         self.files = {
-            path: SourceFile(os.path.basename(path), self._stats[path][0], valid[path]) for path in self.paths
+            path: SourceFile(printable(os.path.basename(path)), self._stats[path][0], valid[path])
+            for path in self.paths
         }
         if cache is not None:
             write_sealed(cache, {path: [self._stats[path], valid[path]] for path in self.paths})
@@ -135,5 +215,5 @@ def _digest(path):
         lines = "".join(
             f"{os.path.relpath(file, path)}\t{digest}\n" for file, digest in zip(files, digests, strict=True)
         )
-        return hashlib.sha256(lines.encode()).hexdigest() if files else None
+        return hashlib.sha256(os.fsencode(lines)).hexdigest() if files else None
     return digests[0]

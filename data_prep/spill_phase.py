@@ -22,22 +22,28 @@ class SpillPhase:
         phase: str, prefix of the journal's keys and of the files.
         readers: list of readers, those of one name together.
         journal: `BuildJournal`.
+        groups: dict of name to str, equal for the names whose records are compared, and so are numbered together;
+            None if each name is by itself.
 
     Attributes:
         runs: list of dict, what is noted of each run: `path`, `name`, `first` (number of its first record among
-            those of the name), `parts` (a dict for each of its readers: `reader`, `chunks`, `count`, and what the
-            kind of run adds), `finished` (readers that have no more chunks), `files`, and what the kind of run adds.
+            those of the name's group), `parts` (a dict for each of its readers: `reader`, `chunks`, `count`, and what
+            the kind of run adds), `finished` (readers that have no more chunks), `files`, and what the kind of run
+            adds.
         file_numbers: list of int, number of each reader among those of its name.
     """
 
-    def __init__(self, phase, readers, journal):
+    def __init__(self, phase, readers, journal, groups=None):
         self.phase, self.readers, self.journal = phase, readers, journal
+        # Of many texts in a folder some may hold nothing.
+        self.explicit = getattr(readers, "explicit", [True] * len(readers))
         self.runs = journal.values(phase, "run")
         self._chunks_done = [0] * len(readers)
         self._finished = {number for run in self.runs for number in run["finished"]}
         self._finished.update(*journal.values(phase, "finished"))
-        self._count = dict.fromkeys((reader.name for reader in readers), 0)
-        self._runs = {name: [] for name in self._count}
+        self._runs = {reader.name: [] for reader in readers}
+        self._groups = groups or {name: name for name in self._runs}
+        self._count = dict.fromkeys(self._groups.values(), 0)
         self.file_numbers = []
         earlier = collections.Counter()
         for reader in readers:
@@ -48,7 +54,7 @@ class SpillPhase:
 
     def runs_by_name(self):
         """dict of every name to the list of its runs."""
-        return {name: self._runs[name] for name in self._count}
+        return dict(self._runs)
 
     def parts(self, name=None):
         """Yields (part, run, number of the part's first record) of all runs, or those of a name, in input order."""
@@ -71,10 +77,10 @@ class SpillPhase:
             check: callable or None, gets each name once all of its runs are written.
 
         Raises:
-            InputError: if a reader has no chunk, and what `function` and `check` raise.
+            InputError: if a text that was given by its name has no chunk, and what `function` and `check` raise.
         """
         numbers = {id(reader): number for number, reader in enumerate(self.readers)}
-        unchecked = dict.fromkeys(self._count)
+        unchecked = dict.fromkeys(self._runs)
         with (
             progress_bar(title, input_size(self.readers), units) as advance,
             contextlib.closing(map_in_order(function, self._items(extra, advance), processes)) as results,
@@ -104,7 +110,7 @@ class SpillPhase:
                     advance(chunk.bytes_read)
                 else:
                     yield (reader, chunk, extra(number, chunk_number)) if extra else (reader, chunk)
-            if chunk_number < 0:
+            if chunk_number < 0 and self.explicit[number]:
                 raise InputError(f"{reader.files[0]}: is empty; remove it from --input, or fetch it again")
 
     def chunks_done(self, number):
@@ -121,7 +127,7 @@ class SpillPhase:
             finished: list of int, readers that have no chunk after the run.
         """
         self.journal.folder(self.phase)
-        path, first = f"{self.phase}/{len(self.runs):06d}", self._count[name]
+        path, first = f"{self.phase}/{len(self.runs):06d}", self._count[self._groups[name]]
         written = run.write(str(self.journal.directory / path), first)
         parts = [{"reader": number, **part} for number, part in zip(numbers, written.pop("parts"), strict=True)]
         files = self.journal.file_sums([path + suffix for suffix in written.pop("suffixes")])
@@ -138,7 +144,7 @@ class SpillPhase:
         self._runs[run["name"]].append(run)
         for part in run["parts"]:
             self._chunks_done[part["reader"]] += part["chunks"]
-            self._count[run["name"]] += part["count"]
+            self._count[self._groups[run["name"]]] += part["count"]
 
 
 class _NameWriter:

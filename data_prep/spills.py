@@ -4,6 +4,7 @@ A run holds whole chunks of one name. Its files begin with the same path:
 
     <path>-<length>.keys.npy, .rows.npy, .records    the records of a stream: random numbers, `ROW`s, framed bytes
     <path>.exact.*, <path>.near.*                    keys that duplicates share, and the records' numbers
+    <path>.sentences.npy                             how many sentences end in each record, where that is counted
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ RUN_CHUNKS = 2000
 ROW = np.dtype(
     [("start", np.int64), ("size", np.int64), ("number", np.int64), ("tokens", np.int32), ("unknown", np.int32)]
 )
+SENTENCES = ".sentences.npy"
 
 
 class DigestRun:
@@ -80,7 +82,7 @@ class RecordRun:
         self.kind, self.seed, self.name = kind, seed, name
         self.chunks = self.size = 0
         self._records, self._columns, self._exact, self._near = [], [], [], []
-        self._parts = []
+        self._parts, self._sentences = [], []
 
     def begin_part(self, file_number):
         """What is added from here on is of reader number `file_number` (int) among those of the name."""
@@ -95,6 +97,8 @@ class RecordRun:
         self._records += encoded.records
         self._exact += encoded.identities or []
         self._near += encoded.near_identities or []
+        if encoded.record_sentences is not None:
+            self._sentences.append(encoded.record_sentences)
         part = self._parts[-1]
         part["chunks"] += 1
         part["count"] += len(encoded.records)
@@ -128,6 +132,10 @@ class RecordRun:
         suffixes += _write_keys(path, ".exact", exact_keys(self._exact), first + np.arange(len(self._exact)))
         near, counts = near_keys(self._near)
         suffixes += _write_keys(path, ".near", near, first + np.repeat(np.arange(len(counts)), counts))
+        if self._sentences:
+            with new_file(path + SENTENCES) as file:
+                np.save(file, np.concatenate(self._sentences))
+            suffixes.append(SENTENCES)
         return {
             "count": len(self._records),
             "lengths": np.unique(lengths).tolist(),

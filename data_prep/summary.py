@@ -1,10 +1,18 @@
-"""The closing table of a build."""
+"""What a command says of its inputs, and the closing table of a build."""
 
 import collections
 
 import rich
 import rich.box
 import rich.table
+
+from data_prep.readers.found import MOST_NAMES
+
+
+def print_found(found):
+    """Prints what a command takes of its inputs and what it leaves; `found` is a `Found`."""
+    for line in found.report():
+        print(line, flush=True)
 
 
 def print_summary(manifest, seconds):
@@ -40,4 +48,21 @@ def print_summary(manifest, seconds):
     reasons = sum((collections.Counter(source.dropped) for source in manifest.sources), collections.Counter())
     if reasons:
         print("dropped: " + ", ".join(f"{number:,} {reason}" for reason, number in reasons.items()))
+    for line in _without_text(manifest.sources):
+        print(line)
     print(f"wrote {manifest.directory}: {tokens:,} tokens in {seconds:.1f} s ({tokens / seconds:,.0f} tokens/s)")
+
+
+def _without_text(sources):
+    """List of str: a line for the inputs of which nothing is left, by what became of them."""
+    groups = {}
+    for source in sources:
+        if not source.sentences:
+            reasons = ", ".join(reason for reason, number in source.dropped.items() if number)
+            groups.setdefault(f"all dropped: {reasons}" if reasons else "no text", []).append(source.file)
+    lines = []
+    for what, files in groups.items():
+        names = ", ".join(files[:MOST_NAMES])
+        more = f", and {len(files) - MOST_NAMES:,} more" if len(files) > MOST_NAMES else ""
+        lines.append(f"nothing is left of {len(files):,} file{'s' * (len(files) > 1)} ({what}): {names}{more}")
+    return lines

@@ -17,6 +17,7 @@ import rich.table
 
 import infoxlm_keras
 from data_prep.readers import find_monolingual
+from data_prep.summary import print_found
 from data_prep.vocabulary import count_sentences, sample_sentences, sample_sizes, train_sentencepiece
 from data_prep.written_files import naming
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
@@ -44,6 +45,7 @@ def main(arguments=None):
     check_settings(options)
     readers = find_monolingual(options.input)
     print_settings("train_tokenizer", vars(options))
+    print_found(readers)
     with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
         samples, counts = draw_sample(readers, options)
         with progress_bar("Training the vocabulary"):

@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 
+from data_prep.readers.found import describe
+from data_prep.readers.inputs import PassedOver
 from infoxlm_keras.data.order import language_probabilities
 from infoxlm_keras.data.stateless_random import random_bits, random_key
 from infoxlm_keras.errors import InputError
@@ -74,17 +76,23 @@ def read_sentences(reader):
 
 
 def count_sentences(readers):
-    """dict of language to int over `readers`.
+    """dict of language to int over `readers`; prints the files of folders that hold nothing.
 
     Raises:
-        InputError: if a file holds no text.
+        InputError: if a file that was given by its name holds no text, or none does.
     """
-    counts = {}
-    for reader in readers:
+    counts, empty = {}, []
+    explicit = getattr(readers, "explicit", [True] * len(readers))
+    for reader, named in zip(readers, explicit, strict=True):
         count = sum(1 for _ in read_sentences(reader))
-        if not count:
+        if count:
+            counts[reader.name] = counts.get(reader.name, 0) + count
+        else:
+            empty.append(PassedOver(reader.files[0], "holds no text"))
+        if named and not count or len(empty) == len(readers):
             raise InputError(f"{reader.files[0]}: holds no text; remove it from --input, or fetch it again")
-        counts[reader.name] = counts.get(reader.name, 0) + count
+    for line in describe(empty):
+        print(line, flush=True)
     return counts
 
 

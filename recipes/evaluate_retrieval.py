@@ -1,8 +1,8 @@
 """Measures an encoder by cross-lingual retrieval: is a sentence's nearest neighbour its translation?
 
 Every held-out sentence looks, by cosine, for its translation among all held-out sentences of that pair of languages,
-in both directions. Pairs are read from Tatoeba's layout (tatoeba.deu-eng.deu + tatoeba.deu-eng.eng), Moses pairs
-(X.en-de.en + X.en-de.de) and two-column <src>-<tgt>.tsv, each also with .gz or .xz.
+in both directions. Pairs are read from whatever data_prep/build_bitext.py reads, under any code of the languages:
+Tatoeba's layout (tatoeba.deu-eng.deu + tatoeba.deu-eng.eng), TMX, JSON lines, FLORES, NTREX, ... (see below).
 
 Layers are hidden-state indices: 0 is the embeddings, l is the output of Transformer layer l. All are measured unless
 --layer names one; the best by the mean over languages is named, and was then chosen on these very pairs. Equally near
@@ -16,6 +16,8 @@ import pathlib
 
 import rich
 
+from data_prep.readers.formats import BITEXT_FORMATS
+from data_prep.readers.found import describe as describe_passed_over
 from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
 from infoxlm_keras.errors import InputError
@@ -37,13 +39,15 @@ def main(arguments=None):
         )
     if options.plots is not None and options.plots.is_file():
         raise InputError(f"--plots {options.plots}: is a file; name a directory")
-    pair_sets = read_pair_sets(options.pairs, options.max_pairs)
+    pair_sets = read_pair_sets(options.pairs, options.max_pairs, options.fields)
     model = load_pretrained(options.model)
     info = model.info
     pooling = options.pooling or (info.pooling if info else "mean")
     layers = requested_layers(options.layer, model.backbone.num_layers)
     pairs = " ".join(map(str, options.pairs))
     print_settings("evaluate_retrieval", {**vars(options), "pairs": pairs, "pooling": pooling, "layers": layers})
+    for line in describe_passed_over(pair_sets.passed_over):
+        print(line)
     with progress_bar("Embedding", sum(2 * len(pair_set.sources) for pair_set in pair_sets), "sentences") as advance:
         result = evaluate_retrieval(
             model.backbone,
@@ -66,8 +70,10 @@ def parse(arguments):
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="preset: a directory, or a name that KerasHub knows")
     parser.add_argument(
-        "--pairs", required=True, nargs="+", type=pathlib.Path, help="directories or files of held-out pairs"
+        "--pairs", required=True, nargs="+", metavar="PATH", help="folders or files of held-out pairs, or en-de=PATH"
     )
+    fields = "fields with source and target, where a format has fields"
+    parser.add_argument("--fields", nargs=2, metavar=("SOURCE", "TARGET"), help=fields)
     parser.add_argument("--layer", default="all", metavar="K|all", help="hidden state to measure, 0 = embeddings")
     parser.add_argument(
         "--pooling", choices=POOLINGS, help="sentence vector; unset: as the model was trained, else mean"
@@ -77,6 +83,7 @@ def parse(arguments):
     parser.add_argument("--max_pairs", type=int, metavar="N", help="use only the first N pairs of each language")
     parser.add_argument("--batch_size", type=int, default=64, help="sentences a forward pass")
     parser.add_argument("--max_length", type=int, help="tokens a sentence, longer ones are cut; unset: all positions")
+    parser.epilog = BITEXT_FORMATS.replace("--input", "--pairs")
     return parser.parse_args(arguments)
 
 

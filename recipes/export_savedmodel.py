@@ -51,6 +51,7 @@ def main(arguments=None):
     # A SavedModel is TensorFlow's, whatever trained the preset; Keras reads this when it is first imported.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_imports():
+        from data_prep.readers.found import describe
         from infoxlm_keras.evaluation import read_pair_sets
         from infoxlm_keras.serving.export import export_module, version_directory
         from infoxlm_keras.serving.server_files import check_model_name
@@ -59,6 +60,8 @@ def main(arguments=None):
     model_name = options.model_name or directory.absolute().parent.name
     check_model_name(model_name)
     pair_sets = read_pair_sets(options.pairs, options.max_pairs) if options.pairs else []
+    for line in describe(getattr(pair_sets, "passed_over", ())):
+        print(line)
     module, model = load_module(options)
     settings = {"model": options.model, "directory": directory, "model_name": model_name, **module.facts()}
     print_settings("export_savedmodel", settings)
@@ -79,9 +82,7 @@ def parse(arguments):
     parser.add_argument("--max_length", type=int, metavar="N", help="tokens a text; unset: all positions")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="how weights are stored")
     parser.add_argument("--quantize", choices=("int8",), help="store weights in 8 bits")
-    parser.add_argument(
-        "--pairs", nargs="+", type=pathlib.Path, metavar="PATH", help="held-out pairs, as evaluate_retrieval.py"
-    )
+    parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as evaluate_retrieval.py")
     parser.add_argument("--max_pairs", type=int, metavar="N", help="use only the first N pairs of each language")
     parser.add_argument(
         "--tokens_only", action="store_true", help="no signatures on strings: for servers without SentencePiece ops"

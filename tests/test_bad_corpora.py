@@ -293,10 +293,10 @@ REFUSED = {
     "an export of other languages": (BITEXT, tatoeba(PAIRS), ["en-hi={}"], ("holds no pair of en and hi",)),
     "an export without the language": (MONOLINGUAL, tatoeba(PAIRS), ["hi={}/sentences.csv"], ("no sentence in hi",)),
     # Parquet, datasets, TFDS.
-    "no Parquet": (MONOLINGUAL, {"de.parquet": TEXT}, None, ("de.parquet: is no complete Parquet file",)),
+    "no Parquet": (MONOLINGUAL, {"de.parquet": TEXT}, None, ("de.parquet: is not a complete Parquet file",)),
     "a damaged saved dataset": (MONOLINGUAL, {"a/state.json": b"{"}, ["de={}/a"], ("a: holds no .arrow file",)),
-    "damaged splits": (MONOLINGUAL, {"a/dataset_dict.json": b"{"}, ["de={}/a"], ("dataset_dict.json: is damaged",)),
-    "no TFDS dataset": (MONOLINGUAL, {"a/b": b""}, ["de=tfds:{}/a"], ("/a: is no dataset that TFDS knows",)),
+    "damaged splits": (MONOLINGUAL, {"a/dataset_dict.json": b"{"}, ["de={}/a"], ("_dict.json: is not valid JSON",)),
+    "no TFDS dataset": (MONOLINGUAL, {"a/b": b""}, ["de=tfds:{}/a"], ("/a: is not a dataset that TFDS knows",)),
     # Settings.
     "limits that contradict": (
         BITEXT,

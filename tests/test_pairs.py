@@ -1,11 +1,16 @@
 """Held-out pairs from files."""
 
+import bz2
 import gzip
+import os
+import pathlib
 
 import pytest
+import zstandard
 
+from corpus_files import archive, catalog, json_lines, moses, tatoeba, tmx_pairs, translations, tsv
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.evaluation.pairs import PairSet, parallel_sentences, read_pair_sets
+from infoxlm_keras.evaluation.pairs import PairSet, is_english, parallel_sentences, read_pair_sets
 
 GERMAN, ENGLISH = "Haus\nFluss\nBrücke\n", "house\nriver\nbridge\n"
 
@@ -19,7 +24,7 @@ def write(directory, files):
 @pytest.mark.parametrize(
     "files, source, target",
     [
-        ({"tatoeba.deu-eng.deu": GERMAN, "tatoeba.deu-eng.eng": ENGLISH}, "eng", "deu"),
+        ({"tatoeba.deu-eng.deu": GERMAN, "tatoeba.deu-eng.eng": ENGLISH}, "en", "de"),
         ({"corpus.v1.en-de.en": ENGLISH, "corpus.v1.en-de.de": GERMAN}, "en", "de"),
         ({"en-de.en.gz": ENGLISH, "en-de.de": GERMAN}, "en", "de"),
         ({"en-de.tsv": "house\tHaus\nriver\tFluss\nbridge\tBrücke\n"}, "en", "de"),
@@ -94,3 +99,99 @@ def test_parallel_sentences_are_those_that_every_language_has():
     assert parallel_sentences([german, hindi], count=1) == {"en": ["house"], "de": ["Haus"], "hi": ["घर"]}
     french = PairSet("en", "fr", ["tree"], ["arbre"], ())
     assert parallel_sentences([german, french]) == {"en": [], "de": [], "fr": []}
+
+
+def held_out_forms():
+    """name: (files, input below the folder or "."): the same three pairs under other codes and in other formats."""
+    pairs = list(zip(ENGLISH.split(), GERMAN.split(), strict=True))
+    reversed_pairs = [pair[::-1] for pair in pairs]
+    return {
+        "TMX": ({"heldout.en_US-de_DE.tmx": tmx_pairs(pairs)}, "."),
+        "TMX of three letters": ({"heldout.eng-deu.tmx": tmx_pairs(pairs)}, "."),
+        "TMX of three letters inside": ({"en-de.tmx": tmx_pairs(pairs, ("eng", "ger"))}, "."),
+        "TMX without names": ({"memory.tmx": tmx_pairs(pairs, ("EN-US", "DE-DE"))}, "."),
+        "TMX from German": ({"memory.tmx": tmx_pairs(reversed_pairs, ("de-DE", "en-US"))}, "."),
+        "JSON": ({"eng-deu.jsonl": json_lines(translations(pairs, ("EN-GB", "de-AT")))}, "."),
+        "Tatoeba's export": (tatoeba(pairs), "deu-eng={}"),
+        "archive": ({"a.zip": archive({"X.deu-eng.deu": moses(pairs, 1), "X.deu-eng.eng": moses(pairs, 0)})}, "."),
+        "gettext": ({"de_DE.po": catalog(pairs, "de_DE.UTF-8")}, "."),
+        "zstd": ({"ger-ENG.tsv.zst": zstandard.ZstdCompressor().compress(tsv(reversed_pairs))}, "{}/ger-ENG.tsv.zst"),
+        "bzip2": ({"deu_Latn-eng_Latn.tsv.bz2": bz2.compress(tsv(reversed_pairs))}, "."),
+        "FLORES": ({"deu_Latn.devtest": moses(pairs, 1), "eng_Latn.devtest": moses(pairs, 0)}, "."),
+        "NTREX": ({"n-src.eng.txt": moses(pairs, 0), "n-ref.deu.txt": moses(pairs, 1)}, "."),
+        "two files": ({"a": moses(pairs, 1), "b": moses(pairs, 0)}, "ger-en={0}/a,{0}/b"),
+    }
+
+
+@pytest.mark.parametrize("form", held_out_forms())
+def test_what_the_builders_read_is_read_under_any_code_of_its_languages(form, tmp_path):
+    files, address = held_out_forms()[form]
+    (tmp_path / "pairs").mkdir()
+    for name, content in files.items():
+        (tmp_path / "pairs" / name).write_bytes(content)
+    item = tmp_path / "pairs" if address == "." else address.format(tmp_path / "pairs")
+    (pair_set,) = read_pair_sets([item])
+    assert (pair_set.source_language, pair_set.target_language, pair_set.language) == ("en", "de", "de")
+    assert (pair_set.sources, pair_set.targets) == (ENGLISH.split(), GERMAN.split())
+
+
+@pytest.mark.parametrize("code", ["en", "eng", "eng_Latn", "en_US", "EN-GB", "en-US"])
+def test_english_is_the_source_whatever_it_is_called_and_wherever_it_stands(code, tmp_path):
+    for name, rows in ((f"{code}-hi", "a\tx\nb\ty\n"), (f"hi-{code}", "x\ta\ny\tb\n")):
+        (tmp_path / f"{name}.tsv").write_text(rows)
+        (pair_set,) = read_pair_sets([tmp_path / f"{name}.tsv"])
+        assert pair_set == PairSet("en", "hi", ["a", "b"], ["x", "y"], (str(tmp_path / f"{name}.tsv"),))
+    assert is_english(code) and not is_english("de") and not is_english("english")
+
+
+def test_the_direction_of_other_pairs_does_not_depend_on_the_name_either(tmp_path):
+    write(tmp_path, {"fra-deu.tsv": "a\tx\nb\ty\n", "pt_br-pt.tsv": "c\tz\nd\tw\n"})
+    german, portuguese = read_pair_sets([tmp_path])
+    assert (german.language, german.sources, german.targets) == ("de-fr", ["x", "y"], ["a", "b"])
+    assert (portuguese.language, portuguese.sources) == ("pt-pt_BR", ["z", "w"])
+
+
+def test_test_sets_in_varieties_of_a_language_are_told_apart(tmp_path):
+    write(
+        tmp_path,
+        {
+            "n-src.eng.txt": "one\ntwo\n",
+            "n-ref.fra.txt": "un\ndeux\n",
+            "n-ref.fra-CA.txt": "UN\nDEUX\n",
+            "n-ref.eng-US.txt": "ONE\nTWO\n",
+            "n-ref.zho-CN.txt": "a\nb\n",
+            "README": "x",
+        },
+    )
+    found = read_pair_sets([tmp_path])
+    assert {pair_set.language: pair_set.targets[0] for pair_set in found} == {
+        "en_US": "ONE",
+        "fr": "un",
+        "fr_CA": "UN",
+        "zh": "a",
+    }
+    assert {pair_set.sources[0] for pair_set in found} == {"one"}
+    assert [item.name for item in found.passed_over] == ["README"]
+
+
+def test_what_readers_leave_out_is_counted(tmp_path):
+    extra = '\n#, fuzzy\nmsgid "perhaps"\nmsgstr "vielleicht"\n'
+    (tmp_path / "de.po").write_bytes(catalog([("a", "A"), ("b", "B")], extra=extra))
+    assert [(item.name, item.reason) for item in read_pair_sets([tmp_path]).passed_over] == [
+        ("de.po", "1 pairs of en-de (fuzzy)")
+    ]
+
+
+def test_the_published_test_set_is_read_under_one_name_a_language():
+    folder = os.environ.get("INFOXLM_EVAL_DATA")
+    if folder is None:
+        pytest.skip("INFOXLM_EVAL_DATA does not name a folder with the 36 languages of Tatoeba's test set")
+    folder = pathlib.Path(folder) / "tatoeba"
+    codes = {path.name.split(".")[1].split("-")[0] for path in folder.glob("tatoeba.*.eng")}
+    found = read_pair_sets([folder])
+    assert len(found) == len(codes) == 36 and not found.passed_over
+    assert {pair_set.source_language for pair_set in found} == {"en"}
+    assert all(len(pair_set.language) == 2 for pair_set in found)
+    for pair_set in found:
+        english = next(file for file in pair_set.files if file.endswith(".eng"))
+        assert pair_set.sources == [line.strip() for line in open(english, encoding="utf-8")]

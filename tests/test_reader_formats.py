@@ -311,7 +311,7 @@ def test_prepared_tfds_datasets(tmp_path):
         (lambda: find_monolingual([f"de={address}"]), "has the text fields de, en; name one with --fields"),
         (lambda: find_monolingual([address], fields=["de"]), "does not say its language"),
         (lambda: find_bitext([f"{address}#dev"]), "has no split 'dev', only train, test"),
-        (lambda: find_bitext(["tfds:no_such_dataset"]), "is no dataset that TFDS knows"),
+        (lambda: find_bitext(["tfds:no_such_dataset"]), "is not a dataset that TFDS knows"),
     ):
         with pytest.raises(InputError, match=message):
             make()

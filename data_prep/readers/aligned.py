@@ -19,7 +19,23 @@ NTREX = re.compile(r"(?P<corpus>.+)-(?:src|ref)\.(?P<code>[^.]+)\.txt")
 FLORES_CODE = re.compile("[a-z]{3}(_[A-Za-z]+)?")
 ENGLISH = "en"
 # Endings of other files that are codes of languages, too.
-OTHER_ENDINGS = ("txt", "tsv", "doc", "log", "bin", "tar", "xml", "ids", "bib", "out", "tmp", "bak", "aux", "dat", "csv")
+OTHER_ENDINGS = (
+    "txt",
+    "tsv",
+    "doc",
+    "log",
+    "bin",
+    "tar",
+    "xml",
+    "ids",
+    "bib",
+    "out",
+    "tmp",
+    "bak",
+    "aux",
+    "dat",
+    "csv",
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from data_prep.readers.formats import BITEXT_NAMES
 from data_prep.readers.found import Entry, Found
 from data_prep.readers.gettext_catalog import GettextPairs
 from data_prep.readers.gettext_catalog import find_pair as find_catalog_pair
-from data_prep.readers.inputs import GivenOnce, PassedOver, folder_files, parse_input, path_kind, plain_name
+from data_prep.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
 from data_prep.readers.json_lines import JsonLines
 from data_prep.readers.languages import pair_name
 from data_prep.readers.moses import MosesPairs
@@ -72,7 +72,7 @@ class BitextFinder:
             self._add_file(pathlib.Path(address), [], explicit=True)
             return
         folder = pathlib.Path(address)
-        sides, left = aligned_sides(map(plain_name, folder.iterdir()), folder)
+        sides, left = aligned_sides([plain_name(path) for path in folder.iterdir() if not path.is_dir()], folder)
         if (folder / TATOEBA_FILES[0]).exists():
             left |= dict.fromkeys(TATOEBA_FILES, f"Tatoeba's export: name the languages, as in en-de={folder}")
         paths, passed_over = folder_files(

@@ -5,9 +5,11 @@ A line ends at "\\n" and nowhere else (`splitlines` would also split at U+2028 a
 
 import contextlib
 import dataclasses
+import os
+import stat
 
 from data_prep.readers.archive import open_member
-from data_prep.readers.compression import BUFFER_BYTES, DAMAGE, decompressed
+from data_prep.readers.compression import BUFFER_BYTES, DAMAGE, WindowError, decompressed
 from infoxlm_keras.errors import InputError
 
 # Large enough that a chunk's last, partly filled block is well under a thousandth of its tokens.
@@ -46,8 +48,8 @@ class Chunk:
 class LineStream:
     """The lines of a file, decompressed, as bytes; use it in a `with` statement.
 
-    Every method raises `InputError` where the compressed data is damaged or ends too early, and for a line above
-    `LONGEST_LINE_BYTES`.
+    Every method raises `InputError` where the compressed data is damaged, ends too early or needs too much memory, and
+    for a line above `LONGEST_LINE_BYTES`; entering does for what is no regular file (a FIFO would wait for ever).
 
     Args:
         path: str.
@@ -61,7 +63,7 @@ class LineStream:
         self.lines_before = 0
 
     def __enter__(self):
-        self.file = open(self.path, "rb")
+        self.file = open_regular(self.path)
         self.start = 0
         if self.member is None:
             self.stream = decompressed(self.file, self.path)
@@ -129,6 +131,8 @@ class LineStream:
             raise InputError(
                 f"{self.place}: the compressed data ends too early (an interrupted download or copy?); fetch it again"
             ) from None
+        except WindowError as error:
+            raise InputError(f"{self.place}: {error}") from None
         except DAMAGE as error:
             raise self._damaged(error) from None
         except OSError as error:
@@ -139,6 +143,23 @@ class LineStream:
 
     def _damaged(self, error):
         return InputError(f"{self.place}: the compressed data is damaged ({error}); fetch it again")
+
+
+def open_regular(path):
+    """The file `path`, open for reading bytes.
+
+    Raises:
+        InputError: if it is missing, or is no regular file: reading a FIFO would wait for ever, and a second time.
+    """
+    try:
+        # Without waiting for the other end of a FIFO.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path}: is not a regular file; write what it gives into a file first")
+    return os.fdopen(descriptor, "rb")
 
 
 def count_lines(body):

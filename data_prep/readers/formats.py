@@ -7,7 +7,7 @@ BITEXT_NAMES = (
 
 MONOLINGUAL_FORMATS = """\
 formats of --input (text may be compressed: .gz .xz .bz2 .zst):
-  <lang>.txt             a sentence a line, a blank line between documents (CC-100)
+  [X.]<lang>.txt         a sentence a line, a blank line between documents (CC-100, NTREX)
   <lang>.jsonl           {"text": ...} a line, a document each; another field with --fields
   <lang>.parquet         a document a row, in the column `text` or --fields
   a folder               all files in it that are named like these
@@ -18,13 +18,16 @@ where the name does not say the language, write it before the file:
   [de=]tfds:NAME[/CONFIG][:VERSION][#SPLIT]
                          a prepared TensorFlow Datasets dataset (tfds:wikipedia/20230601.de,
                          de=tfds:c4/multilingual#de), or tfds:FOLDER of one
-Languages are codes of ISO 639 (de, deu, zh-CN, zh_Hant), and one language whatever it is called."""
+Languages are codes of ISO 639 (de, deu, zh-CN, zh_Hant), and one language whatever it is called.
+The command prints what it takes of a folder, and what it passes over."""
 
 BITEXT_FORMATS = """\
 formats of --input (all but .zip, .po and .parquet may be compressed: .gz .xz .bz2 .zst):
   [X.]<src>-<tgt>.tsv    two columns
   X.<src>-<tgt>.<src> with X.<src>-<tgt>.<tgt>
-                         Moses: line n translates line n (OPUS, MultiUN, IIT Bombay); also X.en with X.hi in a folder
+                         Moses: line n translates line n (OPUS, MultiUN)
+  X.en with X.hi, eng_Latn.dev with zho_Hans.dev, X-src.eng.txt with X-ref.zho-CN.txt
+                         the same in a folder (IIT Bombay, FLORES, NTREX); of many languages, English with each other
   X.zip                  archive of Moses files, as OPUS ships it
   X.tmx                  translation memory; all pairs with its source language, or one with en-de=X.tmx
   WikiMatrix.<src>-<tgt>.tsv
@@ -36,8 +39,11 @@ formats of --input (all but .zip, .po and .parquet may be compressed: .gz .xz .b
 where the name does not say the languages, write them before the file:
   en-de=PATH             PATH in one of these formats, by its ending
   en-hi=STEM             Moses files STEM.en and STEM.hi
+  en-de=A.txt,B.txt      two files of any names, line n of B translates line n of A
   en-de=FOLDER[#SPLIT]   Parquet files, or saved by Hugging Face `datasets`, or Tatoeba's export
                          (sentences.csv and links.csv)
   [en-de=]tfds:NAME[/CONFIG][:VERSION][#SPLIT]
                          a prepared TensorFlow Datasets dataset, for instance tfds:opus/medical
-Languages are codes of ISO 639 (de, deu, zh_CN, zh_Hant), and one language whatever they are called."""
+Languages are codes of ISO 639 (de, deu, zh_CN, zh_Hant), and one language whatever they are called; in a pair of two
+varieties (pt-pt_br) they keep their countries. The command prints what it takes of a folder or archive, and what it
+passes over."""

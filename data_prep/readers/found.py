@@ -1,4 +1,4 @@
-"""What inputs led to: readers, what was passed over on the way to them, and the lines that a command prints of both."""
+"""What inputs led to: readers, what was passed over on the way, and the lines that a command prints of both."""
 
 import collections
 import dataclasses
@@ -64,5 +64,6 @@ def describe(passed_over):
     for item in passed_over:
         reasons.setdefault(item.reason, []).append(item)
     return [
-        f"passed over, {reason}: {len(items):,}: {named(items, MOST_NAMES)}" for reason, items in sorted(reasons.items())
+        f"passed over, {reason}: {len(items):,}: {named(items, MOST_NAMES)}"
+        for reason, items in sorted(reasons.items())
     ]

@@ -69,7 +69,8 @@ def find_pair(path):
     if not code:
         # Of three letters nearly every word is the code of some language: app.po.
         stem = pathlib.Path(path).stem
-        parts = [stem, *reversed(re.split(r"[.]", stem)), *reversed(re.split(r"[.@]", stem))]
+        # `de_DE.UTF-8` as a whole first, then the parts of `app.sr@latin`.
+        parts = [stem, *reversed(stem.split(".")), *reversed(re.split(r"[.@]", stem))]
         code = next((part for part in parts if re.match(r"[a-z]{2}(?![a-z])", part) and language_or_none(part)), None)
         if code is None:
             raise InputError(

@@ -9,7 +9,6 @@ import stat
 from data_prep.readers.compression import COMPRESSIONS
 from infoxlm_keras.errors import InputError
 
-
 WINDOWS_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin")
 BACKUP_ENDINGS = ("~", ".bak", ".orig", ".swp", ".swo")
 
@@ -71,7 +70,7 @@ class PassedOver:
 
 
 def named(passed_over, most=20):
-    """`a.bin, b.bin` (str): the names of a list of `PassedOver`, at most `most` of them and how many more there are."""
+    """`a.bin, b.bin` (str): the names of a list of `PassedOver`, at most `most`, and how many more there are."""
     names = [item.name for item in passed_over]
     return ", ".join([*names[:most], *([f"and {len(names) - most:,} more"] if len(names) > most else [])])
 

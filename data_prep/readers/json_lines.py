@@ -5,7 +5,9 @@ import json
 
 from data_prep.readers.chunks import decode_lines, file_chunks
 from data_prep.readers.fields import DocumentField, PairFields
+from data_prep.readers.packed import Texts, add_record
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.parsing import parsing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,20 +29,19 @@ class JsonLines:
         return file_chunks(self.files[0])
 
     def read(self, chunk):
-        """List of str, "" where a document ends; or list of (source, target). A blank line is passed over."""
-        path, texts = self.files[0], []
+        """`Texts` of str, "" where a document ends; or of (source, target). A blank line is passed over."""
+        path, texts = self.files[0], Texts()
         for number, line in enumerate(decode_lines(chunk.bodies[0], path, chunk.first_line), start=chunk.first_line):
             if line.strip():
-                found = self.fields(_parse(line, f"{path}: line {number}"), f"{path}: line {number}")
-                texts += found if isinstance(found, list) else [found]
+                place = f"{path}: line {number}"
+                add_record(texts, self.fields(parse_object(line, place), place))
         return texts
 
 
-def _parse(line, place):
-    try:
+def parse_object(line, place):
+    """The JSON object in `line` (str), dict; `InputError` that begins with `place` for anything else."""
+    with parsing(place, "valid JSON", "a line must hold one whole object"):
         record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{place}: is not valid JSON ({error}); a line must hold one whole object") from None
     if not isinstance(record, dict):
         raise InputError(f"{place}: is a JSON {type(record).__name__}, not an object with named fields")
     return record

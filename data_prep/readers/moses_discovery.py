@@ -126,5 +126,7 @@ def two_files(address):
             folder = split[kind.index("folder")]
             raise InputError(f"{folder}: is a folder; give two files of equally many lines, as in en-de=A.txt,B.txt")
         if "file" in kind:
-            raise InputError(f"{split[1 - kind.index('file')]}: no such file; {address} names two, separated by a comma")
+            raise InputError(
+                f"{split[1 - kind.index('file')]}: no such file; {address} names two, separated by a comma"
+            )
     return None

@@ -37,7 +37,13 @@ def split_pair(text, place):
     if readings:
         return readings[0]
     source, hyphen, target = text.partition("-")
-    if hyphen and LANGUAGE_PATTERN.fullmatch(source) and LANGUAGE_PATTERN.fullmatch(target) and "-" not in target:
+    if (
+        hyphen
+        and not _ends_with_country(source, target)
+        and LANGUAGE_PATTERN.fullmatch(source)
+        and LANGUAGE_PATTERN.fullmatch(target)
+        and "-" not in target
+    ):
         return source, target
     return None
 
@@ -110,25 +116,24 @@ def _readings(text):
     parts = text.split("-")
     splits = [("-".join(parts[:number]), "-".join(parts[number:])) for number in range(1, len(parts))]
     readings = [pair for pair in splits if all(map(_is_spelled, pair)) and all(map(language_or_none, pair))]
-    if not text.isupper() and not text.islower():
-        # In `eng-zho-CN` the part in capitals is the country.
-        readings = [pair for pair in readings if _same_case(*pair)]
-    return readings
+    return [pair for pair in readings if not _ends_with_country(*pair)]
 
 
 def _is_spelled(code):
     return bool(LANGUAGE_PATTERN.fullmatch(code))
 
 
-def _same_case(source, target):
-    first, second = (re.split("[-_@]", code)[0] for code in (source, target))
-    return first.islower() == second.islower()
+def _ends_with_country(source, target):
+    """Whether `target` is the country of the language before it: `zho-CN`, `pt-BR` (but not EN-DE, nor hi-EN-GB)."""
+    return len(target) == 2 and target.isupper() and not source.isupper()
 
 
 def _is_plausible(code):
     """Not `dev_de`, which is Domung as written in Germany, but a prefix and German."""
     name = language_or_none(code)
-    return name is not None and (PRIMARY.fullmatch(code) is not None or len(name.split("_")[0]) == 2 or _has_script(code))
+    return name is not None and (
+        PRIMARY.fullmatch(code) is not None or len(name.split("_")[0]) == 2 or _has_script(code)
+    )
 
 
 def _has_script(code):

@@ -26,34 +26,41 @@ class LeftOut:
     reason: str
 
 
+def add_record(texts, record):
+    """Adds what was found in a record to `texts` (a `Texts`); the number of characters added.
+
+    Args:
+        texts: `Texts`.
+        record: a list of sentences (str) or of pairs (tuple of two str), one pair, or a `LeftOut`.
+    """
+    if isinstance(record, LeftOut):
+        texts.dropped[record.reason] += 1
+        return 0
+    found = [record] if isinstance(record, tuple) else record
+    texts += found
+    return sum(sum(map(len, text)) if isinstance(text, tuple) else len(text) for text in found)
+
+
 def packed_chunks(records, position):
     """Yields `Chunk`s of about `CHUNK_BYTES`.
 
     Args:
-        records: iterable of (number, texts): the record's number or line, for messages; a list of its sentences
-            (str) or its one pair (tuple of two str), or a `LeftOut`.
+        records: iterable of (number, record): the record's number or line, for messages; and what `add_record` takes.
         position: callable, bytes of the input read so far.
     """
-    first, texts, dropped, size, before = None, [], collections.Counter(), 0, 0
+    first, texts, size, before = None, Texts(), 0, 0
 
     def chunk():
-        body = json.dumps({"texts": texts, "dropped": dropped}, ensure_ascii=False).encode()
+        body = json.dumps({"texts": texts, "dropped": texts.dropped}, ensure_ascii=False).encode()
         return chunks.Chunk(first, (body,), position() - before)
 
     for number, record in records:
         first = number if first is None else first
-        if isinstance(record, LeftOut):
-            dropped[record.reason] += 1
-        elif isinstance(record, tuple):
-            texts.append(record)
-            size += sum(map(len, record))
-        else:
-            texts += record
-            size += sum(map(len, record))
+        size += add_record(texts, record)
         # A record left out takes no room, but a run of them must not grow without end.
-        if size + len(texts) + dropped.total() >= chunks.CHUNK_BYTES:
+        if size + len(texts) + texts.dropped.total() >= chunks.CHUNK_BYTES:
             yield chunk()
-            first, texts, dropped, size, before = None, [], collections.Counter(), 0, position()
+            first, texts, size, before = None, Texts(), 0, position()
     if first is not None:
         yield chunk()
 

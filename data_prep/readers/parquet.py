@@ -1,13 +1,16 @@
 """Parquet files, and folders that the Hugging Face `datasets` library saved: rows streamed, a few columns of them."""
 
 import dataclasses
-import json
 import pathlib
 import re
 
+from data_prep.readers.chunks import open_regular
 from data_prep.readers.fields import DocumentField, PairFields
+from data_prep.readers.inputs import litter_reason
 from data_prep.readers.packed import packed_chunks, unpack
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json
+from infoxlm_keras.parsing import describe, parsing
 
 BATCH_ROWS = 1024
 TRAINING_SPLIT = "train"
@@ -40,12 +43,11 @@ class ParquetRows:
         return unpack(chunk)
 
     def _records(self, done):
-        pyarrow_parquet = _import_parquet(self.files[0])
         first = 1
         for path in self.files:
             size = pathlib.Path(path).stat().st_size
             before, rows = done[0], 0
-            for batch, total in _batches(pyarrow_parquet, path, self.fields.columns):
+            for batch, total in _batches(path, self.fields):
                 rows += len(batch)
                 done[0] = before + size * rows // total
                 yield from _rows(batch, path, first, self.fields)
@@ -82,12 +84,14 @@ class SavedDataset:
 
     def _records(self, done):
         dataset = _load(self.folder, self.split)
-        columns = self.fields.columns
-        if columns and set(columns) <= set(dataset.column_names):
-            dataset = dataset.select_columns(list(columns))
+        columns = self.fields.columns(_field_names(dataset.features.arrow_schema), self.folder)
+        # Of records inside of records, `datasets` selects all.
+        columns = list(dict.fromkeys(column.split(".")[0] for column in columns))
+        dataset = dataset.select_columns(columns).with_format("arrow")
         size = sum(pathlib.Path(file).stat().st_size for file in self.files)
         first = 1
-        for table in dataset.with_format("arrow").iter(BATCH_ROWS):
+        tables = dataset.iter(BATCH_ROWS)
+        while (table := _next(tables, self.folder, "a complete saved dataset", "save it again")) is not None:
             done[0] = size * (first - 1 + len(table)) // len(dataset)
             yield from _rows(table, self.folder, first, self.fields)
             first += len(table)
@@ -116,22 +120,25 @@ def open_folder(folder, name, split, fields):
         data, split = folder, None
     else:
         return ParquetRows(name, _parquet_files(folder, split), fields)
-    files = tuple(sorted(str(path) for path in data.glob("*.arrow")))
+    files = tuple(sorted(str(path) for path in data.glob("*.arrow") if not litter_reason(path.name)))
     if not files:
         raise InputError(f"{data}: holds no .arrow file; save the dataset again")
     return SavedDataset(name, files, str(folder), split, fields)
 
 
 def _splits(folder):
-    try:
-        return list(json.loads((folder / SAVED_SPLITS).read_text(encoding="utf-8"))["splits"])
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{folder / SAVED_SPLITS}: is damaged; save the dataset again") from None
+    content = read_json(folder / SAVED_SPLITS)
+    splits = content.get("splits") if isinstance(content, dict) else None
+    if not isinstance(splits, list) or not all(isinstance(split, str) for split in splits):
+        raise InputError(f"{folder / SAVED_SPLITS}: has no list of splits; save the dataset again")
+    return splits
 
 
 def _parquet_files(folder, split):
     files = {}
     for path in sorted(folder.rglob("*.parquet")):
+        if litter_reason(path.relative_to(folder).as_posix()):
+            continue
         match = SPLIT_FILE.fullmatch(path.name)
         files.setdefault(match["split"] if match else None, []).append(str(path))
     if not files:
@@ -153,21 +160,41 @@ def _import_parquet(path):
     return pyarrow.parquet
 
 
-def _batches(pyarrow_parquet, path, columns):
-    """Yields (batch, rows of the file)."""
+def _batches(path, fields):
+    """Yields (batch, rows of the file): the columns that `fields` needs, and no others, which may hold anything."""
+    pyarrow_parquet = _import_parquet(path)
+    what, remedy = "a complete Parquet file", "fetch it again"
+    with open_regular(path) as file:
+        with parsing(path, what, remedy):
+            table = pyarrow_parquet.ParquetFile(file, page_checksum_verification=True)
+            rows, names = table.metadata.num_rows, _field_names(table.schema_arrow)
+        columns = list(fields.columns(names, path))
+        with parsing(path, what, remedy):
+            batches = table.iter_batches(BATCH_ROWS, columns=columns)
+        while (batch := _next(batches, path, what, remedy)) is not None:
+            yield batch, rows
+
+
+def _next(tables, path, what, remedy):
+    """The next of an iterator of another library, or None at its end."""
+    with parsing(path, what, remedy):
+        return next(tables, None)
+
+
+def _field_names(schema):
+    """dict of a schema's (or struct's) field names to the same of the fields inside; None where there are none.
+
+    Lists of records count as their records.
+    """
     import pyarrow
 
-    try:
-        with pyarrow_parquet.ParquetFile(path) as file:
-            present = set(file.schema_arrow.names)
-            # A column that is not there is told by the first row's error, which names those that are.
-            columns = list(columns) if columns and set(columns) <= present else None
-            for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-                yield batch, file.metadata.num_rows
-    except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise InputError(f"{path}: is no complete Parquet file ({_first_line(error)}); fetch it again") from None
+    names = {}
+    for field in schema:
+        type = field.type
+        if pyarrow.types.is_list(type) or pyarrow.types.is_large_list(type):
+            type = type.value_type
+        names[field.name] = _field_names(type) if pyarrow.types.is_struct(type) else None
+    return names
 
 
 def _load(folder, split):
@@ -175,19 +202,31 @@ def _load(folder, split):
         import datasets
     except ImportError:
         raise InputError(f'{folder}: reading it needs datasets: pip install "infoxlm_keras[parquet]"') from None
-    import pyarrow
-
+    what, remedy = "a complete saved dataset", "save it again"
     try:
-        dataset = datasets.load_from_disk(folder)
-    except (pyarrow.ArrowException, ValueError, KeyError, TypeError, FileNotFoundError) as error:
-        raise InputError(f"{folder}: is no complete saved dataset ({_first_line(error)}); save it again") from None
-    return dataset[split] if split else dataset
+        with parsing(folder, what, remedy):
+            dataset = datasets.load_from_disk(folder)
+            return dataset[split] if split else dataset
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: is not {what}: {describe(error)}; {remedy}") from None
 
 
 def _rows(table, path, first, fields):
-    for number, record in enumerate(table.to_pylist(), start=first):
+    for number, record in enumerate(_values(table, path, first), start=first):
         yield number, fields(record, f"{path}: row {number}")
 
 
-def _first_line(error):
-    return str(error).strip().split("\n")[0] or type(error).__name__
+def _values(table, path, first):
+    """The rows of a table or batch as Python values, iterable of dict."""
+    try:
+        return table.to_pylist()
+    except Exception:
+        # Text that is not UTF-8, a date that Python does not have: find the row, for the message.
+        return _values_one_by_one(table, path, first)
+
+
+def _values_one_by_one(table, path, first):
+    for number in range(len(table)):
+        with parsing(f"{path}: row {first + number}", "readable", "remove the row, or write the file again"):
+            (record,) = table.slice(number, 1).to_pylist()
+        yield record

@@ -12,6 +12,7 @@ from data_prep.readers.languages import language_or_none
 from data_prep.readers.packed import packed_chunks, unpack
 from infoxlm_keras.command_line import quiet_imports
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.parsing import describe, parsing
 
 PREFIX = "tfds:"
 TRAINING_SPLIT = "train"
@@ -50,9 +51,15 @@ class TfdsExamples:
         # One file after another, or the order would depend on the number of threads.
         config = tfds.ReadConfig(interleave_cycle_length=1)
         dataset = builder.as_dataset(split=self.split, shuffle_files=False, read_config=config)
-        for number, example in enumerate(tfds.as_numpy(dataset), start=1):
+        number, iterator, address = 0, iter(tfds.as_numpy(dataset)), f"{PREFIX}{self.files[0]}"
+        while True:
+            with parsing(f"{address}: example {number + 1}", "complete", "prepare it again"):
+                example = next(iterator, None)
+            if example is None:
+                return
+            number += 1
             done[0] = size * number // examples
-            yield number, self.fields(example, f"{PREFIX}{self.files[0]}: example {number}")
+            yield number, self.fields(example, f"{address}: example {number}")
 
 
 def open_documents(address, language, field):
@@ -105,11 +112,12 @@ def _open(address):
     tfds = _import_tfds(address)
     name, _, split = address.removeprefix(PREFIX).partition("#")
     split = split or TRAINING_SPLIT
+    what, remedy = "a dataset that TFDS knows, or a folder of one", "check the name"
     try:
-        builder = tfds.builder_from_directory(name) if os.path.isdir(name) else tfds.builder(name)
-    except (tfds.core.DatasetNotFoundError, OSError, ValueError, AttributeError, AssertionError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{address}: is no dataset that TFDS knows or a folder of one ({reason})") from None
+        with parsing(address, what, remedy):
+            builder = tfds.builder_from_directory(name) if os.path.isdir(name) else tfds.builder(name)
+    except OSError as error:
+        raise InputError(f"{address}: is not {what}: {describe(error)}; {remedy}") from None
     if not builder.is_prepared():
         raise InputError(f"{address}: is not prepared in {builder.data_dir}; run `tfds build {name}` first")
     if split not in builder.info.splits:

@@ -8,7 +8,7 @@ import defusedxml.expatreader
 
 from data_prep.readers import chunks
 from data_prep.readers.languages import language_among, language_name, language_or_none
-from data_prep.readers.packed import check_text, one_line, packed_chunks, unpack
+from data_prep.readers.packed import LeftOut, check_text, one_line, packed_chunks, unpack
 from infoxlm_keras.errors import InputError
 
 # Elements of a segment whose content is markup of the document it was taken from, not text.
@@ -19,8 +19,8 @@ MARKUP = {"bpt", "ept", "it", "ph", "ut"}
 class TmxPairs:
     """Pairs of two of the languages in one file; the interface is described in `data_prep.readers`.
 
-    A unit that lacks one of the two languages is no pair and is passed over; of several variants in one language the
-    first counts. Inline markup is taken out.
+    A unit that lacks one of the two languages is no pair, and counted as `other_languages`; of several variants in one
+    language the first counts. Inline markup is taken out.
     """
 
     name: str
@@ -47,6 +47,8 @@ class TmxPairs:
             if all(language in sides for language in languages):
                 found = True
                 yield line, tuple(sides[language] for language in languages)
+            else:
+                yield line, LeftOut("other_languages")
         if not found:
             held = ", ".join(sorted(known)) or "none"
             raise InputError(

@@ -10,12 +10,15 @@ describes the file and the records field by field.
 import dataclasses
 import pathlib
 
+from infoxlm_keras.data.manifest_check import check_manifest_values
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
 
 VERSION = 2
-# Version 1 says nothing of the content of the inputs, nor gives samples of what was left out.
+# Version 1 says nothing of the content of the inputs, nor gives samples of what was left out. `read` and
+# `passed_over` came later in version 2; older packages do not look at them.
 READABLE_VERSIONS = (1, 2)
+ACCOUNT = ("read", "passed_over")
 FILE_NAME = "manifest.json"
 # Which command makes which kind; named in messages.
 BUILDERS = {"mmlm": "data_prep/build_monolingual.py", "bitext": "data_prep/build_bitext.py"}
@@ -72,6 +75,8 @@ class Source:
         dropped: dict of reason to int, what was left out.
         files: tuple of `SourceFile`.
         dropped_samples: dict of reason to tuple of str, some of what was left out.
+        read: int or None. All that the input held: what was kept, dropped and passed over; None in older manifests.
+        passed_over: dict of reason to int, what is no text, such as blank lines between documents.
     """
 
     name: str
@@ -80,6 +85,16 @@ class Source:
     dropped: dict[str, int]
     files: tuple[SourceFile, ...] = ()
     dropped_samples: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    read: int | None = None
+    passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class PassedOver:
+    """A file of a folder, or a member of an archive, that was not read: its name, and why."""
+
+    file: str
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +119,7 @@ class Manifest:
         sources: tuple of `Source`, in the order they were read.
         created_by: dict. Package, version, command and the arguments that shaped the output.
         directory: path of the directory with `manifest.json`, once it was read or written.
+        passed_over: tuple of `PassedOver`, what of the inputs' folders and archives was not read.
     """
 
     kind: str
@@ -114,6 +130,7 @@ class Manifest:
     sources: tuple[Source, ...]
     created_by: dict
     directory: pathlib.Path | None = None
+    passed_over: tuple[PassedOver, ...] = ()
 
     @property
     def sequence_length(self):
@@ -135,7 +152,9 @@ def write_manifest(directory, manifest):
     else:
         value["lengths"] = list(manifest.lengths)
     value["streams"] = [dataclasses.asdict(stream) for stream in streams]
-    value["sources"] = [dataclasses.asdict(source) for source in manifest.sources]
+    value["sources"] = [_without_nothing(dataclasses.asdict(source)) for source in manifest.sources]
+    value["passed_over"] = [dataclasses.asdict(item) for item in manifest.passed_over]
+    value = _without_nothing(value)
     value["created_by"] = manifest.created_by
     write_json(pathlib.Path(directory) / FILE_NAME, value)
 
@@ -194,6 +213,7 @@ def _parse(value, kind, path):
             f"{path}: version is {value.get('version')!r}, but this package reads versions {readable}; "
             f"build the records again with {BUILDERS[kind]}, or install the version of infoxlm_keras that made them"
         )
+    check_manifest_values(value, kind, path, BUILDERS[kind])
     try:
         lengths = [value["sequence_length"]] if kind == "mmlm" else value["lengths"]
         streams = [_dataclass(Stream, item) for item in value["streams"]]
@@ -209,6 +229,7 @@ def _parse(value, kind, path):
             sources=tuple(_source(item) for item in value["sources"]),
             created_by=value["created_by"],
             directory=path.parent,
+            passed_over=tuple(_dataclass(PassedOver, item) for item in value.get("passed_over", ())),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -230,10 +251,16 @@ def _dataclass(kind, value):
     return kind(**{field.name: value[field.name] for field in dataclasses.fields(kind)})
 
 
+def _without_nothing(value):
+    """`value` (dict) without an account that is not known or has nothing to say."""
+    return {key: item for key, item in value.items() if key not in ACCOUNT or item not in (None, {}, [])}
+
+
 def _source(value):
     files = tuple(_dataclass(SourceFile, item) for item in value.get("files", ()))
     samples = {reason: tuple(texts) for reason, texts in value.get("dropped_samples", {}).items()}
-    return Source(value["name"], value["file"], value["sentences"], value["dropped"], files, samples)
+    account = value.get("read"), value.get("passed_over", {})
+    return Source(value["name"], value["file"], value["sentences"], value["dropped"], files, samples, *account)
 
 
 def _check_shard(manifest, shard):

@@ -1,19 +1,25 @@
 """Held-out translation pairs for evaluation, from the same file formats that training reads."""
 
+import collections
 import dataclasses
 
 from data_prep.readers import find_bitext
+from data_prep.readers.inputs import PassedOver
+from data_prep.readers.languages import language_or_none, variety_or_none
 from infoxlm_keras.errors import InputError
 
-ENGLISH = ("en", "eng")
+ENGLISH = "en"
 
 
 @dataclasses.dataclass(frozen=True)
 class PairSet:
-    """The held-out pairs of two languages; English is the source wherever it is one of them.
+    """The held-out pairs of two languages.
+
+    English is the source wherever it is one of them; of two other languages it is the first by name. So a direction
+    means the same whatever the file's name says first.
 
     Attributes:
-        source_language, target_language: str, as the file's name has them.
+        source_language, target_language: str, names as in `data_prep.readers.languages`, whatever the file calls them.
         sources, targets: list of str, item n of one translates item n of the other; none empty.
         files: tuple of str, where they were read.
     """
@@ -27,21 +33,39 @@ class PairSet:
     @property
     def language(self):
         """What results are filed under: the language beside English, else both (`de-fr`)."""
-        if self.source_language in ENGLISH:
+        if is_english(self.source_language):
             return self.target_language
         return f"{self.source_language}-{self.target_language}"
 
 
-def read_pair_sets(inputs, max_pairs=None):
+class PairSets(list):
+    """List of `PairSet`, sorted by language.
+
+    Attributes:
+        passed_over: list of `PassedOver`: files of folders and archives, and what readers left out of files.
+    """
+
+    def __init__(self, pair_sets=(), passed_over=()):
+        super().__init__(sorted(pair_sets, key=lambda pair_set: pair_set.language))
+        self.passed_over = list(passed_over)
+
+
+def is_english(code):
+    """Whether `code` (str), in any convention (`en`, `eng_Latn`, `EN-US`), is English."""
+    return language_or_none(code) == ENGLISH
+
+
+def read_pair_sets(inputs, max_pairs=None, fields=None):
     """Reads held-out pairs.
 
     Args:
-        inputs: sequence of str or path: directories, or files in Tatoeba's layout (`tatoeba.deu-eng.deu` + `.eng`), in
-            Moses' (`X.en-de.en` + `X.en-de.de`), or with two columns (`<src>-<tgt>.tsv`); each may end in .gz or .xz.
+        inputs: sequence of str or path: what `build_bitext.py --input` takes, in any of its formats
+            (`data_prep.readers.BITEXT_FORMATS`) and under any code of the languages: folders, files, `en-de=PATH`.
         max_pairs: int or None, take only the first so many pairs of each language.
+        fields: sequence of two str or None, the fields with source and target in formats that have fields.
 
     Returns:
-        list of `PairSet`, sorted by language.
+        `PairSets`.
 
     Raises:
         InputError: as `data_prep.readers.find_bitext`; for sides of unequally many lines, a pair with one empty side,
@@ -49,16 +73,18 @@ def read_pair_sets(inputs, max_pairs=None):
     """
     if max_pairs is not None and max_pairs < 2:
         raise InputError(f"max_pairs = {max_pairs}: must be at least 2, retrieval needs something to choose from")
+    found = find_bitext(inputs, fields)
+    passed_over = list(found.passed_over)
     pair_sets = {}
-    for reader in find_bitext(inputs, as_named=True):
-        pair_set = _read_pair_set(reader, max_pairs)
+    for entry, languages in zip(found.entries, _languages(found.entries), strict=True):
+        pair_set = _read_pair_set(entry.reader, languages, max_pairs, passed_over)
         if pair_set.language in pair_sets:
             other = pair_sets[pair_set.language].files[0]
             raise InputError(
                 f"{pair_set.files[0]}: holds pairs of {pair_set.language}, as {other} does; evaluate one at a time"
             )
         pair_sets[pair_set.language] = pair_set
-    return [pair_sets[language] for language in sorted(pair_sets)]
+    return PairSets(pair_sets.values(), passed_over)
 
 
 def parallel_sentences(pair_sets, count=None):
@@ -83,10 +109,30 @@ def parallel_sentences(pair_sets, count=None):
     }
 
 
-def _read_pair_set(reader, max_pairs):
-    pairs = []
+def _languages(entries):
+    """(source, target) of each `Entry`, as the file has them first.
+
+    Where several test sets are of one language, as NTREX's `fra` and `fra-CA`, country and variant tell them apart.
+    """
+    names = [tuple(entry.reader.name.split("-")) for entry in entries]
+    often = collections.Counter(frozenset(name) for name in names)
+    return [
+        tuple(map(_variety, entry.codes)) if entry.codes and often[frozenset(name)] > 1 else name
+        for entry, name in zip(entries, names, strict=True)
+    ]
+
+
+def _variety(code):
+    """As `variety_or_none`, but English is English: as the other side it says nothing of the language measured."""
+    return ENGLISH if is_english(code) else variety_or_none(code)
+
+
+def _read_pair_set(reader, languages, max_pairs, passed_over):
+    pairs, left_out = [], collections.Counter()
     for chunk in reader.chunks():
-        for number, pair in enumerate(reader.read(chunk), start=chunk.first_line):
+        texts = reader.read(chunk)
+        left_out.update(getattr(texts, "dropped", {}))
+        for number, pair in enumerate(texts, start=chunk.first_line):
             if all(pair):
                 pairs.append(pair)
             elif any(pair):
@@ -96,8 +142,10 @@ def _read_pair_set(reader, max_pairs):
         raise InputError(
             f"{reader.files[0]}: holds {len(pairs)} pairs, but retrieval needs at least two to choose from"
         )
-    languages, files = reader.name.split("-"), reader.files
+    for reason, number in sorted(left_out.items()):
+        passed_over.append(PassedOver(reader.files[0], f"{number:,} pairs of {reader.name} ({reason})"))
     sides = [list(side) for side in zip(*pairs[:max_pairs], strict=True)]
-    if languages[1] in ENGLISH and languages[0] not in ENGLISH:
+    english = [is_english(language) for language in languages]
+    if english[1] > english[0] or english[0] == english[1] and languages[1] < languages[0]:
         languages, sides = languages[::-1], sides[::-1]
-    return PairSet(*languages, *sides, files)
+    return PairSet(*languages, *sides, reader.files)

@@ -4,7 +4,7 @@ import rich.box
 import rich.table
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.evaluation.pairs import ENGLISH
+from infoxlm_keras.evaluation.pairs import is_english
 from infoxlm_keras.evaluation.retrieval import DIRECTIONS, accuracy_at, both_ways
 
 MODELS = ("untrained", "trained")
@@ -125,7 +125,7 @@ def results_table(results):
 
 def _headings(result):
     """`en→xx` and `xx→en` where English is every source."""
-    if all(row["source"] in ENGLISH for row in result["languages"].values()):
+    if all(is_english(row["source"]) for row in result["languages"].values()):
         return "en→xx", "xx→en"
     return "source→target", "target→source"
 

@@ -250,9 +250,13 @@ def _info(config, pretrainer, tokenizer, data_dir):
 def _pair_sets(config):
     if config.evaluation.pairs is None:
         return []
+    from data_prep.readers.found import describe
     from infoxlm_keras.evaluation.pairs import read_pair_sets
 
-    return read_pair_sets([config.evaluation.pairs], config.evaluation.max_pairs)
+    pair_sets = read_pair_sets([config.evaluation.pairs], config.evaluation.max_pairs)
+    for line in describe(pair_sets.passed_over):
+        print(f"evaluation.pairs: {line}", flush=True)
+    return pair_sets
 
 
 def _check_steps(config, restored, output_dir):
