@@ -9,6 +9,8 @@ from infoxlm_keras.errors import InputError
 # What NumPy's and TensorFlow's indices hold.
 LARGEST = 2**63 - 1
 _HEXADECIMAL = re.compile(r"[0-9a-f]+")
+# Bytes; a part of a path cannot be longer, and ours have two parts.
+_LONGEST_PATH = 255
 # The most characters of a wrong value in a message.
 _SHOWN = 60
 
@@ -90,6 +92,12 @@ def _source(check, item, place):
                 raise check.error(f"{place}dropped_samples.{reason}[{index}]", sample, "a text")
 
 
+def shown(value):
+    """A JSON value as a short text for messages."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 class _Check:
     """Typed access to JSON values; every method raises `InputError` with the place where a value is another."""
 
@@ -97,10 +105,8 @@ class _Check:
         self.path, self.builder = path, builder
 
     def error(self, place, value, wanted):
-        shown = repr(value)
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
         return InputError(
-            f"{self.path}: is not a complete manifest: {place} is {shown}, not {wanted}; "
+            f"{self.path}: is not a complete manifest ({place} is {shown(value)}, not {wanted}); "
             f"build the records again with {self.builder}"
         )
 
@@ -108,8 +114,9 @@ class _Check:
         if not isinstance(value, dict):
             raise self.error(place.rstrip(".") or "it", value, "an object")
         if key not in value:
+            owner = place.rstrip(".") or "it"
             raise InputError(
-                f"{self.path}: is not a complete manifest: {place}{key!r} is missing; "
+                f"{self.path}: is not a complete manifest ({owner} lacks {key!r}); "
                 f"build the records again with {self.builder}"
             )
         return value[key]
@@ -151,6 +158,7 @@ class _Check:
         """A path below the manifest's directory."""
         found = self.text(value, key, place)
         parts = pathlib.PurePosixPath(found).parts
-        if not parts or found.startswith(("/", "~")) or ".." in parts or "\\" in found or not found.isprintable():
+        leaves = not parts or found.startswith(("/", "~")) or ".." in parts or "\\" in found
+        if leaves or not found.isprintable() or len(found.encode()) > _LONGEST_PATH:
             raise self.error(f"{place}{key}", found, "a path inside the manifest's directory")
         return found
