@@ -217,11 +217,11 @@ def test_a_link_as_output_is_followed(inputs, tmp_path):
 @pytest.mark.parametrize("folder", ["a [1] b", "caf\udce9", "new\nline"])
 def test_odd_names_of_folders_work(folder, tokenizer_dir, tmp_path):
     root = tmp_path / folder
-    root.mkdir()
-    (root / "en-de.tsv").write_text("a house\tein Haus\nthe bird\tder Vogel\n")
+    (root / "in").mkdir(parents=True)
+    (root / "in/en-de.tsv").write_text("a house\tein Haus\nthe bird\tder Vogel\n")
     shutil.copytree(tokenizer_dir, root / "tokenizer")
-    arguments = ["--input", root, "--tokenizer", root / "tokenizer", "--processes", 1]
+    arguments = ["--input", root / "in", "--tokenizer", root / "tokenizer", "--processes", 1]
     run(build_bitext.main, *arguments, "--output_dir", root / "data")
-    arguments = ["--input", f"en-de={root / 'en-de.tsv'}", "--tokenizer", tokenizer_dir, "--processes", 1]
+    arguments = ["--input", f"en-de={root / 'in/en-de.tsv'}", "--tokenizer", tokenizer_dir, "--processes", 1]
     run(build_bitext.main, *arguments, "--output_dir", tmp_path / "data")
     assert tree(root / "data") == tree(tmp_path / "data")
