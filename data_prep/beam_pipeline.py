@@ -6,6 +6,7 @@ What travels between the steps are whole chunks and, for each chunk and shard, t
 is (number of the reader, number of the chunk): it tells chunks apart and says which came first.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -25,8 +26,10 @@ from data_prep.shuffled_shards import (
 )
 from data_prep.sources import SourceCounts
 from data_prep.spills import exact_keys, near_keys
+from data_prep.written_files import new_file
 from infoxlm_keras.data.manifest import Shard, Stream
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.system_errors import describe_os_error
 
 SHARDS, SOURCES = "shards.json", "sources.json"
 
@@ -277,7 +280,10 @@ def write_gathered(shard_key, parts, kind, directory):
     path = shard_path(name, shard_stem(kind, name, length), shard, shards)
     os.makedirs(os.path.join(directory, name), exist_ok=True)
     keys = np.concatenate([part[1] for part in parts])
-    size, digest = write_shard(os.path.join(directory, path), keys, np.cumsum(sizes) - sizes, sizes, b"".join(records))
+    with _disk_errors():
+        size, digest = write_shard(
+            os.path.join(directory, path), keys, np.cumsum(sizes) - sizes, sizes, b"".join(records)
+        )
     tokens, unknown = (sum(part[place] for part in parts) for place in (2, 3))
     return [name, length, shard, shards, len(records), size, digest, tokens, unknown]
 
@@ -285,9 +291,18 @@ def write_gathered(shard_key, parts, kind, directory):
 def write_list(values, path):
     """Writes a list as JSON, atomically: a step may run twice, on two machines."""
     temporary = f"{path}.{uuid.uuid4().hex}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(values, file)
+    with _disk_errors(), new_file(temporary) as file:
+        file.write(json.dumps(values).encode())
     os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _disk_errors():
+    """Turns an `OSError` into an `InputError`, the only kind whose message comes through every runner as it is."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(describe_os_error(error)) from None
 
 
 def _take(path):

@@ -15,6 +15,7 @@ import os
 import pathlib
 
 from data_prep.work_directory import clear, remove
+from data_prep.written_files import naming, new_file
 from infoxlm_keras.progress import progress_bar
 
 FILE_NAME = "journal.jsonl"
@@ -47,19 +48,21 @@ class BuildJournal:
             if not self.changed:
                 self._done = self._trusted(dict(lines[1:]), threads)
         self.resumed = len(self._done)
-        if not lines or self.changed:
+        if not self._done:
             clear(self.directory)
+        self._remove_unknown()
         remove(path)
         self._checksum = ""
         temporary = path.with_suffix(".new")
         remove(temporary)
-        with open(temporary, "wb") as file:
+        with new_file(temporary) as file:
             file.writelines(map(self._line, [plan, *([key, value] for key, value in self._done.items())]))
         os.replace(temporary, path)
         self._file = open(path, "ab")
 
     def close(self):
-        self._file.close()
+        with naming(self._file.name):
+            self._file.close()
 
     def get(self, *key):
         """The result noted for the piece of work `key` (str and int parts), or None."""
@@ -74,8 +77,9 @@ class BuildJournal:
                 `file_sums` describes them; the work is done again if they change.
         """
         self._done[key] = value
-        self._file.write(self._line([key, value]))
-        self._file.flush()
+        with naming(self._file.name):
+            self._file.write(self._line([key, value]))
+            self._file.flush()
 
     def values(self, *prefix):
         """List of the results whose key begins with `prefix`, in the order they were noted."""
@@ -116,6 +120,22 @@ class BuildJournal:
             if rest or not lines:
                 self.damaged.append(f"{path}: its end")
         return found
+
+    def _remove_unknown(self):
+        """Removes what is in the folders of the work directory and no line speaks of: work that was not finished."""
+        files = {pathlib.Path(path) for path in self._files()}
+        known = files.union(*(path.parents for path in files))
+        folders = [path for path in self.directory.iterdir() if path.is_dir() and not path.is_symlink()]
+        while folders:
+            for path in list(folders.pop().iterdir()):
+                if path.relative_to(self.directory) not in known:
+                    remove(path)
+                elif path.is_dir():
+                    folders.append(path)
+
+    def _files(self):
+        values = [value for value in self._done.values() if isinstance(value, dict)]
+        return [path for value in values for path in value.get("files", {})]
 
     def _trusted(self, done, threads):
         """The part of `done` whose files are as they were; removes files that are not."""

@@ -19,8 +19,10 @@ from data_prep.readers import chunks
 from data_prep.sources import Fingerprints, check_streams, manifest_source
 from data_prep.work_directory import remove, work_directory
 from data_prep.worker_pool import WorkerDiedError, available_processes
+from data_prep.written_files import naming, new_file
 from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, Manifest, PassedOver, TokenizerReference, write_manifest
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import resolved_output
 
 TOKENIZER_FILE = "tokenizer/vocabulary.spm"
 GO_ON = "run the same command again to go on where it stopped"
@@ -110,10 +112,12 @@ def build_records(build, options):
 
 
 def check_output(kind, options):
-    """(directory of the output, bytes a shard), or `InputError` if they cannot be."""
+    """(directory of the output with links followed, bytes a shard), or `InputError` if they cannot be."""
     if not options.shard_megabytes > 0:
         raise InputError(f"--shard_megabytes {options.shard_megabytes}: must be above 0")
-    directory = pathlib.Path(options.output_dir) / kind
+    directory = resolved_output(pathlib.Path(options.output_dir) / kind)
+    if os.path.ismount(directory):
+        raise InputError(f"{directory}: is the root of a mounted file system; choose a folder in it as --output_dir")
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory}: is a file, not a directory; choose another --output_dir")
     if directory.is_dir() and any(directory.iterdir()):
@@ -188,8 +192,10 @@ def complete_output(temporary, manifest, tokenizer):
         if not path.is_dir() and path not in shards:
             path.unlink()
     (temporary / TOKENIZER_FILE).parent.mkdir(exist_ok=True)
-    (temporary / TOKENIZER_FILE).write_bytes(tokenizer.proto)
-    write_manifest(temporary, manifest)
+    with new_file(temporary / TOKENIZER_FILE) as file:
+        file.write(tokenizer.proto)
+    with naming(temporary / FILE_NAME):
+        write_manifest(temporary, manifest)
     for name in (TOKENIZER_FILE, FILE_NAME):
         with open(temporary / name, "rb") as file:
             os.fsync(file.fileno())

@@ -9,6 +9,7 @@ import numpy as np
 
 from data_prep.shuffled_shards import range_of
 from data_prep.sorted_files import read_range
+from data_prep.written_files import new_file
 
 KEPT, DUPLICATE, NEAR_DUPLICATE = 0, 1, 2
 # Keys that are sorted in memory at once, and flags that are looked at together.
@@ -105,7 +106,17 @@ def _groups(paths, first, last, verdict=None):
 
 
 def _flags(path, dtype, count):
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(count,))
+    """A new file of zeros, mapped to be changed.
+
+    The zeros are written: in a file with holes a full disk would end the process without a message, at a page's first
+    change.
+    """
+    description = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (count,)}
+    with new_file(path) as file:
+        np.lib.format.write_array_header_1_0(file, description)
+        for block in _blocks(count):
+            file.write(np.zeros(min(block.stop, count) - block.start, dtype))
+    return np.load(path, mmap_mode="r+")
 
 
 def _blocks(count):

@@ -22,6 +22,7 @@ from data_prep.readers import find_monolingual
 from data_prep.summary import print_found
 from data_prep.vocabulary import count_sentences, sample_sentences, sample_sizes
 from data_prep.vocabulary_extension import extend_proto, learn_pieces
+from data_prep.written_files import naming
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
@@ -51,7 +52,7 @@ def main(arguments=None):
     with quiet_imports():
         from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
 
-    with new_directory(options.output_dir, replace=options.overwrite) as directory:
+    with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
         model = load_pretrained(options.model)
         with progress_bar("Sampling sentences"):
             counts = count_sentences(readers)

@@ -14,8 +14,9 @@ import rich
 import rich.box
 import rich.table
 
+from data_prep.written_files import naming
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
-from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, read_manifest
+from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME, check_tokenizer, read_manifest
 from infoxlm_keras.data.statistics import FEATURES, describe, read_stream
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
@@ -41,6 +42,7 @@ def main(arguments=None):
     results, lengths = {}, {}
     for manifest in manifests:
         tokenizer = load_tokenizer(manifest.directory / manifest.tokenizer.file)
+        check_tokenizer(manifest, tokenizer)
         statistics = read_all(manifest, options)
         result = describe(manifest, statistics, options.language_exponent)
         result["samples"] = decode_samples(manifest, statistics, tokenizer, options.samples)
@@ -48,7 +50,7 @@ def main(arguments=None):
         results[manifest.kind] = result
         lengths[manifest.kind] = by_bucket(manifest, statistics)
     if options.output_dir:
-        with new_directory(options.output_dir, replace=options.overwrite) as directory:
+        with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
             write_json(directory / "inspection.json", results)
             save_plots(directory, results, lengths)
         print(f"wrote {options.output_dir}")

@@ -4,13 +4,20 @@ import hashlib
 import json
 import pathlib
 
+from data_prep.work_directory import remove
+from data_prep.written_files import naming
 from infoxlm_keras.files import write_atomically
 
 
 def write_sealed(path, value):
     """Writes `value` as JSON to `path` behind a line with its checksum, atomically."""
     text = json.dumps(value)
-    write_atomically(path, f"{_checksum(text)}\n{text}")
+    path = pathlib.Path(path)
+    if path.is_dir():
+        # Only a file can be replaced by a file.
+        remove(path)
+    with naming(path):
+        write_atomically(path, f"{_checksum(text)}\n{text}")
 
 
 def read_sealed(path):

@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from data_prep.written_files import new_file
 from infoxlm_keras.data.stateless_random import fold, random_bits, random_key
 
 # Shards are about equally full, as dice are; with fewer records than this a shard one might be empty.
@@ -80,7 +81,7 @@ def write_shard(path, keys, starts, sizes, buffer):
     total = int(sizes.sum())
     temporary = f"{path}.partial-{os.getpid()}"
     try:
-        with open(temporary, "wb") as file:
+        with new_file(temporary) as file:
             for part in np.array_split(order, total // BLOCK_BYTES + 1):
                 bounds = zip(starts[part].tolist(), ends[part].tolist(), strict=True)
                 block = b"".join([view[start:end] for start, end in bounds])

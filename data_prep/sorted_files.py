@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from data_prep.written_files import new_file
+
 # What `write_sorted` adds to its path.
 SUFFIXES = (".keys.npy", ".rows.npy")
 
@@ -19,7 +21,7 @@ def write_sorted(path, keys, rows):
     """
     order = np.argsort(keys, kind="stable")
     for suffix, array in zip(SUFFIXES, (keys, rows), strict=True):
-        with open(path + suffix, "wb") as file:
+        with new_file(path + suffix) as file:
             np.save(file, array[order])
     return order
 

@@ -16,6 +16,7 @@ from data_prep.duplicates import KEPT
 from data_prep.shuffled_shards import range_of, record_keys, write_shard
 from data_prep.sorted_files import SUFFIXES, read_range, read_rows, write_sorted
 from data_prep.sources import SourceCounts
+from data_prep.written_files import new_file
 from infoxlm_keras.errors import InputError
 
 # A run is written once it holds so many bytes, or so many chunks; they are in memory until then.
@@ -125,14 +126,15 @@ class RecordRun:
             rows["size"], rows["number"] = sizes[chosen], first + chosen
             rows["tokens"], rows["unknown"] = tokens[chosen], unknown[chosen]
             suffixes += _write_keys(path, f"-{length}", keys[chosen], rows)
-            with open(f"{path}-{length}.records", "wb") as file:
+            with new_file(f"{path}-{length}.records") as file:
                 file.writelines(self._records[index] for index in chosen.tolist())
             suffixes.append(f"-{length}.records")
         suffixes += _write_keys(path, ".exact", exact_keys(self._exact), first + np.arange(len(self._exact)))
         near, counts = near_keys(self._near)
         suffixes += _write_keys(path, ".near", near, first + np.repeat(np.arange(len(counts)), counts))
         if self._sentences:
-            np.save(path + SENTENCES, np.concatenate(self._sentences))
+            with new_file(path + SENTENCES) as file:
+                np.save(file, np.concatenate(self._sentences))
             suffixes.append(SENTENCES)
         return {
             "count": len(self._records),

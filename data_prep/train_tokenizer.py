@@ -19,6 +19,7 @@ import infoxlm_keras
 from data_prep.readers import find_monolingual
 from data_prep.summary import print_found
 from data_prep.vocabulary import count_sentences, sample_sentences, sample_sizes, train_sentencepiece
+from data_prep.written_files import naming
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
@@ -45,7 +46,7 @@ def main(arguments=None):
     readers = find_monolingual(options.input)
     print_settings("train_tokenizer", vars(options))
     print_found(readers)
-    with new_directory(options.output_dir, replace=options.overwrite) as directory:
+    with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
         samples, counts = draw_sample(readers, options)
         with progress_bar("Training the vocabulary"):
             proto = train_sentencepiece(

@@ -38,6 +38,9 @@ def work_directory(directory):
             is_current = False
         if not is_current:
             raise InputError(f"{directory}: another build is writing it; wait for it, or end it first")
+        for partial in path.glob(".*.partial-*"):
+            # What a killed build was writing (see `write_atomically`).
+            remove(partial)
         try:
             yield path
         except WorkerDiedError:

@@ -144,16 +144,19 @@ class _Worker:
             self.connection.send_bytes(item)
             succeeded, result = pickle.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
-            raise WorkerDiedError(f"a worker process died{self._reason()}; give fewer --processes") from None
+            raise WorkerDiedError(f"a worker process died{self._reason()}") from None
         if succeeded:
             return result
         raise result
 
     def _reason(self):
         self.process.join(SECONDS_TO_END)
-        if (self.process.exitcode or 0) < 0:
-            return f" by {signal.Signals(-self.process.exitcode).name}, perhaps for lack of memory"
-        return ", perhaps for lack of memory"
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            return ", perhaps for lack of memory; give fewer --processes"
+        if code == -signal.SIGKILL:
+            return " by SIGKILL, perhaps for lack of memory; give fewer --processes"
+        return f" by {signal.strsignal(-code) or -code}"
 
 
 _SPAWNING = threading.Lock()

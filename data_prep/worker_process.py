@@ -21,7 +21,7 @@ def work(connection):
         function = _Function(connection.recv_bytes())
         while True:
             connection.send_bytes(function.answer(connection.recv_bytes()))
-    except (EOFError, ConnectionError):
+    except (EOFError, OSError):
         # The main process has closed its end, or is gone.
         return
 

@@ -18,6 +18,7 @@ from infoxlm_keras.conversion.from_sentence_transformers import read_folder_vect
 from infoxlm_keras.conversion.keras_hub_preset import check_preset, task_class_name
 from infoxlm_keras.conversion.positions import Remainder, load_remainder, save_remainder
 from infoxlm_keras.conversion.sources import KERAS, locate
+from infoxlm_keras.disk_room import check_room
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, write_json
 from infoxlm_keras.parsing import describe
@@ -132,6 +133,7 @@ def write_preset(directory, model):
         keras_hub.models.XLMRobertaTokenizer(proto=model.tokenizer.proto),
         sequence_length=masked_lm.backbone.max_sequence_length,
     )
+    check_room(directory, masked_lm, masked_lm.backbone)
     if model.has_head:
         present = masked_lm.preprocessor
         masked_lm.preprocessor = preprocessor

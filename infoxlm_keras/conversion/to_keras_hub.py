@@ -6,6 +6,7 @@
 import keras_hub
 
 from infoxlm_keras.conversion.sentence_vector import truncated_info
+from infoxlm_keras.disk_room import check_room
 from infoxlm_keras.pretrained import write_info
 
 
@@ -27,6 +28,7 @@ def write_embedder_preset(directory, model, vector):
         pooling_mode=vector.pooling,
         normalize=vector.normalize,
     )
+    check_room(directory, embedder, embedder.backbone)
     embedder.save_to_preset(str(directory))
     if model.info is not None:
         write_info(directory, truncated_info(model.info, vector))

@@ -25,8 +25,8 @@ def read_frames(path):
         InputError: at the first damaged frame; names the file, the record and the byte offset.
     """
     with _opened(path) as file:
-        offset, number = 0, 0
-        while (data := _read_frame(file, path, offset, number)) is not None:
+        offset, number, size = 0, 0, os.fstat(file.fileno()).st_size
+        while (data := _read_frame(file, path, size, offset, number)) is not None:
             yield offset, data
             offset += HEADER_BYTES + len(data) + FOOTER_BYTES
             number += 1
@@ -52,15 +52,16 @@ def read_window(path, first, count, offset=0, passed=0):
     """
     records = []
     with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
         file.seek(offset)
         for number in range(passed, first):
-            length = _read_length(file, path, offset, number)
+            length = _read_length(file, path, size, offset, number)
             if length is None:
                 break
             offset += HEADER_BYTES + length + FOOTER_BYTES
             file.seek(length + FOOTER_BYTES, os.SEEK_CUR)
         for number in range(first, first + count):
-            data = _read_frame(file, path, offset, number)
+            data = _read_frame(file, path, size, offset, number)
             if data is None:
                 break
             records.append(data)
@@ -89,7 +90,7 @@ def _opened(path):
         raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from None
 
 
-def _read_length(file, path, offset, number):
+def _read_length(file, path, size, offset, number):
     """int, or None at the end of the file."""
     header = file.read(HEADER_BYTES)
     if not header:
@@ -99,18 +100,21 @@ def _read_length(file, path, offset, number):
     length, crc = _HEADER.unpack(header)
     if crc != masked_crc(header[:8]):
         raise _damage(path, offset, number, "its length does not match its checksum")
+    # Before anything is read: a length may be anything, its checksum notwithstanding.
+    missing = offset + HEADER_BYTES + length + FOOTER_BYTES - size
+    if missing > 0:
+        raise _damage(path, offset, number, f"the file ends {missing} bytes before the record does")
     return length
 
 
-def _read_frame(file, path, offset, number):
+def _read_frame(file, path, size, offset, number):
     """bytes, or None at the end of the file."""
-    length = _read_length(file, path, offset, number)
+    length = _read_length(file, path, size, offset, number)
     if length is None:
         return None
     body = file.read(length + FOOTER_BYTES)
-    missing = length + FOOTER_BYTES - len(body)
-    if missing:
-        raise _damage(path, offset, number, f"the file ends {missing} bytes before the record does")
+    if len(body) < length + FOOTER_BYTES:
+        raise _damage(path, offset, number, "the file was cut while it was read")
     data = body[:length]
     if _CRC.unpack_from(body, length)[0] != masked_crc(data):
         raise _damage(path, offset, number, "its data do not match their checksum")

@@ -10,6 +10,7 @@ describes the file and the records field by field.
 import dataclasses
 import pathlib
 
+from infoxlm_keras.data.manifest_check import check_manifest_values, shown
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
 from infoxlm_keras.tokenizer import Tokenizer
@@ -214,14 +215,16 @@ def _parse(value, kind, path):
     found = value.get("format") if isinstance(value, dict) else None
     if found != f"infoxlm_keras/{kind}":
         raise InputError(
-            f"{path}: format is {found!r}, but infoxlm_keras/{kind} is needed; build it with {BUILDERS[kind]}"
+            f"{path}: format is {shown(found)}, but infoxlm_keras/{kind} is needed; build it with {BUILDERS[kind]}"
         )
-    if value.get("version") not in READABLE_VERSIONS:
+    version = value.get("version")
+    if type(version) is not int or version not in READABLE_VERSIONS:
         readable = " and ".join(map(str, READABLE_VERSIONS))
         raise InputError(
-            f"{path}: version is {value.get('version')!r}, but this package reads versions {readable}; "
+            f"{path}: version is {shown(version)}, but this package reads versions {readable}; "
             f"build the records again with {BUILDERS[kind]}, or install the version of infoxlm_keras that made them"
         )
+    check_manifest_values(value, kind, path, BUILDERS[kind])
     try:
         lengths = [value["sequence_length"]] if kind == "mmlm" else value["lengths"]
         streams = [_dataclass(Stream, item) for item in value["streams"]]

@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 
 from infoxlm_keras.data.corruption import read_frames
+from infoxlm_keras.data.manifest import BUILDERS, FILE_NAME
 from infoxlm_keras.data.order import language_probabilities
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import UNKNOWN_ID
 
 FEATURES = {"mmlm": ("token_ids",), "bitext": ("source_ids", "target_ids")}
+MOST_VARINT_BYTES = 10
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 
 
@@ -50,9 +52,15 @@ def parse_example(data):
 
 
 def decode_varints(data):
-    """int64 array of protocol-buffer varints laid end to end in `data` (bytes)."""
+    """int64 array of protocol-buffer varints laid end to end in `data` (bytes).
+
+    Raises:
+        IndexError: if the last one, or one of more than ten bytes, does not end.
+    """
     values = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(values < 0x80)
+    if len(values) and (values[-1] >= 0x80 or np.diff(ends, prepend=-1).max() > MOST_VARINT_BYTES):
+        raise IndexError("a number that does not end")
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
     if len(ends) == 0:
         return np.zeros(0, np.int64)
@@ -65,24 +73,47 @@ def read_stream(manifest, stream, limit, samples):
     """`StreamStatistics` of the first `limit` records of a `Stream` (shuffled by the builders); None reads all.
 
     Raises:
-        InputError: if a shard is damaged; names it and the byte offset.
+        InputError: if a shard is damaged, holds other records than its manifest says, or token ids outside of the
+            vocabulary; names it and the byte offset.
     """
     lengths, unknown, kept = [], 0, []
+    remedy = f"copy the file again, or build the records again with {BUILDERS[manifest.kind]}"
     for shard in stream.shards:
         if limit is not None and len(lengths) == limit:
             break
-        path = manifest.shard_path(shard)
+        path, before = manifest.shard_path(shard), len(lengths)
         for offset, data in read_frames(path):
             if limit is not None and len(lengths) == limit:
                 break
-            features = parse_example(data)
+            try:
+                features = parse_example(data)
+            except InputError as error:
+                raise InputError(f"{path}: record at byte {offset}: {error}; {remedy}") from None
             lists = [features.get(name) for name in FEATURES[manifest.kind]]
             if any(values is None for values in lists):
                 raise InputError(f"{path}: record at byte {offset} lacks {' or '.join(FEATURES[manifest.kind])}")
+            vocabulary_size = manifest.tokenizer.vocabulary_size
+            for values in lists:
+                outside = values[(values < 0) | (values >= vocabulary_size)]
+                if len(outside):
+                    raise InputError(
+                        f"{path}: record at byte {offset} holds token id {outside[0]}, but its vocabulary has "
+                        f"{vocabulary_size} ids; {remedy}"
+                    )
             lengths.append(sum(map(len, lists)))
             unknown += sum(int((values == UNKNOWN_ID).sum()) for values in lists)
             if len(kept) < samples:
                 kept.append(features)
+        else:
+            if len(lengths) - before != shard.records:
+                raise InputError(
+                    f"{path}: holds {len(lengths) - before} records, but its manifest says {shard.records}; {remedy}"
+                )
+    if limit is None and (sum(lengths), unknown) != (stream.tokens, stream.unknown_tokens):
+        raise InputError(
+            f"{manifest.directory / FILE_NAME}: stream {stream.name} of length {stream.length} says {stream.tokens} "
+            f"tokens, {stream.unknown_tokens} of them unknown, its records hold {sum(lengths)} and {unknown}; {remedy}"
+        )
     return StreamStatistics(np.array(lengths, np.int64), unknown, kept)
 
 

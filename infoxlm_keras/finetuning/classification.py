@@ -11,6 +11,7 @@ import keras
 import keras_hub
 import numpy as np
 
+from infoxlm_keras.disk_room import check_room
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.finetuning.labels import check_labels, read_labels, write_labels
 from infoxlm_keras.models import with_dropout
@@ -127,6 +128,7 @@ class TextClassifier:
         preprocessor = keras_hub.models.XLMRobertaTextClassifierPreprocessor(
             keras_hub.models.XLMRobertaTokenizer(proto=self.tokenizer.proto), sequence_length=self.max_length
         )
+        check_room(directory, self.model, self.model.backbone)
         self.model.preprocessor = preprocessor
         try:
             self.model.save_to_preset(str(directory))

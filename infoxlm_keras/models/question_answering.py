@@ -8,6 +8,7 @@ import pathlib
 import keras
 import keras_hub
 
+from infoxlm_keras.disk_room import check_room
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json
 from infoxlm_keras.parsing import parsing
@@ -64,6 +65,7 @@ def save_question_answering(directory, model, tokenizer, replace=False):
         replace: bool, overwrite an existing directory.
     """
     with new_directory(directory, replace=replace) as temporary:
+        check_room(temporary, model, model)
         model.save_to_preset(str(temporary))
         keras_hub.models.XLMRobertaTokenizer(proto=tokenizer.proto).save_to_preset(str(temporary))
 

@@ -1,0 +1,44 @@
+"""Whether weights have room on the disk, asked before another library begins to write them."""
+
+import errno
+import math
+import os
+import shutil
+import tempfile
+
+_BLOCK_BYTES = 1 << 20
+# What HDF5 takes besides the numbers, for a file and for an array in it, at most.
+_FILE_BYTES, _ARRAY_BYTES = 1 << 16, 1 << 12
+
+
+def check_room(directory, *models):
+    """Raises an `OSError` that names `directory` unless the weights of each of `models` can be written there.
+
+    h5py does not survive a disk that is full when it closes a file, nor a limit on the size of files: the process
+    ends with a segmentation fault.
+
+    Args:
+        directory: str or path, existing.
+        models: Keras models; each gets a file with all of its weights.
+    """
+    directory, sizes = os.fspath(directory), [_size(model) for model in models]
+    usage = shutil.disk_usage(directory)
+    # Some file systems do not say how large they are.
+    if usage.total and usage.free < sum(sizes):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), directory)
+    try:
+        # Written and removed again, which meets every kind of limit.
+        with tempfile.TemporaryFile(dir=directory) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, max(sizes))
+            else:
+                for _ in range(0, max(sizes), _BLOCK_BYTES):
+                    file.write(bytes(_BLOCK_BYTES))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, directory) from error
+
+
+def _size(model):
+    """int: bytes of a model's weights in a file, at most."""
+    numbers = sum(math.prod(weight.shape) * (8 if "64" in str(weight.dtype) else 4) for weight in model.weights)
+    return numbers + _ARRAY_BYTES * len(model.weights) + _FILE_BYTES
