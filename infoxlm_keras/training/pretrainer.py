@@ -183,12 +183,18 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         }
 
     def micro_batch(self, batch, index):
-        """Micro-batch `index` (int or int32 scalar) of `accumulation_steps`; the batch itself if that is 1."""
+        """Micro-batch `index` (int or int32 scalar) of `accumulation_steps`; the batch itself if that is 1.
+
+        Its number of samples is static where that of `batch` is, whatever else is unknown (the length of a bucket):
+        replicas join their keys by it.
+        """
         if self.accumulation_steps == 1:
             return batch
 
         def part(tensor):
-            parts = ops.reshape(tensor, (self.accumulation_steps, -1, *ops.shape(tensor)[1:]))
+            samples = tensor.shape[0]
+            share = -1 if samples is None else samples // self.accumulation_steps
+            parts = ops.reshape(tensor, (self.accumulation_steps, share, *ops.shape(tensor)[1:]))
             return ops.take(parts, index, axis=0)
 
         return tree.map_structure(part, batch)
