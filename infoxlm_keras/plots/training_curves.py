@@ -38,12 +38,14 @@ def read_history(path):
     except InputError as error:
         raise InputError(f"{error}; a training run writes it") from None
     columns = {}
-    reader = csv.reader(io.StringIO(text))
+    reader = csv.reader(io.StringIO(text), strict=True)
     with parsing(path, "a run's history.csv", place=lambda: f"line {reader.line_num}"):
         for cells in reader:
             if not columns:
                 columns = {name: [] for name in cells}
                 names = cells
+                if len(columns) < len(names):
+                    raise InputError(f"{path}: line {reader.line_num}: names a column twice; repair the header")
             elif cells:
                 if len(cells) != len(names):
                     raise InputError(

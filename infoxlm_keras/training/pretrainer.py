@@ -8,6 +8,7 @@ from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.batches import check_batch, first_batch
+from infoxlm_keras.training.keras_arguments import NOT_SAVED_WHOLE, check_callbacks, check_compile_arguments
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
 from infoxlm_keras.training.smoothed_mean import SmoothedMean
 from infoxlm_keras.training.step import TrainStep
@@ -105,22 +106,45 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         return next((task for task in self.tasks if task.task_name == name), None)
 
     def compile(self, optimizer, jit_compile=False, **kwargs):
-        """As `keras.Model.compile`, without a loss: the tasks have theirs. The loss scale for float16 is ours."""
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, auto_scale_loss=False, **kwargs)
+        """As `keras.Model.compile`, without a loss: the tasks have theirs. The loss scale for float16 is ours.
+
+        Args:
+            optimizer: `keras.optimizers.Optimizer`, its name ("adam") or its configuration; see `build_optimizer`.
+            jit_compile: bool; off on PyTorch, see `training/step_torch.py`.
+            kwargs: of `keras.Model.compile`.
+
+        Raises:
+            InputError: for no optimizer of Keras, or a loss or metrics, which no step of ours would look at.
+        """
+        optimizer = check_compile_arguments(optimizer, kwargs)
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **{**kwargs, "auto_scale_loss": False})
         if not optimizer.built:
             optimizer.build(self.trainable_variables)
 
     def fit(self, x=None, *arguments, **keywords):
         """As `keras.Model.fit`; the first batch of a `tf.data.Dataset` is checked before anything is compiled.
 
+        Keras' callbacks work with it, but for those that save a whole model: `ModelCheckpoint` needs
+        `save_weights_only=True`. `BackupAndRestore` goes on at the epoch that was interrupted, with the data set from
+        its beginning; `recipes/pretrain.py` resumes at the very step.
+
         Raises:
-            InputError: see `infoxlm_keras.training.batches.check_batch`.
+            InputError: see `infoxlm_keras.training.batches.check_batch`; for a model that was not compiled, or a
+                callback that would save it whole.
         """
+        if getattr(self, "optimizer", None) is None:
+            raise InputError("fit: the pretrainer is not compiled; call compile(optimizer=build_optimizer(...)) first")
+        # y, batch_size, epochs, verbose, callbacks
+        check_callbacks(keywords.get("callbacks", arguments[4] if len(arguments) > 4 else None))
         batch = first_batch(x)
         if batch is not None:
             names = [task.task_name for task in self.tasks]
             check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
         return super().fit(x, *arguments, **keywords)
+
+    def get_config(self):
+        """Raises `InputError`: no configuration tells Keras how to make the encoder that the tasks share."""
+        raise InputError(NOT_SAVED_WHOLE)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: every variable exists since `__init__`. Keras would call the model on a batch of all tasks."""
