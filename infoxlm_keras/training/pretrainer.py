@@ -142,6 +142,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
         return super().fit(x, *arguments, **keywords)
 
+    def save(self, *arguments, **keywords):
+        """Raises `InputError` before Keras makes a file; see `get_config`."""
+        raise InputError(NOT_SAVED_WHOLE)
+
     def get_config(self):
         """Raises `InputError`: no configuration tells Keras how to make the encoder that the tasks share."""
         raise InputError(NOT_SAVED_WHOLE)
