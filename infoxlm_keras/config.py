@@ -6,7 +6,8 @@ value out of range is an error that names the key, the value and the limit.
 
 import difflib
 import pathlib
-from typing import Literal
+import reprlib
+from typing import Annotated, Literal
 
 import pydantic
 import yaml
@@ -15,6 +16,28 @@ from infoxlm_keras.choices import LOSS_COMBINATIONS, MOMENTUM_SCHEDULES, POOLING
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_text
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
+from infoxlm_keras.parsing import parsing
+
+# A message names at most so many problems, and a key has at most so many dots.
+MOST_PROBLEMS, MOST_DOTS = 20, 8
+
+
+# Steps are counted in int32, and no size of a model or a batch is larger.
+LARGEST = 2**31 - 1
+PositiveInt = Annotated[int, pydantic.Field(gt=0, le=LARGEST)]
+NonNegativeInt = Annotated[int, pydantic.Field(ge=0, le=LARGEST)]
+
+
+class _ShortRepr(reprlib.Repr):
+    """Python itself refuses to print an integer of many thousand digits."""
+
+    def repr_int(self, value, level):
+        return f"a number of {value.bit_length()} bits" if value.bit_length() > 256 else repr(value)
+
+
+_SHORT = _ShortRepr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 3, 8, 8
 
 
 class Settings(pydantic.BaseModel):
@@ -27,11 +50,11 @@ class ModelSettings(Settings):
     """The encoder: a named size, any dimension of which may be set by itself."""
 
     size: Literal[tuple(ENCODER_SIZES)] = "tiny"
-    num_layers: pydantic.PositiveInt | None = None
-    hidden_dim: pydantic.PositiveInt | None = None
-    num_heads: pydantic.PositiveInt | None = None
-    intermediate_dim: pydantic.PositiveInt | None = None
-    max_sequence_length: pydantic.PositiveInt | None = None
+    num_layers: PositiveInt | None = None
+    hidden_dim: PositiveInt | None = None
+    num_heads: PositiveInt | None = None
+    intermediate_dim: PositiveInt | None = None
+    max_sequence_length: PositiveInt | None = None
     # None: 0.1 from scratch, 0.0 when continuing from a trained model (reference behaviour).
     dropout: float | None = pydantic.Field(None, ge=0.0, lt=1.0)
     dtype: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -48,7 +71,7 @@ class ModelSettings(Settings):
 class TaskSettings(Settings):
     """What every pretext task has: samples a step (before accumulation) and its factor in the loss."""
 
-    batch_size: pydantic.PositiveInt = 32
+    batch_size: PositiveInt = 32
     weight: pydantic.NonNegativeFloat = 1.0
 
 
@@ -58,17 +81,17 @@ class MomentumSettings(Settings):
     kind: Literal[MOMENTUM_SCHEDULES] = "constant"
     value: float = pydantic.Field(0.9999, ge=0.0, le=1.0)
     final_value: float = pydantic.Field(0.9999, ge=0.0, le=1.0)
-    start_step: pydantic.NonNegativeInt = 0
-    end_step: pydantic.PositiveInt = 1
-    refresh_every: pydantic.PositiveInt = 1000
+    start_step: NonNegativeInt = 0
+    end_step: PositiveInt = 1
+    refresh_every: PositiveInt = 1000
     exponent: pydantic.PositiveFloat = 1.0
 
 
 class XLCOSettings(TaskSettings):
     """See `infoxlm_keras.tasks.XLCO`, and `XLCOStream` for `mixup` and `mask_inputs`."""
 
-    universal_layer: pydantic.PositiveInt | None = None
-    queue_length: pydantic.PositiveInt = 131072
+    universal_layer: PositiveInt | None = None
+    queue_length: PositiveInt = 131072
     temperature: pydantic.PositiveFloat = 0.25
     pooling: Literal[POOLINGS] = "cls"
     normalize: bool = False
@@ -78,7 +101,7 @@ class XLCOSettings(TaskSettings):
     mixup: bool = True
     mask_inputs: bool = True
     momentum: MomentumSettings = MomentumSettings()
-    enable_step: pydantic.NonNegativeInt = 0
+    enable_step: NonNegativeInt = 0
 
 
 class MaskingSettings(Settings):
@@ -97,21 +120,21 @@ class DataSettings(Settings):
     """
 
     language_exponent: float = pydantic.Field(0.7, ge=0.0, le=1.0)
-    longest_pair: pydantic.PositiveInt | None = None
-    validation_records: pydantic.NonNegativeInt = 0
+    longest_pair: PositiveInt | None = None
+    validation_records: NonNegativeInt = 0
 
 
 class OptimizerSettings(Settings):
     """See `infoxlm_keras.training.optimizer.build_optimizer`."""
 
     learning_rate: pydantic.PositiveFloat = 2e-4
-    warmup_steps: pydantic.NonNegativeInt = 10000
+    warmup_steps: NonNegativeInt = 10000
     beta_1: float = pydantic.Field(0.9, ge=0.0, lt=1.0)
     beta_2: float = pydantic.Field(0.98, ge=0.0, lt=1.0)
     epsilon: pydantic.PositiveFloat = 1e-6
     weight_decay: pydantic.NonNegativeFloat = 0.01
     clip_norm: pydantic.PositiveFloat | None = 1.0
-    accumulation_steps: pydantic.PositiveInt = 1
+    accumulation_steps: PositiveInt = 1
 
 
 class EvaluationSettings(Settings):
@@ -124,10 +147,10 @@ class EvaluationSettings(Settings):
     """
 
     pairs: str | None = None
-    every: pydantic.PositiveInt = 1000
+    every: PositiveInt = 1000
     max_pairs: int | None = pydantic.Field(1000, ge=2)
-    batch_size: pydantic.PositiveInt = 64
-    validation_batches: pydantic.NonNegativeInt = 20
+    batch_size: PositiveInt = 64
+    validation_batches: NonNegativeInt = 20
 
 
 class PretrainingConfig(Settings):
@@ -137,19 +160,19 @@ class PretrainingConfig(Settings):
     else the validation loss, where there is one), "none", or the name of another number that an evaluation writes.
     """
 
-    steps: pydantic.PositiveInt = 150000
-    seed: pydantic.NonNegativeInt = 0
+    steps: PositiveInt = 150000
+    seed: int = pydantic.Field(0, ge=0, lt=2**32)
     tasks: list[Literal[TASK_NAMES]] = list(TASK_NAMES)
     loss_combination: Literal[LOSS_COMBINATIONS] = "joint_count"
     jit_compile: bool = True
     # Steps that run without coming back to Python in between: logs and checkpoints come at its multiples.
-    steps_per_execution: pydantic.PositiveInt = 1
-    log_every: pydantic.PositiveInt = 100
-    save_every: pydantic.PositiveInt = 5000
-    keep_checkpoints: pydantic.PositiveInt = 3
+    steps_per_execution: PositiveInt = 1
+    log_every: PositiveInt = 100
+    save_every: PositiveInt = 5000
+    keep_checkpoints: PositiveInt = 3
     keep_best: str = pydantic.Field("auto", min_length=1)
     save_initial_model: bool = False
-    max_consecutive_skips: pydantic.PositiveInt = 50
+    max_consecutive_skips: PositiveInt = 50
     model: ModelSettings = ModelSettings()
     mmlm: TaskSettings = TaskSettings()
     tlm: TaskSettings = TaskSettings()
@@ -184,7 +207,10 @@ def check_config(values, source="configuration"):
     try:
         config = PretrainingConfig.model_validate(values)
     except pydantic.ValidationError as error:
-        raise InputError(f"{source}: " + "; ".join(_describe(problem) for problem in error.errors())) from None
+        problems = error.errors()
+        told = "; ".join(_describe(problem) for problem in problems[:MOST_PROBLEMS])
+        more = f"; and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
+        raise InputError(f"{source}: {told}{more}") from None
     try:
         config.model.encoder_size  # noqa: B018 - the size checks itself
     except InputError as error:
@@ -193,16 +219,20 @@ def check_config(values, source="configuration"):
         raise InputError(f"{source}: tasks = {config.tasks}: give at least one task, and each only once")
     if config.optimizer.warmup_steps >= config.steps:
         raise InputError(
-            f"{source}: optimizer.warmup_steps = {config.optimizer.warmup_steps}: must be below steps = {config.steps}"
+            f"{source}: optimizer.warmup_steps = {config.optimizer.warmup_steps}: must be below steps = "
+            f"{config.steps}; give --set optimizer.warmup_steps={config.steps // 10}, or more --steps"
         )
     if config.steps % config.steps_per_execution:
+        whole = -(-config.steps // config.steps_per_execution) * config.steps_per_execution
         raise InputError(
-            f"{source}: steps_per_execution = {config.steps_per_execution}: must divide steps = {config.steps}"
+            f"{source}: steps_per_execution = {config.steps_per_execution}: must divide steps = {config.steps}; give "
+            f"--steps {whole}, or --set steps_per_execution=1"
         )
     if "xlco" in config.tasks and config.xlco.queue_length < config.xlco.batch_size:
         raise InputError(
             f"{source}: xlco.queue_length = {config.xlco.queue_length}: must be at least "
-            f"xlco.batch_size = {config.xlco.batch_size}"
+            f"xlco.batch_size = {config.xlco.batch_size}; give --set xlco.queue_length={config.xlco.batch_size} or "
+            "more, or a smaller --set xlco.batch_size"
         )
     return config
 
@@ -227,19 +257,29 @@ def dump_config(config):
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
 
+def read_yaml(path):
+    """The value in the YAML file `path`.
+
+    Raises:
+        InputError: if the file is missing, is no regular file, or is not YAML.
+    """
+    text = read_text(path)
+    with parsing(path, "valid YAML", "repair it, or take one of recipes/configs"):
+        return yaml.safe_load(text)
+
+
 def _read_with_bases(path, seen):
     if path.resolve() in seen:
         raise InputError(f"{path}: is its own base")
-    try:
-        values = yaml.safe_load(read_text(path)) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not valid YAML: {error}") from None
+    values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise InputError(f"{path}: must hold `key: value` lines, not a {type(values).__name__}")
     base = values.pop("base", None)
     if base is None:
         return values
-    return _merge(_read_with_bases(path.parent / str(base), (*seen, path.resolve())), values)
+    if not isinstance(base, str) or "\0" in base:
+        raise InputError(f"{path}: base = {shown(base)}: must be the path of another configuration")
+    return _merge(_read_with_bases(path.parent / base, (*seen, path.resolve())), values)
 
 
 def _merge(below, above):
@@ -255,20 +295,30 @@ def _merge(below, above):
 def _parse_override(text):
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise InputError(f"--set {text}: write it as key=value, for instance --set xlco.temperature=0.05")
-    try:
+        raise InputError(f"--set {shown(text)[1:-1]}: write it as key=value, for instance --set xlco.temperature=0.05")
+    if key.count(".") > MOST_DOTS:
+        raise InputError(f"--set {shown(key)[1:-1]}: no setting has so many parts")
+    with parsing(f"--set {shown(text)[1:-1]}", "valid YAML after the =", "write it as key=value"):
         nested = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {text}: the value is not valid YAML") from None
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return nested
 
 
+def shown(value):
+    """`value` as text for an error, of bounded length whatever it is."""
+    return _SHORT.repr(value)
+
+
 def _describe(problem):
-    key = ".".join(str(part) for part in problem["loc"])
+    key = ".".join(shown(part)[:60] if not isinstance(part, str) else part[:60] for part in problem["loc"])
+    if not problem["loc"]:
+        return f"must hold `key: value` lines, not {shown(problem['input'])}"
     if problem["type"] != "extra_forbidden":
-        return f"{key} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+        # The options of recipes/pretrain.py.
+        name = problem["loc"][0]
+        flag = f"--{name}" if name in ("steps", "tasks") else f"--set {key}=VALUE"
+        return f"{key} = {shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]} ({flag})"
     section = PretrainingConfig
     for part in problem["loc"][:-1]:
         section = section.model_fields[part].annotation

@@ -148,9 +148,8 @@ def test_a_checkpoint_of_another_release_or_model_is_refused(pretrainer, tmp_pat
     other = tiny_pretrainer([MMLM()], size=TWO_LAYERS)
     with pytest.raises(InputError, match="model of other settings"):
         restore_newest(tmp_path, other)
-    path = tmp_path / "step-00000010" / "checkpoint.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
-    with pytest.raises(InputError, match="version 99, this release reads 2"):
+    as_of_version_2(tmp_path / "step-00000010", version=99)
+    with pytest.raises(InputError, match="version 99, this release reads 3"):
         restore_newest(tmp_path, pretrainer)
     assert names(tmp_path) == ["step-00000010"]
 
@@ -232,3 +231,108 @@ def test_a_file_system_that_is_really_full(pretrainer, tmp_path):
         assert restore_newest(place, pretrainer).step == 10 * len(intact)
     finally:
         subprocess.run(["umount", place], check=True)
+
+
+# === What checkpoint.json says ===
+
+
+def change(path, **values):
+    """Other values in checkpoint.json; the checksum is left as it was."""
+    path = path / "checkpoint.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"step": 30},
+        {"scores": {"accuracy": 0.99}},
+        {"info": {"seed": 4}},
+        {"version": 4},
+        {"sha256": "0" * 64},
+        {"checksum": "0" * 64},
+        {"checksum": None},
+        {"scores": ["accuracy"]},
+        {"more": 1},
+    ],
+)
+def test_a_changed_value_is_damage(pretrainer, tmp_path, values):
+    for step in (10, 20):
+        save_checkpoint(tmp_path, pretrainer, step, {"seed": 3}, {"accuracy": 0.5})
+    change(tmp_path / "step-00000020", **values)
+    told = []
+    assert restore_newest(tmp_path, pretrainer, report=told.append).step == 10
+    assert len(told) == 1 and "step-00000020: checkpoint.json is" in told[0]
+
+
+def test_layout_is_no_damage(pretrainer, tmp_path):
+    save_checkpoint(tmp_path, pretrainer, 10, {"text": "naïve \U0001f600", "number": 1e-7}, {"loss": 0.1 + 0.2})
+    path = tmp_path / "step-00000010" / "checkpoint.json"
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
+    assert restore_newest(tmp_path, pretrainer).step == 10
+
+
+def test_a_checkpoint_in_another_ones_place_is_damage(pretrainer, tmp_path):
+    save_checkpoint(tmp_path, pretrainer, 10)
+    shutil.copytree(tmp_path / "step-00000010", tmp_path / "step-00000020")
+    told = []
+    assert restore_newest(tmp_path, pretrainer, report=told.append).step == 10
+    assert "step-00000020: checkpoint.json is of step 10, its directory of step 20" in told[0]
+
+
+def as_of_version_2(path, **values):
+    path = path / "checkpoint.json"
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    path.write_text(json.dumps({**content, "version": 2, **values}))
+
+
+def test_checkpoints_of_the_version_before_are_read(pretrainer, tmp_path):
+    for step in (10, 20):
+        save_checkpoint(tmp_path, pretrainer, step, scores={"accuracy": step / 100})
+        as_of_version_2(tmp_path / f"step-{step:08d}")
+    assert restore_newest(tmp_path, pretrainer).step == 20
+    assert best_score(tmp_path, "accuracy") == 0.2
+    for values in ({"step": "20"}, {"step": 30}, {"scores": {"accuracy": "high"}}, {"info": []}, {"sha256": 1}):
+        save_checkpoint(tmp_path, pretrainer, 20)
+        as_of_version_2(tmp_path / "step-00000020", **values)
+        told = []
+        assert restore_newest(tmp_path, pretrainer, report=told.append).step == 10
+        assert len(told) == 1
+
+
+@pytest.mark.parametrize("harm", [truncate, flip, halve_information, empty, lambda path: change(path, step=30)])
+@pytest.mark.parametrize("by", ["accuracy", "val_loss"])
+def test_a_damaged_best_checkpoint_is_named_and_replaced_by_the_next_best(pretrainer, tmp_path, harm, by):
+    values = {"accuracy": [0.9, 0.8, 0.7], "val_loss": [1.0, 2.0, 3.0]}[by]
+    for number, value in enumerate(values):
+        save_checkpoint(tmp_path, pretrainer, 10 + number, scores={by: value}, keep=3, best_by=by)
+    harm(tmp_path / "step-00000010")
+    shutil.copytree(tmp_path, tmp_path / "copy", ignore=lambda folder, names: [n for n in names if n == "copy"])
+    told = []
+    assert best_score(tmp_path / "copy", by, report=told.append) == values[1]
+    assert restore_best(tmp_path, pretrainer, by, report=told.append) == (11, values[1])
+    assert len(told) == 2 and all("step-00000010: " in line and "best checkpoint" in line for line in told)
+    assert names(tmp_path) == ["step-00000011", "step-00000012"] and (tmp_path / "damaged-step-00000010").is_dir()
+    # Said once: it is no checkpoint any more.
+    assert restore_best(tmp_path, pretrainer, by, report=told.append) == (11, values[1]) and len(told) == 2
+
+
+def test_without_an_intact_scored_checkpoint_there_is_no_best(pretrainer, tmp_path):
+    save_checkpoint(tmp_path, pretrainer, 10, scores={"accuracy": 0.5})
+    save_checkpoint(tmp_path, pretrainer, 20)
+    truncate(tmp_path / "step-00000010")
+    told = []
+    assert restore_best(tmp_path, pretrainer, "accuracy", report=told.append) is None and len(told) == 1
+
+
+def test_files_in_the_place_of_checkpoints(pretrainer, tmp_path):
+    save_checkpoint(tmp_path, pretrainer, 10)
+    (tmp_path / "step-00000020").write_text("no directory")
+    (tmp_path / "damaged-step-00000020").write_text("set aside before")
+    save_checkpoint(tmp_path, pretrainer, 30)
+    (tmp_path / "step-00000030" / "state.safetensors").unlink()
+    (tmp_path / "step-00000030" / "state.safetensors").mkdir()
+    told = []
+    assert restore_newest(tmp_path, pretrainer, report=told.append).step == 10
+    assert len(told) == 2 and names(tmp_path) == ["step-00000010"]

@@ -117,12 +117,24 @@ def test_history_is_read_with_gaps(history):
         ("epoch,loss\n1,2\n", ["history.csv", "`step`"]),
         ("step,mmlm_loss\n", ["history.csv", "no row"]),
         ("step,mmlm_loss\n1,2\n2,high\n", ["history.csv: line 3", "mmlm_loss", "'high'"]),
+        ("step,mmlm_loss\n1,2\n2,\0\n", ["history.csv: line 3"]),
+        ("step,mmlm_loss\n1,2,3\n", ["history.csv: line 2", "3 cells, the header 2"]),
+        ("step,mmlm_loss\n1\n", ["history.csv: line 2", "1 cells, the header 2"]),
+        ("step,mmlm_loss\n1,2\n" + "9" * 200_000 + "\n", ["history.csv: line 3"]),
+        ('step,mmlm_loss\n1,"2\n', ["history.csv: line 2"]),
+        (b"step,mmlm_loss\n1,\xff\n", ["history.csv", "UTF-8"]),
+        ("1,2\n3,4\n", ["history.csv", "`step`"]),
+        ("\0\n1,2\n", ["history.csv"]),
+        ("step,mmlm_loss,mmlm_loss\n1,2,3\n", ["history.csv: line 1", "twice"]),
+        ("DIRECTORY", ["history.csv", "is a directory"]),
     ],
 )
 def test_bad_history_is_named(tmp_path, text, words):
     path = tmp_path / "history.csv"
-    if text is not None:
-        path.write_text(text)
+    if text == "DIRECTORY":
+        path.mkdir()
+    elif text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError) as caught:
         read_history(path)
     assert all(word in str(caught.value) for word in words), str(caught.value)

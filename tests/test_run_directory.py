@@ -1,5 +1,6 @@
 """The directory of a run: who may use it, with which settings, and what is removed from it."""
 
+import os
 import subprocess
 import sys
 
@@ -62,6 +63,43 @@ def test_fresh_demands_an_empty_place(run_dir):
     start_over(run_dir)
     assert [path.name for path in run_dir.iterdir()] == ["corpus"]
     assert check_output_dir(run_dir, config(seed=3), fresh=True) == []
+
+
+FOLDERS = ("checkpoints", "tensorboard", "model", "best_model", "initial_model", "plots")
+FILES = ("config.yaml", "history.csv", ".lock", "pretraining.json", "language_probabilities.json", "plots/run.png")
+
+
+@pytest.mark.parametrize("name", [*FOLDERS, *FILES, "", "skipped_steps.jsonl", "wandb_run.txt", "wandb"])
+@pytest.mark.parametrize("kind", ["other", "pipe"])
+def test_what_has_the_name_of_something_else_is_refused_and_left(tmp_path, name, kind):
+    path = tmp_path / "run" / name if name else tmp_path / "run"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif name in (*FOLDERS, "", "wandb"):
+        path.write_text("text")
+    else:
+        (path / "mine").mkdir(parents=True)
+    for options in ({}, {"fresh": True}, {"fresh": True, "overwrite": True}):
+        with pytest.raises(InputError, match="move it away, or give another --output_dir") as error:
+            check_output_dir(tmp_path / "run", config(), **options)
+        assert str(path) in str(error.value)
+    assert path.exists()
+
+
+def test_directories_may_be_links(run_dir, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "events").write_text("")
+    (run_dir / "tensorboard").symlink_to(elsewhere)
+    assert check_output_dir(run_dir, config()) == []
+    start_over(run_dir)
+    assert list(run_dir.iterdir()) == [] and (elsewhere / "events").exists()
+
+
+def test_a_run_without_its_settings_says_so(run_dir):
+    (run_dir / "config.yaml").unlink()
+    (line,) = check_output_dir(run_dir, config())
+    assert "config.yaml: is missing" in line and "cannot be compared" in line
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -6,6 +6,7 @@ import types
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.training.history import HistoryFile, read_rows
 from infoxlm_keras.training.wandb_log import WandbLog
 from infoxlm_keras.training.writers import Recorder, TensorBoardLog, summary
@@ -100,3 +101,54 @@ def test_wandb_gets_the_records_and_a_restart_goes_on_in_the_same_run(tmp_path, 
         assert len({options["id"] for options in started}) == expected
     assert logged == [(1, {"loss": 2.0}), (6, {"loss": 2.0}), (1, {"loss": 2.0})]
     assert {(options["project"], options["resume"]) for options in started} == {("project", "allow")}
+
+
+# === Damaged histories ===
+
+WHOLE = "step,retrieval_accuracy,loss,skipped_steps\n0,0.125,,\n2,,0.3333333333333333,0\n4,0.5,0.1,1\n"
+
+
+@pytest.mark.parametrize(
+    ("harm", "kept", "message"),
+    [
+        (lambda data: data.replace(b"2,,0.3", b"2,,0.\x003"), ["0", "4"], "line 3: is not a number for each of the 4"),
+        (lambda data: data.replace(b"2,,0.3", b"2,,\xff.3"), ["0", "4"], "line 3: is not"),
+        (lambda data: data.replace(b"4,0.5,0.1,1", b"garbage"), ["0", "2"], "line 4: is not"),
+        (lambda data: data.replace(b"2,,0.3", b"2,,,,,,0.3"), ["0", "4"], "line 3: is not"),
+        (lambda data: data.replace(b"\n2,", b"\n\xb2,"), ["0", "4"], "line 3: is not"),
+        (lambda data: data.replace(b"\n2,", b"\n-2,"), ["0", "4"], "line 3: its step '-2'"),
+        (lambda data: data.replace(b"\n2,", b"\n" + b"2" * 5000 + b","), ["0", "4"], "line 3: its step"),
+        (lambda data: data.replace(b"\n4,", b"\n1,"), ["0", "2"], "line 4: its step '1' does not follow"),
+        (lambda data: data.replace(b"\n2,", b"\n\n2,"), ["0", "2", "4"], "line 3: is not"),
+        (lambda data: data.replace(b"2,,", b'"2,,'), ["0", "4"], "line 3: is not"),
+        (lambda data: data.split(b"\n", 1)[1], [], "line 1: is not the names of columns"),
+        (lambda data: data.replace(b"step", b"st\0p"), [], "line 1: is not the names of columns"),
+        (lambda data: data.replace(b"loss", b"step"), [], "line 1: is not the names of columns"),
+        (lambda data: b"\0" * len(data), [], None),
+        (lambda data: b"\0" * 50 + b"\n" + data, [], "line 1: is not the names of columns"),
+        (lambda data: bytes(range(256)), [], "line 1: is not the names of columns"),
+    ],
+)
+def test_a_damaged_history_is_named_and_its_intact_rows_go_on(tmp_path, harm, kept, message):
+    path = tmp_path / "history.csv"
+    damaged = harm(WHOLE.encode())
+    path.write_bytes(damaged)
+    told = []
+    history = HistoryFile(path, 4, report=told.append)
+    history.write({"step": 6, "loss": 0.25})
+    # Nothing that ends in a line's end: as if a kill had cut the first row.
+    if message is None:
+        assert told == [] and [row["step"] for row in read_rows(path)] == [6]
+        return
+    assert len(told) == 1 and message in told[0] and f"{len(kept)} intact rows are kept" in told[0]
+    assert (tmp_path / "damaged-history.csv").read_bytes() == damaged
+    assert [row["step"] for row in read_rows(path)] == [*map(int, kept), 6]
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match=r"history.csv: line \d.*; repair the line or move the file away"):
+        read_rows(path)
+
+
+def test_infinite_numbers_are_no_damage(tmp_path):
+    assert write(tmp_path / "history.csv", [{"step": 2, "loss": float("inf")}, {"step": 4, "loss": float("nan")}])
+    assert read_rows(tmp_path / "history.csv")[0] == {"step": 2, "loss": float("inf")}
+    assert len(HistoryFile(tmp_path / "history.csv", 4, report=pytest.fail).rows) == 2

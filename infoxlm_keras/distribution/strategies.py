@@ -58,7 +58,8 @@ def check_batches(config, distribution):
         if batch_size % distribution.num_replicas:
             raise InputError(
                 f"{task}.batch_size = {batch_size}: cannot be divided among {distribution.num_replicas} replicas; "
-                f"make it a multiple of {distribution.num_replicas}"
+                f"make it a multiple of {distribution.num_replicas}, for instance --set {task}.batch_size="
+                f"{-(-batch_size // distribution.num_replicas) * distribution.num_replicas}"
             )
     if distribution.name != "model_parallel":
         return

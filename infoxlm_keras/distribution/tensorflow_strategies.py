@@ -1,6 +1,7 @@
 """Strategies on TensorFlow: `tf.distribute`."""
 
 import contextlib
+import functools
 import socket
 import urllib.error
 
@@ -47,8 +48,13 @@ def _mirrored(replicas):
         devices = devices[:replicas]
     if len(devices) == 1:
         return _one(None)
-    strategy = tf.distribute.MirroredStrategy(devices)
-    return Distribution("mirrored", len(devices), tuple(devices), strategy=strategy)
+    return Distribution("mirrored", len(devices), tuple(devices), strategy=_mirrored_strategy(tuple(devices)))
+
+
+@functools.cache
+def _mirrored_strategy(devices):
+    """The one strategy of a process: a second one would give its messages numbers that the first has used."""
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def _logical_cpus(count):

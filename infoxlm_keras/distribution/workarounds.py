@@ -58,14 +58,18 @@ def draw_differently_on_each_replica(model):
     """
 
     def next_seed(draw, ordered=True):
-        seed = draw(ordered=ordered)
-        index = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, seed.dtype)
-        # Neighbouring layers may have neighbouring seeds: a large odd step keeps all of them apart.
-        return seed + tf.stack([index * tf.constant(0x9E3779B1, seed.dtype), tf.zeros_like(index)])
+        return replica_seed(draw(ordered=ordered), tf.distribute.get_replica_context().replica_id_in_sync_group)
 
     for layer in model._flatten_layers():
         for generator in getattr(layer, "_seed_generators", ()):
             generator.next = functools.partial(next_seed, generator.next)
+
+
+def replica_seed(seed, index):
+    """The seed that replica `index` (int or int32 scalar) draws with where all of them hold `seed`, int64 [2]."""
+    index = tf.cast(index, seed.dtype)
+    # Neighbouring layers may have neighbouring seeds: a large odd step keeps all of them apart.
+    return seed + tf.stack([index * tf.constant(0x9E3779B1, seed.dtype), tf.zeros_like(index)])
 
 
 def distributed_function(model, step, static_shapes=False):

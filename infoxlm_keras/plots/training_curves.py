@@ -1,12 +1,14 @@
 """Losses and mutual-information bounds over the steps of a training run."""
 
 import csv
+import io
 import math
-import pathlib
 
 import numpy as np
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_text
+from infoxlm_keras.parsing import parsing
 from infoxlm_keras.plots.style import COLORS, QUIET_COLOR, new_figure, styled
 
 # suffix of the column's name, title, label of the axis
@@ -28,18 +30,30 @@ def read_history(path):
         (steps, metrics): float [rows]; {name: float [rows]}, NaN where a cell is empty.
 
     Raises:
-        InputError: if the file is missing, has no column `step` or no row, or a cell is no number (names the line).
+        InputError: if the file is missing, has no column `step` or no row, a line has more or fewer cells than the
+            header, or a cell is no number (names the line).
     """
-    path = pathlib.Path(path)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            columns = {name: [] for name in reader.fieldnames or ()}
-            for row in reader:
-                for name, values in columns.items():
-                    values.append(_number(row[name], name, f"{path}: line {reader.line_num}"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; a training run writes it") from None
+        text = read_text(path)
+    except InputError as error:
+        raise InputError(f"{error}; a training run writes it") from None
+    columns = {}
+    reader = csv.reader(io.StringIO(text), strict=True)
+    with parsing(path, "a run's history.csv", place=lambda: f"line {reader.line_num}"):
+        for cells in reader:
+            if not columns:
+                columns = {name: [] for name in cells}
+                names = cells
+                if len(columns) < len(names):
+                    raise InputError(f"{path}: line {reader.line_num}: names a column twice; repair the header")
+            elif cells:
+                if len(cells) != len(names):
+                    raise InputError(
+                        f"{path}: line {reader.line_num}: has {len(cells)} cells, the header {len(names)}; repair or "
+                        "remove the line"
+                    )
+                for name, cell in zip(names, cells, strict=True):
+                    columns[name].append(_number(cell, name, f"{path}: line {reader.line_num}"))
     if not columns.get("step"):
         raise InputError(f"{path}: has no column `step`, or no row below its header; is it a run's history.csv?")
     metrics = {name: np.array(values) for name, values in columns.items()}
@@ -159,4 +173,4 @@ def _number(cell, name, place):
     try:
         return float(cell)
     except ValueError:
-        raise InputError(f"{place}: column {name} holds {cell!r}, which is no number") from None
+        raise InputError(f"{place}: column {name!r:.40} holds {cell!r:.40}, which is no number") from None

@@ -81,13 +81,15 @@ def build_streams(config, data_dir, tokenizer, max_sequence_length, seed=None, s
         manifest = manifests[_kind(name)]
         micro_batches = config.optimizer.accumulation_steps
         if name == "mmlm":
-            _check_length(manifest.sequence_length, max_sequence_length, f"{data_dir}/mmlm: blocks")
+            remedy = "build them with a shorter --sequence_length"
+            _check_length(manifest.sequence_length, max_sequence_length, f"{data_dir}/mmlm: blocks", remedy)
             streams.append(MonolingualStream(manifest, config.mmlm.batch_size * micro_batches, **common))
             continue
         longest = config.data.longest_pair
         read = [stream.length for stream in manifest.streams if longest is None or stream.length <= longest]
         longest_joined = 2 * max(read, default=0) + 3
-        _check_length(longest_joined, max_sequence_length, f"{data_dir}/bitext: pairs joined (see data.longest_pair)")
+        remedy = f"leave out long pairs by --set data.longest_pair={max((max_sequence_length - 3) // 2, 1)} or less"
+        _check_length(longest_joined, max_sequence_length, f"{data_dir}/bitext: pairs joined", remedy)
         if name == "tlm":
             streams.append(TLMStream(manifest, config.tlm.batch_size * micro_batches, longest=longest, **common))
         else:
@@ -101,6 +103,9 @@ def _kind(task_name):
     return "mmlm" if task_name == "mmlm" else "bitext"
 
 
-def _check_length(length, limit, what):
+def _check_length(length, limit, what, remedy):
     if length > limit:
-        raise InputError(f"{what} have {length} tokens, but the model has {limit} positions")
+        raise InputError(
+            f"{what} have {length} tokens, but the model has {limit} positions; {remedy}, or train a model with more "
+            f"(without --init: --set model.max_sequence_length={length})"
+        )

@@ -2,7 +2,8 @@
 
     checkpoints/step-00000100/state.safetensors   every variable: model, head, optimizer, key encoder, queue, seeds,
                                                   loss scale, and the metrics' sums of the log interval in progress
-    checkpoints/step-00000100/checkpoint.json     step (index of the next batch), checksum, scores, what the run was
+    checkpoints/step-00000100/checkpoint.json     step (index of the next batch), scores, what the run was, and the
+                                                  checksums of the state and of these values themselves
 
 A checkpoint is written beside its place, forced to the disk, and renamed: under its name it is complete or not there.
 Nothing in it depends on the number of devices.
@@ -11,6 +12,8 @@ Nothing in it depends on the number of devices.
 import dataclasses
 import errno
 import hashlib
+import json
+import math
 import os
 import pathlib
 import re
@@ -21,12 +24,18 @@ import safetensors
 import safetensors.numpy
 from keras import ops
 
+from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, write_json
 
-VERSION = 2
+# Version 2 is the same without `checksum`.
+VERSION, READABLE_VERSIONS = 3, (2, 3)
 STATE_FILE, INFO_FILE = "state.safetensors", "checkpoint.json"
 _METRICS = "metrics/"
+
+
+class _OtherRelease(InputError):
+    """A checkpoint that this release cannot read, though it may be intact."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +93,8 @@ def save_checkpoint(directory, pretrainer, step, info=None, scores=None, keep=3,
         with new_directory(path, replace=True) as temporary:
             _write_state(temporary / STATE_FILE, state)
             content = {"version": VERSION, "step": step, "sha256": _digest(temporary / STATE_FILE)}
-            write_json(temporary / INFO_FILE, {**content, "scores": scores or {}, "info": info or {}})
+            content.update(scores=scores or {}, info=info or {})
+            write_json(temporary / INFO_FILE, {**content, "checksum": _checksum(content)})
             for written in (temporary / STATE_FILE, temporary / INFO_FILE, temporary):
                 _force_to_disk(written)
         _force_to_disk(directory)
@@ -117,11 +127,6 @@ def restore_newest(directory, pretrainer, check=None, report=print):
             _set_aside(path)
             continue
         content = read_json(path / INFO_FILE)
-        if content.get("version") != VERSION:
-            raise InputError(
-                f"{path}: is a checkpoint of version {content.get('version')!r}, this release reads {VERSION}; go on "
-                "with the release that wrote it, or give a new --output_dir"
-            )
         if check is not None:
             check(content["info"])
         return Restored(content["step"], content["info"], _assign(path / STATE_FILE, pretrainer))
@@ -133,20 +138,33 @@ def restore_newest(directory, pretrainer, check=None, report=print):
     return None
 
 
-def restore_best(directory, pretrainer, best_by):
-    """Restores the checkpoint with the best score `best_by`; returns (step, score), or None without an intact one."""
-    best = _best(directory, best_by)
-    if best is None or damage(best) is not None:
+def restore_best(directory, pretrainer, best_by, report=print):
+    """Restores the intact checkpoint with the best score `best_by`; a damaged one is reported and set aside.
+
+    Args:
+        directory: str or path.
+        pretrainer: `InfoXLMPretrainer`, compiled, of the same settings.
+        best_by: name of a score, or None.
+        report: called with one line for each damaged checkpoint that would have been the best.
+
+    Returns:
+        (step, score), or None without an intact checkpoint that has the score.
+    """
+    found = _best_intact(directory, best_by, report)
+    if found is None:
         return None
-    _assign(best / STATE_FILE, pretrainer)
-    content = read_json(best / INFO_FILE)
-    return content["step"], content["scores"][best_by]
+    path, score = found
+    _assign(path / STATE_FILE, pretrainer)
+    return _step_of(path), score
 
 
-def best_score(directory, best_by):
-    """The best score `best_by` among the checkpoints in `directory`; None if none has one."""
-    best = _best(directory, best_by)
-    return None if best is None else read_json(best / INFO_FILE)["scores"][best_by]
+def best_score(directory, best_by, report=print):
+    """The best score `best_by` among the intact checkpoints in `directory`; None if none has one.
+
+    A damaged checkpoint that would have been the best is reported and set aside, see `restore_best`.
+    """
+    found = _best_intact(directory, best_by, report)
+    return None if found is None else found[1]
 
 
 def is_better(name, value, than):
@@ -163,29 +181,70 @@ def checkpoints(directory):
         return []
     return sorted(
         (path for path in directory.iterdir() if re.fullmatch(r"step-\d{8,}", path.name)),
-        key=lambda path: int(path.name.removeprefix("step-")),
+        key=_step_of,
     )
 
 
 def newest_step(directory):
     """The step of the newest checkpoint in `directory`, intact or not; 0 if there is none."""
     found = checkpoints(directory)
-    return int(found[-1].name.removeprefix("step-")) if found else 0
+    return _step_of(found[-1]) if found else 0
 
 
 def damage(path):
-    """What is wrong with the checkpoint at `path`, or None."""
-    try:
-        content = read_json(path / INFO_FILE)
-    except InputError as error:
-        return str(error)
-    if not isinstance(content, dict) or not {"version", "step", "sha256"} <= set(content):
-        return f"{INFO_FILE} is not complete"
+    """What is wrong with the checkpoint at `path` (str), or None.
+
+    Raises:
+        InputError: if it was written by another release, which is no damage.
+    """
+    content, problem = _read_info(path)
+    if problem is not None:
+        return problem
     if not (path / STATE_FILE).is_file():
         return f"{STATE_FILE} is missing"
     if _digest(path / STATE_FILE) != content["sha256"]:
         return f"{STATE_FILE} is truncated or damaged (its checksum differs)"
     return None
+
+
+def _read_info(path):
+    """(content of checkpoint.json, None), or (None, what is wrong with it)."""
+    try:
+        content = read_json(path / INFO_FILE)
+    except InputError as error:
+        return None, str(error)
+    if not isinstance(content, dict) or "version" not in content:
+        return None, f"{INFO_FILE} is not complete"
+    version = content["version"]
+    checksum = content.pop("checksum", None)
+    if checksum is not None and checksum != _checksum(content):
+        return None, f"{INFO_FILE} is damaged (its checksum differs)"
+    if version not in READABLE_VERSIONS:
+        raise _OtherRelease(
+            f"{path}: is a checkpoint of version {version!r:.20}, this release reads {VERSION}; go on with the "
+            "release that wrote it, or give a new --output_dir"
+        )
+    if checksum is None and version == VERSION:
+        return None, f"{INFO_FILE} is not complete"
+    # Without a checksum (version 2) nothing has vouched for the values.
+    kinds = {"step": int, "sha256": str, "scores": dict, "info": dict}
+    if not all(type(content.get(name)) is kind for name, kind in kinds.items()) or not all(
+        isinstance(score, float | int) and math.isfinite(score) for score in content["scores"].values()
+    ):
+        return None, f"{INFO_FILE} is not complete"
+    if content["step"] != _step_of(path):
+        return None, f"{INFO_FILE} is of step {content['step']}, its directory of step {_step_of(path)}"
+    return content, None
+
+
+def _checksum(content):
+    """The checksum of what checkpoint.json says, whatever its layout."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _step_of(path):
+    return int(path.name.removeprefix("step-"))
 
 
 def _metrics_variables(pretrainer):
@@ -223,30 +282,57 @@ def _not_saved(directory, step, error):
 
 
 def _prune(directory, keep, best_by):
-    kept = [*checkpoints(directory)[-keep:], _best(directory, best_by)]
+    kept = checkpoints(directory)[-keep:]
+    best_first = _best_first(directory, best_by)
+    if best_first:
+        kept.append(best_first[0][0])
     for path in checkpoints(directory):
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _best(directory, best_by):
-    """The checkpoint with the best score `best_by`, the earliest of equals; None if none has one."""
-    best, best_value = None, None
+def _best_first(directory, best_by, report=None):
+    """List of (path, score) of the checkpoints that have the score `best_by`, the earliest of equals first.
+
+    Files of scores are read, and not the states. With `report`, a damaged file is reported and its checkpoint set
+    aside.
+    """
+    found = []
     for path in checkpoints(directory) if best_by else ():
         try:
-            value = read_json(path / INFO_FILE).get("scores", {}).get(best_by)
-        except InputError:
-            continue  # damaged: told when it is restored
-        if value is not None and is_better(best_by, value, best_value):
-            best, best_value = path, value
-    return best
+            content, problem = _read_info(path)
+        except _OtherRelease:
+            continue
+        if problem is not None:
+            if report is not None:
+                report(f"{path}: {problem}; it is not considered as the best checkpoint")
+                _set_aside(path)
+        elif best_by in content["scores"]:
+            found.append((path, content["scores"][best_by]))
+    sign = 1 if is_better(best_by or "", 0, 1) else -1
+    return sorted(found, key=lambda item: sign * item[1])
+
+
+def _best_intact(directory, best_by, report):
+    """(path, score) of the best checkpoint whose state is intact, or None; damaged ones are reported, set aside."""
+    for path, score in _best_first(directory, best_by, report):
+        problem = damage(path)
+        if problem is None:
+            return path, score
+        report(f"{path}: {problem}; it was the best checkpoint by {best_by}, trying the next best")
+        _set_aside(path)
+    return None
 
 
 def _set_aside(path):
-    aside = path.with_name(f"damaged-{path.name}")
-    if aside.exists():
-        shutil.rmtree(aside)
-    path.rename(aside)
+    """Renames a damaged checkpoint, so that it is no longer one; the chief does it, and all workers see the result."""
+    if is_chief():
+        aside = path.with_name(f"damaged-{path.name}")
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink(missing_ok=True)
+        path.rename(aside)
 
 
 def _assign(path, pretrainer):

@@ -118,7 +118,8 @@ def best_by(config, pair_sets):
             ", ".join(columns) if columns else "none, since evaluation.pairs and data.validation_records are not set"
         )
         raise InputError(
-            f"keep_best = {config.keep_best!r}: is written by no evaluation of this run; known: auto, none; {known}"
+            f"keep_best = {config.keep_best!r}: is written by no evaluation of this run; known for "
+            f"--set keep_best=NAME: auto, none; {known}"
         )
     return config.keep_best
 
@@ -134,7 +135,12 @@ def refresh_plots(output_dir):
 
     if not (output_dir / "history.csv").is_file():
         return
-    steps, metrics = read_history(output_dir / "history.csv")
+    try:
+        steps, metrics = read_history(output_dir / "history.csv")
+    except InputError as error:
+        # Something else wrote into the file. That is no reason to end the training.
+        print(f"warning: no plots are drawn: {error}", flush=True)
+        return
     if any(f"{name}_loss" in metrics for name in TASK_NAMES):
         save_figure(training_curves(steps, metrics), output_dir / "plots" / "training.png")
         save_figure(run_overview(steps, metrics), output_dir / "plots" / "run.png")

@@ -4,22 +4,39 @@ import csv
 import io
 import os
 import pathlib
+import re
+
+from infoxlm_keras.errors import InputError
+
+# What a run calls its numbers: `mmlm_loss`, `retrieval_zh_Hant`, `retrieval_pt-BR`.
+_NAME = re.compile(r"[^\W\d][\w.-]*")
 
 
 class HistoryFile:
     """Writes `history.csv`, first column `step`, one row a step; complete after each row.
 
     A resumed run keeps the rows up to its start as they are, text for text, and drops those after it: together with
-    the checkpoint the file becomes the one of a run without interruption.
+    the checkpoint the file becomes the one of a run without interruption. Of a damaged file the intact rows are kept;
+    what is lost is reported, and the file stays beside it as `damaged-history.csv`.
 
     Args:
         path: str or path.
         start_step: int, rows of later steps are removed; 0 removes all.
+        report: called with one line if the file is damaged.
     """
 
-    def __init__(self, path, start_step=0):
+    def __init__(self, path, start_step=0, report=print):
         self.path = pathlib.Path(path)
-        rows = _read(self.path) if start_step else []
+        rows, problems = _read(self.path) if start_step else ([], [])
+        if problems:
+            aside = self.path.with_name(f"damaged-{self.path.name}")
+            report(
+                f"warning: {self.path}: {problems[0]}"
+                + (f", and {len(problems) - 1} more lines" if len(problems) > 1 else "")
+                + f": {len(rows)} intact rows are kept, and the file as it was is {aside.name}; the training itself "
+                "loses nothing"
+            )
+            self.path.rename(aside)
         self.rows = [row for row in rows if int(row["step"]) <= start_step]
         self.names = _names(self.rows)
         if self.rows:
@@ -57,19 +74,56 @@ class HistoryFile:
 
 
 def read_rows(path):
-    """List of dicts of name to float (`step`: int) of a run's `history.csv`; empty if there is no file."""
-    rows = [{name: float(value) for name, value in row.items()} for row in _read(pathlib.Path(path))]
+    """List of dicts of name to float (`step`: int) of a run's `history.csv`; empty if there is no file.
+
+    Raises:
+        InputError: if the file is damaged (names the line).
+    """
+    rows, problems = _read(pathlib.Path(path))
+    if problems:
+        raise InputError(f"{path}: {problems[0]}; repair the line or move the file away, and run this again")
+    rows = [{name: float(value) for name, value in row.items()} for row in rows]
     return [{**row, "step": int(row["step"])} for row in rows]
 
 
 def _read(path):
-    """List of dicts of name to text, cells without text left out."""
+    """(rows, problems): the intact rows as dicts of name to text, empty cells left out; a str a damaged line."""
     if not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8")
+        return [], []
+    data = path.read_bytes()
     # A line without its end was cut by a kill: it is of a step that the newest checkpoint does not hold.
-    text = text[: text.rfind("\n") + 1]
-    return [{name: value for name, value in row.items() if value} for row in csv.DictReader(io.StringIO(text))]
+    lines = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
+    if not lines:
+        return [], []
+    names = _cells(lines[0])
+    if names is None or names[0] != "step" or not all(map(_NAME.fullmatch, names)) or len(set(names)) < len(names):
+        return [], ["line 1: is not the names of columns, `step,...`: no row can be read"]
+    rows, problems = [], []
+    for number, line in enumerate(lines[1:], start=2):
+        cells = _cells(line)
+        if cells is None or len(cells) != len(names) or not all(map(_is_cell, cells)):
+            problems.append(f"line {number}: is not a number for each of the {len(names)} columns")
+        elif not re.fullmatch(r"[0-9]{1,18}", cells[0]) or (rows and int(cells[0]) <= int(rows[-1]["step"])):
+            problems.append(f"line {number}: its step {cells[0]!r} does not follow the step before it")
+        else:
+            rows.append({name: cell for name, cell in zip(names, cells, strict=True) if cell})
+    return rows, problems
+
+
+def _cells(line):
+    """The cells of one line (bytes); None if it is no text. No cell of a run holds a comma or a quotation mark."""
+    try:
+        return line.removesuffix(b"\r").decode("utf-8").split(",")
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_cell(text):
+    try:
+        # A loss may be infinite or no number: that is written as it is.
+        return not text or isinstance(float(text), float)
+    except ValueError:
+        return False
 
 
 def _names(rows):

@@ -8,6 +8,7 @@ from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.batches import check_batch, first_batch
+from infoxlm_keras.training.keras_arguments import NOT_SAVED_WHOLE, check_callbacks, check_compile_arguments
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
 from infoxlm_keras.training.smoothed_mean import SmoothedMean
 from infoxlm_keras.training.step import TrainStep
@@ -105,22 +106,49 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         return next((task for task in self.tasks if task.task_name == name), None)
 
     def compile(self, optimizer, jit_compile=False, **kwargs):
-        """As `keras.Model.compile`, without a loss: the tasks have theirs. The loss scale for float16 is ours."""
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, auto_scale_loss=False, **kwargs)
+        """As `keras.Model.compile`, without a loss: the tasks have theirs. The loss scale for float16 is ours.
+
+        Args:
+            optimizer: `keras.optimizers.Optimizer`, its name ("adam") or its configuration; see `build_optimizer`.
+            jit_compile: bool; off on PyTorch, see `training/step_torch.py`.
+            kwargs: of `keras.Model.compile`.
+
+        Raises:
+            InputError: for no optimizer of Keras, or a loss or metrics, which no step of ours would look at.
+        """
+        optimizer = check_compile_arguments(optimizer, kwargs)
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **{**kwargs, "auto_scale_loss": False})
         if not optimizer.built:
             optimizer.build(self.trainable_variables)
 
     def fit(self, x=None, *arguments, **keywords):
         """As `keras.Model.fit`; the first batch of a `tf.data.Dataset` is checked before anything is compiled.
 
+        Keras' callbacks work with it, but for those that save a whole model: `ModelCheckpoint` needs
+        `save_weights_only=True`. `BackupAndRestore` goes on at the epoch that was interrupted, with the data set from
+        its beginning; `recipes/pretrain.py` resumes at the very step.
+
         Raises:
-            InputError: see `infoxlm_keras.training.batches.check_batch`.
+            InputError: see `infoxlm_keras.training.batches.check_batch`; for a model that was not compiled, or a
+                callback that would save it whole.
         """
+        if getattr(self, "optimizer", None) is None:
+            raise InputError("fit: the pretrainer is not compiled; call compile(optimizer=build_optimizer(...)) first")
+        # y, batch_size, epochs, verbose, callbacks
+        check_callbacks(keywords.get("callbacks", arguments[4] if len(arguments) > 4 else None))
         batch = first_batch(x)
         if batch is not None:
             names = [task.task_name for task in self.tasks]
             check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
         return super().fit(x, *arguments, **keywords)
+
+    def save(self, *arguments, **keywords):
+        """Raises `InputError` before Keras makes a file; see `get_config`."""
+        raise InputError(NOT_SAVED_WHOLE)
+
+    def get_config(self):
+        """Raises `InputError`: no configuration tells Keras how to make the encoder that the tasks share."""
+        raise InputError(NOT_SAVED_WHOLE)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: every variable exists since `__init__`. Keras would call the model on a batch of all tasks."""
@@ -183,12 +211,18 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         }
 
     def micro_batch(self, batch, index):
-        """Micro-batch `index` (int or int32 scalar) of `accumulation_steps`; the batch itself if that is 1."""
+        """Micro-batch `index` (int or int32 scalar) of `accumulation_steps`; the batch itself if that is 1.
+
+        Its number of samples is static where that of `batch` is, whatever else is unknown (the length of a bucket):
+        replicas join their keys by it.
+        """
         if self.accumulation_steps == 1:
             return batch
 
         def part(tensor):
-            parts = ops.reshape(tensor, (self.accumulation_steps, -1, *ops.shape(tensor)[1:]))
+            samples = tensor.shape[0]
+            share = -1 if samples is None else samples // self.accumulation_steps
+            parts = ops.reshape(tensor, (self.accumulation_steps, share, *ops.shape(tensor)[1:]))
             return ops.take(parts, index, axis=0)
 
         return tree.map_structure(part, batch)

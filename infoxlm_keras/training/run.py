@@ -262,7 +262,8 @@ def _pair_sets(config):
 def _check_steps(config, restored, output_dir):
     if restored is not None and restored.step > config.steps:
         raise InputError(
-            f"{output_dir}: its run is at step {restored.step} already, steps = {config.steps}; give at least as many"
+            f"{output_dir}: its run is at step {restored.step} already, steps = {config.steps}; give --steps "
+            f"{restored.step} or more, or a new --output_dir"
         )
 
 

@@ -7,12 +7,11 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 
-import yaml
-
-from infoxlm_keras.config import check_config, dump_config, flatten
+from infoxlm_keras.config import check_config, dump_config, flatten, read_yaml
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_text, write_atomically
+from infoxlm_keras.files import write_atomically
 
 CONFIG_FILE, LOCK_FILE = "config.yaml", ".lock"
 # All that a run writes, in the order in which `--fresh --overwrite` removes it: what a resume would read goes first.
@@ -31,6 +30,8 @@ PRODUCTS = (
     "plots/training.png",
     "plots/run.png",
 )
+# Those of them that are directories, and what else a run makes; all others are files.
+DIRECTORIES = {"checkpoints", "tensorboard", "model", "best_model", "initial_model", "plots", "wandb"}
 # Settings that leave weights and data as they are; a run may go on with other values of these.
 FREE_SETTINGS = (
     "log_every",
@@ -55,13 +56,16 @@ def check_output_dir(output_dir, config, fresh=False, overwrite=False):
         overwrite: bool, with `fresh`: what an earlier run left there may be removed.
 
     Returns:
-        list of str, one line for each setting that differs from those that the run went by so far; empty if it is new.
+        list of str, one line for each setting that differs from those that the run went by so far, or one that they
+        are not known any more; empty if it is new.
 
     Raises:
-        InputError: if a run of other settings is there, or any run and it is to be fresh, or the options conflict.
+        InputError: if a run of other settings is there, or any run and it is to be fresh, if the options conflict, or
+            if there is a file where the run has a directory, or the reverse.
     """
     if overwrite and not fresh:
         raise InputError("--overwrite removes an earlier run, and is only taken together with --fresh")
+    _check_kinds(output_dir)
     present = [name for name in PRODUCTS if (output_dir / name).exists()]
     if fresh:
         if present and not overwrite:
@@ -71,8 +75,10 @@ def check_output_dir(output_dir, config, fresh=False, overwrite=False):
             )
         return []
     path = output_dir / CONFIG_FILE
-    if not (output_dir / "checkpoints").is_dir() or not path.is_file():
+    if not (output_dir / "checkpoints").is_dir():
         return []
+    if not path.is_file():
+        return [f"{path}: is missing, so the settings that the run went by cannot be compared with these"]
     return changed_settings(_read_config(path), config, path)
 
 
@@ -133,7 +139,7 @@ def start_over(output_dir):
     """Removes what an earlier run left in `output_dir`, and nothing else; a kill meanwhile leaves no half a run."""
     for name in PRODUCTS:
         path = output_dir / name
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             # Out of the way in one move first: half a directory of checkpoints must not pass for a whole one.
             aside = path.with_name(f".{path.name}.partial-{os.getpid()}")
             path.rename(aside)
@@ -160,9 +166,23 @@ def write_config(output_dir, config):
     write_atomically(output_dir / CONFIG_FILE, dump_config(config))
 
 
+def _check_kinds(output_dir):
+    """Raises InputError if something of another kind has the name of a file or directory of the run."""
+    places = [output_dir, *(output_dir / name for name in sorted({*PRODUCTS, *DIRECTORIES, LOCK_FILE}))]
+    for path in places:
+        is_directory = path == output_dir or path.name in DIRECTORIES
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if is_directory and not stat.S_ISDIR(mode):
+            raise InputError(f"{path}: is not a directory; move it away, or give another --output_dir")
+        if not is_directory and not stat.S_ISREG(mode):
+            found = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a directory"
+            raise InputError(
+                f"{path}: is {found}, and a run has a file of this name; move it away, or give another --output_dir"
+            )
+
+
 def _read_config(path):
-    try:
-        values = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not valid YAML: {error}") from None
-    return check_config(values, source=path)
+    return check_config(read_yaml(path), source=path)

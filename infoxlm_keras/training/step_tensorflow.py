@@ -135,9 +135,15 @@ class TrainStep:
         if replicas.count == 1:
             return None
 
+        def of_one(index):
+            return self.shared(self.micro_batch(batch, index))
+
         def all_micro_batches():
-            parts = [self.shared(self.micro_batch(batch, index)) for index in range(self.accumulation_steps)]
-            return tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *parts)
+            # A loop, which is compiled once and holds the activations of one micro-batch at a time.
+            traced = tf.function(of_one, autograph=False).get_concrete_function(tf.TensorSpec((), tf.int32))
+            outputs = tf.nest.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), traced.structured_outputs)
+            indices = tf.range(self.accumulation_steps)
+            return tf.map_fn(traced, indices, fn_output_signature=outputs, parallel_iterations=1)
 
         return _shared_tensors(self._compiled(all_micro_batches), 1, replicas)
 

@@ -1,16 +1,35 @@
-"""The training step on PyTorch."""
+"""The training step on PyTorch. It runs eagerly.
+
+`torch.compile` gains nothing here: Dynamo leaves its graph at each `backward()`, of which a step has one a
+micro-batch, at Keras' variables, and at the choice whether the gradients are finite.
+"""
 
 import torch
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.training.batches import unpack_batch
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
+
+NOT_COMPILED = "jit_compile: left off, on PyTorch the step runs eagerly; KERAS_BACKEND=tensorflow or jax compile it"
 
 
 class TrainStep:
     """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step`."""
 
-    def compile(self, optimizer, **kwargs):
-        super().compile(optimizer=optimizer, **kwargs)
+    def compile(self, optimizer, jit_compile=False, steps_per_execution=1, **kwargs):
+        """As `keras.Model.compile`; the step is never compiled, and a line says so where that was asked for.
+
+        Raises:
+            InputError: for several steps an execution, which Keras does not have on PyTorch.
+        """
+        if steps_per_execution != 1:
+            raise InputError(
+                f"steps_per_execution = {steps_per_execution}: on PyTorch Keras runs one step at a time; give --set "
+                "steps_per_execution=1, or set KERAS_BACKEND=tensorflow"
+            )
+        if jit_compile:
+            print(NOT_COMPILED, flush=True)
+        super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         draw_dropout_from_its_seed(self)
 
     def train_step(self, data):

@@ -1,0 +1,50 @@
+"""What users hand to `compile` and `fit` of the pretrainer, as they know both from Keras."""
+
+import keras
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.parsing import describe
+
+# Arguments of `keras.Model.compile` that a step of ours does not use.
+TAKEN_FROM_TASKS = ("loss", "loss_weights", "metrics", "weighted_metrics")
+NOT_SAVED_WHOLE = (
+    "InfoXLMPretrainer: cannot be saved as a whole model; save_weights('NAME.weights.h5') keeps its state, and "
+    "infoxlm_keras.save_pretrained the trained encoder"
+)
+
+
+def check_compile_arguments(optimizer, others):
+    """The `keras.optimizers.Optimizer` that `optimizer` is, names or describes.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`, its name (`"adam"`) or its configuration (dict).
+        others: dict of the other arguments of `compile`.
+
+    Raises:
+        InputError: if it is none, or if there is a loss or a metric, which no step of ours would look at.
+    """
+    unused = [name for name in TAKEN_FROM_TASKS if others.get(name) is not None]
+    if unused:
+        raise InputError(f"compile({unused[0]}=...): losses and metrics are those of the tasks; leave it out")
+    remedy = "give for instance build_optimizer(learning_rate=2e-4, total_steps=1000)"
+    if optimizer is None:
+        raise InputError(f"compile(optimizer=None): training needs one; {remedy}")
+    try:
+        return keras.optimizers.get(optimizer)
+    except (TypeError, ValueError) as error:
+        detail = describe(error)
+        raise InputError(
+            f"compile(optimizer={optimizer!r:.60}): is no optimizer of Keras ({detail}); {remedy}"
+        ) from None
+
+
+def check_callbacks(callbacks):
+    """Raises `InputError` if one of `callbacks` (what `fit` takes) would fail after an epoch of training."""
+    if isinstance(callbacks, keras.callbacks.Callback) and not hasattr(callbacks, "callbacks"):
+        callbacks = [callbacks]
+    for callback in getattr(callbacks, "callbacks", callbacks) or ():
+        if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
+            raise InputError(
+                f"ModelCheckpoint({callback.filepath!r}): a pretrainer is not saved as a whole model; give "
+                "ModelCheckpoint('NAME.weights.h5', save_weights_only=True), and use save_pretrained for the encoder"
+            )
