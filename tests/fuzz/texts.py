@@ -10,7 +10,7 @@ from fuzz.mutations import mutate_json
 from fuzz.readers import PAIRS, the_file, writer
 from infoxlm_keras.conversion.tokenizer_json import to_tokenizer_json
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.serving.search_index import read_sentences
+from infoxlm_keras.serving.search_input import read_sentences
 from infoxlm_keras.tokenizer import Tokenizer, load_tokenizer
 from sample_text import multilingual_sentences
 
@@ -48,7 +48,7 @@ def language_or_refusal(code):
 
 
 def search_input(directory):
-    return [item for batch, _ in read_sentences(the_file(directory), 7) for item in batch]
+    return [sentence for batch, _ in read_sentences(the_file(directory), 7) for _, sentence in batch]
 
 
 def make_vocabulary(directory):
