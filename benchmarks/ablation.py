@@ -82,7 +82,7 @@ def run(settings, options, name, seed):
                 directory, "--steps", options.steps, "--set", f"seed={seed}", *settings)  # fmt: skip
         command("evaluate_retrieval", "--model", directory / "model", "--pairs", options.data / "corpus/heldout",
                 "--pooling", "mean", "--output", retrieval)  # fmt: skip
-    from infoxlm_keras.evaluation.report import read_retrieval
+    from infoxlm_keras.reports.retrieval_tables import read_retrieval
 
     return read_retrieval(retrieval)
 
@@ -131,7 +131,7 @@ def report(rows, options, layer, last):
 
 def draw(rows, path):
     """A bar a variant at its best layer, a dot a seed."""
-    from infoxlm_keras.plots.style import COLORS, new_figure, save_figure
+    from infoxlm_keras.reports.plots.style import COLORS, new_figure, save_figure
 
     figure = new_figure(7, 0.5 * len(rows) + 1.2)
     axes = figure.add_subplot()

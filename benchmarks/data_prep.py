@@ -289,7 +289,7 @@ def measure_reading(output, options):
     from infoxlm_keras.data.streams import joined_dataset
     from infoxlm_keras.models import ENCODER_SIZES, build_masked_lm
     from infoxlm_keras.tokenizer import load_tokenizer
-    from infoxlm_keras.training.assemble import build_pretrainer, build_streams
+    from infoxlm_keras.runs.assemble import build_pretrainer, build_streams
 
     size, tokenizer = ENCODER_SIZES["small"], load_tokenizer(options.tokenizer)
     config = ROOT / "recipes/configs/small.yaml"

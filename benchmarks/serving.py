@@ -112,7 +112,7 @@ def build(options, scratch):
 
 def random_model(options):
     """A `PretrainedModel` of a known size with random weights and a vocabulary made on the spot."""
-    from data_prep.vocabulary import train_sentencepiece
+    from infoxlm_keras.text.vocabulary import train_sentencepiece
     from infoxlm_keras.models import ENCODER_SIZES, build_masked_lm
     from infoxlm_keras.pretrained import PretrainedModel
     from infoxlm_keras.tokenizer import Tokenizer
@@ -308,7 +308,7 @@ def summarize(seconds):
 
 def draw(result, path):
     """Bars of sentences a second, a group for each batch size."""
-    from infoxlm_keras.plots.style import COLORS, new_figure, save_figure, styled
+    from infoxlm_keras.reports.plots.style import COLORS, new_figure, save_figure, styled
 
     @styled
     def bars():

@@ -16,7 +16,7 @@ from infoxlm_keras.choices import LOSS_COMBINATIONS, MOMENTUM_SCHEDULES, POOLING
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_text
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
-from infoxlm_keras.parsing import parsing
+from infoxlm_keras.files.parsing import parsing
 
 # A message names at most so many problems, and a key has at most so many dots.
 MOST_PROBLEMS, MOST_DOTS = 20, 8

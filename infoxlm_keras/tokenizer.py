@@ -15,7 +15,7 @@ import pathlib
 import numpy as np
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.parsing import describe
+from infoxlm_keras.files.parsing import describe
 
 START_ID, PAD_ID, END_ID, UNKNOWN_ID = 0, 1, 2, 3
 FIRST_PIECE_ID = 4
@@ -68,7 +68,7 @@ class Tokenizer:
     @functools.cached_property
     def behaviour(self):
         """str, a digest of what the model does with text: equal for models of equal ids whose bytes differ."""
-        from infoxlm_keras.conversion.sentencepiece_proto import behaviour
+        from infoxlm_keras.sentencepiece_proto import behaviour
 
         return behaviour(self.proto)
 
@@ -148,7 +148,7 @@ def load_tokenizer(source):
             if os.path.lexists(path / name):
                 return _from_file(path / name)
         raise InputError(f"{path}: holds no tokenizer (looked for {', '.join(MODEL_FILES)}, tokenizer.json)")
-    from infoxlm_keras.conversion import hub
+    from infoxlm_keras.files import hub
 
     if hub.is_repository(str(source)):
         return load_tokenizer(hub.download(str(source), hub.TOKENIZER_FILES))

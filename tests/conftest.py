@@ -11,7 +11,7 @@ hypothesis.settings.load_profile("no_deadline")
 @pytest.fixture(scope="session")
 def tokenizer_dir(tmp_path_factory):
     """A directory with `vocabulary.spm`: 256 ids in XLM-R's layout, made from `sample_text`."""
-    from data_prep.vocabulary import train_sentencepiece
+    from infoxlm_keras.text.vocabulary import train_sentencepiece
     from sample_text import multilingual_sentences
 
     directory = tmp_path_factory.mktemp("tokenizer")

@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 
-from data_prep import build_bitext, build_journal, build_monolingual, spills
-from data_prep.readers import chunks
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.building import journal as build_journal, spills
+from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.command_line import run_command
 
 CHUNK_BYTES, RUN_BYTES = 300, 1500

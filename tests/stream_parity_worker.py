@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from infoxlm_keras.distribution.workarounds import replica_seed
-from recipes import pretrain
+from infoxlm_keras.commands import pretrain
 
 
 def drop_as_replicas_do(replicas):

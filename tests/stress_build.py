@@ -17,8 +17,9 @@ import sys
 import tempfile
 import time
 
-from data_prep import build_bitext, build_monolingual, spills
-from data_prep.readers import chunks
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.building import spills
+from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.command_line import run_command
 from running import tree
 from sample_text import multilingual_sentences, sentences
@@ -32,7 +33,7 @@ BUILDERS = {
 
 def make_inputs(directory):
     """Writes a tokenizer, texts and pairs with repeats into a `pathlib.Path`; small files among them."""
-    from data_prep.vocabulary import train_sentencepiece
+    from infoxlm_keras.text.vocabulary import train_sentencepiece
 
     for folder in ("tokenizer", "mmlm", "bitext"):
         (directory / folder).mkdir()

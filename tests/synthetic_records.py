@@ -4,8 +4,8 @@ import hashlib
 
 import numpy as np
 
-from data_prep.examples import encode_examples, frame_record
-from infoxlm_keras.data.manifest import Manifest, Shard, Stream, TokenizerReference
+from infoxlm_keras.records.example_codec import encode_examples, frame_record
+from infoxlm_keras.records.manifest import Manifest, Shard, Stream, TokenizerReference
 
 LENGTH = 16
 VOCABULARY_SIZE = 10_000

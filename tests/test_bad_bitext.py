@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
-from data_prep import build_bitext
-from data_prep.readers import chunks
+from infoxlm_keras.commands import build_bitext
+from infoxlm_keras.text.readers import chunks
 from running import refused
 
 GOOD = b"the house\tdas Haus\nthe river\tder Fluss\n"

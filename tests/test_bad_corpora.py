@@ -23,10 +23,10 @@ from corpus_files import (
     write_files,
     write_parquet,
 )
-from data_prep import build_bitext, build_monolingual
-from data_prep.readers import archive as zip_archive
-from data_prep.readers import chunks
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.text.readers import archive as zip_archive
+from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.records.manifest import read_manifest
 from running import refused, run
 from sample_text import sentences
 
@@ -479,7 +479,7 @@ def test_what_is_no_file_is_refused(make, message, given, tmp_path, tokenizer_di
 def test_a_folder_that_links_to_itself_is_not_followed(tmp_path):
     write_files(tmp_path, {"de.txt": TEXT})
     (tmp_path / "again").symlink_to(tmp_path)
-    from data_prep.readers import find_monolingual
+    from infoxlm_keras.text.readers import find_monolingual
 
     assert len(find_monolingual([tmp_path])) == 1
 

@@ -8,8 +8,9 @@ import pathlib
 
 import pytest
 
-from data_prep import build_monolingual, shuffled_shards
-from data_prep.readers import chunks
+from infoxlm_keras.commands import build_monolingual
+from infoxlm_keras.building import shuffled_shards
+from infoxlm_keras.text.readers import chunks
 from running import refused
 
 GOOD = b"das Haus am Fluss\n"

@@ -3,10 +3,11 @@
 import pytest
 import tensorflow as tf
 
-from data_prep import build_bitext, build_with_beam, spills
-from data_prep.duplicates import reversed_names
-from data_prep.readers import chunks
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.commands import build_bitext, build_with_beam
+from infoxlm_keras.building import spills
+from infoxlm_keras.building.repeated_records import reversed_names
+from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.data.split import stream_parts
 from running import run, tree
 from sample_text import sentences

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.bitext import BitextEncoder
+from infoxlm_keras.building.bitext_encoder import BitextEncoder
 
 
 class OneTokenACharacter:

@@ -6,9 +6,9 @@ import lzma
 import pytest
 import tensorflow as tf
 
-from data_prep import build_bitext
-from data_prep.readers import chunks
-from infoxlm_keras.data.manifest import check_tokenizer, read_manifest
+from infoxlm_keras.commands import build_bitext
+from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.records.manifest import check_tokenizer, read_manifest
 from running import run, tree
 from sample_text import sentences
 

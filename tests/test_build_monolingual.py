@@ -11,9 +11,9 @@ import sys
 import pytest
 import tensorflow as tf
 
-from data_prep import build_monolingual
-from data_prep.readers import chunks
-from infoxlm_keras.data.manifest import SourceFile, check_tokenizer, read_manifest
+from infoxlm_keras.commands import build_monolingual
+from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.records.manifest import SourceFile, check_tokenizer, read_manifest
 from infoxlm_keras.tokenizer import load_tokenizer
 from running import refused, run, tree
 from sample_text import sentences
@@ -239,7 +239,7 @@ def test_runs_as_a_script_and_workers_import_no_tensorflow(text_dir, tokenizer_d
     assert done.returncode == 0, done.stderr
     assert "sequence_length = 512" in " ".join(done.stdout.split()) and f"wrote {tmp_path}/data/mmlm" in done.stdout
     assert read_manifest(tmp_path / "data", "mmlm").streams[0].name == "de"
-    program = "import sys, data_prep.build_monolingual, data_prep.build_bitext, data_prep.train_tokenizer\n"
+    program = "import sys, infoxlm_keras.commands.build_monolingual, infoxlm_keras.commands.build_bitext, infoxlm_keras.commands.train_tokenizer\n"
     program += "print([name for name in ('tensorflow', 'keras', 'keras_hub') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr

@@ -5,9 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep import bitext, build_bitext, build_monolingual, build_with_beam, spills
-from data_prep.readers import chunks
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.building import bitext_encoder as bitext, spills
+from infoxlm_keras.commands import build_bitext, build_monolingual, build_with_beam
+from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.records.manifest import read_manifest
 from running import refused, run, tree
 from sample_text import sentences
 
@@ -101,7 +102,7 @@ def test_without_beam_the_extra_is_named(monkeypatch, capsys):
 
 
 def test_shards_that_no_record_fell_to_are_written(tmp_path):
-    from data_prep import beam_pipeline
+    from infoxlm_keras.building import beam_pipeline
 
     (tmp_path / "de").mkdir()
     parts = [((0, 0), np.array([5], np.uint64), 3, 1, [b"record"])]

@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 
 from corpus_files import tsv
-from data_prep import build_bitext, build_monolingual
-from data_prep.bitext import BitextEncoder
-from data_prep.cleaning import Cleaning
-from data_prep.cleaning.control_characters import remove_control_characters
-from data_prep.cleaning.evaluation_text import read_evaluation_text
-from data_prep.cleaning.identity import text_digest
-from data_prep.cleaning.language_identification import ALIKE, LanguageIdentification
-from data_prep.cleaning.lengths import LengthLimits
-from data_prep.cleaning.near_duplicates import NearDuplicates
-from data_prep.cleaning.normalization import normalize
-from data_prep.cleaning.unicode_repair import MISTAKEN_FOR, repair
-from data_prep.monolingual import MonolingualEncoder
-from data_prep.readers import find_bitext, find_monolingual
-from data_prep.readers.languages import language_or_none
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.building.bitext_encoder import BitextEncoder
+from infoxlm_keras.text.cleaning import Cleaning
+from infoxlm_keras.text.cleaning.control_characters import remove_control_characters
+from infoxlm_keras.text.cleaning.evaluation_text import read_evaluation_text
+from infoxlm_keras.text.cleaning.identity import text_digest
+from infoxlm_keras.text.cleaning.language_identification import ALIKE, LanguageIdentification
+from infoxlm_keras.text.cleaning.lengths import LengthLimits
+from infoxlm_keras.text.cleaning.near_duplicates import NearDuplicates
+from infoxlm_keras.text.cleaning.normalization import normalize
+from infoxlm_keras.text.cleaning.unicode_repair import MISTAKEN_FOR, repair
+from infoxlm_keras.building.monolingual_encoder import MonolingualEncoder
+from infoxlm_keras.text.readers import find_bitext, find_monolingual
+from infoxlm_keras.text.languages import language_or_none
+from infoxlm_keras.records.manifest import read_manifest
 from running import run, tree
 from sample_text import sentences
 

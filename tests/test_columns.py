@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from data_prep import build_bitext
-from data_prep.readers import find_bitext
+from infoxlm_keras.commands import build_bitext
+from infoxlm_keras.text.readers import find_bitext
 from infoxlm_keras.errors import InputError
 from running import refused
 from sample_text import sentences

@@ -13,9 +13,10 @@ import hypothesis.strategies as st
 import pytest
 import zstandard
 
-from data_prep import build_bitext, build_monolingual
-from data_prep.readers import compression, find_bitext, find_monolingual
-from data_prep.readers.chunks import LineStream
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.files import compression
+from infoxlm_keras.text.readers import find_bitext, find_monolingual
+from infoxlm_keras.text.readers.chunks import LineStream
 from infoxlm_keras.errors import InputError
 from running import refused, run
 from sample_text import sentences
@@ -165,7 +166,7 @@ def test_zstd_of_a_long_window_is_read_in_the_memory_that_its_text_needs(log, tm
     path.write_bytes(long_window(b"".join(LINES), log))
     assert content(path) == b"".join(LINES)
     code = (
-        "from data_prep.readers.chunks import LineStream\n"
+        "from infoxlm_keras.text.readers.chunks import LineStream\n"
         "def most(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         f"before = most(); LineStream({str(path)!r}).__enter__().read_body(); print(most() - before)"
     )
@@ -189,7 +190,7 @@ def test_a_window_above_the_most_is_named_with_its_remedy(tmp_path, monkeypatch)
 def test_a_window_that_the_machine_cannot_hold_is_named(tmp_path):
     path = tmp_path / "de.txt.zst"
     path.write_bytes(long_window(b"".join(LINES), 31))
-    code = f"from data_prep.readers.chunks import LineStream; LineStream({str(path)!r}).__enter__().read_body()"
+    code = f"from infoxlm_keras.text.readers.chunks import LineStream; LineStream({str(path)!r}).__enter__().read_body()"
     limit = 1 << 30
     found = subprocess.run(
         [sys.executable, "-c", code],

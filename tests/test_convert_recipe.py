@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from infoxlm_keras.conversion import hub
+from infoxlm_keras.files import hub
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.pretrained import load_pretrained
-from recipes import convert_checkpoint
+from infoxlm_keras.commands import convert_checkpoint
 from running import refused, run, tree
 from tiny_huggingface import LAYERS, huggingface_logits, our_logits, random_ids, write_checkpoint
 
@@ -83,7 +83,7 @@ def test_upload_follows_the_finished_folder(places, tmp_path, monkeypatch, capsy
     def upload(directory, uri, to_keras):
         calls.append((uri, to_keras, (directory / "model.safetensors").is_file()))
 
-    monkeypatch.setattr("infoxlm_keras.conversion.convert.upload", upload)
+    monkeypatch.setattr("infoxlm_keras.exporting.convert.upload", upload)
     arguments = ["--from", places["hf"], "--to", tmp_path / "out", "--format", "hf", "--upload", "hf://me/name"]
     run(convert_checkpoint.main, *arguments)
     assert calls == [("hf://me/name", False, True)]
@@ -94,7 +94,7 @@ def test_a_failed_upload_leaves_the_folder(places, tmp_path, monkeypatch, capsys
     def upload(directory, uri, to_keras):
         raise InputError(f"{uri}: cannot be uploaded to")
 
-    monkeypatch.setattr("infoxlm_keras.conversion.convert.upload", upload)
+    monkeypatch.setattr("infoxlm_keras.exporting.convert.upload", upload)
     arguments = ["--from", places["hf"], "--to", tmp_path / "out", "--format", "hf", "--upload", "hf://me/name"]
     assert "cannot be uploaded" in refused(capsys, convert_checkpoint.main, *arguments)
     assert (tmp_path / "out" / "model.safetensors").is_file()
@@ -146,7 +146,7 @@ def test_a_fault_half_way_leaves_nothing(places, tmp_path, monkeypatch):
     def fail(directory, tokenizer, max_length):
         raise RuntimeError("disk on fire")
 
-    monkeypatch.setattr("infoxlm_keras.conversion.to_huggingface.write_tokenizer", fail)
+    monkeypatch.setattr("infoxlm_keras.exporting.to_huggingface.write_tokenizer", fail)
     with pytest.raises(RuntimeError, match="disk on fire"):
         convert_checkpoint.main(["--from", str(places["hf"]), "--to", str(tmp_path / "out"), "--format", "hf"])
     assert list(tmp_path.iterdir()) == []

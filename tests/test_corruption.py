@@ -7,9 +7,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.examples import frame_record
+from infoxlm_keras.records.example_codec import frame_record
 from infoxlm_keras.command_line import run_command
-from infoxlm_keras.data.corruption import read_frames, read_window
+from infoxlm_keras.records.tfrecord import read_frames, read_window
 from infoxlm_keras.data.streams import MonolingualStream, joined_dataset
 from infoxlm_keras.errors import InputError, input_error_within
 from synthetic_records import VOCABULARY_SIZE, write_monolingual

@@ -7,16 +7,16 @@ import resource
 
 import pytest
 
-from data_prep import (
+from infoxlm_keras.commands import (
     build_bitext,
     build_monolingual,
     build_with_beam,
     extend_vocabulary,
     inspect_records,
-    spills,
     train_tokenizer,
 )
-from data_prep.readers import chunks
+from infoxlm_keras.building import spills
+from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.command_line import run_command
 from running import run, tree
 from sample_text import sentences

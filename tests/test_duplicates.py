@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep import duplicates
-from data_prep.sorted_files import read_range, write_sorted
-from data_prep.spills import near_keys
+from infoxlm_keras.building import repeated_records as duplicates
+from infoxlm_keras.building.sorted_files import read_range, write_sorted
+from infoxlm_keras.building.spills import near_keys
 
 # Few keys, spread over all 64 bits, so that they meet and lie in many ranges.
 KEYS = [(number * 0x9E3779B97F4A7C15) % (1 << 64) for number in range(9)]

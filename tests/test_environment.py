@@ -124,7 +124,7 @@ WRITERS = {
     "TensorFlow": "import tensorflow as tf; w = tf.io.TFRecordWriter(str(d / 'x')); w.write(bytes(10**6)); w.close()",
     "checkpoint": "import tensorflow as tf; m = tf.Module(); m.v = tf.Variable(tf.zeros(10**6)); "
     "tf.saved_model.save(m, str(d))",
-    "matplotlib": "import numpy, infoxlm_keras.plots.style as s; f = s.new_figure(9, 9); "
+    "matplotlib": "import numpy, infoxlm_keras.reports.plots.style as s; f = s.new_figure(9, 9); "
     "f.subplots().imshow(numpy.random.rand(900, 900)); s.save_figure(f, d / 'x.png')",
 }
 

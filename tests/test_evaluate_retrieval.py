@@ -14,7 +14,7 @@ import pytest
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation import PairSet, embed_texts, evaluate_retrieval, read_pair_sets, retrieval_accuracy
-from infoxlm_keras.evaluation.report import read_retrieval
+from infoxlm_keras.reports.retrieval_tables import read_retrieval
 from sample_text import sentences
 
 RECIPE = pathlib.Path(__file__).parent.parent / "recipes" / "evaluate_retrieval.py"

@@ -8,7 +8,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.pairs import PairSet
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
 from infoxlm_keras.serving import ClassifierModule, EmbeddingModule, MaskedLMModule, export_embedding
-from infoxlm_keras.serving.retrieval import compare_retrieval
+from infoxlm_keras.serving.retrieval_comparison import compare_retrieval
 from infoxlm_keras.serving.stored_weights import StoredMatrix, StoredTable
 from sample_text import sentences
 from tiny_export import DIM, TEXTS, expected_vectors, padded_ids, tiny_classifier

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
-from infoxlm_keras.serving import EmbeddingModule, embedding_module, export_embedding, verification
+from infoxlm_keras.serving import EmbeddingModule, export_embedding, verification
+from infoxlm_keras.serving.heads import embedding as embedding_module
 from tiny_export import DIM, TEXTS
 
 WRONG_ANSWERS = {

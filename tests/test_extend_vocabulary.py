@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from data_prep import extend_vocabulary
-from data_prep.vocabulary_extension import Segmenter
+from infoxlm_keras.commands import extend_vocabulary
+from infoxlm_keras.text.vocabulary_extension import Segmenter
 from infoxlm_keras.pretrained import load_pretrained, read_info
 from infoxlm_keras.tokenizer import load_tokenizer
 from running import refused, run

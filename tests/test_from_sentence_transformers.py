@@ -114,7 +114,7 @@ def test_vectors_are_the_folders_own(case, old_layout, encoder, tmp_path, capsys
 
 
 def test_evaluation_takes_the_folders_pooling(encoder, tmp_path):
-    from recipes.evaluate_retrieval import main
+    from infoxlm_keras.commands.evaluate_retrieval import main
 
     save_folder(tmp_path / "folder", encoder, "cls", max_length=12)
     (tmp_path / "en-de.tsv").write_text("".join(f"{text} {n}\t{text} {n}\n" for n, text in enumerate(TEXTS[:5])))

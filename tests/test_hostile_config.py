@@ -8,7 +8,7 @@ import yaml
 
 from infoxlm_keras.config import check_config, dump_config, load_config, shown
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.training.run_directory import check_output_dir
+from infoxlm_keras.runs.directory import check_output_dir
 
 DEEP = 20_000
 DOUBLING = "\n".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tiny_huggingface
-from infoxlm_keras.conversion import hub
+from infoxlm_keras.files import hub
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.tokenizer import load_tokenizer

@@ -9,10 +9,10 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep import build_bitext, build_monolingual, inspect_records
-from data_prep.examples import encode_examples, frame_record
-from infoxlm_keras.data.manifest import read_manifest
-from infoxlm_keras.data.statistics import parse_example
+from infoxlm_keras.commands import build_bitext, build_monolingual, inspect_records
+from infoxlm_keras.records.example_codec import encode_examples, frame_record
+from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.records.statistics import parse_example
 from infoxlm_keras.errors import InputError
 from running import refused, run, tree
 from sample_text import sentences

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.finetuning import LabelledTexts, check_labels, class_names, read_labelled_texts
-from infoxlm_keras.finetuning.labels import read_labels, write_labels
+from infoxlm_keras.text.labels import read_labels, write_labels
 
 
 @pytest.fixture

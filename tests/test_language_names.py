@@ -2,8 +2,8 @@
 
 import pytest
 
-from data_prep.readers.languages import language_among, language_or_none, pair_name, variety_or_none
-from data_prep.readers.names import find_pair, moses_sides, split_pair
+from infoxlm_keras.text.languages import language_among, language_or_none, pair_name, variety_or_none
+from infoxlm_keras.text.readers.names import find_pair, moses_sides, split_pair
 from infoxlm_keras.errors import InputError
 
 # One name, and what FLORES-101, FLORES-200, NTREX, OPUS, CC-100, Tatoeba, TMX tools, Windows, Java, POSIX locales,

@@ -5,9 +5,9 @@ import time
 import ftfy
 import pytest
 
-from data_prep import build_bitext, build_monolingual
-from data_prep.cleaning.unicode_repair import LONGEST_FIXED, repair
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.text.cleaning.unicode_repair import LONGEST_FIXED, repair
+from infoxlm_keras.records.manifest import read_manifest
 from running import refused, run
 from sample_text import sentences
 

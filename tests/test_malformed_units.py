@@ -9,10 +9,10 @@ import hypothesis.strategies as st
 import pytest
 
 from corpus_files import tmx, tmx_pairs
-from data_prep import build_bitext
-from data_prep.readers import chunks, find_bitext
-from data_prep.readers.packed import Texts
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.commands import build_bitext
+from infoxlm_keras.text.readers import chunks, find_bitext
+from infoxlm_keras.text.readers.packed import Texts
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.errors import InputError
 from running import refused, run
 from sample_text import sentences

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infoxlm_keras.data.manifest import (
+from infoxlm_keras.records.manifest import (
     Manifest,
     Shard,
     Source,

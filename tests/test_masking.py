@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from infoxlm_keras.data.masking import Masking, mask_tokens
-from infoxlm_keras.data.stateless_random import random_key
+from infoxlm_keras.stateless_random import random_key
 from infoxlm_keras.errors import InputError
 
 VOCABULARY = 1000

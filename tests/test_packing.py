@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.packing import pack_sentences
+from infoxlm_keras.building.packing import pack_sentences
 from infoxlm_keras.errors import InputError
 
 START, END = 0, 2

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.plots import (
+from infoxlm_keras.reports.plots import (
     accuracy_by_language,
     language_projection,
     read_history,
@@ -19,10 +19,10 @@ from infoxlm_keras.plots import (
     save_figure,
     training_curves,
 )
-from infoxlm_keras.plots.language_projection import principal_components
-from infoxlm_keras.plots.records import language_shares, length_histogram
-from infoxlm_keras.plots.style import new_figure
-from infoxlm_keras.plots.training_curves import smooth, spread
+from infoxlm_keras.reports.plots.language_projection import principal_components
+from infoxlm_keras.reports.plots.records import language_shares, length_histogram
+from infoxlm_keras.reports.plots.style import new_figure
+from infoxlm_keras.reports.plots.training_curves import smooth, spread
 from retrieval_results import retrieval_result
 
 HISTORY = """step,mmlm_loss,mmlm_mi_lower_bound,xlco_loss,xlco_mi_lower_bound,learning_rate,tokens_per_second

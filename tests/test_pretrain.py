@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.pretrained import load_pretrained
-from recipes import pretrain
+from infoxlm_keras.commands import pretrain
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from recipes import pretrain
+from infoxlm_keras.commands import pretrain
 from running import run, tree
 from tiny_run import arguments, history, weights
 

@@ -27,7 +27,7 @@ from corpus_files import (
     write_files,
     write_parquet,
 )
-from data_prep.readers import chunks, find_bitext, find_monolingual
+from infoxlm_keras.text.readers import chunks, find_bitext, find_monolingual
 from infoxlm_keras.errors import InputError
 from sample_text import sentences
 
@@ -344,7 +344,7 @@ def test_a_language_has_one_name(codes, name, tmp_path):
 
 @hypothesis.given(st.text(string.ascii_letters + string.digits + "-_.", max_size=8))
 def test_any_code_has_a_name_for_good_or_none(code):
-    from data_prep.readers.languages import language_or_none
+    from infoxlm_keras.text.languages import language_or_none
 
     name = language_or_none(code)
     assert name is None or language_or_none(name) == name

@@ -1,6 +1,6 @@
 """Files as chunks of lines."""
 
-from data_prep.readers import MonolingualText, chunks
+from infoxlm_keras.text.readers import MonolingualText, chunks
 
 
 def test_only_a_newline_ends_a_line(tmp_path):

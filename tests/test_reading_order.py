@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infoxlm_keras.data.manifest import Shard, Stream
+from infoxlm_keras.records.manifest import Shard, Stream
 from infoxlm_keras.data.order import RecordOrder
 from infoxlm_keras.data.record_reader import RecordReader
 from infoxlm_keras.data.split import StreamPart, stream_parts

@@ -9,8 +9,8 @@ import sys
 import pytest
 import tensorflow as tf
 
-from data_prep import build_bitext, build_monolingual
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.records.manifest import read_manifest
 from running import run
 from sample_text import sentences
 

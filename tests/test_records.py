@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.examples import encode_examples, encode_varints, frame_record
+from infoxlm_keras.records.example_codec import encode_examples, encode_varints, frame_record
 
 INT64 = st.one_of(st.integers(0, 300_000), st.integers(-(2**63), 2**63 - 1))
 ROWS = st.lists(st.tuples(st.lists(INT64, max_size=90), st.lists(INT64, max_size=90)), max_size=6)

@@ -8,7 +8,7 @@ import pytest
 import rich.console
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.evaluation.report import (
+from infoxlm_keras.reports.retrieval_tables import (
     build_results,
     language_table,
     layer_table,

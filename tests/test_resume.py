@@ -17,10 +17,10 @@ from benchmarks import kill_resume
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 from infoxlm_keras.pretrained import load_pretrained
-from infoxlm_keras.training.callbacks import StopOnSignal
-from infoxlm_keras.training.run import check_same_data
-from infoxlm_keras.training.run_directory import PRODUCTS
-from recipes import pretrain
+from infoxlm_keras.runs.callbacks import StopOnSignal
+from infoxlm_keras.runs.pretraining import check_same_data
+from infoxlm_keras.runs.directory import PRODUCTS
+from infoxlm_keras.commands import pretrain
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
 
@@ -49,7 +49,7 @@ def after_step(step, action):
             super().after_step()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("infoxlm_keras.training.fitting.StopOnSignal", Watched)
+        patch.setattr("infoxlm_keras.runs.fitting.StopOnSignal", Watched)
         yield
 
 

@@ -11,9 +11,10 @@ import time
 import pytest
 
 import killed_build
-from data_prep import build_bitext, build_journal, build_monolingual, spills
-from data_prep.readers import chunks
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.building import journal as build_journal, spills
+from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.records.manifest import read_manifest
 from running import refused, run, tree
 from sample_text import sentences
 

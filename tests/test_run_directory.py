@@ -8,7 +8,7 @@ import pytest
 
 from infoxlm_keras.config import check_config
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.training.run_directory import (
+from infoxlm_keras.runs.directory import (
     PRODUCTS,
     changed_settings,
     check_output_dir,
@@ -106,7 +106,7 @@ def test_one_process_at_a_time(tmp_path):
     code = "\n".join(
         [
             "import pathlib, sys",
-            "from infoxlm_keras.training.run_directory import claimed",
+            "from infoxlm_keras.runs.directory import claimed",
             f"with claimed(pathlib.Path({str(tmp_path)!r})):",
             "    print('ready', flush=True)",
             "    sys.stdin.read()",

@@ -10,13 +10,13 @@ import unicodedata
 
 import pytest
 
-from data_prep import make_sample_corpus, unpack_sample_corpus
-from data_prep.help_corpus import cleaning
-from data_prep.help_corpus.alignment import Row, align, read_package
-from data_prep.help_corpus.layout import monolingual_lines, pair_lines
-from data_prep.help_corpus.packages import find_packages, language_code, package_version, read_pages
-from data_prep.help_corpus.pages import read_paragraphs
-from data_prep.help_corpus.splitting import split_rows
+from infoxlm_keras.commands import make_sample_corpus, unpack_sample_corpus
+from infoxlm_keras.sample_corpus import paragraph_faults as cleaning
+from infoxlm_keras.sample_corpus.alignment import Row, align, read_package
+from infoxlm_keras.sample_corpus.text_files import monolingual_lines, pair_lines
+from infoxlm_keras.sample_corpus.packages import find_packages, language_code, package_version, read_pages
+from infoxlm_keras.sample_corpus.pages import read_paragraphs
+from infoxlm_keras.sample_corpus.splitting import split_rows
 from running import refused, run, tree
 from tiny_packages import help_page, write_package
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.encoded_chunk import EncodedChunk
-from data_prep.shuffled_shards import number_of_shards, range_of, range_starts, record_keys, write_shard
-from data_prep.spills import RecordRun, SpilledStream
+from infoxlm_keras.building.encoded_chunk import EncodedChunk
+from infoxlm_keras.building.shuffled_shards import number_of_shards, range_of, range_starts, record_keys, write_shard
+from infoxlm_keras.building.spills import RecordRun, SpilledStream
 
 
 @given(st.integers(1, 300), st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from infoxlm_keras import MMLM, XLCO, InputError
-from infoxlm_keras.training.callbacks import SkippedSteps
+from infoxlm_keras.runs.callbacks import SkippedSteps
 from tiny_pretraining import (
     TWO_LAYERS,
     array,

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from infoxlm_keras.data.stateless_random import (
+from infoxlm_keras.stateless_random import (
     fold,
     random_bits,
     random_key,

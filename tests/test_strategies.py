@@ -12,7 +12,7 @@ from infoxlm_keras.distribution.cluster import cluster_resolver, is_multi_worker
 from infoxlm_keras.distribution.strategies import check_batches, choose_distribution, describe
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import check_local
-from recipes import pretrain
+from infoxlm_keras.commands import pretrain
 from running import refused
 
 WORKERS = ["first:2222", "second:2222", "third:2222"]

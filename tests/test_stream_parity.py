@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import yaml
 
-from data_prep import build_bitext, build_monolingual
+from infoxlm_keras.commands import build_bitext, build_monolingual
 from infoxlm_keras.config import load_config
-from infoxlm_keras.data.manifest import read_manifest
-from infoxlm_keras.training.history import read_rows
+from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.reports.history import read_rows
 from running import run
 from sample_text import sentences
 from tiny_run import weights

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_prep import build_bitext, build_monolingual
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.data.records import parse_token_lists
 from infoxlm_keras.data.sequences import mixup_contrast

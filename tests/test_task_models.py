@@ -13,7 +13,7 @@ from infoxlm_keras.finetuning.classification import build_classifier
 from infoxlm_keras.models import QuestionAnswering
 from infoxlm_keras.models.question_answering import save_question_answering
 from infoxlm_keras.pretrained import load_pretrained
-from recipes import convert_checkpoint as recipe
+from infoxlm_keras.commands import convert_checkpoint as recipe
 from running import refused, run
 from tiny_huggingface import random_ids
 

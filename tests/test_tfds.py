@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from data_prep import build_bitext, build_monolingual, write_tfds_metadata
-from data_prep.help_corpus.alignment import Row
-from data_prep.help_corpus.storage import write_rows
-from data_prep.tfds_sample_corpus import builder
-from infoxlm_keras.data.manifest import read_manifest
+from infoxlm_keras.commands import build_bitext, build_monolingual, write_tfds_metadata
+from infoxlm_keras.sample_corpus.alignment import Row
+from infoxlm_keras.sample_corpus.storage import write_rows
+from infoxlm_keras.sample_corpus import tfds_builder as builder
+from infoxlm_keras.records.manifest import read_manifest
 from running import refused, run, tree
 from sample_text import sentences
 

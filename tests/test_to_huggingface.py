@@ -134,9 +134,9 @@ def test_a_tokenizer_that_transformers_saved_is_read(exported, tokenizer, tmp_pa
 def test_a_tokenizer_with_byte_fallback(tmp_path):
     import transformers
 
-    from data_prep.vocabulary import train_sentencepiece
+    from infoxlm_keras.text.vocabulary import train_sentencepiece
     from infoxlm_keras.conversion.from_tokenizer_json import from_tokenizer_json
-    from infoxlm_keras.conversion.to_huggingface import write_tokenizer
+    from infoxlm_keras.exporting.to_huggingface import write_tokenizer
     from infoxlm_keras.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(train_sentencepiece(multilingual_sentences(100), 500, byte_fallback=True))

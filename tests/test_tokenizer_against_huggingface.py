@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from data_prep.vocabulary import train_sentencepiece
+from infoxlm_keras.text.vocabulary import train_sentencepiece
 from infoxlm_keras.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers")
 
-SAMPLE = pathlib.Path(__file__).parents[1] / "data_prep/sample_corpus/heldout"
+SAMPLE = pathlib.Path(__file__).parents[1] / "infoxlm_keras/sample_corpus/data/heldout"
 SAMPLE_LANGUAGES = ("de", "el", "en", "hi", "ja", "ko", "ru", "tr", "vi", "zh")
 # Letters of scripts that the sample lacks, and of some that it has.
 SCRIPTS = {

@@ -11,13 +11,13 @@ import sentencepiece
 
 from infoxlm_keras.conversion import tokenizer_check
 from infoxlm_keras.conversion.from_tokenizer_json import from_tokenizer_json
-from infoxlm_keras.conversion.to_huggingface import write_tokenizer
+from infoxlm_keras.exporting.to_huggingface import write_tokenizer
 from infoxlm_keras.conversion.tokenizer_check import check_ids, sample_lines
 from infoxlm_keras.conversion.tokenizer_json import is_plain, to_tokenizer_json
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import Tokenizer, load_tokenizer
 
-SAMPLE = pathlib.Path(__file__).parents[1] / "data_prep/sample_corpus/heldout"
+SAMPLE = pathlib.Path(__file__).parents[1] / "infoxlm_keras/sample_corpus/data/heldout"
 SYMBOLS = ["<url>", "<num>", "@@"]
 ODD_LINES = [
     "",
@@ -180,8 +180,8 @@ def test_another_vocabulary_normalisation_or_kind_behaves_otherwise(lines):
 
 def test_records_take_a_tokenizer_of_equal_behaviour(rebuilt, lines, tmp_path, capsys):
     """The builder takes tokenizer.json, as its message says, and its records go with the SentencePiece file."""
-    from data_prep.build_monolingual import main
-    from infoxlm_keras.data.manifest import check_tokenizer, read_manifest
+    from infoxlm_keras.commands.build_monolingual import main
+    from infoxlm_keras.records.manifest import check_tokenizer, read_manifest
 
     tokenizer, directory = rebuilt
     (tmp_path / "text").mkdir()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep import train_tokenizer
-from data_prep.readers import MonolingualText, chunks
-from data_prep.vocabulary import count_sentences, sample_indices, sample_sentences, sample_sizes
+from infoxlm_keras.commands import train_tokenizer
+from infoxlm_keras.text.readers import MonolingualText, chunks
+from infoxlm_keras.text.vocabulary import count_sentences, sample_indices, sample_sentences, sample_sizes
 from infoxlm_keras.tokenizer import load_tokenizer
 from running import refused, run, tree
 from sample_text import sentences

@@ -7,9 +7,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.training.history import HistoryFile, read_rows
-from infoxlm_keras.training.wandb_log import WandbLog
-from infoxlm_keras.training.writers import Recorder, TensorBoardLog, summary
+from infoxlm_keras.reports.history import HistoryFile, read_rows
+from infoxlm_keras.reports.wandb_log import WandbLog
+from infoxlm_keras.reports.writers import Recorder, TensorBoardLog, summary
 
 RECORDS = [
     {"step": 0, "retrieval_accuracy": 0.125},

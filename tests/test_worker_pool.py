@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from data_prep.worker_pool import map_in_order
+from infoxlm_keras.worker_pool import map_in_order
 from infoxlm_keras.errors import InputError
 
 

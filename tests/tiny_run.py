@@ -4,7 +4,7 @@ import csv
 
 import yaml
 
-from data_prep import build_bitext, build_monolingual
+from infoxlm_keras.commands import build_bitext, build_monolingual
 from infoxlm_keras.pretrained import load_pretrained
 from running import run
 from sample_text import sentences

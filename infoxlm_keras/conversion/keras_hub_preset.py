@@ -11,7 +11,7 @@ import pathlib
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
-from infoxlm_keras.parsing import parsing
+from infoxlm_keras.files.parsing import parsing
 
 BACKBONE = "XLMRobertaBackbone"
 _SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")

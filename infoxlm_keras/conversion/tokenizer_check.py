@@ -10,7 +10,7 @@ import unicodedata
 
 import numpy as np
 
-from infoxlm_keras.conversion.sentencepiece_proto import NORMAL, UNIGRAM, USER_DEFINED, parse_model
+from infoxlm_keras.sentencepiece_proto import NORMAL, UNIGRAM, USER_DEFINED, parse_model
 from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, SPACE, SPECIAL_TOKENS, is_plain
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import UNKNOWN_ID

@@ -10,7 +10,7 @@ do is refused by name, and `infoxlm_keras.conversion.tokenizer_check` compares t
 import base64
 
 from infoxlm_keras.conversion.added_tokens import SPECIAL_TOKENS as ALL_SPECIAL_TOKENS
-from infoxlm_keras.conversion.sentencepiece_proto import (
+from infoxlm_keras.sentencepiece_proto import (
     BPE,
     CONTROL,
     MODEL_TYPES,

@@ -1,6 +1,6 @@
 """Prepared records and how they are read. Importing this package does not import TensorFlow."""
 
-from infoxlm_keras.data.manifest import (
+from infoxlm_keras.records.manifest import (
     Manifest,
     Shard,
     Source,

@@ -6,7 +6,7 @@ step, and any number of readers or replicas sees the same samples.
 
 import numpy as np
 
-from infoxlm_keras.data.stateless_random import fold, random_key, random_permutation
+from infoxlm_keras.stateless_random import fold, random_key, random_permutation
 from infoxlm_keras.errors import InputError
 
 MODULUS = 1 << 31

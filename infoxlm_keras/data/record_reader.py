@@ -4,7 +4,7 @@ The record of a number is a pure function of (key, number), see `RecordOrder`: a
 file open. So a thousand streams (languages times length buckets) cost nothing until they are read.
 """
 
-from infoxlm_keras.data.corruption import describe_missing, read_window
+from infoxlm_keras.records.tfrecord import describe_missing, read_window
 
 
 class RecordReader:

@@ -22,7 +22,7 @@ class StreamPart:
 
     Attributes:
         name: str, language or language pair.
-        length: int, as of `infoxlm_keras.data.manifest.Stream`.
+        length: int, as of `infoxlm_keras.records.manifest.Stream`.
         first_shard: int, number of the first shard of the part within the stream.
         paths: list of str, its shards on this machine.
         firsts: int64 [shards], records to pass over at the beginning of each shard.

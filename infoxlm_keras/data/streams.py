@@ -16,7 +16,7 @@ from infoxlm_keras.data.records import parse_token_lists
 from infoxlm_keras.data.sequences import mixup_contrast, plain_contrast, translation_pairs
 from infoxlm_keras.data.sharding import shard_batch
 from infoxlm_keras.data.split import stream_parts
-from infoxlm_keras.data.stateless_random import random_key, tf_fold, tf_random_permutation, tf_uniform
+from infoxlm_keras.stateless_random import random_key, tf_fold, tf_random_permutation, tf_uniform
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import PAD_ID
 

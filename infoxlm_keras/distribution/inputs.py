@@ -59,7 +59,7 @@ def _with_known_batch_sizes(dataset):
     """`dataset` of batches without tuples, whose number of samples is part of their type; it is that of the first."""
     import tensorflow as tf
 
-    from infoxlm_keras.training.batches import unpack_batch
+    from infoxlm_keras.data.batches import unpack_batch
 
     dataset = dataset.map(lambda *batch: unpack_batch(batch))
     if all(spec.shape[0] is not None for spec in tf.nest.flatten(dataset.element_spec)):

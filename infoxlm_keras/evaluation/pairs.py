@@ -3,9 +3,9 @@
 import collections
 import dataclasses
 
-from data_prep.readers import find_bitext
-from data_prep.readers.inputs import PassedOver
-from data_prep.readers.languages import language_or_none, variety_or_none
+from infoxlm_keras.text.readers import find_bitext
+from infoxlm_keras.text.readers.inputs import PassedOver
+from infoxlm_keras.text.languages import language_or_none, variety_or_none
 from infoxlm_keras.errors import InputError
 
 ENGLISH = "en"
@@ -19,7 +19,7 @@ class PairSet:
     means the same whatever the file's name says first.
 
     Attributes:
-        source_language, target_language: str, names as in `data_prep.readers.languages`, whatever the file calls them.
+        source_language, target_language: str, names as in `infoxlm_keras.text.languages`, whatever the file calls them.
         sources, targets: list of str, item n of one translates item n of the other; none empty.
         files: tuple of str, where they were read.
     """
@@ -60,7 +60,7 @@ def read_pair_sets(inputs, max_pairs=None, fields=None):
 
     Args:
         inputs: sequence of str or path: what `build_bitext.py --input` takes, in any of its formats
-            (`data_prep.readers.BITEXT_FORMATS`) and under any code of the languages: folders, files, `en-de=PATH`.
+            (`infoxlm_keras.text.readers.BITEXT_FORMATS`) and under any code of the languages: folders, files, `en-de=PATH`.
         max_pairs: int or None, take only the first so many pairs of each language.
         fields: sequence of two str or None, the fields with source and target in formats that have fields.
 
@@ -68,7 +68,7 @@ def read_pair_sets(inputs, max_pairs=None, fields=None):
         `PairSets`.
 
     Raises:
-        InputError: as `data_prep.readers.find_bitext`; for sides of unequally many lines, a pair with one empty side,
+        InputError: as `infoxlm_keras.text.readers.find_bitext`; for sides of unequally many lines, a pair with one empty side,
             a language with fewer than two pairs, or one that two inputs hold.
     """
     if max_pairs is not None and max_pairs < 2:

@@ -19,8 +19,8 @@ from infoxlm_keras.finetuning.classification import (
     load_text_classifier,
     transfer_gap,
 )
-from infoxlm_keras.finetuning.labelled_texts import LabelledTexts, read_labelled_texts
-from infoxlm_keras.finetuning.labels import check_labels, class_names, read_labels
+from infoxlm_keras.text.labelled_texts import LabelledTexts, read_labelled_texts
+from infoxlm_keras.text.labels import check_labels, class_names, read_labels
 
 __all__ = [
     "ClassificationSettings",

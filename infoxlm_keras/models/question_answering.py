@@ -8,10 +8,10 @@ import pathlib
 import keras
 import keras_hub
 
-from infoxlm_keras.disk_room import check_room
+from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json
-from infoxlm_keras.parsing import parsing
+from infoxlm_keras.files.parsing import parsing
 from infoxlm_keras.tokenizer import load_tokenizer
 
 TASK_WEIGHTS_FILE = "task.weights.h5"

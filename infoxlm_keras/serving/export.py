@@ -18,10 +18,10 @@ import tensorflow as tf
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, without_wildcards, write_json
 from infoxlm_keras.serving.checksums import checksums
-from infoxlm_keras.serving.classifier_module import ClassifierModule
-from infoxlm_keras.serving.embedding_module import EmbeddingModule
-from infoxlm_keras.serving.masked_lm_module import MaskedLMModule
-from infoxlm_keras.serving.question_answering_module import QuestionAnsweringModule
+from infoxlm_keras.serving.heads.classification import ClassifierModule
+from infoxlm_keras.serving.heads.embedding import EmbeddingModule
+from infoxlm_keras.serving.heads.masked_lm import MaskedLMModule
+from infoxlm_keras.serving.heads.question_answering import QuestionAnsweringModule
 from infoxlm_keras.serving.saved_model import CHECKSUMS_FILE
 from infoxlm_keras.serving.server_files import check_model_name, write_server_files
 from infoxlm_keras.serving.verification import verify_export

@@ -7,7 +7,7 @@ import tensorflow_text  # noqa: F401  registers the SentencePiece ops
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, without_wildcards
-from infoxlm_keras.parsing import parsing
+from infoxlm_keras.files.parsing import parsing
 from infoxlm_keras.serving.checksums import check_files
 
 CHECKSUMS_FILE = "assets.extra/checksums.json"

@@ -7,7 +7,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.tokenizer import PAD_ID
-from infoxlm_keras.training.batches import check_batch, first_batch
+from infoxlm_keras.data.batches import check_batch, first_batch
 from infoxlm_keras.training.keras_arguments import NOT_SAVED_WHOLE, check_callbacks, check_compile_arguments
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
 from infoxlm_keras.training.smoothed_mean import SmoothedMean
@@ -129,7 +129,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         its beginning; `recipes/pretrain.py` resumes at the very step.
 
         Raises:
-            InputError: see `infoxlm_keras.training.batches.check_batch`; for a model that was not compiled, or a
+            InputError: see `infoxlm_keras.data.batches.check_batch`; for a model that was not compiled, or a
                 callback that would save it whole.
         """
         if getattr(self, "optimizer", None) is None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fuzz.harness import Target
 from fuzz.mutations import mutate_json
-from infoxlm_keras.serving.search_index import IndexReader, IndexWriter
+from infoxlm_keras.search.index import IndexReader, IndexWriter
 
 CLIENTS = pathlib.Path(__file__).parents[2] / "clients"
 DIM, SENTENCES = 8, [f"sentence {number}".encode() for number in range(30)]
@@ -61,7 +61,7 @@ def make_answer(directory):
 
 
 def rest_answer(directory):
-    """The lines that clients/rest.py prints for an answer of a server to two texts."""
+    """The lines that recipes/clients/rest.py prints for an answer of a server to two texts."""
     if str(CLIENTS) not in sys.path:
         sys.path.insert(0, str(CLIENTS))
     import rest

@@ -15,7 +15,7 @@ TOKEN_IDS = np.array([[0, 9, 12, 2, 1, 1], [0, 5, 6, 7, 8, 2]], np.int32)
 
 @functools.cache
 def tokenizer():
-    from data_prep.vocabulary import train_sentencepiece
+    from infoxlm_keras.text.vocabulary import train_sentencepiece
     from infoxlm_keras.tokenizer import Tokenizer
 
     return Tokenizer(train_sentencepiece(SENTENCES, VOCABULARY_SIZE))
@@ -96,7 +96,7 @@ def pretrainer():
 
 
 def make_checkpoints(directory):
-    from infoxlm_keras.training.checkpoint import save_checkpoint
+    from infoxlm_keras.runs.checkpoint import save_checkpoint
 
     for step in (3, 6):
         save_checkpoint(directory, pretrainer(), step, {"seed": 1}, {"loss": 1 / step}, keep=3, best_by="loss")
@@ -104,7 +104,7 @@ def make_checkpoints(directory):
 
 def restore(directory):
     """Step and weights; a damaged checkpoint is passed over for the one before it."""
-    from infoxlm_keras.training.checkpoint import best_score, restore_newest
+    from infoxlm_keras.runs.checkpoint import best_score, restore_newest
 
     best = best_score(directory, "loss")
     restored = restore_newest(directory, pretrainer(), report=lambda line: None)

@@ -13,7 +13,7 @@ import zipfile
 import zstandard
 
 import corpus_files
-from data_prep.readers import find_bitext, find_monolingual
+from infoxlm_keras.text.readers import find_bitext, find_monolingual
 from fuzz.harness import RefusedError, Target
 from fuzz.mutations import mutate_json
 from sample_text import sentences

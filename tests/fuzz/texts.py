@@ -3,14 +3,14 @@
 import json
 
 import corpus_files
-from data_prep.readers.languages import language_name
-from data_prep.vocabulary import train_sentencepiece
+from infoxlm_keras.text.languages import language_name
+from infoxlm_keras.text.vocabulary import train_sentencepiece
 from fuzz.harness import RefusedError, Target
 from fuzz.mutations import mutate_json
 from fuzz.readers import PAIRS, the_file, writer
 from infoxlm_keras.conversion.tokenizer_json import to_tokenizer_json
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.serving.search_input import read_sentences
+from infoxlm_keras.search.sentences import read_sentences
 from infoxlm_keras.tokenizer import Tokenizer, load_tokenizer
 from sample_text import multilingual_sentences
 
@@ -28,7 +28,7 @@ def evaluation_pairs(directory):
 
 
 def labelled(directory):
-    from infoxlm_keras.finetuning.labelled_texts import read_labelled_texts
+    from infoxlm_keras.text.labelled_texts import read_labelled_texts
 
     found = read_labelled_texts([the_file(directory)])
     return [[part.language, part.texts, part.labels, part.left_out] for part in found]

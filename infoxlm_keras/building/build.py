@@ -1,0 +1,226 @@
+"""Readers -> shuffled shards + manifest: what the record builders share.
+
+The work is done in `.<kind>.work` beside the output, which appears under its name once it is complete. If the process
+is killed or interrupted, the same command goes on where it was; the output is the same, byte for byte.
+"""
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+import infoxlm_keras
+from infoxlm_keras.building import spills
+from infoxlm_keras.building.journal import FILE_NAME as JOURNAL_FILE
+from infoxlm_keras.building.journal import BuildJournal
+from infoxlm_keras.text.cleaning.evaluation_text import unmatched_files
+from infoxlm_keras.building.local_build import LocalBuild
+from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.building.input_account import Fingerprints, check_streams, manifest_source
+from infoxlm_keras.building.work_directory import remove, work_directory
+from infoxlm_keras.worker_pool import WorkerDiedError, available_processes
+from infoxlm_keras.files.written_files import naming, new_file
+from infoxlm_keras.records.manifest import (
+    BUILDERS,
+    FILE_NAME,
+    Manifest,
+    PassedOver,
+    TokenizerReference,
+    write_manifest,
+)
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import resolved_output
+
+TOKENIZER_FILE = "tokenizer/vocabulary.spm"
+GO_ON = "run the same command again to go on where it stopped"
+
+
+def add_build_arguments(parser):
+    """Adds the options that all record builders have to an `argparse` parser."""
+    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
+    parser.add_argument(
+        "--tokenizer", required=True, help="directory with vocabulary.spm, SentencePiece file, or KerasHub preset"
+    )
+    parser.add_argument(
+        "--output_dir", required=True, metavar="DIR", help="folder of the prepared data; a killed build there goes on"
+    )
+    parser.add_argument("--shard_megabytes", type=float, default=64, help="about this many megabytes a shard")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the global shuffle")
+    parser.add_argument(
+        "--processes", type=int, default=available_processes(), help="worker processes; any number, same result"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace records that are there already")
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """What is to be built.
+
+    Attributes:
+        kind: `"mmlm"` or `"bitext"`.
+        readers: `Found` or list of readers (see `infoxlm_keras.text.readers`), sorted by name.
+        encoder: picklable callable, see `LocalBuild`, with an attribute `tokenizer`.
+        lengths: tuple of int, for the manifest.
+        arguments: dict, the settings that shape the records, for the manifest.
+    """
+
+    kind: str
+    readers: list
+    encoder: object
+    lengths: tuple
+    arguments: dict
+
+
+def build_records(build, options):
+    """Writes the records of all readers and their manifest to `output_dir`/`build.kind`.
+
+    Args:
+        build: `Build`.
+        options: namespace with the options of `add_build_arguments`.
+
+    Returns:
+        `Manifest`.
+
+    Raises:
+        InputError: for bad input or an output that exists; nothing is left behind.
+    """
+    if options.processes < 1:
+        raise InputError(f"--processes {options.processes}: must be at least 1")
+    readers, encoder = build.readers, build.encoder
+    directory, shard_bytes = check_output(build.kind, options)
+    try:
+        with work_directory(directory) as work:
+            fingerprints = Fingerprints(readers, work / "inputs.json", options.processes)
+            plan = build_plan(build, fingerprints, options)
+            journal = _open_journal(work, plan, options.processes)
+            try:
+                work_list = (build.kind, readers, encoder, options.seed, shard_bytes, options.processes, journal)
+                streams, counts = LocalBuild(*work_list).run(journal.folder("output"))
+            except Exception:
+                # An input that changes in between may fail in odd ways: name the cause, not the symptom.
+                fingerprints.check_unchanged()
+                raise
+            finally:
+                journal.close()
+            fingerprints.check_unchanged()
+            name_unmatched(build, counts)
+            manifest = make_manifest(build, options, streams, counts, fingerprints)
+            complete_output(work / "output", manifest, encoder.tokenizer)
+            if directory.is_dir():
+                remove(work / "replaced")
+                os.replace(directory, work / "replaced")
+            os.replace(work / "output", directory)
+            return manifest
+    except WorkerDiedError as error:
+        raise InputError(f"{error}; {GO_ON}") from None
+    except KeyboardInterrupt:
+        print(f"\n{GO_ON}", file=sys.stderr)
+        raise
+
+
+def check_output(kind, options):
+    """(directory of the output with links followed, bytes a shard), or `InputError` if they cannot be."""
+    if not options.shard_megabytes > 0:
+        raise InputError(f"--shard_megabytes {options.shard_megabytes}: must be above 0")
+    directory = resolved_output(pathlib.Path(options.output_dir) / kind)
+    if os.path.ismount(directory):
+        raise InputError(f"{directory}: is the root of a mounted file system; choose a folder in it as --output_dir")
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory}: is a file, not a directory; choose another --output_dir")
+    if directory.is_dir() and any(directory.iterdir()):
+        if not (directory / FILE_NAME).is_file():
+            raise InputError(f"{directory}: holds no records and is not overwritten; choose another --output_dir")
+        if not options.overwrite:
+            raise InputError(
+                f"{directory}: is not empty; remove it (or give --overwrite), or choose another output directory"
+            )
+    return directory, max(1, round(options.shard_megabytes * 1e6))
+
+
+def build_plan(build, fingerprints, options):
+    """What decides on the bytes of the output, as JSON values; an unfinished build goes on only with an equal plan."""
+    inputs = [
+        [reader.name, *([file.file, file.bytes, file.sha256] for file in map(fingerprints.files.get, reader.files))]
+        for reader in build.readers
+    ]
+    return {
+        "kind": build.kind,
+        "version of infoxlm_keras": infoxlm_keras.__version__,
+        "input": inputs,
+        "tokenizer": build.encoder.tokenizer.fingerprint,
+        "seed": options.seed,
+        "shard_megabytes": options.shard_megabytes,
+        **build.arguments,
+        "sizes of chunks and runs": [chunks.CHUNK_BYTES, spills.RUN_BYTES],
+    }
+
+
+def name_unmatched(build, counts):
+    """Prints a line for each evaluation file that left nothing out; `counts` is a `SourceCounts` for each reader."""
+    cleaning = build.encoder.cleaning
+    for line in unmatched_files(cleaning and cleaning.evaluation, counts):
+        print(f"note: {line}", file=sys.stderr)
+
+
+def make_manifest(build, options, streams, counts, fingerprints):
+    """The `Manifest` of a build: `streams` are its `Stream`s, `counts` a `SourceCounts` for each reader.
+
+    Raises:
+        InputError: if the accounts do not balance.
+    """
+    tokenizer = build.encoder.tokenizer
+    check_streams(build.kind, streams, build.readers, counts)
+    sources = [
+        manifest_source(reader, count, fingerprints.files) for reader, count in zip(build.readers, counts, strict=True)
+    ]
+    return Manifest(
+        kind=build.kind,
+        seed=options.seed,
+        tokenizer=TokenizerReference(tokenizer.fingerprint, tokenizer.vocabulary_size, TOKENIZER_FILE),
+        lengths=tuple(build.lengths),
+        streams=tuple(streams),
+        sources=tuple(sources),
+        created_by={
+            "package": "infoxlm_keras",
+            "version": infoxlm_keras.__version__,
+            "command": BUILDERS[build.kind],
+            "arguments": dict(build.arguments, shard_megabytes=options.shard_megabytes),
+        },
+        directory=pathlib.Path(options.output_dir) / build.kind,
+        passed_over=tuple(PassedOver(item.name, item.reason) for item in getattr(build.readers, "passed_over", ())),
+    )
+
+
+def complete_output(temporary, manifest, tokenizer):
+    """Adds tokenizer and manifest to the shards in the folder `temporary`, and removes what else is in it."""
+    shards = {temporary / shard.path for stream in manifest.streams for shard in stream.shards}
+    # What workers that were killed left half written, or what does not come from this build.
+    for path in sorted(temporary.rglob("*")):
+        if not path.is_dir() and path not in shards:
+            path.unlink()
+    (temporary / TOKENIZER_FILE).parent.mkdir(exist_ok=True)
+    with new_file(temporary / TOKENIZER_FILE) as file:
+        file.write(tokenizer.proto)
+    with naming(temporary / FILE_NAME):
+        write_manifest(temporary, manifest)
+    for name in (TOKENIZER_FILE, FILE_NAME):
+        with open(temporary / name, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def _open_journal(work, plan, threads):
+    """The `BuildJournal` in `work`; says what of an unfinished build is used, and what is not."""
+    if not (work / "output").is_dir():
+        # Nothing was done yet, or the output had been moved already when the process was killed.
+        remove(work / JOURNAL_FILE)
+    journal = BuildJournal(work, plan, threads)
+    for place in journal.damaged:
+        print(f"{place} is damaged: what it held is made again", flush=True)
+    if journal.changed:
+        print(f"an unfinished build differs in {', '.join(journal.changed)}: starting over", flush=True)
+    elif journal.resumed:
+        print(f"going on with an unfinished build: {journal.resumed} steps are done", flush=True)
+    elif journal.damaged:
+        print("nothing of an unfinished build can be used: starting over", flush=True)
+    journal.folder("output")
+    return journal

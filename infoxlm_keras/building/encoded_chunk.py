@@ -1,0 +1,77 @@
+"""What a worker makes of a chunk; the same for blocks and pairs, so that one builder collects both."""
+
+import dataclasses
+
+import numpy as np
+
+from infoxlm_keras.text.readers.chunks import count_lines
+from infoxlm_keras.text.readers.plain_text import MonolingualText
+from infoxlm_keras.text.readers.moses import MosesPairs
+from infoxlm_keras.text.readers.tab_separated import MarginPairs, TabSeparatedPairs
+
+LINE_READERS = (MonolingualText, MosesPairs, TabSeparatedPairs, MarginPairs)
+
+
+@dataclasses.dataclass
+class EncodedChunk:
+    """Records of a chunk of input, and what must be counted about them.
+
+    Attributes:
+        records: list of bytes, serialized and framed.
+        lengths: int array [records], the stream of each: its block length or bucket bound.
+        tokens: int array [records], token ids stored in each.
+        unknown_tokens: int array [records], how many of these are the unknown id.
+        sentences: int, sentences or pairs that the records hold.
+        dropped: dict of reason (str) to number of sentences or pairs left out.
+        identities: list of bytes (8 each), a digest of each record's text; None where equal records are kept.
+        dropped_samples: dict of reason (str) to list of str, some of what was left out.
+        near_identities: list of tuples of bytes, keys of each record; one that shares any key with an earlier record
+            that is kept is a near duplicate of it. None where near duplicates are kept.
+        read: int, sentences or pairs that the reader gave or left out; None if that is all of the above.
+        passed_over: dict of reason to number of those that are no text, such as blank lines between documents.
+        evaluation: dict of the path of an evaluation file to number of sentences or pairs left out because of it.
+        record_sentences: int array [records], how many of `sentences` end in each; None where it is one.
+    """
+
+    records: list
+    lengths: np.ndarray
+    tokens: np.ndarray
+    unknown_tokens: np.ndarray
+    sentences: int
+    dropped: dict
+    identities: list | None = None
+    dropped_samples: dict = dataclasses.field(default_factory=dict)
+    near_identities: list | None = None
+    read: int | None = None
+    passed_over: dict = dataclasses.field(default_factory=dict)
+    evaluation: dict = dataclasses.field(default_factory=dict)
+    record_sentences: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.read is None:
+            self.read = self.sentences + sum(self.dropped.values()) + sum(self.passed_over.values())
+
+
+def units_read(reader, chunk, texts):
+    """int: how many sentences or pairs a chunk holds.
+
+    Args:
+        reader: a reader.
+        chunk: one of its `Chunk`s.
+        texts: what `reader.read(chunk)` gave.
+
+    Formats with a sentence or pair a line are counted by the bytes of the chunk, whatever the reader made of them.
+    """
+    if isinstance(reader, LINE_READERS):
+        return count_lines(chunk.bodies[0])
+    return len(texts) + sum(getattr(texts, "dropped", {}).values())
+
+
+def ragged_counts(flags, offsets):
+    """int64 [rows]: the true values of `flags` (bool [n]) in each row `offsets[i]:offsets[i + 1]`."""
+    return np.diff(np.concatenate([[0], np.cumsum(flags)])[offsets])
+
+
+def ragged_offsets(lengths):
+    """int64 [rows + 1]: where rows of `lengths` (int [rows]) begin when laid end to end."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -1,0 +1,82 @@
+"""The directory in which a build works: locked against a second build, kept where the next start can go on."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+import stat
+
+from infoxlm_keras.worker_pool import WorkerDiedError
+from infoxlm_keras.errors import InputError
+
+LOCK = "lock"
+# Checksums of the inputs, which stay true for another plan.
+INPUTS = "inputs.json"
+
+
+@contextlib.contextmanager
+def work_directory(directory):
+    """Yields a directory beside `directory` for the work on it, locked against a second build.
+
+    Parents are made. The directory is kept when the process is killed or interrupted, so that the work can go on; when
+    the block ends well, or the input or the disk is at fault, it is removed, with the parents that were made for it.
+
+    Raises:
+        InputError: if another build is at work there.
+    """
+    directory = pathlib.Path(directory)
+    path = directory.parent / f".{directory.name}.work"
+    missing = [parent for parent in path.parents if not parent.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    with _open_lock(path / LOCK) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The other build may have ended, and removed the file, after it was opened here.
+            is_current = os.path.samestat(os.fstat(lock.fileno()), os.stat(path / LOCK))
+        except (BlockingIOError, FileNotFoundError):
+            is_current = False
+        if not is_current:
+            raise InputError(f"{directory}: another build is writing it; wait for it, or end it first")
+        for partial in path.glob(".*.partial-*"):
+            # What a killed build was writing (see `write_atomically`).
+            remove(partial)
+        try:
+            yield path
+        except WorkerDiedError:
+            raise
+        except (InputError, OSError):
+            _remove_with_parents(path, missing)
+            raise
+    _remove_with_parents(path, missing)
+
+
+def clear(directory):
+    """Removes what is in a work directory but the lock and what is known of the inputs."""
+    for path in directory.iterdir():
+        if path.name not in (LOCK, INPUTS):
+            remove(path)
+
+
+def remove(path):
+    """Removes a file or a folder with all that is in it, if it is there; of a link, the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _open_lock(path):
+    """The lock's file; anything else under its name (a folder, a FIFO, a link) is replaced."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            remove(path)
+    return open(path, "a")
+
+
+def _remove_with_parents(path, missing):
+    shutil.rmtree(path)
+    for parent in missing:
+        # A parent that holds anything is not ours to remove.
+        with contextlib.suppress(OSError):
+            parent.rmdir()

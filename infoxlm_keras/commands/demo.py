@@ -1,0 +1,152 @@
+"""The whole way on real text: corpus -> vocabulary -> TFRecords -> pre-training -> evaluation -> served vectors.
+
+  make demo                                     (installs first)
+  python recipes/demo.py --output_dir runs/demo
+
+Each stage is one of the project's commands, printed before it runs, so that you can run them on your own text. A stage
+whose output is complete is not run again, and training resumes where it was: after an interruption just repeat the
+command. To start afresh, remove the output directory.
+
+Writes to OUTPUT_DIR: results.json and plots/ (the report), model/ (KerasHub preset), serving/1/ (SavedModel).
+"""
+
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+
+from infoxlm_keras.command_line import argument_parser, quiet_imports, run_command
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.files.parsing import parsing
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+VOCABULARY_SIZE = 16000
+BLOCK_LENGTH = 64
+PAIR_LENGTHS = (16, 32, 64)
+
+
+def main(arguments=None):
+    parser = argument_parser(__doc__)
+    parser.add_argument("--output_dir", default="runs/demo", help="where everything goes")
+    parser.add_argument("--config", default="recipes/configs/demo.yaml", help="settings of the pre-training")
+    parser.add_argument("--steps", type=int, help="optimizer updates; overrides the configuration")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting; may be repeated"
+    )
+    options = parser.parse_args(arguments)
+    output = pathlib.Path(options.output_dir).resolve()
+    timing = {}
+    for title, command, product in stages(output, options):
+        run_stage(title, command, output / product, timing)
+    report(output, timing)
+
+
+def stages(output, options):
+    """List of (title, command line, product): the product exists only once the stage is complete."""
+    corpus, tokenizer, records = output / "corpus", output / "tokenizer", output / "records"
+    pretraining = ["recipes/pretrain.py", "--config", options.config, "--data_dir", records, "--output_dir", output]
+    if options.steps is not None:
+        pretraining += ["--steps", options.steps]
+    for setting in options.set:
+        pretraining += ["--set", setting]
+
+    def retrieval(model, name):
+        pairs = ["--pairs", corpus / "heldout", "--output", output / f"retrieval_{name}.json"]
+        return ["recipes/evaluate_retrieval.py", "--model", output / model, *pairs]
+
+    bitext = ["data_prep/build_bitext.py", "--input", corpus / "bitext", "--tokenizer", tokenizer]
+    bitext += ["--output_dir", records, "--max_length", PAIR_LENGTHS[-1], "--lengths", *PAIR_LENGTHS]
+    monolingual = ["data_prep/build_monolingual.py", "--input", corpus / "monolingual", "--tokenizer", tokenizer]
+    monolingual += ["--output_dir", records, "--sequence_length", BLOCK_LENGTH]
+    vocabulary = ["data_prep/train_tokenizer.py", "--input", corpus / "monolingual"]
+    vocabulary += ["--vocabulary_size", VOCABULARY_SIZE, "--character_coverage", 0.9999, "--output_dir", tokenizer]
+    serving = ["recipes/export_savedmodel.py", "--model", output / "model", "--output_dir", output / "serving"]
+    return [
+        ("unpack the bundled text", ["data_prep/unpack_sample_corpus.py", "--output_dir", corpus], "corpus"),
+        ("train a vocabulary", vocabulary, "tokenizer"),
+        ("MMLM records", monolingual, "records/mmlm"),
+        ("TLM and XLCO records", bitext, "records/bitext"),
+        ("pre-train from random weights", pretraining, "pretraining.json"),
+        ("held-out retrieval, untrained", retrieval("initial_model", "untrained"), "retrieval_untrained.json"),
+        ("held-out retrieval, trained", retrieval("model", "trained"), "retrieval_trained.json"),
+        ("export for TF Serving", serving, "serving/1"),
+    ]
+
+
+def run_stage(title, command, product, timing):
+    """Runs one command of the project unless its product is there; its seconds go to `timing`."""
+    print(f"\n=== {title} ===", flush=True)
+    if product.exists():
+        print(f"done before: {product}", flush=True)
+        return
+    command = [str(part) for part in command]
+    print("$ python " + shlex.join(command), flush=True)
+    start = time.perf_counter()
+    status = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
+    if status:
+        raise InputError(f"{command[0]} ended with status {status}; its message is above")
+    if not product.exists():
+        # A training that is stopped by a signal saves, and ends well.
+        raise InputError(f"{command[0]} was stopped before {product.name} was complete; repeat the command to go on")
+    timing[title] = round(time.perf_counter() - start, 1)
+
+
+def report(output, timing):
+    """Draws the plots, writes results.json and prints the table."""
+    import rich
+
+    with quiet_imports():
+        from infoxlm_keras.reports.retrieval_tables import build_results, read_retrieval, results_table
+
+    print("\n=== report ===", flush=True)
+    untrained = read_retrieval(output / "retrieval_untrained.json")
+    trained = read_retrieval(output / "retrieval_trained.json")
+    training = read_json(output / "pretraining.json")
+    # A rate hangs on the machine, not on the seed.
+    with parsing(output / "pretraining.json", "what a training wrote", "remove it, and repeat the command"):
+        speed = {"tokens_per_second": training["last_interval"].pop("tokens_per_second")}
+    previous = {}
+    if (output / "results.json").exists():
+        content = read_json(output / "results.json")
+        with parsing(output / "results.json", "what the demo wrote", "remove it, and repeat the command"):
+            previous = {name: float(seconds) for name, seconds in content["timing"].items()}
+    results = build_results(untrained, trained, training, {**previous, **speed, **timing})
+    draw_plots(output, trained, results)
+    write_json(output / "results.json", results)
+    rich.print(results_table(results))
+    total = sum(value for name, value in results["timing"].items() if name != "tokens_per_second")
+    print(f"results.json, plots/, model/ and serving/1/ are in {output} ({total:,.0f} s in all stages)")
+
+
+def draw_plots(output, trained, results):
+    """The three figures of the report: curves, heat map, and languages projected to two dimensions."""
+    from infoxlm_keras.evaluation import TextEmbedder, parallel_sentences, read_pair_sets
+    from infoxlm_keras.reports.plots import (
+        language_projection,
+        read_history,
+        retrieval_heatmap,
+        save_figure,
+        training_curves,
+    )
+    from infoxlm_keras.pretrained import load_pretrained
+
+    plots = output / "plots"
+    plots.mkdir(exist_ok=True)
+    save_figure(training_curves(*read_history(output / "history.csv")), plots / "training.png")
+    save_figure(retrieval_heatmap(trained), plots / "retrieval_by_layer.png")
+    chosen = ("de", "fi", "el", "ru", "hi", "ja", "zh", "tr")
+    pair_sets = [pairs for pairs in read_pair_sets([output / "corpus" / "heldout"]) if pairs.language in chosen]
+    texts = parallel_sentences(pair_sets, count=60)
+    panels = {}
+    for title, name in (("before training", "initial_model"), ("after training", "model")):
+        model = load_pretrained(output / name)
+        layer = results["retrieval"]["layer"]["untrained" if name == "initial_model" else "trained"]
+        embedder = TextEmbedder(model.backbone, model.tokenizer, layers=[layer])
+        panels[title] = {language: embedder(sentences)[0] for language, sentences in texts.items()}
+    save_figure(language_projection(panels), plots / "languages.png")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,130 @@
+"""Adds pieces for a new language to a trained model's vocabulary, and rows for them to its embedding.
+
+Input files are named <lang>.txt[.gz|.xz] and hold one sentence a line, in the new language (or several). Pieces are
+learned on them; each old piece keeps its id. <mask> is the last id in XLM-R's layout, so it moves behind the new
+pieces, and its row with it. A new piece's row (and output bias) is the mean of the rows of the pieces that the old
+tokenizer splits it into.
+
+DIR becomes a preset with the extended tokenizer and model, and vocabulary_extension.json, the list of new pieces.
+Use it as --tokenizer of the builders and as --init of recipes/pretrain.py.
+
+    python data_prep/extend_vocabulary.py --model runs/mine/model --input new_text/ --add 4000 --output_dir extended/
+"""
+
+import dataclasses
+import time
+
+import rich
+import rich.box
+import rich.table
+
+from infoxlm_keras.text.readers import find_monolingual
+from infoxlm_keras.building.summary import print_found
+from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sample_sizes
+from infoxlm_keras.text.vocabulary_extension import extend_proto, learn_pieces
+from infoxlm_keras.files.written_files import naming
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
+
+REPORT_FILE = "vocabulary_extension.json"
+
+
+def main(arguments=None):
+    parser = argument_parser(__doc__)
+    parser.add_argument("--model", required=True, help="preset directory, or name or handle of a KerasHub preset")
+    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
+    parser.add_argument("--add", type=int, required=True, help="number of pieces to add")
+    parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder for the extended preset")
+    parser.add_argument("--sentences", type=int, default=120_000, help="size of the sample to learn from")
+    parser.add_argument("--exponent", type=float, default=0.7, help="language sampling exponent, 0 to 1")
+    parser.add_argument("--character_coverage", type=float, default=0.9995, help="share of characters with a piece")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
+    parser.add_argument("--overwrite", action="store_true", help="replace a preset that is there already")
+    options = parser.parse_args(arguments)
+    start = time.perf_counter()
+    check_settings(options)
+    readers = find_monolingual(options.input)
+    print_settings("extend_vocabulary", vars(options))
+    print_found(readers)
+    with quiet_imports():
+        from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
+
+    with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
+        model = load_pretrained(options.model)
+        with progress_bar("Sampling sentences"):
+            counts = count_sentences(readers)
+            sizes = sample_sizes(counts, options.sentences, options.exponent)
+            samples = sample_sentences(readers, counts, sizes, options.seed)
+        with progress_bar("Learning pieces"):
+            sentences = [sentence for language in sorted(samples) for sentence in samples[language]]
+            pieces = learn_pieces(model.tokenizer, sentences, options.add, options.character_coverage)
+        tokenizer = Tokenizer(extend_proto(model.tokenizer.proto, pieces), options.output_dir)
+        from infoxlm_keras.models.sizes import default_universal_layer
+        from infoxlm_keras.models.vocabulary_extension import extend_masked_lm
+
+        masked_lm = extend_masked_lm(model.masked_lm, [new.old_ids for new in pieces])
+        info = model.info or PretrainingInfo(universal_layer=default_universal_layer(masked_lm.backbone.num_layers))
+        info = dataclasses.replace(info, tokenizer_fingerprint=tokenizer.fingerprint)
+        save_pretrained(directory, masked_lm, tokenizer, info, replace=True)
+        languages = compare_languages(model.tokenizer, tokenizer, samples)
+        write_json(directory / REPORT_FILE, report(model.tokenizer, tokenizer, pieces, languages))
+    print_languages(languages)
+    print(
+        f"wrote {options.output_dir}: {len(pieces):,} pieces more, {tokenizer.vocabulary_size:,} ids, <mask> is "
+        f"{tokenizer.mask_id} (was {model.tokenizer.mask_id}), in {time.perf_counter() - start:.1f} s"
+    )
+
+
+def check_settings(options):
+    """Raises `InputError` for settings out of range."""
+    if options.add < 1:
+        raise InputError(f"--add {options.add}: must be at least 1")
+    if options.sentences < 1:
+        raise InputError(f"--sentences {options.sentences}: must be at least 1")
+    if not 0.98 <= options.character_coverage <= 1:
+        raise InputError(f"--character_coverage {options.character_coverage}: must be within 0.98 to 1")
+    if not 0 <= options.exponent <= 1:
+        raise InputError(f"--exponent {options.exponent}: must be within 0 to 1")
+
+
+def compare_languages(old, new, samples):
+    """dict of language to tokens and unknown rate of its sample under the old and the new tokenizer."""
+    languages = {}
+    for language, sentences in sorted(samples.items()):
+        row = {"sampled": len(sentences)}
+        for name, tokenizer in (("old", old), ("new", new)):
+            token_ids, _ = tokenizer.encode_ragged(sentences)
+            row[f"{name}_tokens"] = len(token_ids)
+            row[f"{name}_unknown_rate"] = round(int((token_ids == UNKNOWN_ID).sum()) / max(len(token_ids), 1), 6)
+        languages[language] = row
+    return languages
+
+
+def report(old, new, pieces, languages):
+    """The content of vocabulary_extension.json."""
+    return {
+        "old": {"fingerprint": old.fingerprint, "vocabulary_size": old.vocabulary_size, "mask_id": old.mask_id},
+        "new": {"fingerprint": new.fingerprint, "vocabulary_size": new.vocabulary_size, "mask_id": new.mask_id},
+        "first_new_id": old.mask_id,
+        "languages": languages,
+        "pieces": [dataclasses.asdict(new_piece) for new_piece in pieces],
+    }
+
+
+def print_languages(languages):
+    """Prints the table of `compare_languages`."""
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    for heading in ("language", "sampled", "tokens before", "after", "unknown before", "after"):
+        table.add_column(heading, justify="left" if heading == "language" else "right")
+    for language, row in languages.items():
+        numbers = [f"{row[name]:,}" for name in ("sampled", "old_tokens", "new_tokens")]
+        rates = [f"{row[name]:.3%}" for name in ("old_unknown_rate", "new_unknown_rate")]
+        table.add_row(language, *numbers, *rates)
+    rich.print(table)
+
+
+if __name__ == "__main__":
+    run_command(main)

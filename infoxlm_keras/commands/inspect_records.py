@@ -1,0 +1,132 @@
+"""Shows what is in prepared records: samples as text, counts, lengths, unknown tokens, sampling, padding.
+
+Reads DIR/mmlm and DIR/bitext, what there is of them (or a folder with a manifest.json itself), without TensorFlow. Of
+each stream the first --records are read, which are a random sample, since the builders shuffle; --records 0 reads and
+checks every byte. Prints tables and saves them as inspection.json with plots in --output_dir, if that is given.
+
+    python data_prep/inspect_records.py records/ --language_exponent 0.7 --output_dir inspection/
+"""
+
+import pathlib
+
+import numpy as np
+import rich
+import rich.box
+import rich.table
+
+from infoxlm_keras.files.written_files import naming
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
+from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, check_tokenizer, read_manifest
+from infoxlm_keras.records.statistics import FEATURES, describe, read_stream
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.tokenizer import load_tokenizer
+
+
+def main(arguments=None):
+    parser = argument_parser(__doc__)
+    parser.add_argument("directory", metavar="DIR", help="folder of the prepared data")
+    parser.add_argument("--language_exponent", type=float, default=0.7, help="sampling exponent, 0 to 1")
+    parser.add_argument("--records", type=int, default=2000, help="records read of each stream; 0 reads all")
+    parser.add_argument("--samples", type=int, default=1, help="samples shown of each language")
+    parser.add_argument("--output_dir", metavar="DIR", help="folder for inspection.json and plots; default: none")
+    parser.add_argument("--overwrite", action="store_true", help="replace an inspection that is there already")
+    options = parser.parse_args(arguments)
+    if options.records < 0 or options.samples < 0:
+        raise InputError("--records and --samples must not be negative")
+    if not 0 <= options.language_exponent <= 1:
+        raise InputError(f"--language_exponent {options.language_exponent}: must be within 0 to 1")
+    manifests = find_manifests(options.directory)
+    print_settings("inspect_records", vars(options))
+    results, lengths = {}, {}
+    for manifest in manifests:
+        tokenizer = load_tokenizer(manifest.directory / manifest.tokenizer.file)
+        check_tokenizer(manifest, tokenizer)
+        statistics = read_all(manifest, options)
+        result = describe(manifest, statistics, options.language_exponent)
+        result["samples"] = decode_samples(manifest, statistics, tokenizer, options.samples)
+        print_result(result)
+        results[manifest.kind] = result
+        lengths[manifest.kind] = by_bucket(manifest, statistics)
+    if options.output_dir:
+        with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
+            write_json(directory / "inspection.json", results)
+            save_plots(directory, results, lengths)
+        print(f"wrote {options.output_dir}")
+
+
+def find_manifests(directory):
+    """list of `Manifest`s in a folder of prepared data, or the one of a folder of one kind."""
+    directory = pathlib.Path(directory)
+    if directory.name in BUILDERS and (directory / FILE_NAME).is_file():
+        return [read_manifest(directory.parent, directory.name)]
+    kinds = [kind for kind in BUILDERS if (directory / kind / FILE_NAME).is_file()]
+    if not kinds:
+        wanted = " or ".join(f"{kind}/{FILE_NAME}" for kind in BUILDERS)
+        raise InputError(f"{directory}: holds no {wanted}; give the --output_dir of a builder")
+    return [read_manifest(directory, kind) for kind in kinds]
+
+
+def read_all(manifest, options):
+    """list of `StreamStatistics`, one a stream."""
+    found = []
+    with progress_bar(f"Reading {manifest.kind}", len(manifest.streams), "records") as advance:
+        for stream in manifest.streams:
+            found.append(read_stream(manifest, stream, options.records or None, options.samples))
+            advance(1, units=len(found[-1].lengths))
+    return found
+
+
+def decode_samples(manifest, statistics, tokenizer, number):
+    """dict of language to list of dicts of feature to text."""
+    samples = {}
+    for stream, found in zip(manifest.streams, statistics, strict=True):
+        own = samples.setdefault(stream.name, [])
+        for features in found.samples[: number - len(own)]:
+            own.append({name: tokenizer.decode(features[name].tolist()) for name in FEATURES[manifest.kind]})
+    return samples
+
+
+def by_bucket(manifest, statistics):
+    """dict of length to the lengths of the records read."""
+    lengths = {}
+    for stream, found in zip(manifest.streams, statistics, strict=True):
+        lengths.setdefault(stream.length, []).append(found.lengths)
+    return {length: np.concatenate(values) for length, values in lengths.items()}
+
+
+def print_result(result):
+    """Prints samples and tables of one kind."""
+    print(f"\n{result['kind']}: {result['records']:,} records")
+    for name, samples in result["samples"].items():
+        for sample in samples:
+            print(f"  {name}: " + "  |  ".join(text[:150] for text in sample.values()))
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    for heading in ("language", "records", "tokens", "unknown", "length 5/50/95%", "share", "sampled"):
+        table.add_column(heading, justify="left" if heading == "language" else "right")
+    for name, row in result["languages"].items():
+        lengths = "/".join(f"{row['length_percentiles'][p]:.0f}" for p in ("5", "50", "95"))
+        rates = [f"{row[key]:.2%}" for key in ("share", "sampling_probability")]
+        counts = [f"{row['records']:,}", f"{row['tokens']:,}", f"{row['unknown_rate']:.3%}"]
+        table.add_row(name, *counts, lengths, *rates)
+    rich.print(table)
+    for length, row in result["buckets"].items():
+        print(f"  up to {length} tokens: drawn {row['probability']:.1%}, padding {row['padding_waste']:.1%}")
+    print(f"  padding expected overall: {result['expected_padding_waste']:.1%}")
+
+
+def save_plots(directory, results, lengths):
+    """Writes two PNG files a kind."""
+    with quiet_imports():
+        from infoxlm_keras.reports.plots.records import language_shares, length_histogram
+        from infoxlm_keras.reports.plots.style import save_figure
+
+    for kind, result in results.items():
+        figure = language_shares(result["languages"], result["language_exponent"])
+        save_figure(figure, directory / f"{kind}_languages.png")
+        save_figure(length_histogram(lengths[kind]), directory / f"{kind}_lengths.png")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,126 @@
+"""Pre-trains an InfoXLM encoder with any of its three tasks, from scratch or from a trained model.
+
+Reads the records that data_prep/build_monolingual.py (MMLM) and data_prep/build_bitext.py (TLM, XLCO) wrote.
+
+  python recipes/pretrain.py --config recipes/configs/tiny.yaml --data_dir data --output_dir runs/tiny
+  python recipes/pretrain.py --config recipes/configs/infoxlm_base.yaml --init xlm_roberta_base_multi \\
+      --data_dir data --output_dir runs/base --set optimizer.accumulation_steps=16
+
+The same command again goes on at the newest intact checkpoint, on the very next batch, whatever ended it: a kill, a
+full disk, SIGTERM or Ctrl-C. The last two finish the step, save and exit with 0; a second one ends at once. So let a
+scheduler repeat the plain command. --fresh demands an empty start; --fresh --overwrite removes the run that is in
+OUTPUT_DIR first, every time: never give a scheduler that. Between two starts, settings that leave the training as
+it is may change (log_every, save_every, keep_checkpoints, keep_best, max_consecutive_skips, evaluation.*), and steps,
+upon which the learning rate follows the new length from there on.
+
+Devices, by --strategy (docs/distribution.md; docs/tpu.md):
+  one              the first GPU, else the CPU
+  mirrored         all GPUs of this machine; without GPUs, --replicas N parts of the CPU, to try things
+  multiworker      several processes, each started with this command and TF_CONFIG, by srun, or in Kubernetes
+  tpu              the TPU named by --tpu; "local" on the TPU's own virtual machine
+  model_parallel   JAX: large weight matrices cut over all devices
+  auto             tpu if --tpu is given, else multiworker if the environment names a cluster, else all GPUs, else one
+A batch size counts all replicas together: their number changes the speed, and nothing else.
+
+Writes to OUTPUT_DIR: config.yaml, checkpoints/, history.csv, tensorboard/, plots/, language_probabilities.json,
+skipped_steps.jsonl (which samples a step with gradients that are not finite read), pretraining.json, and the trained
+encoder as a KerasHub preset in model/ (best_model/: the one that retrieved best, with --set evaluation.pairs=HELDOUT).
+The Keras backend is chosen by the environment variable KERAS_BACKEND.
+"""
+
+from infoxlm_keras.choices import STRATEGIES
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
+from infoxlm_keras.config import flatten, load_config
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import check_local, write_json
+
+
+def main(arguments=None):
+    parser = argument_parser(__doc__)
+    parser.add_argument("--config", required=True, help="YAML file of settings, see recipes/configs")
+    parser.add_argument("--data_dir", required=True, help="directory that holds mmlm/ and bitext/")
+    parser.add_argument("--output_dir", required=True, help="directory of this run")
+    parser.add_argument("--strategy", choices=STRATEGIES, default="auto", help="devices to train on")
+    parser.add_argument("--replicas", type=int, metavar="N", help="with mirrored: GPUs, or logical CPUs, to use")
+    parser.add_argument("--tpu", metavar="NAME", help="with tpu: its name, its grpc:// address, or local")
+    parser.add_argument("--tasks", help="comma-separated, of mmlm, tlm, xlco; overrides the configuration")
+    parser.add_argument(
+        "--init", help="model to continue from: a preset or Hugging Face directory, org/name, or a KerasHub name"
+    )
+    parser.add_argument("--steps", type=int, help="optimizer updates; overrides the configuration")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting; may be repeated"
+    )
+    parser.add_argument("--fresh", action="store_true", help="start at step 0; refused if OUTPUT_DIR holds a run")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="with --fresh: remove the run in OUTPUT_DIR once all input is checked"
+    )
+    parser.add_argument("--wandb", metavar="PROJECT", help="log to this Weights & Biases project, too")
+    options = parser.parse_args(arguments)
+
+    overrides = list(options.set)
+    if options.tasks is not None:
+        overrides.append(f"tasks=[{options.tasks}]")
+    if options.steps is not None:
+        overrides.append(f"steps={options.steps}")
+    for path in (options.config, options.data_dir, options.output_dir):
+        check_local(path)
+    config = load_config(options.config, overrides)
+
+    with quiet_imports():
+        import keras
+
+        from infoxlm_keras.distribution import is_chief
+        from infoxlm_keras.distribution.strategies import check_batches, choose_distribution, describe
+        from infoxlm_keras.runs.pretraining import pretrain
+
+        distribution = choose_distribution(options.strategy, options.replicas, options.tpu)
+    check_batches(config, distribution)
+    given = {"data_dir": options.data_dir, "output_dir": options.output_dir, "init": options.init}
+    devices = {"keras backend": keras.backend.backend(), **describe(config, distribution)}
+    print_settings("pre-training", {**given, **devices, **flatten(config)})
+    with distribution.scope():
+        result = pretrain(
+            config,
+            options.data_dir,
+            options.output_dir,
+            init=options.init,
+            fresh=options.fresh,
+            overwrite=options.overwrite,
+            wandb_project=options.wandb,
+        )
+        if not is_chief():
+            return
+    if result.stopped_by is not None:
+        print(
+            f"stopped by {result.stopped_by} at step {result.step} of {config.steps}, which is saved; to go on, "
+            "repeat the command" + (" without --fresh" if options.fresh else "")
+        )
+        return
+    content = {"step": result.step, "last_interval": result.record, "best": result.best}
+    write_json(f"{options.output_dir}/pretraining.json", content)
+    _print_result(result)
+
+
+def _print_result(result):
+    from rich.console import Console
+    from rich.table import Table
+
+    if not result.record:
+        raise InputError("the run has no finished interval; give more --steps")
+    table = Table(title=f"after {result.step} steps (means of the last interval)")
+    for column in ("task", "loss", "accuracy", "mutual information, nats, at least"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for task in ("mmlm", "tlm", "xlco"):
+        if f"{task}_loss" in result.record:
+            values = [result.record[f"{task}_{name}"] for name in ("loss", "accuracy", "mi_lower_bound")]
+            table.add_row(task, *(f"{value:.3f}" for value in values))
+    Console().print(table)
+    print(f"preset: {result.model_directory}")
+    if result.best is not None:
+        best = result.best
+        print(f"best {best['name']}: {best['value']:.4f} at step {best['step']}, preset best_model/ beside it")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,119 @@
+"""Finds sentences by meaning, in any language, with a SavedModel alone (no Keras, no preset).
+
+    python recipes/search.py index --model runs/demo/serving --input sentences.txt --output_dir runs/index
+    python recipes/search.py query --index runs/index --text "How do I open a file?" --text "Wie drucke ich?"
+
+index reads a UTF-8 text file (.gz, .xz, .bz2, .zst; - is standard input) line by line, whatever its size: memory holds
+the vectors only (float16: 2 bytes a dimension), the sentences are copied to OUTPUT_DIR and read from there. Empty
+lines are left out. query compares the index with its checksums before it opens it.
+query prints the nearest sentences with their cosine and line, and writes --output FILE.json.
+
+The index is usearch's HNSW graph (approximate; --exact compares with every vector): pip install infoxlm_keras[search].
+"""
+
+import pathlib
+
+from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.progress import progress_bar
+
+VECTOR_TYPES = {"float16": "f16", "float32": "f32", "int8": "i8"}
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    {"index": index, "query": query}[options.command](options)
+
+
+def parse(arguments):
+    parser = argument_parser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="index|query")
+    index = commands.add_parser("index", help="build an index", formatter_class=parser.formatter_class)
+    index.add_argument("--model", required=True, type=pathlib.Path, help="SavedModel: a version, or home of versions")
+    index.add_argument("--input", required=True, type=pathlib.Path, metavar="FILE", help="one sentence a line")
+    index.add_argument("--output_dir", required=True, type=pathlib.Path, help="where the index goes")
+    index.add_argument("--vectors", choices=VECTOR_TYPES, default="float16", help="how vectors are kept")
+    index.add_argument("--batch_size", type=int, default=64, help="sentences a forward pass")
+    index.add_argument("--overwrite", action="store_true", help="replace OUTPUT_DIR")
+    query = commands.add_parser("query", help="search an index", formatter_class=parser.formatter_class)
+    query.add_argument("--index", required=True, type=pathlib.Path, metavar="DIR", help="what index wrote")
+    query.add_argument("--model", type=pathlib.Path, help="SavedModel; unset: the one it was built with")
+    query.add_argument("--text", action="append", metavar="TEXT", help="repeatable")
+    query.add_argument("--file", type=pathlib.Path, metavar="FILE", help="one query a line")
+    query.add_argument("--top_k", type=int, default=5, metavar="K", help="sentences a query")
+    query.add_argument("--exact", action="store_true", help="compare with every vector")
+    query.add_argument("--output", type=pathlib.Path, metavar="FILE.json", help="where to write the results")
+    return parser.parse_args(arguments)
+
+
+def index(options):
+    """Builds the index: complete, or not at all."""
+    from infoxlm_keras.search.index import IndexWriter
+    from infoxlm_keras.search.sentences import input_size, read_sentences
+
+    if options.batch_size < 1:
+        raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
+    total = input_size(options.input)
+    with new_directory(options.output_dir, replace=options.overwrite) as directory:
+        embedder = load_embedder(options.model)
+        print_settings("search index", {**vars(options), "model": embedder.directory, "dim": embedder.dim})
+        writer = IndexWriter(directory, embedder, VECTOR_TYPES[options.vectors])
+        with progress_bar("Indexing", total, "sentences") as advance:
+            for sentences, read in read_sentences(options.input, options.batch_size):
+                writer.add(sentences)
+                advance(read, len(sentences))
+        facts = writer.close(str(options.input))
+        size = sum(path.stat().st_size for path in directory.iterdir())
+    print_table("index", {**facts, "size on disk": f"{size / 1e6:.1f} MB"})
+    print(f"wrote {options.output_dir}")
+
+
+def query(options):
+    """Prints the nearest sentences of each query."""
+    import rich
+    from rich.table import Table
+
+    from infoxlm_keras.search.index import IndexReader
+    from infoxlm_keras.search.sentences import read_queries
+
+    if options.top_k < 1:
+        raise InputError(f"--top_k {options.top_k}: must be at least 1")
+    texts = read_queries(options.text, options.file)
+    reader = IndexReader(options.index)
+    embedder = load_embedder(options.model or pathlib.Path(reader.facts["model"]))
+    reader.check(embedder)
+    sentences = reader.facts["sentences"]
+    print_settings("search query", {**vars(options), "model": embedder.directory, "sentences": sentences})
+    results = reader.search(texts, embedder(texts), options.top_k, options.exact)
+    for result in results:
+        table = Table("cosine", "line", "sentence", title=result["query"], title_justify="left")
+        for hit in result["hits"]:
+            table.add_row(f"{hit['cosine']:.4f}", str(hit["line"]), hit["sentence"])
+        rich.print(table)
+    if options.output is not None:
+        write_json(options.output, {"index": str(options.index), "results": results})
+        print(f"wrote {options.output}")
+
+
+def load_embedder(directory):
+    """The `SavedModelEmbedder` in a directory, without the messages of TensorFlow's import."""
+    from infoxlm_keras.command_line import quiet_imports
+
+    with quiet_imports():
+        from infoxlm_keras.search.embedder import SavedModelEmbedder
+    return SavedModelEmbedder(directory)
+
+
+def print_table(title, values):
+    import rich
+    from rich.table import Table
+
+    table = Table("", title, show_header=False)
+    for name, value in values.items():
+        table.add_row(name, str(value))
+    rich.print(table)
+
+
+if __name__ == "__main__":
+    run_command(main)

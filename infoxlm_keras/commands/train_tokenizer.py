@@ -1,0 +1,140 @@
+"""Trains a SentencePiece vocabulary (unigram) in XLM-R's id layout on text in many languages.
+
+Input files are named <lang>.txt[.gz|.xz] and hold one sentence a line. A sample is taken in which a language of n
+sentences has a share in proportion to n ** exponent, as in the training that follows. --vocabulary_size counts all
+ids of the model: the pieces, <s>, </s>, <unk>, and <pad> and <mask>, which have no piece. Writes DIR/vocabulary.spm
+and DIR/vocabulary.json (its fingerprint, the settings, and each language's share of unknown tokens).
+
+    python data_prep/train_tokenizer.py --input text/ --vocabulary_size 16000 --output_dir tokenizer/
+"""
+
+import pathlib
+import time
+
+import rich
+import rich.box
+import rich.table
+
+import infoxlm_keras
+from infoxlm_keras.text.readers import find_monolingual
+from infoxlm_keras.building.summary import print_found
+from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sample_sizes, train_sentencepiece
+from infoxlm_keras.files.written_files import naming
+from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
+
+MODEL_FILE, REPORT_FILE = "vocabulary.spm", "vocabulary.json"
+
+
+def main(arguments=None):
+    parser = argument_parser(__doc__)
+    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
+    parser.add_argument("--vocabulary_size", type=int, required=True, help="number of ids, special ones included")
+    parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder for the vocabulary")
+    parser.add_argument("--sentences", type=int, default=120_000, help="size of the sample to train on")
+    parser.add_argument("--exponent", type=float, default=0.7, help="language sampling exponent, 0 to 1")
+    parser.add_argument("--character_coverage", type=float, default=0.9995, help="share of characters with a piece")
+    parser.add_argument("--byte_fallback", action="store_true", help="spell other characters in bytes")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
+    parser.add_argument("--overwrite", action="store_true", help="replace a vocabulary that is there already")
+    options = parser.parse_args(arguments)
+    start = time.perf_counter()
+    check_settings(options)
+    readers = find_monolingual(options.input)
+    print_settings("train_tokenizer", vars(options))
+    print_found(readers)
+    with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
+        samples, counts = draw_sample(readers, options)
+        with progress_bar("Training the vocabulary"):
+            proto = train_sentencepiece(
+                [sentence for language in sorted(samples) for sentence in samples[language]],
+                options.vocabulary_size,
+                options.character_coverage,
+                options.byte_fallback,
+            )
+        tokenizer = Tokenizer(proto, pathlib.Path(options.output_dir) / MODEL_FILE)
+        languages = describe_languages(tokenizer, samples, counts)
+        (directory / MODEL_FILE).write_bytes(proto)
+        write_json(directory / REPORT_FILE, report(tokenizer, languages, options))
+    print_languages(languages)
+    print(
+        f"wrote {tokenizer.source}: {tokenizer.vocabulary_size:,} ids, {tokenizer.fingerprint[:19]}, "
+        f"in {time.perf_counter() - start:.1f} s"
+    )
+
+
+def check_settings(options):
+    """Raises `InputError` for settings out of range, and for an output that is not to be replaced."""
+    if options.sentences < 1:
+        raise InputError(f"--sentences {options.sentences}: must be at least 1")
+    if not 0.98 <= options.character_coverage <= 1:
+        raise InputError(f"--character_coverage {options.character_coverage}: must be within 0.98 to 1")
+    if not 0 <= options.exponent <= 1:
+        raise InputError(f"--exponent {options.exponent}: must be within 0 to 1")
+    if options.vocabulary_size < 6:
+        raise InputError(f"--vocabulary_size {options.vocabulary_size}: must be at least 6; 5 ids are special")
+    directory = pathlib.Path(options.output_dir)
+    if options.overwrite and directory.is_dir():
+        others = {path.name for path in directory.iterdir()} - {MODEL_FILE, REPORT_FILE}
+        if others:
+            raise InputError(
+                f"{directory}: holds other files ({min(others)}) and is not overwritten; choose another --output_dir"
+            )
+
+
+def draw_sample(readers, options):
+    """(sentences by language, number of all sentences by language)."""
+    with progress_bar("Sampling sentences"):
+        counts = count_sentences(readers)
+        sizes = sample_sizes(counts, options.sentences, options.exponent)
+        return sample_sentences(readers, counts, sizes, options.seed), counts
+
+
+def describe_languages(tokenizer, samples, counts):
+    """dict of language to what the vocabulary makes of its sample."""
+    languages = {}
+    for language, sentences in sorted(samples.items()):
+        token_ids, _ = tokenizer.encode_ragged(sentences)
+        unknown = int((token_ids == UNKNOWN_ID).sum())
+        languages[language] = {
+            "sentences": counts[language],
+            "sampled": len(sentences),
+            "characters_per_token": round(sum(map(len, sentences)) / max(len(token_ids), 1), 3),
+            "unknown_rate": round(unknown / max(len(token_ids), 1), 6),
+        }
+    return languages
+
+
+def report(tokenizer, languages, options):
+    """The content of vocabulary.json; no paths and no times, so that a repetition gives the same file."""
+    settings = ("sentences", "exponent", "character_coverage", "byte_fallback", "seed")
+    return {
+        "vocabulary_size": tokenizer.vocabulary_size,
+        "fingerprint": tokenizer.fingerprint,
+        "settings": {name: getattr(options, name) for name in settings},
+        "languages": languages,
+        "created_by": {"package": "infoxlm_keras", "version": infoxlm_keras.__version__},
+    }
+
+
+def print_languages(languages):
+    """Prints the table of `describe_languages`."""
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    for heading in ("language", "sentences", "sampled", "characters a token", "unknown"):
+        table.add_column(heading, justify="left" if heading == "language" else "right")
+    for language, row in languages.items():
+        table.add_row(
+            language,
+            f"{row['sentences']:,}",
+            f"{row['sampled']:,}",
+            f"{row['characters_per_token']:.2f}",
+            f"{row['unknown_rate']:.3%}",
+        )
+    rich.print(table)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,42 @@
+"""A model as a preset of KerasHub's embedder task, cut above the universal layer.
+
+(The masked-LM preset is `infoxlm_keras.pretrained.write_preset`.)
+"""
+
+import keras_hub
+
+from infoxlm_keras.models.sentence_vector import truncated_info
+from infoxlm_keras.files.disk_room import check_room
+from infoxlm_keras.pretrained import write_info
+
+
+def write_embedder_preset(directory, model, vector):
+    """Writes a preset that `keras_hub.models.XLMRobertaTextEmbedder.from_preset` opens.
+
+    Args:
+        directory: path that exists.
+        model: `infoxlm_keras.pretrained.PretrainedModel`.
+        vector: `infoxlm_keras.models.sentence_vector.SentenceVector`.
+    """
+    preprocessor = keras_hub.models.XLMRobertaTextEmbedderPreprocessor(
+        keras_hub.models.XLMRobertaTokenizer(proto=model.tokenizer.proto),
+        sequence_length=vector.max_length,
+    )
+    embedder = keras_hub.models.XLMRobertaTextEmbedder(
+        backbone=truncated_backbone(model.backbone, vector.layer),
+        preprocessor=preprocessor,
+        pooling_mode=vector.pooling,
+        normalize=vector.normalize,
+    )
+    check_room(directory, embedder, embedder.backbone)
+    embedder.save_to_preset(str(directory))
+    if model.info is not None:
+        write_info(directory, truncated_info(model.info, vector))
+
+
+def truncated_backbone(backbone, num_layers):
+    """A copy of the first `num_layers` Transformer layers, with weights of its own."""
+    copy = keras_hub.models.XLMRobertaBackbone.from_config({**backbone.get_config(), "num_layers": num_layers})
+    # Weights are listed in the order of the layers, embeddings first.
+    copy.set_weights(backbone.get_weights()[: len(copy.weights)])
+    return copy

@@ -1,0 +1,284 @@
+"""`manifest.json`: what a directory of prepared records holds, written by the builders and checked by the readers.
+
+    DATA_DIR/mmlm/manifest.json      packed blocks, one stream a language
+    DATA_DIR/bitext/manifest.json    pairs, one stream a language pair and length bucket
+
+It has no timestamps and no absolute paths: building again from the same text gives the same bytes. docs/records.md
+describes the file and the records field by field.
+"""
+
+import dataclasses
+import pathlib
+
+from infoxlm_keras.records.manifest_check import check_manifest_values, shown
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.tokenizer import Tokenizer
+
+VERSION = 2
+# Version 1 says nothing of the content of the inputs, nor gives samples of what was left out. `read` and
+# `passed_over` came later in version 2; older packages do not look at them.
+READABLE_VERSIONS = (1, 2)
+ACCOUNT = ("read", "passed_over")
+FILE_NAME = "manifest.json"
+# Which command makes which kind; named in messages.
+BUILDERS = {"mmlm": "data_prep/build_monolingual.py", "bitext": "data_prep/build_bitext.py"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One TFRecord file: `path` relative to the manifest, and what it must hold (`sha256` in hexadecimal)."""
+
+    path: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """Records of one shape that are shuffled together.
+
+    Attributes:
+        name: str. A language (`de`) or a language pair (`en-de`).
+        length: int. Most tokens a record: of the whole block (mmlm), or of either side, without specials (bitext).
+        records: int.
+        tokens: int. Token ids stored in all records, special tokens included where they are stored (mmlm).
+        unknown_tokens: int. How many of `tokens` are the unknown id.
+        shards: tuple of `Shard`, in reading order.
+    """
+
+    name: str
+    length: int
+    records: int
+    tokens: int
+    unknown_tokens: int
+    shards: tuple[Shard, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceFile:
+    """A file of an input: its name, size and SHA-256 in hexadecimal (None for what is no file)."""
+
+    file: str
+    bytes: int
+    sha256: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """An input of the build.
+
+    Attributes:
+        name: str. Its stream's name.
+        file: str. Its file name, or both of a Moses pair.
+        sentences: int. Sentences or pairs kept.
+        dropped: dict of reason to int, what was left out.
+        files: tuple of `SourceFile`.
+        dropped_samples: dict of reason to tuple of str, some of what was left out.
+        read: int or None. All that the input held: what was kept, dropped and passed over; None in older manifests.
+        passed_over: dict of reason to int, what is no text, such as blank lines between documents.
+    """
+
+    name: str
+    file: str
+    sentences: int
+    dropped: dict[str, int]
+    files: tuple[SourceFile, ...] = ()
+    dropped_samples: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    read: int | None = None
+    passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class PassedOver:
+    """A file of a folder, or a member of an archive, that was not read: its name, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerReference:
+    """The tokenizer that made the records; `file` is a copy of it, relative to the manifest."""
+
+    fingerprint: str
+    vocabulary_size: int
+    file: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The content of `manifest.json`.
+
+    Attributes:
+        kind: `"mmlm"` or `"bitext"`.
+        seed: int. Seed of the global shuffle of every stream.
+        tokenizer: `TokenizerReference`.
+        lengths: tuple of int, ascending. The block length alone (mmlm), or the bucket bounds (bitext).
+        streams: tuple of `Stream`, sorted by (name, length).
+        sources: tuple of `Source`, in the order they were read.
+        created_by: dict. Package, version, command and the arguments that shaped the output.
+        directory: path of the directory with `manifest.json`, once it was read or written.
+        passed_over: tuple of `PassedOver`, what of the inputs' folders and archives was not read.
+    """
+
+    kind: str
+    seed: int
+    tokenizer: TokenizerReference
+    lengths: tuple[int, ...]
+    streams: tuple[Stream, ...]
+    sources: tuple[Source, ...]
+    created_by: dict
+    directory: pathlib.Path | None = None
+    passed_over: tuple[PassedOver, ...] = ()
+
+    @property
+    def sequence_length(self):
+        """The largest of `lengths`."""
+        return self.lengths[-1]
+
+    def shard_path(self, shard):
+        """The path of `shard` on this machine, as str."""
+        return str(self.directory / shard.path)
+
+
+def write_manifest(directory, manifest):
+    """Writes `manifest` to `directory`/manifest.json, atomically."""
+    streams = sorted(manifest.streams, key=lambda stream: (stream.name, stream.length))
+    value = {"format": f"infoxlm_keras/{manifest.kind}", "version": VERSION, "seed": manifest.seed}
+    value["tokenizer"] = dataclasses.asdict(manifest.tokenizer)
+    if manifest.kind == "mmlm":
+        value["sequence_length"] = manifest.sequence_length
+    else:
+        value["lengths"] = list(manifest.lengths)
+    value["streams"] = [dataclasses.asdict(stream) for stream in streams]
+    value["sources"] = [_without_nothing(dataclasses.asdict(source)) for source in manifest.sources]
+    value["passed_over"] = [dataclasses.asdict(item) for item in manifest.passed_over]
+    value = _without_nothing(value)
+    value["created_by"] = manifest.created_by
+    write_json(pathlib.Path(directory) / FILE_NAME, value)
+
+
+def read_manifest(data_dir, kind):
+    """The manifest of the records of `kind` in `data_dir`, checked against the files beside it.
+
+    Args:
+        data_dir: str or path. The `--output_dir` of the builders.
+        kind: `"mmlm"` or `"bitext"`.
+
+    Returns:
+        `Manifest`.
+
+    Raises:
+        InputError: if there is none (names the command that makes it), if it is of another format or version or
+            lacks something, or if a shard is missing or has another size. Shards' checksums are not computed:
+            TFRecord readers check each record's own.
+    """
+    directory = pathlib.Path(data_dir) / kind
+    path = directory / FILE_NAME
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file; make the records with "
+            f"`python {BUILDERS[kind]} --input ... --tokenizer ... --output_dir {data_dir}`"
+        )
+    manifest = _parse(read_json(path), kind, path)
+    for stream in manifest.streams:
+        for shard in stream.shards:
+            _check_shard(manifest, shard)
+    return manifest
+
+
+def check_tokenizer(manifest, tokenizer):
+    """Raises `InputError` unless `tokenizer` (of `infoxlm_keras.tokenizer`) gives the ids of the one in the records.
+
+    Files of the same vocabulary may differ in their bytes: a model that was made anew of a `tokenizer.json` does. What
+    they do is compared then, by the copy that lies beside the records.
+    """
+    made_with = manifest.tokenizer
+    if made_with.fingerprint == tokenizer.fingerprint:
+        return
+    copy = manifest.directory / made_with.file
+    if made_with.vocabulary_size == tokenizer.vocabulary_size and copy.is_file():
+        original = Tokenizer(copy.read_bytes(), copy)
+        if original.fingerprint == made_with.fingerprint and original.behaviour == tokenizer.behaviour:
+            return
+    raise InputError(
+        f"{manifest.directory}: its records were made with another tokenizer ({made_with.fingerprint[:19]}, "
+        f"{made_with.vocabulary_size} ids) than {tokenizer.source} ({tokenizer.fingerprint[:19]}, "
+        f"{tokenizer.vocabulary_size} ids); use {manifest.directory / made_with.file}, or build the records "
+        f"again with {BUILDERS[manifest.kind]} --tokenizer {tokenizer.source}"
+    )
+
+
+def _parse(value, kind, path):
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != f"infoxlm_keras/{kind}":
+        raise InputError(
+            f"{path}: format is {shown(found)}, but infoxlm_keras/{kind} is needed; build it with {BUILDERS[kind]}"
+        )
+    version = value.get("version")
+    if type(version) is not int or version not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        raise InputError(
+            f"{path}: version is {shown(version)}, but this package reads versions {readable}; "
+            f"build the records again with {BUILDERS[kind]}, or install the version of infoxlm_keras that made them"
+        )
+    check_manifest_values(value, kind, path, BUILDERS[kind])
+    try:
+        lengths = [value["sequence_length"]] if kind == "mmlm" else value["lengths"]
+        streams = [_dataclass(Stream, item) for item in value["streams"]]
+        manifest = Manifest(
+            kind=kind,
+            seed=value["seed"],
+            tokenizer=_dataclass(TokenizerReference, value["tokenizer"]),
+            lengths=tuple(int(length) for length in lengths),
+            streams=tuple(
+                dataclasses.replace(stream, shards=tuple(_dataclass(Shard, item) for item in stream.shards))
+                for stream in streams
+            ),
+            sources=tuple(_source(item) for item in value["sources"]),
+            created_by=value["created_by"],
+            directory=path.parent,
+            passed_over=tuple(_dataclass(PassedOver, item) for item in value.get("passed_over", ())),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: is not a complete manifest ({type(error).__name__}: {error}); "
+            f"build the records again with {BUILDERS[kind]}"
+        ) from None
+    for stream in manifest.streams:
+        if stream.records != sum(shard.records for shard in stream.shards) or stream.records == 0:
+            raise InputError(
+                f"{path}: stream {stream.name} of length {stream.length} says {stream.records} records, its shards "
+                f"{sum(shard.records for shard in stream.shards)}; build the records again with {BUILDERS[kind]}"
+            )
+    if not manifest.streams:
+        raise InputError(f"{path}: lists no streams; build the records again with {BUILDERS[kind]}")
+    return manifest
+
+
+def _dataclass(kind, value):
+    return kind(**{field.name: value[field.name] for field in dataclasses.fields(kind)})
+
+
+def _without_nothing(value):
+    """`value` (dict) without an account that is not known or has nothing to say."""
+    return {key: item for key, item in value.items() if key not in ACCOUNT or item not in (None, {}, [])}
+
+
+def _source(value):
+    files = tuple(_dataclass(SourceFile, item) for item in value.get("files", ()))
+    samples = {reason: tuple(texts) for reason, texts in value.get("dropped_samples", {}).items()}
+    account = value.get("read"), value.get("passed_over", {})
+    return Source(value["name"], value["file"], value["sentences"], value["dropped"], files, samples, *account)
+
+
+def _check_shard(manifest, shard):
+    path = manifest.directory / shard.path
+    remedy = f"copy it again, or build the records again with {BUILDERS[manifest.kind]}"
+    if not path.is_file():
+        raise InputError(f"{path}: is listed in {FILE_NAME} but is missing; {remedy}")
+    size = path.stat().st_size
+    if size != shard.bytes:
+        raise InputError(f"{path}: has {size} bytes, but {FILE_NAME} says {shard.bytes}; {remedy}")

@@ -1,0 +1,69 @@
+"""How a training run is doing: a small panel each for what tells trouble early."""
+
+import numpy as np
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, new_figure, styled
+
+# title, {column of history.csv: its name in the legend}
+PANELS = (
+    ("Accuracy of the tasks", {"mmlm_accuracy": "MMLM", "tlm_accuracy": "TLM", "xlco_accuracy": "XLCO"}),
+    (
+        "Similarity in the contrast",
+        {"xlco_positive_similarity": "translation", "xlco_negative_similarity": "others"},
+    ),
+    (
+        "Held-out retrieval",
+        {"retrieval_source_to_target": "source to target", "retrieval_target_to_source": "target to source"},
+    ),
+    ("Gradient norm", {"gradient_norm": "before clipping"}),
+    ("Learning rate", {"learning_rate": "learning rate"}),
+    ("Age of the oldest key, steps", {"xlco_queue_age": "age"}),
+    ("Tokens a second", {"tokens_per_second": "tokens"}),
+    ("Padding, share of positions", {"padding_share": "padding"}),
+    ("Skipped steps so far", {"skipped_steps": "skipped"}),
+)
+COLUMNS = 3
+
+
+@styled
+def run_overview(steps, metrics):
+    """A panel for each group of numbers that the run wrote.
+
+    Args:
+        steps: float [rows].
+        metrics: {name: float [rows]}, see `read_history`; NaN (a step without this number) is left out.
+
+    Returns:
+        matplotlib.figure.Figure.
+
+    Raises:
+        InputError: if there is none of the numbers.
+    """
+    steps = np.asarray(steps)
+    panels = []
+    for title, columns in PANELS:
+        lines = {name: np.asarray(metrics[column]) for column, name in columns.items() if column in metrics}
+        lines = {name: values for name, values in lines.items() if np.isfinite(values).any()}
+        if lines:
+            panels.append((title, lines))
+    if not panels:
+        raise InputError(f"metrics {sorted(metrics)}: none is known to the overview of a run")
+    rows = -(-len(panels) // COLUMNS)
+    figure = new_figure(3.6 * min(COLUMNS, len(panels)), 2.5 * rows)
+    grid = figure.subplots(rows, min(COLUMNS, len(panels)), squeeze=False).flat
+    for axes, (title, lines) in zip(grid, panels, strict=False):
+        for (name, values), color in zip(lines.items(), COLORS, strict=False):
+            present = np.isfinite(values)
+            marker = "o" if present.sum() <= 12 else None
+            axes.plot(steps[present], values[present], color=color, label=name, marker=marker, markersize=3)
+        if len(lines) > 1:
+            axes.legend(fontsize=8)
+        axes.set_title(title)
+        axes.grid(axis="y", color=QUIET_COLOR, alpha=0.2, linewidth=0.8)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    for axes in figure.axes[len(panels) :]:
+        axes.remove()
+    for axes in figure.axes[-min(COLUMNS, len(panels)) :]:
+        axes.set_xlabel("optimizer steps")
+    return figure

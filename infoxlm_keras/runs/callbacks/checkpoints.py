@@ -1,0 +1,58 @@
+"""Saving the state of a run while it trains."""
+
+import pathlib
+
+from infoxlm_keras.runs.callbacks.step_callback import StepCallback
+from infoxlm_keras.runs.checkpoint import best_score, is_better, save_checkpoint
+
+
+class Checkpoints(StepCallback):
+    """Saves a checkpoint every `save_every` steps, at a new best score, and at the end.
+
+    Args:
+        directory: path of the run's checkpoints.
+        start_step, save_every, keep: int.
+        info: dict kept with each checkpoint.
+        recorder: optional `Recorder`, where the scores are looked up.
+        best_by: optional name of a score; see `save_checkpoint`.
+        write: bool, False in a process that only takes part.
+        after_save: optional function without arguments, called after each save (plots).
+    """
+
+    def __init__(
+        self, directory, start_step, save_every, keep, info, recorder=None, best_by=None, write=True, after_save=None
+    ):
+        super().__init__(start_step)
+        self.directory = pathlib.Path(directory)
+        self.saved = start_step
+        self.save_every = save_every
+        self.keep = keep
+        self.info = info
+        self.recorder = recorder
+        self.best_by = best_by
+        self.best = best_score(directory, best_by)
+        self.write = write
+        self.after_save = after_save
+
+    def after_step(self):
+        score = self.recorder.value(self.step, self.best_by) if self.best_by else None
+        new_best = score is not None and is_better(self.best_by, score, self.best)
+        if new_best:
+            self.best = score
+        if new_best or self.passed_multiple_of(self.save_every):
+            self.save()
+
+    def on_train_end(self, logs=None):
+        if self.saved != self.step:
+            self.save()
+
+    def save(self):
+        """Saves the present step."""
+        score = self.recorder.value(self.step, self.best_by) if self.best_by else None
+        scores = {} if score is None else {self.best_by: score}
+        save_checkpoint(
+            self.directory, self.model, self.step, self.info, scores, self.keep, self.best_by, write=self.write
+        )
+        self.saved = self.step
+        if self.after_save is not None:
+            self.after_save()

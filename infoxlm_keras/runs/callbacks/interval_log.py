@@ -1,0 +1,75 @@
+"""The numbers of a log interval."""
+
+import time
+
+from keras import ops
+
+from infoxlm_keras.runs.callbacks.step_callback import StepCallback
+
+
+class IntervalLog(StepCallback):
+    """Every `log_every` steps: the metrics' means over the interval, the rates, the queue, to all writers.
+
+    Args:
+        recorder: `Recorder`.
+        start_step: int, steps already done.
+        total_steps: int.
+        log_every: int.
+        keys_per_step: int, keys that enter XLCO's queue at a step.
+        open_interval: list of arrays for the metrics' variables, `Restored.metrics`: the run goes on with the means
+            of the interval that the interruption cut, and logs what it would have logged without one.
+    """
+
+    def __init__(self, recorder, start_step, total_steps, log_every, keys_per_step=1, open_interval=()):
+        super().__init__(start_step)
+        self.recorder = recorder
+        self.total_steps = total_steps
+        self.log_every = log_every
+        self.keys_per_step = keys_per_step
+        self.open_interval = open_interval
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Here and not before `fit`, which sets the metrics to zero first.
+        if len(self.open_interval):
+            for variable, value in zip(self.model.metrics_variables, self.open_interval, strict=True):
+                variable.assign(value)
+            self.open_interval = ()
+        self._start_interval()
+
+    def after_step(self):
+        self.recorder.advance(self.step)
+        if self.passed_multiple_of(self.log_every) or self.step == self.total_steps:
+            model = self.model
+            record = {"step": self.step, **interval_record(model, self.keys_per_step)}
+            seconds = time.perf_counter() - self.interval_start
+            steps = self.step - self.interval_step
+            record["tokens_per_second"] = record["tokens_per_step"] * steps / seconds
+            self.recorder.write(record)
+            model.reset_metrics()
+            self._start_interval()
+
+    def _start_interval(self):
+        self.interval_start, self.interval_step = time.perf_counter(), self.step
+
+
+def interval_record(model, keys_per_step=1):
+    """dict of name to number: the metrics' means since they were reset, and the state of optimizer and queue.
+
+    `xlco_queue_age` is the age of the oldest key in steps: the keys in the queue divided by those of a step.
+    """
+    record = {name: float(value) for name, value in model.get_metrics_result().items()}
+    record["learning_rate"] = _number(model.optimizer.learning_rate)
+    record["skipped_steps"] = int(_number(model.skipped_steps))
+    if model.uses_loss_scale:
+        record["loss_scale"] = _number(model.loss_scale)
+    xlco = model.task("xlco")
+    if xlco is not None:
+        record["xlco_momentum"] = _number(xlco.momentum(int(_number(model.optimizer.iterations))))
+        keys = int(_number(xlco.queue.count))
+        record["xlco_queue_filled"] = keys / xlco.queue_length
+        record["xlco_queue_age"] = keys / keys_per_step
+    return record
+
+
+def _number(value):
+    return float(ops.convert_to_numpy(value))

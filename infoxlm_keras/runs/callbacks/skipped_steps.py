@@ -1,0 +1,80 @@
+"""Steps whose gradients were not finite: which samples they read, and the end of a run that has too many."""
+
+import json
+import pathlib
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import write_atomically
+from infoxlm_keras.runs.callbacks.step_callback import StepCallback
+from infoxlm_keras.runs.sample_record import describe_samples, samples_of_steps
+
+
+class SkippedSteps(StepCallback):
+    """Looks after every step whether it was skipped, notes it, and ends training after `limit` of them in a row.
+
+    A line of `skipped_steps.jsonl` is `{"first_step", "last_step", "skipped", "samples"}`, see `samples_of_steps`; the
+    two steps differ only with `steps_per_execution` above 1, and the end then comes with the execution.
+
+    Args:
+        limit: int >= 1.
+        start_step: int.
+        streams: the streams that training reads.
+        path: where the lines go; those of steps after `start_step` are removed first. None: nowhere.
+        report: called with one line for each skipped step, except with float16, whose loss scale skips by design.
+    """
+
+    def __init__(self, limit, start_step, streams=(), path=None, report=print):
+        super().__init__(start_step)
+        self.limit = limit
+        self.streams = list(streams)
+        self.path = None if path is None else pathlib.Path(path)
+        self.report = report
+        if path is not None:
+            _drop_later_lines(self.path, start_step)
+
+    def on_train_begin(self, logs=None):
+        self.skipped = self.counter(self.model.skipped_steps)
+
+    def after_step(self):
+        before, self.skipped = self.skipped, self.counter(self._model.skipped_steps)
+        if self.skipped == before:
+            return
+        first, last = self.previous_step + 1, self.step
+        samples = samples_of_steps(self.streams, first, last)
+        self._note({"first_step": first, "last_step": last, "skipped": self.skipped - before, "samples": samples})
+        if not self._model.uses_loss_scale:
+            self.report(
+                f"step {last}: gradients were not finite, the step is skipped ({self.skipped} skipped so far); "
+                f"it read {describe_samples(samples)}"
+            )
+        in_a_row = self.counter(self._model.consecutive_skipped_steps)
+        if in_a_row >= self.limit:
+            raise InputError(self._message(in_a_row))
+
+    def _note(self, line):
+        if self.path is not None:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def _message(self, in_a_row):
+        first = self.step - in_a_row + 1
+        samples = samples_of_steps(self.streams, first, self.step)
+        where = "" if self.path is None else f" (each record is named in {self.path})"
+        return (
+            f"steps {first}..{self.step}: gradients were not finite {in_a_row} times in a row (limit "
+            f"{self.limit}, max_consecutive_skips); they read {describe_samples(samples)}{where}; lower "
+            "optimizer.learning_rate, or mend these records"
+        )
+
+
+def _drop_later_lines(path, start_step):
+    """Removes the lines of steps after `start_step`, and the file if none is left."""
+    if not path.is_file():
+        return
+    # A line without its end was cut by a kill: it is of a step that the newest checkpoint does not hold.
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    kept = [line for line in lines if json.loads(line)["last_step"] <= start_step]
+    if kept:
+        write_atomically(path, "".join(kept))
+    else:
+        path.unlink()

@@ -1,0 +1,69 @@
+"""SIGTERM and SIGINT end a run after the step in progress, with a checkpoint; a second one ends it at once."""
+
+import os
+import signal
+
+from infoxlm_keras.distribution.agreement import on_any_worker
+from infoxlm_keras.distribution.current import current_distribution
+from infoxlm_keras.runs.callbacks.step_callback import StepCallback
+
+WORKERS_ASK_EVERY = 10
+
+
+class StopSignals:
+    """Context in which the signals only set `received`, a signal's name or None.
+
+    The second signal gets the process's own handler back and is sent again. In a thread other than the main one,
+    where Python allows no handlers, the context does nothing.
+    """
+
+    def __init__(self, signals=(signal.SIGTERM, signal.SIGINT)):
+        self.signals = signals
+        self.received = None
+        self._previous = {}
+
+    def __enter__(self):
+        for number in self.signals:
+            try:
+                self._previous[number] = signal.signal(number, self._handle)
+            except ValueError:
+                break
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def _handle(self, number, frame):
+        name = signal.Signals(number).name
+        if self.received is not None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self.received = name
+        # Not print(): the signal may have come in the middle of one.
+        os.write(2, f"\n{name}: finishing the step and saving; once more to end at once\n".encode())
+
+
+class StopOnSignal(StepCallback):
+    """Ends `fit` after the step in which a signal came. `Checkpoints` saves when `fit` ends.
+
+    Several workers must end at the same step: they ask each other every tenth one.
+
+    Args:
+        start_step: int.
+        stop: `StopSignals`.
+    """
+
+    def __init__(self, start_step, stop):
+        super().__init__(start_step)
+        self.stop = stop
+
+    def after_step(self):
+        if current_distribution().num_workers > 1:
+            if not self.passed_multiple_of(WORKERS_ASK_EVERY) or not on_any_worker(self.stop.received is not None):
+                return
+            self.stop.received = self.stop.received or "a signal to another worker"
+        if self.stop.received is not None:
+            self.model.stop_training = True

@@ -1,0 +1,191 @@
+"""The `model.fit` of a run: its writers, its callbacks, and the plots that follow them."""
+
+import contextlib
+
+from infoxlm_keras.choices import TASK_NAMES
+from infoxlm_keras.config import flatten
+from infoxlm_keras.distribution import is_chief
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import write_json
+from infoxlm_keras.models import default_universal_layer
+from infoxlm_keras.runs.callbacks import (
+    Checkpoints,
+    IntervalLog,
+    RetrievalEvaluation,
+    SkippedSteps,
+    StopOnSignal,
+    StopSignals,
+    ValidationLoss,
+    validation_columns,
+)
+from infoxlm_keras.reports.history import HistoryFile
+from infoxlm_keras.reports.language_probabilities import language_probabilities_of, probabilities_table
+from infoxlm_keras.reports.wandb_log import WandbLog
+from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
+
+
+def fit(
+    pretrainer,
+    config,
+    streams,
+    output_dir,
+    restored,
+    info,
+    pair_sets=(),
+    tokenizer=None,
+    wandb_project=None,
+    validation_streams=(),
+):
+    """Trains from the restored step to the last, or to the end of the step in which a signal comes.
+
+    Args:
+        pretrainer: `InfoXLMPretrainer`, compiled, with its state in it.
+        config: `PretrainingConfig`.
+        streams: list of streams.
+        output_dir: path of the run.
+        restored: `Restored`, or None at step 0.
+        info: dict that is kept with each checkpoint.
+        pair_sets: list of `PairSet` for the evaluation while training; empty for none.
+        tokenizer: `Tokenizer` of the pairs.
+        wandb_project: str or None.
+        validation_streams: list of streams of held-out records; empty for no validation loss.
+
+    Returns:
+        str or None: the name of the signal that ended training before its last step.
+    """
+    from infoxlm_keras.data.streams import joined_dataset
+
+    start = 0 if restored is None else restored.step
+    chief = is_chief()
+    with contextlib.ExitStack() as stack:
+        recorder = Recorder(_writers(config, streams, output_dir, start, wandb_project) if chief else ())
+        stack.callback(recorder.close)
+        stop = stack.enter_context(StopSignals())
+        callbacks = [
+            SkippedSteps(
+                config.max_consecutive_skips, start, streams, output_dir / "skipped_steps.jsonl" if chief else None
+            ),
+            IntervalLog(
+                recorder,
+                start,
+                config.steps,
+                config.log_every,
+                config.xlco.batch_size * config.optimizer.accumulation_steps,
+                () if restored is None else restored.metrics,
+            ),
+        ]
+        if pair_sets:
+            callbacks.append(_retrieval(pretrainer, config, recorder, start, pair_sets, tokenizer))
+        if validation_streams:
+            callbacks.append(_validation(config, recorder, start, validation_streams))
+        callbacks += [
+            Checkpoints(
+                output_dir / "checkpoints",
+                start,
+                config.save_every,
+                config.keep_checkpoints,
+                info,
+                recorder,
+                best_by(config, pair_sets),
+                write=chief,
+                after_save=(lambda: refresh_plots(output_dir)) if chief else None,
+            ),
+            StopOnSignal(start, stop),
+        ]
+        dataset = joined_dataset(streams, start).map(lambda batch: (batch,))
+        # One epoch of all steps left: an endless dataset and a known number of steps, so that nothing runs once more.
+        steps = config.steps - start
+        pretrainer.fit(dataset, epochs=1, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=callbacks)
+        return stop.received if callbacks[-1].step < config.steps else None
+
+
+def best_by(config, pair_sets):
+    """The number by which the best checkpoint is kept, or None.
+
+    Raises:
+        InputError: if `keep_best` names one that no evaluation of the run writes.
+    """
+    columns = list(RetrievalEvaluation.columns) if pair_sets else []
+    if has_validation(config):
+        columns += validation_columns(config.tasks)
+    if config.keep_best == "none" or (config.keep_best == "auto" and not columns):
+        return None
+    if config.keep_best == "auto":
+        return columns[0]
+    columns += [f"retrieval_{pair_set.language}" for pair_set in pair_sets]
+    if config.keep_best not in columns:
+        known = (
+            ", ".join(columns) if columns else "none, since evaluation.pairs and data.validation_records are not set"
+        )
+        raise InputError(
+            f"keep_best = {config.keep_best!r}: is written by no evaluation of this run; known for "
+            f"--set keep_best=NAME: auto, none; {known}"
+        )
+    return config.keep_best
+
+
+def has_validation(config):
+    """Whether losses on held-out records are measured."""
+    return config.data.validation_records > 0 and config.evaluation.validation_batches > 0
+
+
+def refresh_plots(output_dir):
+    """Draws `plots/training.png` and `plots/run.png` from `history.csv`, those of them that there are numbers for."""
+    from infoxlm_keras.reports.plots import read_history, run_overview, save_figure, training_curves
+
+    if not (output_dir / "history.csv").is_file():
+        return
+    try:
+        steps, metrics = read_history(output_dir / "history.csv")
+    except InputError as error:
+        # Something else wrote into the file. That is no reason to end the training.
+        print(f"warning: no plots are drawn: {error}", flush=True)
+        return
+    if any(f"{name}_loss" in metrics for name in TASK_NAMES):
+        save_figure(training_curves(steps, metrics), output_dir / "plots" / "training.png")
+        save_figure(run_overview(steps, metrics), output_dir / "plots" / "run.png")
+
+
+def _writers(config, streams, output_dir, start, wandb_project):
+    probabilities = language_probabilities_of(streams, config.steps)
+    write_json(output_dir / "language_probabilities.json", probabilities)
+    board = TensorBoardLog(output_dir / "tensorboard", start)
+    if start == 0:
+        board.write_text("languages", probabilities_table(probabilities))
+    writers = [HistoryFile(output_dir / "history.csv", start), board, ProgressLine(config.steps, start)]
+    if wandb_project is not None:
+        settings = {**flatten(config), "language_probabilities": probabilities}
+        writers.append(WandbLog(wandb_project, output_dir, settings, start))
+    return writers
+
+
+def _retrieval(pretrainer, config, recorder, start, pair_sets, tokenizer):
+    layer = config.xlco.universal_layer or default_universal_layer(pretrainer.backbone.num_layers)
+    return RetrievalEvaluation(
+        pair_sets,
+        pretrainer.masked_lm,
+        tokenizer,
+        layer,
+        config.xlco.pooling,
+        config.evaluation.batch_size,
+        recorder=recorder,
+        start_step=start,
+        total_steps=config.steps,
+        every=config.evaluation.every,
+    )
+
+
+def _validation(config, recorder, start, streams):
+    from infoxlm_keras.data.streams import joined_dataset
+
+    # `evaluate` runs whole executions.
+    executions = -(-config.evaluation.validation_batches // config.steps_per_execution)
+    return ValidationLoss(
+        joined_dataset(streams).map(lambda batch: (batch,)),
+        executions * config.steps_per_execution,
+        config.tasks,
+        recorder=recorder,
+        start_step=start,
+        total_steps=config.steps,
+        every=config.evaluation.every,
+    )

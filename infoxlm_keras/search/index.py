@@ -1,0 +1,256 @@
+"""Sentences on disk with an index of their vectors (usearch), built by streaming.
+
+index.usearch    the graph; key = number of the sentence
+sentences.txt    the sentences, one a line, as UTF-8
+offsets.bin      uint64, where each sentence starts in it, and where the last ends
+lines.bin        uint64, line of the input each came from
+index.json       how many, which model, how vectors are kept; checksums of the other files and of itself
+"""
+
+import contextlib
+import json
+import pathlib
+
+import numpy as np
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import read_json, without_wildcards, write_json
+from infoxlm_keras.files.parsing import describe, parsing
+from infoxlm_keras.serving.checksums import check_files, checksums, text_checksum
+
+INDEX_FILE, SENTENCES_FILE = "index.usearch", "sentences.txt"
+OFFSETS_FILE, LINES_FILE, FACTS_FILE = "offsets.bin", "lines.bin", "index.json"
+DATA_FILES = (INDEX_FILE, SENTENCES_FILE, OFFSETS_FILE, LINES_FILE)
+VECTOR_TYPES = ("f16", "f32", "i8")
+NUMBER = np.dtype("<u8")
+# Version 1 had no checksums; usearch ends the process on a damaged graph.
+VERSION = 2
+REMEDY = "index the sentences again (recipes/search.py index)"
+
+
+class IndexWriter:
+    """Adds sentences to a new index.
+
+    Args:
+        directory: path, empty.
+        embedder: function of a list of bytes to unit vectors, with `dim`, `directory` and `facts`
+            (`SavedModelEmbedder`).
+        vector_type: one of `VECTOR_TYPES`, usearch's name of how vectors are kept.
+
+    Raises:
+        InputError: if usearch is not installed.
+    """
+
+    def __init__(self, directory, embedder, vector_type):
+        self.directory = pathlib.Path(directory)
+        self.embedder = embedder
+        self.vector_type = vector_type
+        self.index = usearch_index().Index(ndim=embedder.dim, metric="cos", dtype=vector_type)
+        self.count = self.position = 0
+        self._files = contextlib.ExitStack()
+        self._sentences, self._offsets, self._lines = (
+            self._files.enter_context(open(self.directory / name, "wb"))
+            for name in (SENTENCES_FILE, OFFSETS_FILE, LINES_FILE)
+        )
+
+    def add(self, sentences):
+        """Adds `sentences`, a list of (line number, bytes)."""
+        texts = [text for _, text in sentences]
+        keys = np.arange(self.count, self.count + len(texts), dtype=np.uint64)
+        self.index.add(keys, self.embedder(texts))
+        lengths = np.array([len(text) + 1 for text in texts], NUMBER)
+        starts = self.position + np.cumsum(lengths) - lengths
+        self._offsets.write(starts.astype(NUMBER).tobytes())
+        self._lines.write(np.array([line for line, _ in sentences], NUMBER).tobytes())
+        self._sentences.write(b"".join(text + b"\n" for text in texts))
+        self.count += len(texts)
+        self.position += int(lengths.sum())
+
+    def close(self, source):
+        """Writes the graph and the facts, which are returned; `source` (str) is where the sentences came from.
+
+        Raises:
+            InputError: if no sentence was added, or there is no room for the graph.
+        """
+        self._offsets.write(np.array([self.position], NUMBER).tobytes())
+        self._files.close()
+        if not self.count:
+            raise InputError(f"{source}: holds no sentence")
+        self._save_graph()
+        facts = {
+            "version": VERSION,
+            "sentences": self.count,
+            "dim": self.embedder.dim,
+            "vectors": self.vector_type,
+            "source": source,
+            "model": str(self.embedder.directory),
+            "model_facts": self.embedder.facts,
+            "files": checksums(self.directory, DATA_FILES),
+        }
+        write_json(self.directory / FACTS_FILE, {**facts, "crc32c": text_checksum(_json(facts))})
+        return {name: facts[name] for name in ("sentences", "dim", "vectors", "source", "model")}
+
+    def _save_graph(self):
+        path = self.directory / INDEX_FILE
+        expected = self.index.serialized_length
+        with without_wildcards(self.directory) as plain:
+            try:
+                self.index.save(f"{plain}/{INDEX_FILE}")
+                error = None
+            except RuntimeError as raised:
+                error = raised
+        # usearch does not look at what the file system says when it closes the file.
+        size = path.stat().st_size if path.exists() else 0
+        if error is not None or size != expected:
+            reason = "" if error is None else f" ({describe(error)})"
+            raise InputError(
+                f"{path}: {size:,} of {expected:,} bytes could be written{reason}; "
+                "is the disk full, or the size of a file limited? Free some space or choose another --output_dir"
+            )
+
+
+class IndexReader:
+    """Opens what `IndexWriter` wrote, once its checksums are right; vectors and sentences stay on disk.
+
+    Args:
+        directory: path.
+
+    Attributes:
+        facts: dict, the content of `index.json`.
+
+    Raises:
+        InputError: if it is no index, is damaged, is of an older release, or usearch is not installed.
+    """
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.facts = read_facts(self.directory)
+        check_files(self.directory, self.facts["files"], self.directory / FACTS_FILE, REMEDY)
+        count = self.facts["sentences"]
+        self._offsets, self._lines = self._numbers(OFFSETS_FILE, count + 1), self._numbers(LINES_FILE, count)
+        size = (self.directory / SENTENCES_FILE).stat().st_size
+        # At least a character and a line end each; as signed numbers, in which a smaller one after a larger shows.
+        lengths = np.diff(self._offsets.astype(np.int64))
+        if self._offsets[0] != 0 or self._offsets[-1] != size or (lengths < 2).any():
+            raise InputError(f"{self.directory / OFFSETS_FILE}: does not fit {SENTENCES_FILE}; {REMEDY}")
+        self._index = self._open_graph(count)
+
+    def check(self, embedder):
+        """Raises InputError unless `embedder` is the export that the index was built with."""
+        built = {**self.facts["model_facts"], "dim": self.facts["dim"]}
+        given = {**embedder.facts, "dim": embedder.dim}
+        for name in ("tokenizer_fingerprint", "layer", "pooling", "storage", "dim"):
+            if given.get(name) != built.get(name):
+                raise InputError(
+                    f"{embedder.directory}: has {name} {given.get(name)!r}, the index was built with "
+                    f"{built.get(name)!r}; query with {self.facts['model']}, or index again"
+                )
+
+    def search(self, texts, vectors, top_k, exact=False):
+        """The nearest sentences.
+
+        Args:
+            texts: list of bytes, the queries.
+            vectors: float32 [queries, dim].
+            top_k: int.
+            exact: bool, compare with every vector instead of walking the graph.
+
+        Returns:
+            list of {"query": str, "hits": [{"cosine": float, "line": int, "sentence": str}, ...]}, nearest first.
+        """
+        results = []
+        with open(self.directory / SENTENCES_FILE, "rb") as file:
+            for text, vector in zip(texts, vectors, strict=True):
+                matches = self._index.search(vector, min(top_k, self.facts["sentences"]), exact=exact)
+                hits = [
+                    {
+                        "cosine": float(1 - distance),
+                        "line": int(self._lines[key]),
+                        "sentence": self._sentence(file, int(key)),
+                    }
+                    for key, distance in zip(matches.keys, matches.distances, strict=True)
+                ]
+                results.append({"query": text.decode("utf-8", "replace"), "hits": hits})
+        return results
+
+    def _open_graph(self, count):
+        path = self.directory / INDEX_FILE
+        usearch = usearch_index()
+        index = usearch.Index(ndim=self.facts["dim"], metric="cos", dtype=self.facts["vectors"])
+        with without_wildcards(self.directory) as plain, parsing(path, "an index of usearch", REMEDY):
+            found = usearch.Index.metadata(f"{plain}/{INDEX_FILE}")
+            fits = found is not None and (found["dimensions"], found["kind_scalar"], found["count_present"]) == (
+                self.facts["dim"],
+                index.dtype,
+                count,
+            )
+            if not fits:
+                raise InputError(f"{path}: is not of the vectors that {FACTS_FILE} says; {REMEDY}")
+            index.view(f"{plain}/{INDEX_FILE}")
+        if len(index) != count:
+            raise InputError(f"{path}: has {len(index)} vectors for {count} sentences; {REMEDY}")
+        return index
+
+    def _sentence(self, file, key):
+        start, end = int(self._offsets[key]), int(self._offsets[key + 1])
+        file.seek(start)
+        return file.read(end - start - 1).decode("utf-8", "replace")
+
+    def _numbers(self, name, count):
+        path = self.directory / name
+        if path.stat().st_size != count * NUMBER.itemsize:
+            raise InputError(f"{path}: is not of {count} numbers; {REMEDY}")
+        return np.memmap(path, NUMBER, mode="r")
+
+
+def read_facts(directory):
+    """The content of `index.json` in a directory (path), checked.
+
+    Raises:
+        InputError: if there is none, it is damaged, or of another version.
+    """
+    path = pathlib.Path(directory) / FACTS_FILE
+    if not path.exists():
+        raise InputError(f"{directory}: is no index (it has no {FACTS_FILE}); make one with recipes/search.py index")
+    facts = read_json(path, dict)
+    version = facts.get("version")
+    if version == 1:
+        raise InputError(f"{path}: was written by an older release, without checksums of its files; {REMEDY}")
+    if version != VERSION:
+        raise InputError(f"{path}: version {version!r:.100}, but this release reads {VERSION}; {REMEDY}")
+    checksum = facts.pop("crc32c", None)
+    if checksum != text_checksum(_json(facts)):
+        raise InputError(f"{path}: differs from its own checksum: it was damaged or changed; {REMEDY}")
+    kinds = {
+        "sentences": int,
+        "dim": int,
+        "vectors": str,
+        "source": str,
+        "model": str,
+        "model_facts": dict,
+        "files": dict,
+    }
+    for name, kind in kinds.items():
+        value = facts.get(name)
+        if type(value) is not kind or (kind is int and value < 1):
+            raise InputError(f"{path}: {name} = {value!r:.100}: is no {kind.__name__} that an index has; {REMEDY}")
+    if facts["vectors"] not in VECTOR_TYPES or set(facts["files"]) != set(DATA_FILES):
+        raise InputError(f"{path}: names other vectors or files than an index has; {REMEDY}")
+    return facts
+
+
+def _json(facts):
+    return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def usearch_index():
+    """The module `usearch.index`.
+
+    Raises:
+        InputError: if usearch is not installed.
+    """
+    try:
+        import usearch.index
+    except ImportError:
+        raise InputError("usearch is not installed: pip install infoxlm_keras[search]") from None
+    return usearch.index

@@ -1,0 +1,80 @@
+"""The sentences and queries of `recipes/search.py`: text files as the builders read them, or standard input."""
+
+import os
+import pathlib
+
+from infoxlm_keras.text.readers.chunks import count_lines, decode_lines
+from infoxlm_keras.text.readers.inputs import plain_name
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.readers.line_input import STANDARD_INPUT, line_stream
+
+# Files that hold text in records: their lines are no sentences.
+RECORD_ENDINGS = (".jsonl", ".json", ".tmx", ".xml", ".po", ".zip", ".parquet", ".arrow")
+
+
+def input_size(path):
+    """Bytes of an input file for a progress bar; None for standard input.
+
+    Raises:
+        InputError: if there is no such file, it is a folder or something else that is no file, or by its ending holds
+            records and not lines of text.
+    """
+    if str(path) == STANDARD_INPUT:
+        return None
+    line_stream(path)
+    ending = pathlib.Path(plain_name(path)).suffix.lower()
+    if ending in RECORD_ENDINGS:
+        raise InputError(
+            f"{path}: a {ending} file holds no plain lines; write its sentences into a text file, one a line"
+        )
+    return os.path.getsize(path)
+
+
+def read_sentences(path, size):
+    """Yields (list of at most `size` (line number, bytes), bytes of the file read since): empty lines left out.
+
+    Compression (.gz, .xz, .bz2, .zst), encoding and line ends are those of `infoxlm_keras.text.readers`; sentences are without
+    the white space around them.
+
+    Args:
+        path: str or path; `-` for standard input.
+        size: int, sentences a list.
+
+    Raises:
+        InputError: if the compressed data is damaged, a line is not UTF-8, holds NUL or is longer than 16 MiB.
+    """
+    batch, first_line, before = [], 1, 0
+    with line_stream(path) as stream:
+        while body := stream.read_body():
+            for number, line in enumerate(decode_lines(body, stream.place, first_line), first_line):
+                text = line.strip()
+                if text:
+                    batch.append((number, text.encode()))
+                if len(batch) == size:
+                    position = stream.position
+                    yield batch, position - before
+                    batch, before = [], position
+            first_line += count_lines(body)
+        if batch:
+            yield batch, stream.position - before
+
+
+def read_queries(texts, path):
+    """The queries of a command line, list of bytes.
+
+    Args:
+        texts: list of str or None.
+        path: file with one a line, `-` for standard input, or None.
+
+    Raises:
+        InputError: if there is none, not exactly one of both is given, or as `read_sentences`.
+    """
+    if (texts is None) == (path is None):
+        raise InputError("no query: give either --text TEXT or --file FILE")
+    if texts is not None:
+        return [os.fsencode(text) for text in texts]
+    input_size(path)
+    queries = [text for batch, _ in read_sentences(path, 1000) for _, text in batch]
+    if not queries:
+        raise InputError(f"{path}: holds no query")
+    return queries

@@ -1,0 +1,85 @@
+"""The sentence-vector head: the universal layer, pooled and normalised."""
+
+import numpy as np
+import tensorflow as tf
+
+from infoxlm_keras.models.sentence_vector import sentence_vector
+from infoxlm_keras.models import hidden_state_model, l2_normalize, pool
+from infoxlm_keras.serving.request_checks import checked_texts
+from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
+from infoxlm_keras.serving.text_to_ids import TextToIds
+
+
+class EmbeddingModule(ServingModule):
+    """Text to `embedding`, float32 [batch, dim]; runs and holds Transformer layers 1..`layer` only.
+
+    A third signature, `similarity`, takes `text_a` and `text_b`, string [batch] each, and gives `similarity`, float32
+    [batch]: the cosine of row n of one and row n of the other.
+
+    Args:
+        model: `infoxlm_keras.pretrained.PretrainedModel`.
+        layer: int in 0..L, hidden state to pool (0 = embeddings). None: the universal layer the model was
+            trained with, or the usual one for its depth if it was not trained here.
+        pooling: "cls" or "mean". None: as trained, else "mean".
+        normalize: bool, scale to unit length.
+        max_length: int, longest sequence in tokens; None: as the model's history says, or as many as the
+            model has positions.
+        storage: one of `STORAGES`, how weights are stored.
+
+    Raises:
+        InputError: if `layer`, `pooling`, `max_length` or `storage` is out of range.
+    """
+
+    head = "embedding"
+
+    def __init__(self, model, layer=None, pooling=None, normalize=True, max_length=None, storage="float32"):
+        backbone = model.backbone
+        vector = sentence_vector(model, layer, pooling, normalize, max_length, lowest=0)
+        text_to_ids = TextToIds(model.tokenizer, resolve_max_length(vector.max_length, backbone))
+        reference = hidden_state_model(backbone, vector.layer)
+        super().__init__(text_to_ids, backbone, vector.layer, reference, storage, name="embedding")
+        self.layer, self.pooling, self.normalize = vector.layer, vector.pooling, vector.normalize
+        self.dim = backbone.hidden_dim
+
+    def outputs(self, packed, states):
+        vectors = packed.first(states) if self.pooling == "cls" else packed.mean(states)
+        return {"embedding": self._normalized(vectors)}
+
+    def reference(self, token_ids, padding_mask):
+        hidden_state = self._model({"token_ids": token_ids, "padding_mask": padding_mask})
+        return {"embedding": self._normalized(pool(hidden_state, padding_mask, self.pooling))}
+
+    def signatures(self):
+        texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("text_a", "text_b")]
+
+        @tf.function(input_signature=texts)
+        def similarity(text_a, text_b):
+            text_a, text_b = checked_texts(text_a=text_a, text_b=text_b)
+            batch, both = tf.shape(text_a)[0], tf.concat([text_a, text_b], axis=0)
+            vectors = l2_normalize(self.predict(*self.text_to_ids(both))["embedding"])
+            return {"similarity": tf.reduce_sum(vectors[:batch] * vectors[batch:], axis=-1)}
+
+        return {**super().signatures(), "similarity": similarity}
+
+    def requests(self, texts, token_ids, padding_mask):
+        return {
+            **super().requests(texts, token_ids, padding_mask),
+            "similarity": {"text_a": texts, "text_b": texts[::-1]},
+        }
+
+    def answers(self, texts, token_ids, padding_mask, predict):
+        answers = super().answers(texts, token_ids, padding_mask, predict)
+        vectors = l2_normalize(answers["tokens"]["embedding"])
+        return {**answers, "similarity": {"similarity": tf.reduce_sum(vectors * vectors[::-1], axis=-1)}}
+
+    def head_facts(self):
+        return {"layer": self.layer, "pooling": self.pooling, "normalize": self.normalize, "dim": self.dim}
+
+    def _normalized(self, vectors):
+        return l2_normalize(vectors) if self.normalize else vectors
+
+
+def cosines(vectors, others):
+    """Cosine of each row of two float arrays [rows, dim]."""
+    products = np.sum(vectors * others, axis=-1)
+    return products / (np.linalg.norm(vectors, axis=-1) * np.linalg.norm(others, axis=-1))

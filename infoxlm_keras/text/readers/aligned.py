@@ -1,0 +1,114 @@
+"""Texts in several files of a folder, a language each, where line n of all has the same meaning.
+
+    X.en, X.hi                                     IIT Bombay, WMT's development sets
+    eng_Latn.devtest, zho_Hans.devtest             FLORES-101 and FLORES-200
+    newstest2019-src.eng.txt, ...-ref.zho-CN.txt   NTREX-128
+
+Two languages are a pair. Of more than two, English makes a pair with each of the others.
+"""
+
+import dataclasses
+import pathlib
+import re
+
+from infoxlm_keras.text.languages import language_or_none
+from infoxlm_keras.text.readers.names import is_pair, is_usual, moses_sides
+
+FLORES_SPLITS = ("dev", "devtest")
+NTREX = re.compile(r"(?P<corpus>.+)-(?:src|ref)\.(?P<code>[^.]+)\.txt")
+FLORES_CODE = re.compile("[a-z]{3}(_[A-Za-z]+)?")
+ENGLISH = "en"
+# Endings of other files that are codes of languages, too.
+OTHER_ENDINGS = (
+    "txt",
+    "tsv",
+    "doc",
+    "log",
+    "bin",
+    "tar",
+    "xml",
+    "ids",
+    "bib",
+    "out",
+    "tmp",
+    "bak",
+    "aux",
+    "dat",
+    "csv",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One file as a side of a pair.
+
+    Attributes:
+        corpus: str, what both files have in common.
+        codes: (str, str), the pair's languages as the files' names have them.
+        number: 0 or 1, which of them the file is in.
+    """
+
+    corpus: str
+    codes: tuple[str, str]
+    number: int
+
+
+def aligned_sides(names, folder):
+    """The sides that files of such names are.
+
+    Args:
+        names: iterable of str, plain names (see `inputs.plain_name`).
+        folder: path, for messages.
+
+    Returns:
+        (dict of name to list of `Side`; dict of name to the reason why it is none although it is named like one).
+    """
+    corpora = {}
+    for name in sorted(set(names)):
+        if part := _part(name, folder):
+            corpus, code = part
+            corpora.setdefault(corpus, {})[code] = name
+    sides, left = {}, {}
+    for corpus, files in corpora.items():
+        languages = {code: language_or_none(code) for code in files}
+        # Any three letters are a code: those of small languages count beside English only.
+        if ENGLISH not in languages.values():
+            files = {code: name for code, name in files.items() if is_usual(code)}
+        if all(map(is_pair, files)):
+            # `train.en-de` and `train.en-fr` are no sides in English.
+            continue
+        if len(files) < 2:
+            continue
+        if len(files) == 2:
+            pairs = [tuple(sorted(files))]
+        else:
+            pairs = _pairs_with_english(files, languages)
+            if not pairs:
+                reason = "one of several languages, none of them English: name a pair, as in de-fr=STEM"
+                left.update(dict.fromkeys(files.values(), reason))
+        for codes in pairs:
+            for number, code in enumerate(codes):
+                sides.setdefault(files[code], []).append(Side(corpus, codes, number))
+    return sides, left
+
+
+def _part(name, folder):
+    """(corpus, code) of a name, or None."""
+    if match := NTREX.fullmatch(name):
+        return (match["corpus"], match["code"]) if language_or_none(match["code"]) else None
+    stem, dot, ending = name.rpartition(".")
+    if not stem:
+        return None
+    if ending in FLORES_SPLITS:
+        return (f"*.{ending}", stem) if FLORES_CODE.fullmatch(stem) and language_or_none(stem) else None
+    if ending in OTHER_ENDINGS or language_or_none(ending) is None or moses_sides(name, pathlib.Path(folder) / name):
+        return None
+    return stem, ending
+
+
+def _pairs_with_english(files, languages):
+    """List of (English code, other code); of several kinds of English the shortest code counts as the source."""
+    english = sorted((code for code in files if languages[code] == ENGLISH), key=lambda code: (len(code), code))
+    # NTREX has one source, and British, Indian and American references beside it.
+    english = [code for code in english if "-src." in files[code]] + english
+    return [(english[0], code) for code in sorted(files) if code != english[0]] if english else []

@@ -1,0 +1,202 @@
+"""Command-line inputs -> readers of sentence pairs, by the names of the files."""
+
+import pathlib
+
+from infoxlm_keras.text.readers import tfds_examples, tmx
+from infoxlm_keras.text.readers.aligned import aligned_sides
+from infoxlm_keras.text.readers.fields import PairFields
+from infoxlm_keras.text.readers.formats import BITEXT_NAMES
+from infoxlm_keras.text.readers.found import Entry, Found
+from infoxlm_keras.text.readers.gettext_catalog import GettextPairs
+from infoxlm_keras.text.readers.gettext_catalog import find_pair as find_catalog_pair
+from infoxlm_keras.text.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
+from infoxlm_keras.text.readers.json_lines import JsonLines
+from infoxlm_keras.text.languages import pair_name
+from infoxlm_keras.text.readers.moses import MosesPairs
+from infoxlm_keras.text.readers.moses_discovery import MosesFiles, archive_entries, stem_reader, two_files
+from infoxlm_keras.text.readers.names import PAIR_PATTERN, find_pair, moses_sides, split_pair
+from infoxlm_keras.text.readers.parquet import ParquetRows, open_folder
+from infoxlm_keras.text.readers.tab_separated import MARGIN_THRESHOLD, MarginPairs, TabSeparatedPairs
+from infoxlm_keras.text.readers.tatoeba import TatoebaPairs
+from infoxlm_keras.errors import InputError
+
+# Those whose names have a pair before the ending.
+NAMED_ENDINGS = (".tsv", ".tmx", ".jsonl", ".parquet")
+ENDINGS = (*NAMED_ENDINGS, ".po", ".zip")
+# Nothing else has these endings: a file without a pair in its name is not passed over, but explained.
+TAKEN_FROM_FOLDERS = (".tsv", ".tmx", ".po", ".zip")
+TATOEBA_FILES = ("sentences.csv", "links.csv")
+
+
+class BitextFinder:
+    """Makes readers of inputs.
+
+    Args:
+        fields: (str, str) or None, see `PairFields`.
+        margin: float, least margin of mined pairs.
+    """
+
+    def __init__(self, fields, margin):
+        self.fields = fields
+        self.margin = margin
+        self.given = GivenOnce()
+        self.moses = MosesFiles(pair_name)
+        self.entries = []
+        self.passed_over = []
+
+    def add(self, item):
+        """Adds the readers of one input."""
+        entry = parse_input(item, PAIR_PATTERN)
+        codes = entry.name and split_pair(entry.name, item)
+        if entry.name and codes is None:
+            raise InputError(f"{item}: {entry.name!r} names no two languages; give them as in en-de=PATH")
+        pair = codes and pair_name(*codes, item)
+        if entry.address.startswith(tfds_examples.PREFIX):
+            self.entries.append(Entry(tfds_examples.open_pairs(entry.address, pair, self.fields), codes=codes or None))
+        elif pair:
+            self.given.check(entry.address, pair)
+            self._add_named(entry.address, pair, codes)
+        else:
+            self._add_unnamed(entry.address)
+
+    def found(self):
+        """`Found`."""
+        return Found(self.entries + self.moses.entries(), self.passed_over)
+
+    def _add_unnamed(self, address):
+        kind = path_kind(address)
+        if kind is None:
+            raise InputError(f"{address}: no such file or directory; give files named {BITEXT_NAMES}, or their folder")
+        if kind == "file":
+            self.given.check(address)
+            self._add_file(pathlib.Path(address), [], explicit=True)
+            return
+        folder = pathlib.Path(address)
+        sides, left = aligned_sides([plain_name(path) for path in folder.iterdir() if not path.is_dir()], folder)
+        if (folder / TATOEBA_FILES[0]).exists():
+            left |= dict.fromkeys(TATOEBA_FILES, f"Tatoeba's export: name the languages, as in en-de={folder}")
+        paths, passed_over = folder_files(
+            folder, lambda name: name in sides or _is_bitext(name, folder), BITEXT_NAMES, left
+        )
+        self.passed_over += passed_over
+        for path in paths:
+            self.given.check(path)
+            self._add_file(path, sides.get(plain_name(path), []), explicit=False)
+
+    def _add_file(self, path, sides, explicit):
+        """Adds a file; `sides` are the `Side`s of it that its neighbours' names tell."""
+        name = plain_name(path)
+        stem, ending = pathlib.Path(name).stem, pathlib.Path(name).suffix
+        codes = find_pair(stem, path) if ending in NAMED_ENDINGS else None
+        if codes:
+            self._add(self._reader(path, ending, pair_name(*codes, path)), explicit, codes)
+        elif ending == ".tmx":
+            pairs = tmx.find_pairs(str(path))
+            for pair in pairs:
+                self._add(tmx.TmxPairs(pair, (str(path),)), explicit and len(pairs) == 1)
+        elif ending == ".po":
+            self._add(GettextPairs(find_catalog_pair(str(path)), (str(path),)), explicit)
+        elif ending == ".zip":
+            self._add_archive(path, None)
+        elif (found := moses_sides(name, path)) and found[2] is not None:
+            self.moses.add(path, *found, explicit)
+        elif sides:
+            for side in sides:
+                self.moses.add(path, side.corpus, side.codes, side.number, explicit)
+        else:
+            raise InputError(
+                f"{path}: is not named {BITEXT_NAMES}; rename it, name its languages as in en-de={path}, or leave it "
+                "out"
+            )
+
+    def _add_named(self, address, pair, codes):
+        """Adds the reader of `address`, whose languages are given."""
+        path, hash_sign, split = address.partition("#")
+        if hash_sign and path_kind(address) is None and path_kind(path) == "folder":
+            self._add(open_folder(path, pair, split, self._finder(pair)), True, codes)
+            return
+        kind, plain = path_kind(address), plain_name(address)
+        if kind is None:
+            if files := two_files(address):
+                reader = MosesPairs(pair, files)
+            else:
+                reader = stem_reader(address, pair, codes)
+            self._add(reader, True, codes)
+        elif kind == "folder" and (pathlib.Path(address) / TATOEBA_FILES[0]).exists():
+            self._add_tatoeba(pathlib.Path(address), pair, codes)
+        elif kind == "folder":
+            self._add(open_folder(address, pair, None, self._finder(pair)), True, codes)
+        elif plain == TATOEBA_FILES[0]:
+            self._add_tatoeba(pathlib.Path(address).parent, pair, codes)
+        elif plain.endswith(".zip"):
+            self._add_archive(address, pair)
+        else:
+            ending = pathlib.Path(plain).suffix
+            if ending not in ENDINGS:
+                raise InputError(
+                    f"{address}: has none of the endings {', '.join(ENDINGS)}; its format is not known, rename it, "
+                    f"or give a text and its translation, line by line, as in {'-'.join(codes)}=A.txt,B.txt"
+                )
+            self._add(self._reader(address, ending, pair), True, codes)
+
+    def _add(self, reader, explicit, codes=None):
+        self.entries.append(Entry(reader, explicit, codes))
+
+    def _add_archive(self, path, pair):
+        entries, passed_over = archive_entries(path, pair_name, pair)
+        self.entries += entries
+        self.passed_over += passed_over
+
+    def _add_tatoeba(self, folder, pair, codes):
+        files = [folder / name for name in TATOEBA_FILES]
+        for file in files:
+            if path_kind(file) != "file":
+                raise InputError(f"{file}: no such file; Tatoeba's export is sentences.csv and links.csv together")
+        self._add(TatoebaPairs(pair, tuple(map(str, files))), True, codes)
+
+    def _reader(self, path, ending, pair):
+        files = (str(path),)
+        if ending == ".tsv":
+            if pathlib.Path(path).name.startswith("WikiMatrix."):
+                return MarginPairs(pair, files, self.margin)
+            return TabSeparatedPairs(pair, files)
+        if ending == ".tmx":
+            return tmx.TmxPairs(pair, files)
+        if ending == ".po":
+            return GettextPairs(pair, files)
+        kind = JsonLines if ending == ".jsonl" else ParquetRows
+        return kind(pair, files, self._finder(pair))
+
+    def _finder(self, pair):
+        return PairFields(tuple(pair.split("-")), self.fields)
+
+
+def find_bitext(inputs, fields=None, margin=MARGIN_THRESHOLD):
+    """Readers of the pairs among `inputs`, sorted by pair of languages.
+
+    Args:
+        inputs: sequence of str or path, in the forms of `formats.BITEXT_FORMATS`. A folder is not searched any deeper.
+        fields: sequence of two str or None, the fields with source and target in formats that have fields.
+        margin: float, least margin of WikiMatrix's pairs.
+
+    Returns:
+        `Found`, a list that also says what was passed over in folders and archives.
+
+    Raises:
+        InputError: as `find_monolingual`, and for a Moses file whose other side is missing, an archive that is not
+            safe, or a TMX file without pairs.
+    """
+    if fields is not None and len(fields) != 2:
+        raise InputError(f"--fields {' '.join(fields)}: pairs are in two fields; name source and target")
+    finder = BitextFinder(tuple(fields) if fields else None, margin)
+    for item in inputs:
+        finder.add(item)
+    return finder.found()
+
+
+def _is_bitext(name, folder):
+    stem, ending = pathlib.Path(name).stem, pathlib.Path(name).suffix
+    if ending in TAKEN_FROM_FOLDERS:
+        return True
+    place = pathlib.Path(folder) / name
+    return bool(find_pair(stem, place) if ending in NAMED_ENDINGS else moses_sides(name, place))

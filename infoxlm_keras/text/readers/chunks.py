@@ -1,0 +1,220 @@
+"""Text files as chunks of whole lines: opening, decompression, and decoding with line numbers in every error.
+
+A line ends at "\\n" and nowhere else (`splitlines` would also split at U+2028 and others, which misaligns pairs).
+"""
+
+import contextlib
+import dataclasses
+import os
+import stat
+
+from infoxlm_keras.text.readers.archive import open_member
+from infoxlm_keras.files.compression import BUFFER_BYTES, DAMAGE, WindowError, decompressed
+from infoxlm_keras.errors import InputError
+
+# Large enough that a chunk's last, partly filled block is well under a thousandth of its tokens.
+CHUNK_BYTES = 1 << 21
+# No sentence is longer; a file without line ends, or a compressed bomb, stops here instead of filling the memory.
+LONGEST_LINE_BYTES = 1 << 24
+BYTE_ORDER_MARK = "\ufeff"
+# First bytes of files that are not plain UTF-8, and what to do about them.
+SIGNATURES = {
+    b"\x1f\x8b": "it is compressed by gzip: give its name the ending .gz",
+    b"\xfd7zXZ": "it is compressed by xz: give its name the ending .xz",
+    b"BZh": "it is compressed by bzip2: give its name the ending .bz2",
+    b"\x28\xb5\x2f\xfd": "it is compressed by zstd: give its name the ending .zst",
+    b"PK\3\4": "it is a ZIP archive: unpack it",
+    b"PAR1": "it is a Parquet file: give its name the ending .parquet",
+    b"\xff\xfe": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
+    b"\xfe\xff": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Whole lines, or whole records, of an input, small enough for one worker.
+
+    Attributes:
+        first_line: int, number of the first line or record, from 1.
+        bodies: tuple of bytes, one a file of the reader, undecoded; or one with records (`infoxlm_keras.text.readers.packed`).
+        bytes_read: int, bytes of the files on disk that were read for it (progress).
+    """
+
+    first_line: int
+    bodies: tuple[bytes, ...]
+    bytes_read: int
+
+
+class LineStream:
+    """The lines of a file, decompressed, as bytes; use it in a `with` statement.
+
+    Every method raises `InputError` where the compressed data is damaged, ends too early or needs too much memory, and
+    for a line above `LONGEST_LINE_BYTES`; entering does for what is no regular file (a FIFO would wait for ever).
+
+    Args:
+        path: str.
+        member: str or None, the file's name inside the ZIP archive `path`.
+    """
+
+    def __init__(self, path, member=None):
+        self.path = path
+        self.member = member
+        self.place = path if member is None else f"{path}: {member}"
+        self.lines_before = 0
+
+    def __enter__(self):
+        self.file = open_regular(self.path)
+        self.start = 0
+        if self.member is None:
+            self.stream = decompressed(self.file, self.path)
+        else:
+            self.stream, self.start = open_member(self.file, self.path, self.member)
+        return self
+
+    def __exit__(self, *exception):
+        self.file.close()
+
+    @property
+    def position(self):
+        """int: bytes of the file on disk read so far."""
+        return self.file.tell() - self.start
+
+    def read(self, size):
+        """The next `size` bytes, or as many as are left."""
+        with self._errors():
+            return self.stream.read(size)
+
+    def read_body(self):
+        """The next `CHUNK_BYTES` and the rest of their last line, bytes; empty at the end."""
+        with self._errors():
+            body = self.stream.read(CHUNK_BYTES)
+            if body and not body.endswith(b"\n"):
+                body += self.stream.readline(LONGEST_LINE_BYTES + 1)
+        last_line = body.rfind(b"\n", 0, len(body) - 1) + 1
+        self._check_length(len(body) - last_line, self.lines_before + body.count(b"\n", 0, last_line) + 1)
+        self.lines_before += count_lines(body)
+        return body
+
+    def read_lines(self, number):
+        """The next `number` lines, or as many as are left: list of bytes."""
+        lines = []
+        with self._errors():
+            for _ in range(number):
+                line = self.stream.readline(LONGEST_LINE_BYTES + 1)
+                if not line:
+                    break
+                lines.append(line)
+                self._check_length(len(line), self.lines_before + len(lines))
+        self.lines_before += len(lines)
+        return lines
+
+    def count_rest(self):
+        """How many lines are left; reads to the end."""
+        lines, last = 0, b"\n"
+        while block := self.read(BUFFER_BYTES):
+            lines += block.count(b"\n")
+            last = block
+        return lines + (not last.endswith(b"\n"))
+
+    def _check_length(self, length, number):
+        if length > LONGEST_LINE_BYTES:
+            raise InputError(
+                f"{self.place}: line {number}: is longer than {LONGEST_LINE_BYTES:,} bytes, which no sentence is; "
+                "break it into lines, or remove it"
+            )
+
+    @contextlib.contextmanager
+    def _errors(self):
+        try:
+            yield
+        except EOFError:
+            raise InputError(
+                f"{self.place}: the compressed data ends too early (an interrupted download or copy?); fetch it again"
+            ) from None
+        except WindowError as error:
+            raise InputError(f"{self.place}: {error}") from None
+        except DAMAGE as error:
+            raise self._damaged(error) from None
+        except OSError as error:
+            if error.errno is None:
+                raise self._damaged(error) from None
+            error.filename = self.path
+            raise
+
+    def _damaged(self, error):
+        return InputError(f"{self.place}: the compressed data is damaged ({error}); fetch it again")
+
+
+def open_regular(path):
+    """The file `path`, open for reading bytes.
+
+    Raises:
+        InputError: if it is missing, or is no regular file: reading a FIFO would wait for ever, and a second time.
+    """
+    try:
+        # Without waiting for the other end of a FIFO.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path}: is not a regular file; write what it gives into a file first")
+    return os.fdopen(descriptor, "rb")
+
+
+def count_lines(body):
+    """Lines in `body` (bytes); the last one may lack its newline."""
+    return body.count(b"\n") + (not body.endswith(b"\n") if body else 0)
+
+
+def file_chunks(path):
+    """Yields the `Chunk`s of one file."""
+    first_line, position = 1, 0
+    with LineStream(path) as stream:
+        while body := stream.read_body():
+            previous, position = position, stream.position
+            yield Chunk(first_line, (body,), position - previous)
+            first_line += count_lines(body)
+
+
+def decode_lines(body, path, first_line):
+    """The lines of `body` as text, without line ends (LF or CRLF) and without a byte order mark.
+
+    Args:
+        body: bytes, whole lines.
+        path: str, for messages.
+        first_line: int, number of the first of them in the file.
+
+    Returns:
+        List of str, as many as `count_lines(body)`.
+
+    Raises:
+        InputError: on bytes that are not UTF-8, or a NUL; names the line.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = first_line + body.count(b"\n", 0, error.start)
+        remedy = _remedy(body, first_line, "convert the file to UTF-8 (`iconv -t UTF-8`) or remove the line")
+        raise InputError(f"{path}: line {line}: is not UTF-8 ({error.reason}); {remedy}") from None
+    if "\0" in text:
+        line = first_line + text.count("\n", 0, text.index("\0"))
+        remedy = _remedy(body, first_line, "it is not a text file, or remove them with `tr -d '\\000'`")
+        raise InputError(f"{path}: line {line}: holds a NUL byte; {remedy}")
+    if first_line == 1:
+        text = text.removeprefix(BYTE_ORDER_MARK)
+    lines = text.split("\n")
+    if body.endswith(b"\n"):
+        lines.pop()
+    if "\r" in text:
+        lines = [line.removesuffix("\r") for line in lines]
+    return lines
+
+
+def _remedy(body, first_line, otherwise):
+    """What the file's first bytes say to do, else `otherwise`."""
+    if first_line == 1:
+        for signature, remedy in SIGNATURES.items():
+            if body.startswith(signature):
+                return remedy
+    return otherwise

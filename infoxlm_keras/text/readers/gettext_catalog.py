@@ -1,0 +1,193 @@
+"""`.po` files of gettext: the messages of a program and their translation.
+
+Left out, and counted: messages that are untranslated or marked fuzzy. Passed over, and counted: obsolete ones, and
+plural forms that stand for neither of English's two alone.
+"""
+
+import dataclasses
+import gettext
+import pathlib
+import re
+
+from infoxlm_keras.text.readers.chunks import open_regular
+from infoxlm_keras.text.languages import language_name, language_or_none
+from infoxlm_keras.text.readers.packed import (
+    OBSOLETE,
+    PLURAL_FORM,
+    LeftOut,
+    check_text,
+    one_line,
+    packed_chunks,
+    unpack,
+)
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.parsing import parsing
+
+MESSAGE_LANGUAGE = "en"
+# What xgettext and gettext take where a catalog says nothing.
+NO_PLURAL_RULE, USUAL_PLURAL_RULE = "EXPRESSION", "n != 1"
+# Numbers that show which plural forms there are.
+NUMBERS = range(2, 200)
+STRING = r'"(?:[^"\\]|\\.)*"'
+LINE = re.compile(rf"(?:(?:msgctxt|msgid|msgid_plural|domain|msgstr(?:\s*\[[^\]]*\])?)\s*)?(?:{STRING}\s*)+")
+ESCAPES = re.compile(r'\\(?:(?P<known>[abfnrtv"\\?]|[0-7]|x[0-9A-Fa-f])|.?)')
+SYNTAX, REMEDY = "gettext's syntax", "check it with msgfmt --check"
+
+
+@dataclasses.dataclass(frozen=True)
+class GettextPairs:
+    """Pairs in one catalog; the interface is described in `infoxlm_keras.text.readers`.
+
+    Args:
+        name: str, the pair; its first language is the messages', its second the translations'.
+        files: tuple of one path.
+    """
+
+    name: str
+    files: tuple[str]
+
+    def chunks(self):
+        """Yields the file's `Chunk`s."""
+        path = self.files[0]
+        catalog = load_catalog(path)
+        size = pathlib.Path(path).stat().st_size
+        return packed_chunks(self._pairs(catalog), lambda: size)
+
+    def read(self, chunk):
+        """`Texts` of (message, translation); line breaks in them have become spaces."""
+        return unpack(chunk)
+
+    def _pairs(self, catalog):
+        path, rule = self.files[0], PluralRule(catalog, self.files[0])
+        for entry in catalog:
+            if entry.obsolete:  # kept by gettext for later reuse only
+                yield entry.linenum, LeftOut(OBSOLETE)
+                continue
+            forms, others = [(entry.msgid, entry.msgstr)], 0
+            if entry.msgid_plural:
+                forms, others = rule.forms(entry)
+            for _ in range(others):
+                yield entry.linenum, LeftOut(PLURAL_FORM)
+            for pair in forms:
+                if entry.fuzzy:
+                    yield entry.linenum, LeftOut("fuzzy")
+                elif not pair[1]:
+                    yield entry.linenum, LeftOut("untranslated")
+                else:
+                    place = f"{path}: line {entry.linenum}"
+                    yield entry.linenum, tuple(one_line(check_text(text, place)) for text in pair)
+
+
+class PluralRule:
+    """Which plural forms of a language stand for English's singular and plural, by the catalog's `Plural-Forms`.
+
+    Args:
+        catalog: `polib.POFile`.
+        path: str, for messages.
+
+    Raises:
+        InputError: if it has plural forms and its rule is none that gettext understands.
+    """
+
+    def __init__(self, catalog, path):
+        found = re.search(r"plural\s*=\s*([^;]+)", catalog.metadata.get("Plural-Forms", ""))
+        rule = found[1].strip() if found else USUAL_PLURAL_RULE
+        rule = USUAL_PLURAL_RULE if rule == NO_PLURAL_RULE else rule
+        self.singular, self.plurals = 0, []
+        if any(entry.msgid_plural for entry in catalog):
+            remedy = "correct it, as msgfmt --check says"
+            with parsing(f"{path}: its Plural-Forms {rule!r}", "a rule of gettext", remedy):
+                form_of = gettext.c2py(rule)
+                self.singular = form_of(1)
+                self.plurals = sorted({form_of(number) for number in NUMBERS} - {self.singular})
+
+    def forms(self, entry):
+        """([(message, translation), ...], number of forms that are in none): the pairs of an entry with plurals.
+
+        The plural has a pair only where it has one form: which of several it is depends on the number.
+        """
+        pairs, used = [(entry.msgid, entry.msgstr_plural.get(self.singular, ""))], {self.singular}
+        if len(self.plurals) == 1:
+            pairs.append((entry.msgid_plural, entry.msgstr_plural.get(self.plurals[0], "")))
+            used.add(self.plurals[0])
+        return pairs, sum(bool(text) for form, text in entry.msgstr_plural.items() if form not in used)
+
+
+def find_pair(path):
+    """Name of the pair in the catalog `path`: English, and the language of its header or else of its name.
+
+    Raises:
+        InputError: if neither says a language, and as `load_catalog`.
+    """
+    code = load_catalog(path).metadata.get("Language", "").strip()
+    if not code:
+        # Of three letters nearly every word is the code of some language: app.po.
+        stem = pathlib.Path(path).stem
+        # `de_DE.UTF-8` as a whole first, then the parts of `app.sr@latin`.
+        parts = [stem, *reversed(stem.split(".")), *reversed(re.split(r"[.@]", stem))]
+        code = next((part for part in parts if re.match(r"[a-z]{2}(?![a-z])", part) and language_or_none(part)), None)
+        if code is None:
+            raise InputError(
+                f"{path}: neither its header (Language:) nor its name says the language; name it as in en-de={path}"
+            )
+    language = language_name(code, path)
+    if language == MESSAGE_LANGUAGE:
+        raise InputError(f"{path}: is a translation into {language}, the messages' own language; leave it out")
+    return f"{MESSAGE_LANGUAGE}-{language}"
+
+
+def load_catalog(path):
+    """`polib.POFile` of `path`.
+
+    Raises:
+        InputError: if polib is missing, or for a file that is no catalog; names the line where polib does.
+    """
+    try:
+        import polib
+    except ImportError:
+        raise InputError(f'{path}: reading it needs polib: pip install "infoxlm_keras[data]"') from None
+    with open_regular(path) as file:
+        content = file.read()
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise InputError(f"{path}: line {line}: holds a NUL byte; it is not a .po file")
+    try:
+        charset = polib.detect_encoding(path)
+        text = content.decode(charset)
+    except (LookupError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be decoded by the charset in its header ({error}); convert it") from None
+    check_lines(text, path)
+    try:
+        with parsing(path, SYNTAX, REMEDY):
+            catalog = polib.pofile(path, encoding=charset)
+    except InputError as error:
+        found = re.search(r"\(line (\d+)\)(: [^;]*)?", str(error.__cause__))
+        if found is None:
+            raise
+        raise InputError(f"{path}: line {found[1]}: is not {SYNTAX}{found[2] or ''}; {REMEDY}") from None
+    if not len(catalog) and not catalog.metadata:
+        raise InputError(f"{path}: is empty, or no .po file; remove it from --input, or fetch it again")
+    return catalog
+
+
+def check_lines(text, path):
+    """Raises `InputError` for a line that is neither a comment nor whole strings behind a keyword.
+
+    polib takes the first and the last character of a string for quotes, whatever they are.
+
+    Args:
+        text: str, a catalog.
+        path: str, for messages.
+    """
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff")), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        found = LINE.fullmatch(line)
+        if found is None:
+            odd = len(re.sub(r"\\.", "", line).split('"')) % 2 == 0
+            reason = "a quote is not closed" if odd else "it is no keyword with a string in double quotes"
+            raise InputError(f"{path}: line {number}: is not {SYNTAX}: {reason}; {REMEDY}")
+        for escape in ESCAPES.finditer(line):
+            if not escape["known"]:
+                raise InputError(f"{path}: line {number}: {escape[0]} stands for no character; {REMEDY}")

@@ -1,0 +1,185 @@
+"""Command-line inputs as paths: `NAME=PATH`, files, and the files in folders, checked before anything is read."""
+
+import dataclasses
+import errno
+import os
+import pathlib
+import stat
+
+from infoxlm_keras.files.compression import COMPRESSIONS
+from infoxlm_keras.errors import InputError
+
+WINDOWS_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin")
+BACKUP_ENDINGS = ("~", ".bak", ".orig", ".swp", ".swo")
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One input as given.
+
+    Attributes:
+        address: str, a path, or `tfds:...`.
+        name: str or None, the language or pair written before it.
+    """
+
+    address: str
+    name: str | None
+
+
+def parse_input(item, name_pattern):
+    """`Input` of one command-line input (str or path): `NAME=ADDRESS` or `ADDRESS`.
+
+    Args:
+        item: str, path, or bytes (a path that is not UTF-8).
+        name_pattern: compiled regular expression of the whole of a name.
+
+    Raises:
+        InputError: for an empty address, which would stand for the folder that the command runs in.
+    """
+    text = os.fsdecode(item)
+    name, equals, address = text.partition("=")
+    if not text or (equals and not address and not os.path.lexists(text)):
+        raise InputError(f"--input {text!r}: names no file or folder; give a path")
+    if "\0" in text:
+        raise InputError(f"--input {text!r}: holds a NUL character, which no path does")
+    # A file whose own name has an equals sign is a file.
+    if equals and name_pattern.fullmatch(name) and not os.path.lexists(text):
+        return Input(address, name)
+    return Input(text, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class PassedOver:
+    """A file, folder or member of an archive that a command does not read.
+
+    Attributes:
+        path: str.
+        reason: str.
+        member: str or None, its name inside the archive `path`.
+    """
+
+    path: str
+    reason: str
+    member: str | None = None
+
+    @property
+    def name(self):
+        """str: the last part of the path, and the member's name behind it; fit for any output."""
+        base = printable(os.path.basename(self.path.rstrip(os.sep)))
+        return base if self.member is None else f"{base}: {printable(self.member)}"
+
+
+def named(passed_over, most=20):
+    """`a.bin, b.bin` (str): the names of a list of `PassedOver`, at most `most`, and how many more there are."""
+    names = [item.name for item in passed_over]
+    return ", ".join([*names[:most], *([f"and {len(names) - most:,} more"] if len(names) > most else [])])
+
+
+def printable(text):
+    """`text` (str) with what cannot be written escaped: control characters, and bytes of a path that are not UTF-8."""
+    text = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def litter_reason(name):
+    """Why a file of this name (str, with `/` between folders) is no text whatever its ending says; None if it may be.
+
+    Finder and Windows leave their own files in folders and archives; editors leave backups.
+    """
+    for part in name.split("/"):
+        if part == "__MACOSX" or part.startswith("._") or part == ".DS_Store":
+            return "left by macOS"
+        if part.startswith(".") and part not in (".", ".."):
+            return "hidden"
+        if part.lower() in WINDOWS_FILES:
+            return "left by Windows"
+        if part.endswith(BACKUP_ENDINGS) or part.startswith("#") and part.endswith("#") or part.startswith("~$"):
+            return "backup of an editor"
+    return None
+
+
+def path_kind(path):
+    """`"file"`, `"folder"`, or None where nothing is there.
+
+    Raises:
+        InputError: for a loop of symbolic links, a link to nothing, and what is neither file nor folder (a FIFO would
+            wait for ever).
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path}: is a loop of symbolic links; remove it, or name the file itself") from None
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{path}: is longer than a file name may be") from None
+        if error.errno == errno.EACCES:
+            raise InputError(f"{path}: permission denied; change its or its folder's mode") from None
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise
+        if os.path.islink(path):
+            raise InputError(f"{path}: is a symbolic link to nothing; remove it, or name the file itself") from None
+        return None
+    if stat.S_ISDIR(mode):
+        return "folder"
+    if stat.S_ISREG(mode):
+        return "file"
+    raise InputError(f"{path}: is neither a file nor a folder; write what it gives into a file first")
+
+
+def folder_files(folder, wanted, names, reasons=None):
+    """The files in a folder whose plain name is wanted, and what else is there.
+
+    Args:
+        folder: path.
+        wanted: callable, plain name (str) -> bool.
+        names: str, what is looked for.
+        reasons: dict of plain name to str, why a file that is not wanted is none; None for nothing to say.
+
+    Returns:
+        (list of path, list of `PassedOver`), both sorted by name.
+
+    Raises:
+        InputError: if no file is wanted, naming what is there instead; as `path_kind`; and for a folder that is named
+            like a file.
+    """
+    paths, passed_over, reasons = [], [], reasons or {}
+    for name in sorted(os.listdir(folder)):
+        path = pathlib.Path(folder) / name
+        reason = litter_reason(name)
+        if reason is None and wanted(plain_name(name)):
+            if path_kind(path) == "folder":
+                raise InputError(f"{path}: is named like a file but is a folder; rename it, or name its files")
+            paths.append(path)
+        else:
+            other = "folder" if os.path.isdir(path) else reasons.get(plain_name(name), "not named like a corpus")
+            passed_over.append(PassedOver(str(path), reason or other))
+    if not paths:
+        known = sorted({item.reason for item in passed_over} & {*reasons.values()})
+        held = "; ".join([*([f"it holds only {named(passed_over)}"] if passed_over else []), *known])
+        raise InputError(f"{folder}: holds no file named {names}{f'; {held}' if held else ''}")
+    return paths, passed_over
+
+
+def plain_name(path):
+    """The file's name without the ending of its compression."""
+    path = pathlib.Path(path)
+    return path.name.removesuffix(path.suffix) if path.suffix in COMPRESSIONS else path.name
+
+
+class GivenOnce:
+    """Refuses a text that is given a second time, as `de.txt` beside `de.txt.gz`, or a file along with its folder."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def check(self, path, name=None):
+        """Raises `InputError` if `path` was here before, under the same `name`."""
+        path = pathlib.Path(path)
+        # Not Path.resolve, which raises on a loop of links.
+        real = pathlib.Path(os.path.realpath(path))
+        key = (real.parent / plain_name(path), name)
+        if key in self.seen:
+            raise InputError(f"{path}: is given twice, or once more under another ending; name each text once")
+        self.seen.add(key)

@@ -1,0 +1,47 @@
+"""`.jsonl` (also compressed): a JSON object a line, a document or a pair each."""
+
+import dataclasses
+import json
+
+from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
+from infoxlm_keras.text.readers.fields import DocumentField, PairFields
+from infoxlm_keras.text.readers.packed import Texts, add_record
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.parsing import parsing
+
+
+@dataclasses.dataclass(frozen=True)
+class JsonLines:
+    """Documents or pairs in one file; the interface is described in `infoxlm_keras.text.readers`.
+
+    Args:
+        name: str, a language or a pair.
+        files: tuple of one path.
+        fields: `DocumentField` or `PairFields`, finds the text in an object.
+    """
+
+    name: str
+    files: tuple[str]
+    fields: DocumentField | PairFields
+
+    def chunks(self):
+        """Yields the file's `Chunk`s."""
+        return file_chunks(self.files[0])
+
+    def read(self, chunk):
+        """`Texts` of str, "" where a document ends; or of (source, target). A blank line is passed over."""
+        path, texts = self.files[0], Texts()
+        for number, line in enumerate(decode_lines(chunk.bodies[0], path, chunk.first_line), start=chunk.first_line):
+            if line.strip():
+                place = f"{path}: line {number}"
+                add_record(texts, self.fields(parse_object(line, place), place))
+        return texts
+
+
+def parse_object(line, place):
+    """The JSON object in `line` (str), dict; `InputError` that begins with `place` for anything else."""
+    with parsing(place, "valid JSON", "a line must hold one whole object"):
+        record = json.loads(line)
+    if not isinstance(record, dict):
+        raise InputError(f"{place}: is a JSON {type(record).__name__}, not an object with named fields")
+    return record

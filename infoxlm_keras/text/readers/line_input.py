@@ -1,0 +1,51 @@
+"""The lines of a text file as the builders read them, or of standard input."""
+
+import os
+import sys
+
+from infoxlm_keras.text.readers.chunks import LineStream
+from infoxlm_keras.text.readers.inputs import path_kind
+from infoxlm_keras.errors import InputError
+
+STANDARD_INPUT = "-"
+# Streams that the shell has opened (`<(command)`): a pipe among them ends with its writer.
+OPEN_STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+
+
+class StandardInput(LineStream):
+    """`LineStream` of standard input, as it comes."""
+
+    def __init__(self):
+        super().__init__("standard input")
+
+    def __enter__(self):
+        self.file = self.stream = sys.stdin.buffer
+        return self
+
+    def __exit__(self, *exception):
+        """Leaves standard input open."""
+
+    @property
+    def position(self):
+        return 0
+
+
+def line_stream(path):
+    """The `LineStream` of a file, decompressed by its ending (.gz, .xz, .bz2, .zst); `-` is standard input.
+
+    Args:
+        path: str or path.
+
+    Raises:
+        InputError: if there is no such file, or it is a folder or something else that is no file (a FIFO would wait
+            for ever).
+    """
+    if str(path) == STANDARD_INPUT:
+        return StandardInput()
+    if not str(path).startswith(OPEN_STREAMS):
+        kind = path_kind(path)
+        if kind is None:
+            raise InputError(f"{path}: no such file")
+        if kind == "folder":
+            raise InputError(f"{path}: is a folder; name a file in it")
+    return LineStream(os.fspath(path))

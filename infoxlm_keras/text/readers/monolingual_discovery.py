@@ -1,0 +1,118 @@
+"""Command-line inputs -> readers of monolingual text, by the names of the files."""
+
+import pathlib
+
+from infoxlm_keras.text.readers import tfds_examples
+from infoxlm_keras.text.readers.fields import DOCUMENT_FIELD, DocumentField
+from infoxlm_keras.text.readers.formats import MONOLINGUAL_NAMES
+from infoxlm_keras.text.readers.found import Entry, Found
+from infoxlm_keras.text.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
+from infoxlm_keras.text.readers.json_lines import JsonLines
+from infoxlm_keras.text.languages import language_name
+from infoxlm_keras.text.readers.plain_text import MonolingualText
+from infoxlm_keras.text.readers.names import LANGUAGE_PATTERN, is_pair, is_usual
+from infoxlm_keras.text.readers.parquet import ParquetRows, open_folder
+from infoxlm_keras.text.readers.tatoeba import TatoebaSentences
+from infoxlm_keras.errors import InputError
+
+ENDINGS = (".txt", ".jsonl", ".parquet")
+
+
+def find_monolingual(inputs, fields=None):
+    """Readers of the monolingual text among `inputs`, sorted by language.
+
+    Args:
+        inputs: sequence of str or path, in the forms of `formats.MONOLINGUAL_FORMATS`. A folder is not searched any
+            deeper.
+        fields: sequence of one str or None, the field with the text in formats that have fields.
+
+    Returns:
+        `Found`, a list that also says what was passed over in folders.
+
+    Raises:
+        InputError: for a missing input, another file name, an unknown language, no file at all, or the same file
+            twice.
+    """
+    if fields is not None and len(fields) != 1:
+        raise InputError(f"--fields {' '.join(fields)}: monolingual text is in one field; name one")
+    field = fields[0] if fields else None
+    given, entries, passed_over = GivenOnce(), [], []
+    for item in inputs:
+        entry = parse_input(item, LANGUAGE_PATTERN)
+        if entry.address.startswith(tfds_examples.PREFIX):
+            language = entry.name and language_name(entry.name, item)
+            entries.append(Entry(tfds_examples.open_documents(entry.address, language, field)))
+        elif entry.name:
+            given.check(entry.address, entry.name)
+            entries.append(Entry(_open_named(entry.address, language_name(entry.name, item), field)))
+        else:
+            paths, others = _files(entry.address)
+            passed_over += others
+            for path in paths:
+                given.check(path)
+                entries.append(Entry(_open_file(path, field), explicit=str(path) == str(pathlib.Path(entry.address))))
+    return Found(entries, passed_over)
+
+
+def _files(address):
+    """(list of path, list of `PassedOver`) of a file or folder."""
+    kind = path_kind(address)
+    if kind is None:
+        raise InputError(
+            f"{address}: no such file or directory; give files named {MONOLINGUAL_NAMES}, or their folder"
+        )
+    if kind == "file":
+        return [pathlib.Path(address)], []
+    return folder_files(address, lambda name: name.endswith(".txt") or bool(_named_code(name)), MONOLINGUAL_NAMES)
+
+
+def _named_code(name):
+    """The code of a language in the plain name of a file: `<code>.txt`, or `X.<code>.txt`; None if there is none."""
+    path = pathlib.Path(name)
+    if path.suffix not in ENDINGS:
+        return None
+    prefix, dot, code = path.stem.rpartition(".")
+    if not LANGUAGE_PATTERN.fullmatch(code):
+        return None
+    # Any three letters are the code of some language, but `notes.new.txt` and NEW.txt are not Newari.
+    if (dot or code.isupper()) and not is_usual(code):
+        return None
+    return None if dot and is_pair(code) else code
+
+
+def _open_file(path, field):
+    name = plain_name(path)
+    code = _named_code(name)
+    if code is None:
+        raise InputError(
+            f"{path}: is not named {MONOLINGUAL_NAMES}; rename it, name its language as in de={path}, or leave it out"
+        )
+    return _reader(path, pathlib.Path(name).suffix, language_name(code, path), field)
+
+
+def _open_named(address, language, field):
+    """The reader of `address`, whose language is given."""
+    path, _, split = address.partition("#")
+    if path_kind(address) is None and path_kind(path) == "folder":
+        return open_folder(path, language, split, DocumentField(field or DOCUMENT_FIELD))
+    kind = path_kind(address)
+    if kind is None:
+        raise InputError(f"{address}: no such file or directory")
+    if kind == "folder":
+        return open_folder(address, language, None, DocumentField(field or DOCUMENT_FIELD))
+    name = plain_name(address)
+    if name == "sentences.csv":
+        return TatoebaSentences(language, (address,))
+    for ending in ENDINGS:
+        if name.endswith(ending):
+            return _reader(address, ending, language, field)
+    raise InputError(f"{address}: has none of the endings {', '.join(ENDINGS)}; its format is not known, rename it")
+
+
+def _reader(path, ending, language, field):
+    files, finder = (str(path),), DocumentField(field or DOCUMENT_FIELD)
+    if ending == ".txt":
+        return MonolingualText(language, files)
+    if ending == ".jsonl":
+        return JsonLines(language, files, finder)
+    return ParquetRows(language, files, finder)

@@ -1,0 +1,95 @@
+"""Records of formats that are not lines of text, as chunks: parsed in the main process, packed for the workers.
+
+A chunk ends with the record that fills it, so its bounds depend on the input only.
+"""
+
+import collections
+import dataclasses
+import json
+
+from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.errors import InputError
+
+# Reasons of records that hold nothing of what is read: they count as passed over, not as dropped.
+OTHER_LANGUAGES, OTHER_VARIANTS = "other_languages", "other_variants"
+OBSOLETE, PLURAL_FORM = "obsolete", "plural_form"
+PASSED_OVER = (OTHER_LANGUAGES, OTHER_VARIANTS, OBSOLETE, PLURAL_FORM)
+
+
+class Texts(list):
+    """What a reader read: sentences or pairs, and `dropped`, a Counter of reason to what it left out."""
+
+    def __init__(self, texts=(), dropped=()):
+        super().__init__(texts)
+        self.dropped = collections.Counter(dropped)
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """Stands for a record that is left out, and counted under `reason`."""
+
+    reason: str
+
+
+def add_record(texts, record):
+    """Adds what was found in a record to `texts` (a `Texts`); the number of characters added.
+
+    Args:
+        texts: `Texts`.
+        record: a list of sentences (str) or of pairs (tuple of two str), one pair, or a `LeftOut`.
+    """
+    if isinstance(record, LeftOut):
+        texts.dropped[record.reason] += 1
+        return 0
+    found = [record] if isinstance(record, tuple) else record
+    texts += found
+    return sum(sum(map(len, text)) if isinstance(text, tuple) else len(text) for text in found)
+
+
+def packed_chunks(records, position):
+    """Yields `Chunk`s of about `CHUNK_BYTES`.
+
+    Args:
+        records: iterable of (number, record): the record's number or line, for messages; and what `add_record` takes.
+        position: callable, bytes of the input read so far.
+    """
+    first, texts, size, before = None, Texts(), 0, 0
+
+    def chunk():
+        body = json.dumps({"texts": texts, "dropped": texts.dropped}, ensure_ascii=False).encode()
+        return chunks.Chunk(first, (body,), position() - before)
+
+    for number, record in records:
+        first = number if first is None else first
+        size += add_record(texts, record)
+        # A record left out takes no room, but a run of them must not grow without end. Where chunks end decides on the
+        # order of the records: what is passed over has no part in it.
+        passed_over = sum(texts.dropped[reason] for reason in PASSED_OVER)
+        if size + len(texts) + texts.dropped.total() - passed_over >= chunks.CHUNK_BYTES:
+            yield chunk()
+            first, texts, size, before = None, Texts(), 0, position()
+    if first is not None:
+        yield chunk()
+
+
+def unpack(chunk):
+    """`Texts` of a chunk from `packed_chunks`."""
+    content = json.loads(chunk.bodies[0])
+    texts = (tuple(text) if isinstance(text, list) else text for text in content["texts"])
+    return Texts(texts, content["dropped"])
+
+
+def one_line(text):
+    """`text` without surrounding white space, and with a space for any run of it inside that breaks a line."""
+    return " ".join(part for part in map(str.strip, text.splitlines()) if part)
+
+
+def check_text(text, place):
+    """Raises `InputError` if `text` holds NUL, or half of a surrogate pair (JSON allows both as escapes)."""
+    if "\0" in text:
+        raise InputError(f"{place}: holds a NUL character; remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{place}: is not valid Unicode ({error.reason}); remove it") from None
+    return text

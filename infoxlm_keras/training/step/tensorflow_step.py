@@ -1,0 +1,245 @@
+"""The training step on TensorFlow, on one replica or on those of a `tf.distribute.Strategy`.
+
+Replicas tell each other three things in a step, outside of what XLA compiles for each of them: their counts and keys
+before the forward pass, and the sum of their gradients and losses after it. All else each does by itself, from the
+same numbers to the same result: queue, key encoder, weights and counters stay equal to the last bit.
+"""
+
+import tensorflow as tf
+
+from infoxlm_keras.distribution.inputs import distribute_batches
+from infoxlm_keras.distribution.replicas import Replicas
+from infoxlm_keras.distribution.workarounds import (
+    distributed_function,
+    draw_differently_on_each_replica,
+    read_metrics_of_one_replica,
+    update_on_each_replica,
+)
+from infoxlm_keras.tasks.pretext_task import SharedTensors
+from infoxlm_keras.data.batches import unpack_batch
+from infoxlm_keras.training.gradients import clip_by_norm, global_norm
+
+
+class TrainStep:
+    """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step`, and their functions under a strategy."""
+
+    def train_step(self, data):
+        batch = unpack_batch(data)
+        replicas = Replicas()
+        step = self.training_updates
+        counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch)))
+        scales = self.scales(counts, step)
+        shared = self._shared(batch, replicas)
+
+        loss, gradients, results = self._compiled(lambda: self._accumulated_gradients(batch, scales, shared))
+        loss, gradients = replicas.sum((loss, gradients))
+        self._update_task_metrics_by_micro_batch(_summed(results, replicas))
+
+        def finish():
+            scale = tf.convert_to_tensor(self.loss_scale)
+            unscaled = [gradient / tf.cast(scale, gradient.dtype) for gradient in gradients]
+            norm = global_norm(unscaled)
+            finite = tf.math.is_finite(norm)
+            clipped = clip_by_norm(unscaled, norm, self.clip_norm)
+
+            def update():
+                padding_row = self.padding_row()
+                self.optimizer.apply(clipped, self.trainable_variables)
+                self.restore_padding_row(padding_row)
+                self.after_update(step)
+                return tf.constant(True)
+
+            tf.cond(finite, update, lambda: tf.constant(False))
+            self.count_step(finite)
+            return norm
+
+        norm = self._compiled(finish)
+        self.update_step_metrics(token_counts, loss, norm)
+        return self.metric_results()
+
+    def test_step(self, data):
+        """Losses and metrics of one batch without any update."""
+        batch = unpack_batch(data)
+        replicas = Replicas()
+        scales = self.scales(replicas.sum(self.prediction_counts(batch)), self.training_updates)
+        # One batch, whatever the number of micro-batches in training.
+        shared = _shared_tensors(self.shared(batch), 0, replicas) if replicas.count > 1 else None
+        loss, results = self.forward(batch, scales, training=False, shared=shared)
+        self.update_task_metrics(_summed(results, replicas))
+        self.total_loss_metric.update_state(replicas.sum(loss))
+        return self.metric_results()
+
+    # === Micro-batches ===
+
+    def _gradients(self, batch, scales, shared):
+        """(loss, dense gradients of loss * loss_scale, results) of one micro-batch; its keys enter the queue."""
+        with tf.GradientTape() as tape:
+            loss, results = self.forward(batch, scales, training=True, shared=shared)
+            scaled_loss = loss * tf.convert_to_tensor(self.loss_scale)
+        trainable = [variable.value for variable in self.trainable_variables]
+        gradients = tape.gradient(scaled_loss, trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        self.after_backward(results)
+        results = {task: {key: result[key] for key in result if key != "state"} for task, result in results.items()}
+        # The embedding's gradient may arrive as slices, whose norm would ignore repeated rows.
+        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients], results
+
+    def _accumulated_gradients(self, batch, scales, shared):
+        """Sums of loss and gradients over the micro-batches, and their results as vectors, an entry a micro-batch.
+
+        One after another, in a loop that XLA keeps rolled.
+        """
+        micro_batches = self.accumulation_steps
+        if micro_batches == 1:
+            return self._gradients(batch, scales, _micro_shared(shared, 0))
+
+        def body(index, loss, gradients, results):
+            micro_batch = self.micro_batch(batch, index)
+            more_loss, more, more_results = self._gradients(micro_batch, scales, _micro_shared(shared, index))
+            here = tf.equal(tf.range(micro_batches), index)
+            results = tf.nest.map_structure(lambda all, one: tf.where(here, one, all), results, more_results)
+            return index + 1, loss + more_loss, [a + b for a, b in zip(gradients, more, strict=True)], results
+
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.trainable_variables]
+        no_results = {task.task_name: _no_results(task, micro_batches) for task in self.tasks}
+        _, loss, gradients, results = tf.while_loop(
+            lambda index, *_: index < micro_batches,
+            body,
+            (tf.constant(0), tf.constant(0.0), zeros, no_results),
+            maximum_iterations=micro_batches,
+        )
+        return loss, gradients, results
+
+    def _update_task_metrics_by_micro_batch(self, results):
+        if self.accumulation_steps == 1:
+            self.update_task_metrics(results)
+            return
+
+        def body(index):
+            self.update_task_metrics(tf.nest.map_structure(lambda all: tf.gather(all, index), results))
+            return [index + 1]
+
+        tf.while_loop(
+            lambda index: index < self.accumulation_steps,
+            body,
+            [tf.constant(0)],
+            maximum_iterations=self.accumulation_steps,
+        )
+
+    # === Replicas ===
+
+    def _shared(self, batch, replicas):
+        """dict of task name to `SharedTensors` of tensors [micro-batches, samples of all replicas, ...]; None on one.
+
+        The key encoder stands still within an update, so the keys of all micro-batches can come first.
+        """
+        if replicas.count == 1:
+            return None
+
+        def of_one(index):
+            return self.shared(self.micro_batch(batch, index))
+
+        def all_micro_batches():
+            # A loop, which is compiled once and holds the activations of one micro-batch at a time.
+            traced = tf.function(of_one, autograph=False).get_concrete_function(tf.TensorSpec((), tf.int32))
+            outputs = tf.nest.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), traced.structured_outputs)
+            indices = tf.range(self.accumulation_steps)
+            return tf.map_fn(traced, indices, fn_output_signature=outputs, parallel_iterations=1)
+
+        return _shared_tensors(self._compiled(all_micro_batches), 1, replicas)
+
+    def _compiled(self, function):
+        """`function()`; under a strategy with `jit_compile` compiled by XLA, since the step as a whole cannot be."""
+        if self._is_distributed and self.jit_compile and not tf.executing_eagerly():
+            return tf.function(function, jit_compile=True, autograph=False)()
+        return function()
+
+    def shared_by_all(self, batch):
+        """`shared` of a whole batch, in the order of the global batch."""
+        replicas = Replicas()
+        if replicas.count == 1:
+            return self.shared(batch)
+        return {
+            task: {name: tf.reshape(t, [t.shape[0] * t.shape[1], *t.shape[2:]]) for name, t in part.tensors.items()}
+            for task, part in self._shared(batch, replicas).items()
+        }
+
+    # === What `fit` and `evaluate` call ===
+
+    def compile(self, optimizer, **kwargs):
+        super().compile(optimizer=optimizer, **kwargs)
+        if self._is_distributed:
+            update_on_each_replica(optimizer)
+            read_metrics_of_one_replica(self)
+            draw_differently_on_each_replica(self)
+
+    def fit(self, x=None, *arguments, **keywords):
+        """As `keras.Model.fit`; a data set is one of global batches, of which each replica gets its part."""
+        if self._is_distributed and isinstance(x, tf.data.Dataset):
+            x = distribute_batches(x, self.accumulation_steps, self.steps_per_execution)
+        return super().fit(x, *arguments, **keywords)
+
+    def evaluate(self, x=None, *arguments, **keywords):
+        """As `keras.Model.evaluate`, on a data set of global batches."""
+        if self._is_distributed and isinstance(x, tf.data.Dataset):
+            x = distribute_batches(x, steps_per_execution=self.steps_per_execution)
+        return super().evaluate(x, *arguments, **keywords)
+
+    def make_train_function(self, force=False):
+        if not self._is_distributed:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = distributed_function(self, self.train_step, self._needs_static_shapes)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        if not self._is_distributed:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = distributed_function(self, self.test_step, self._needs_static_shapes)
+        return self.test_function
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: every variable exists since `__init__`; Keras would draw a batch, and fails on several workers."""
+
+    @property
+    def _is_distributed(self):
+        return self._distribute_strategy is not None
+
+    @property
+    def _needs_static_shapes(self):
+        return isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
+
+
+def _no_results(task, micro_batches):
+    zeros = tf.zeros(micro_batches)
+    averages = dict.fromkeys(task.average_names, zeros)
+    fields = ("loss_sum", "count", "correct_sum", "num_candidates")
+    return {**dict.fromkeys(fields, zeros), "averages": averages}
+
+
+def _summed(results, replicas):
+    """`results` over all replicas: sums, but for the number of candidates, which is the same on each."""
+    candidates = {task: result["num_candidates"] for task, result in results.items()}
+    results = replicas.sum(results)
+    return {task: {**result, "num_candidates": candidates[task]} for task, result in results.items()}
+
+
+def _shared_tensors(tensors_by_task, axis, replicas):
+    """dict of task name to `SharedTensors`, joined over the replicas along the samples' `axis`."""
+
+    def shared(tensors):
+        samples = next(iter(tensors.values())).shape[axis]
+        joined = {name: replicas.join(tensor, axis) for name, tensor in tensors.items()}
+        return SharedTensors(joined, replicas.index * samples)
+
+    return {task: shared(tensors) for task, tensors in tensors_by_task.items()}
+
+
+def _micro_shared(shared, index):
+    """`shared` of micro-batch `index`."""
+    if shared is None:
+        return None
+    return {
+        task: SharedTensors({name: tf.gather(t, index) for name, t in part.tensors.items()}, part.first_row)
+        for task, part in shared.items()
+    }
