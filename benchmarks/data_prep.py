@@ -207,7 +207,7 @@ def reference(options):
     import tensorflow as tf
     import transformers
 
-    from infoxlm_keras.tokenizer import load_tokenizer
+    from infoxlm_keras.conversion.tokenizers import load_tokenizer
 
     folder = pathlib.Path(options.reference)
     tokenizer = hugging_face_tokenizer(transformers, load_tokenizer(options.tokenizer))
@@ -286,9 +286,9 @@ def measure_reading(output, options):
         run([*bitext, "--output_dir", records, "--max_length", LENGTHS[-1], "--lengths", *LENGTHS])
 
     from infoxlm_keras.config import load_config
+    from infoxlm_keras.conversion.tokenizers import load_tokenizer
     from infoxlm_keras.data.streams import joined_dataset
     from infoxlm_keras.models import ENCODER_SIZES, build_masked_lm
-    from infoxlm_keras.tokenizer import load_tokenizer
     from infoxlm_keras.runs.assemble import build_pretrainer, build_streams
 
     size, tokenizer = ENCODER_SIZES["small"], load_tokenizer(options.tokenizer)

@@ -112,9 +112,9 @@ def build(options, scratch):
 
 def random_model(options):
     """A `PretrainedModel` of a known size with random weights and a vocabulary made on the spot."""
-    from infoxlm_keras.text.vocabulary import train_sentencepiece
     from infoxlm_keras.models import ENCODER_SIZES, build_masked_lm
     from infoxlm_keras.pretrained import PretrainedModel
+    from infoxlm_keras.text.vocabulary import train_sentencepiece
     from infoxlm_keras.tokenizer import Tokenizer
 
     if options.size not in ENCODER_SIZES:

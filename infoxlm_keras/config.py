@@ -14,9 +14,8 @@ import yaml
 
 from infoxlm_keras.choices import LOSS_COMBINATIONS, MOMENTUM_SCHEDULES, POOLINGS, TASK_NAMES
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_text
+from infoxlm_keras.files import parsing, read_text
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
-from infoxlm_keras.files.parsing import parsing
 
 # A message names at most so many problems, and a key has at most so many dots.
 MOST_PROBLEMS, MOST_DOTS = 20, 8
@@ -140,7 +139,7 @@ class OptimizerSettings(Settings):
 class EvaluationSettings(Settings):
     """What is measured every `every` steps while training.
 
-    Retrieval on held-out pairs: `pairs` is a file or directory as for recipes/evaluate_retrieval.py; of each language
+    Retrieval on held-out pairs: `pairs` is a file or directory as for infoxlm evaluate-retrieval; of each language
     the first `max_pairs` are used, on the universal layer with xlco's pooling. Without `pairs` there is none.
 
     The losses on `validation_batches` batches of the records that data.validation_records keeps out of training.
@@ -315,7 +314,7 @@ def _describe(problem):
     if not problem["loc"]:
         return f"must hold `key: value` lines, not {shown(problem['input'])}"
     if problem["type"] != "extra_forbidden":
-        # The options of recipes/pretrain.py.
+        # The options of infoxlm pretrain.
         name = problem["loc"][0]
         flag = f"--{name}" if name in ("steps", "tasks") else f"--set {key}=VALUE"
         return f"{key} = {shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]} ({flag})"

@@ -18,11 +18,11 @@ from infoxlm_keras.conversion.from_sentence_transformers import read_folder_vect
 from infoxlm_keras.conversion.keras_hub_preset import check_preset, task_class_name
 from infoxlm_keras.conversion.positions import Remainder, load_remainder, save_remainder
 from infoxlm_keras.conversion.sources import KERAS, locate
-from infoxlm_keras.files.disk_room import check_room
+from infoxlm_keras.conversion.tokenizers import check_sizes, load_tokenizer
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, read_json, write_json
-from infoxlm_keras.files.parsing import describe
-from infoxlm_keras.tokenizer import Tokenizer, check_sizes, load_tokenizer
+from infoxlm_keras.files import describe, new_directory, read_json, write_json
+from infoxlm_keras.files.disk_room import check_room
+from infoxlm_keras.tokenizer import Tokenizer
 
 FILE_NAME = "infoxlm.json"
 VERSION = 1

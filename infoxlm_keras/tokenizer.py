@@ -9,18 +9,14 @@ give other ids in any of these is refused on load.
 import functools
 import hashlib
 import itertools
-import os
-import pathlib
 
 import numpy as np
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import describe
+from infoxlm_keras.files import describe
 
 START_ID, PAD_ID, END_ID, UNKNOWN_ID = 0, 1, 2, 3
 FIRST_PIECE_ID = 4
-# Where a SentencePiece model lies in: a directory of ours, a KerasHub preset, a Hugging Face folder.
-MODEL_FILES = ("vocabulary.spm", "assets/tokenizer/vocabulary.spm", "sentencepiece.bpe.model")
 
 
 class Tokenizer:
@@ -50,7 +46,7 @@ class Tokenizer:
         if layout != (0, 1, 2, -1):
             raise InputError(
                 f"{self.source}: has (unk, bos, eos, pad) = {layout}, but XLM-R's id layout needs (0, 1, 2, -1); "
-                "train the model with data_prep/train_tokenizer.py"
+                "train the model with infoxlm train-tokenizer"
             )
         if self.processor.piece_to_id("<mask>") != 0:
             raise InputError(f"{self.source}: has a piece <mask>; XLM-R's layout adds <mask> as the last id")
@@ -126,63 +122,3 @@ class Tokenizer:
             elif FIRST_PIECE_ID <= token_id < self.mask_id:
                 pieces.append(int(token_id) - 1)
         return self.processor.decode(pieces)
-
-
-def load_tokenizer(source):
-    """The tokenizer in a directory, a `.spm`/`.model`/`tokenizer.json` file, or a KerasHub preset name or handle.
-
-    Args:
-        source: str or path. A directory holding one of `MODEL_FILES` (or Hugging Face's `tokenizer.json` alone, of
-            which a model is made anew), a SentencePiece file, a `tokenizer.json`, a Hugging Face repository (`hf://org/name`,
-            `org/name`), or a name that `keras_hub.models.XLMRobertaTokenizer.from_preset` knows
-            (`xlm_roberta_base_multi`, `kaggle://...`).
-
-    Raises:
-        InputError: if nothing is found there, or the model's layout is not XLM-R's.
-    """
-    path = pathlib.Path(source)
-    if path.is_file():
-        return _from_file(path)
-    if path.is_dir():
-        for name in (*MODEL_FILES, "tokenizer.json"):
-            if os.path.lexists(path / name):
-                return _from_file(path / name)
-        raise InputError(f"{path}: holds no tokenizer (looked for {', '.join(MODEL_FILES)}, tokenizer.json)")
-    from infoxlm_keras.files import hub
-
-    if hub.is_repository(str(source)):
-        return load_tokenizer(hub.download(str(source), hub.TOKENIZER_FILES))
-    return _from_keras_hub(str(source))
-
-
-def _from_file(path):
-    if not path.is_file():
-        raise InputError(f"{path}: {'is not a file' if path.exists() else 'no such file'}; a tokenizer belongs there")
-    if path.suffix == ".json":
-        from infoxlm_keras.conversion.from_tokenizer_json import from_tokenizer_json
-
-        return from_tokenizer_json(path)
-    return Tokenizer(path.read_bytes(), path)
-
-
-def check_sizes(source, tokenizer, vocabulary_size):
-    """Raises InputError unless `tokenizer` has as many ids as the embedding of the model at `source` has rows."""
-    if tokenizer.vocabulary_size != vocabulary_size:
-        raise InputError(
-            f"{source}: its tokenizer has {tokenizer.vocabulary_size} ids, its embedding {vocabulary_size} rows; "
-            "they do not belong together"
-        )
-
-
-def _from_keras_hub(name):
-    if name.startswith((".", "/")) or name.count("/") > 3:
-        raise InputError(f"{name}: no such file or directory")
-    import keras_hub
-
-    try:
-        tokenizer = keras_hub.models.XLMRobertaTokenizer.from_preset(name)
-    except Exception as error:
-        raise InputError(
-            f"{name}: is neither a directory with a tokenizer nor a known preset ({describe(error)})"
-        ) from error
-    return Tokenizer(tokenizer.proto, name)

@@ -11,8 +11,8 @@ import signal
 import sys
 import threading
 
-from infoxlm_keras.worker_process import work
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.worker_process import work
 
 # Items a worker may be ahead of the consumer: bounds memory, and hides uneven items.
 ITEMS_AHEAD = 3

@@ -22,7 +22,7 @@ def tokenizer_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tokenizer(tokenizer_dir):
     """The `Tokenizer` in `tokenizer_dir`."""
-    from infoxlm_keras.tokenizer import load_tokenizer
+    from infoxlm_keras.conversion.tokenizers import load_tokenizer
 
     return load_tokenizer(tokenizer_dir)
 

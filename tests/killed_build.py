@@ -10,10 +10,11 @@ import os
 import signal
 import sys
 
-from infoxlm_keras.commands import build_bitext, build_monolingual
-from infoxlm_keras.building import journal as build_journal, spills
-from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.building import journal as build_journal
+from infoxlm_keras.building import spills
 from infoxlm_keras.command_line import run_command
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.text.readers import chunks
 
 CHUNK_BYTES, RUN_BYTES = 300, 1500
 BUILDERS = {"monolingual": build_monolingual, "bitext": build_bitext}

@@ -16,8 +16,8 @@ if __name__ == "__main__":
 import keras
 import tensorflow as tf
 
-from infoxlm_keras.distribution.workarounds import replica_seed
 from infoxlm_keras.commands import pretrain
+from infoxlm_keras.distribution.workarounds import replica_seed
 
 
 def drop_as_replicas_do(replicas):

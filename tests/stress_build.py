@@ -17,10 +17,10 @@ import sys
 import tempfile
 import time
 
-from infoxlm_keras.commands import build_bitext, build_monolingual
 from infoxlm_keras.building import spills
-from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.command_line import run_command
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.text.readers import chunks
 from running import tree
 from sample_text import multilingual_sentences, sentences
 

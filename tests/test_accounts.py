@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 
 from corpus_files import json_lines, margins, moses, tmx, translations, write_files
-from infoxlm_keras.commands import build_bitext, build_monolingual, build_with_beam
 from infoxlm_keras.building import spills
-from infoxlm_keras.building.packing import pack_sentences, sentences_of_blocks
-from infoxlm_keras.text.readers import MonolingualText, TabSeparatedPairs, chunks
 from infoxlm_keras.building.input_account import (
     SourceCounts,
     check_account,
@@ -22,8 +19,11 @@ from infoxlm_keras.building.input_account import (
     check_streams,
     manifest_source,
 )
-from infoxlm_keras.records.manifest import Stream, read_manifest
+from infoxlm_keras.building.packing import pack_sentences, sentences_of_blocks
+from infoxlm_keras.commands import build_bitext, build_monolingual, build_with_beam
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import Stream, read_manifest
+from infoxlm_keras.text.readers import MonolingualText, TabSeparatedPairs, chunks
 from infoxlm_keras.tokenizer import END_ID
 from running import refused, run
 from sample_text import sentences

@@ -24,9 +24,9 @@ from corpus_files import (
     write_parquet,
 )
 from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.text.readers import archive as zip_archive
 from infoxlm_keras.text.readers import chunks
-from infoxlm_keras.records.manifest import read_manifest
 from running import refused, run
 from sample_text import sentences
 

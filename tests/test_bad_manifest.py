@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from infoxlm_keras.commands import build_bitext, build_monolingual, inspect_records
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.records.example_codec import encode_examples, frame_record
-from infoxlm_keras.records.tfrecord import masked_crc, read_frames, read_window
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.records.statistics import decode_varints, read_stream
-from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.tfrecord import masked_crc, read_frames, read_window
 from running import refused, run
 from sample_text import sentences
 

@@ -8,8 +8,8 @@ import pathlib
 
 import pytest
 
-from infoxlm_keras.commands import build_monolingual
 from infoxlm_keras.building import shuffled_shards
+from infoxlm_keras.commands import build_monolingual
 from infoxlm_keras.text.readers import chunks
 from running import refused
 

@@ -3,12 +3,12 @@
 import pytest
 import tensorflow as tf
 
-from infoxlm_keras.commands import build_bitext, build_with_beam
 from infoxlm_keras.building import spills
 from infoxlm_keras.building.repeated_records import reversed_names
-from infoxlm_keras.text.readers import chunks
-from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.commands import build_bitext, build_with_beam
 from infoxlm_keras.data.split import stream_parts
+from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.text.readers import chunks
 from running import run, tree
 from sample_text import sentences
 

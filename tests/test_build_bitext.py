@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from infoxlm_keras.commands import build_bitext
-from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.records.manifest import check_tokenizer, read_manifest
+from infoxlm_keras.text.readers import chunks
 from running import run, tree
 from sample_text import sentences
 

@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 
 from infoxlm_keras.commands import build_monolingual
-from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.records.manifest import SourceFile, check_tokenizer, read_manifest
-from infoxlm_keras.tokenizer import load_tokenizer
+from infoxlm_keras.text.readers import chunks
 from running import refused, run, tree
 from sample_text import sentences
 

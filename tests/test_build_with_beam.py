@@ -5,10 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from infoxlm_keras.building import bitext_encoder as bitext, spills
+from infoxlm_keras.building import bitext_encoder as bitext
+from infoxlm_keras.building import spills
 from infoxlm_keras.commands import build_bitext, build_monolingual, build_with_beam
-from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.text.readers import chunks
 from running import refused, run, tree
 from sample_text import sentences
 

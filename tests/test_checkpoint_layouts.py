@@ -142,7 +142,7 @@ def test_other_heads_are_named(architecture, tokenizer, tmp_path, capsys):
 @pytest.fixture(scope="module")
 def full(checkpoint, tmp_path_factory):
     """`checkpoint` with all files of transformers' tokenizer."""
-    from infoxlm_keras.conversion import convert_checkpoint
+    from infoxlm_keras.exporting.convert import convert_checkpoint
 
     directory = tmp_path_factory.mktemp("full") / "hf"
     convert_checkpoint(checkpoint[0], directory, "hf")

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from corpus_files import tsv
-from infoxlm_keras.commands import build_bitext, build_monolingual
 from infoxlm_keras.building.bitext_encoder import BitextEncoder
+from infoxlm_keras.building.monolingual_encoder import MonolingualEncoder
+from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.text.cleaning import Cleaning
 from infoxlm_keras.text.cleaning.control_characters import remove_control_characters
 from infoxlm_keras.text.cleaning.evaluation_text import read_evaluation_text
@@ -22,10 +24,8 @@ from infoxlm_keras.text.cleaning.lengths import LengthLimits
 from infoxlm_keras.text.cleaning.near_duplicates import NearDuplicates
 from infoxlm_keras.text.cleaning.normalization import normalize
 from infoxlm_keras.text.cleaning.unicode_repair import MISTAKEN_FOR, repair
-from infoxlm_keras.building.monolingual_encoder import MonolingualEncoder
-from infoxlm_keras.text.readers import find_bitext, find_monolingual
 from infoxlm_keras.text.languages import language_or_none
-from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.text.readers import find_bitext, find_monolingual
 from running import run, tree
 from sample_text import sentences
 

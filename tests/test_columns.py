@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from infoxlm_keras.commands import build_bitext
-from infoxlm_keras.text.readers import find_bitext
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.readers import find_bitext
 from running import refused
 from sample_text import sentences
 

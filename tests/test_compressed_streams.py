@@ -14,10 +14,10 @@ import pytest
 import zstandard
 
 from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import compression
 from infoxlm_keras.text.readers import find_bitext, find_monolingual
 from infoxlm_keras.text.readers.chunks import LineStream
-from infoxlm_keras.errors import InputError
 from running import refused, run
 from sample_text import sentences
 
@@ -190,7 +190,9 @@ def test_a_window_above_the_most_is_named_with_its_remedy(tmp_path, monkeypatch)
 def test_a_window_that_the_machine_cannot_hold_is_named(tmp_path):
     path = tmp_path / "de.txt.zst"
     path.write_bytes(long_window(b"".join(LINES), 31))
-    code = f"from infoxlm_keras.text.readers.chunks import LineStream; LineStream({str(path)!r}).__enter__().read_body()"
+    code = (
+        f"from infoxlm_keras.text.readers.chunks import LineStream; LineStream({str(path)!r}).__enter__().read_body()"
+    )
     limit = 1 << 30
     found = subprocess.run(
         [sys.executable, "-c", code],

@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from infoxlm_keras.files import hub
-from infoxlm_keras.errors import InputError
-from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.commands import convert_checkpoint
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import hub
+from infoxlm_keras.pretrained import load_pretrained
 from running import refused, run, tree
 from tiny_huggingface import LAYERS, huggingface_logits, our_logits, random_ids, write_checkpoint
 

@@ -7,11 +7,11 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infoxlm_keras.records.example_codec import frame_record
 from infoxlm_keras.command_line import run_command
-from infoxlm_keras.records.tfrecord import read_frames, read_window
 from infoxlm_keras.data.streams import MonolingualStream, joined_dataset
 from infoxlm_keras.errors import InputError, input_error_within
+from infoxlm_keras.records.example_codec import frame_record
+from infoxlm_keras.records.tfrecord import read_frames, read_window
 from synthetic_records import VOCABULARY_SIZE, write_monolingual
 
 RECORDS = [b"first", b"", b"x" * 300, b"last one"]

@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 import stress_build
+from infoxlm_keras.building import journal as build_journal
+from infoxlm_keras.building import spills
 from infoxlm_keras.commands import build_bitext, build_monolingual
-from infoxlm_keras.building import journal as build_journal, spills
 from infoxlm_keras.text.readers import chunks
 from running import run, tree
 

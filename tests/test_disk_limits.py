@@ -7,6 +7,8 @@ import resource
 
 import pytest
 
+from infoxlm_keras.building import spills
+from infoxlm_keras.command_line import run_command
 from infoxlm_keras.commands import (
     build_bitext,
     build_monolingual,
@@ -15,9 +17,7 @@ from infoxlm_keras.commands import (
     inspect_records,
     train_tokenizer,
 )
-from infoxlm_keras.building import spills
 from infoxlm_keras.text.readers import chunks
-from infoxlm_keras.command_line import run_command
 from running import run, tree
 from sample_text import sentences
 

@@ -20,10 +20,10 @@ from corpus_files import (
     write_parquet,
 )
 from infoxlm_keras.commands import build_bitext, build_monolingual, build_with_beam
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.text.cleaning.evaluation_files import evaluation_texts
 from infoxlm_keras.text.cleaning.evaluation_text import read_evaluation_text
-from infoxlm_keras.records.manifest import read_manifest
-from infoxlm_keras.errors import InputError
 from running import refused, run
 from sample_text import sentences
 

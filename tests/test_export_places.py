@@ -11,10 +11,10 @@ import pytest
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
+from infoxlm_keras.search.embedder import SavedModelEmbedder, newest_version
 from infoxlm_keras.serving import export_embedding, read_warmup, server_files
 from infoxlm_keras.serving.export import default_model_name
 from infoxlm_keras.serving.saved_model import CHECKSUMS_FILE
-from infoxlm_keras.search.embedder import SavedModelEmbedder, newest_version
 from running import tree
 from tiny_export import TEXTS, expected_vectors
 

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from infoxlm_keras.evaluation import evaluate_retrieval, read_pair_sets
 from infoxlm_keras.evaluation.retrieval import accuracy_at
-from infoxlm_keras.models import QuestionAnswering, save_question_answering
+from infoxlm_keras.finetuning.question_answering import save_question_answering
+from infoxlm_keras.models import QuestionAnswering
 from infoxlm_keras.pretrained import load_pretrained
 from running import refused, run
 from sample_text import sentences

@@ -7,9 +7,9 @@ import pytest
 from keras import ops
 
 from infoxlm_keras.commands import extend_vocabulary
-from infoxlm_keras.text.vocabulary_extension import Segmenter
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.pretrained import load_pretrained, read_info
-from infoxlm_keras.tokenizer import load_tokenizer
+from infoxlm_keras.text.vocabulary_extension import Segmenter
 from running import refused, run
 from sample_text import multilingual_sentences, sentences
 

@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from infoxlm_keras.command_line import run_command
+from infoxlm_keras.commands import finetune_classification
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.finetuning import (
     ClassificationSettings,
@@ -31,7 +32,6 @@ from infoxlm_keras.finetuning import (
 from infoxlm_keras.finetuning.classification import encode
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo, save_pretrained
 from infoxlm_keras.serving import ClassifierModule, export_classifier
-from infoxlm_keras.commands import finetune_classification
 from running import refused, run, tree
 from sample_text import sentences
 from tiny_export import TEXTS, tiny_classifier

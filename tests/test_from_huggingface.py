@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation import TextEmbedder
 from infoxlm_keras.models import hidden_states_model
 from infoxlm_keras.pretrained import load_pretrained
-from infoxlm_keras.tokenizer import load_tokenizer
 from sample_text import multilingual_sentences
 from tiny_huggingface import (
     LAYERS,

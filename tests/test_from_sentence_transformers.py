@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from infoxlm_keras.conversion import convert_checkpoint
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation import embed_texts
+from infoxlm_keras.exporting.convert import convert_checkpoint
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.serving import EmbeddingModule
 from sample_text import multilingual_sentences

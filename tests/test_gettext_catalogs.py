@@ -10,10 +10,10 @@ import polib
 import pytest
 
 from infoxlm_keras.commands import build_bitext
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.text.readers import find_bitext
 from infoxlm_keras.text.readers.packed import Texts
-from infoxlm_keras.records.manifest import read_manifest
-from infoxlm_keras.errors import InputError
 from running import refused, run
 
 RULES = {

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import tiny_huggingface
-from infoxlm_keras.files import hub
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import hub
 from infoxlm_keras.pretrained import load_pretrained
-from infoxlm_keras.tokenizer import load_tokenizer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infoxlm_keras.commands import build_bitext, build_monolingual, inspect_records
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.records.example_codec import encode_examples, frame_record
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.records.statistics import parse_example
-from infoxlm_keras.errors import InputError
 from running import refused, run, tree
 from sample_text import sentences
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_among, language_or_none, pair_name, variety_or_none
 from infoxlm_keras.text.readers.names import find_pair, moses_sides, split_pair
-from infoxlm_keras.errors import InputError
 
 # One name, and what FLORES-101, FLORES-200, NTREX, OPUS, CC-100, Tatoeba, TMX tools, Windows, Java, POSIX locales,
 # gettext, Wikipedia, ISO 639-2/B and ISO 639 before 1990 call it.

@@ -4,8 +4,8 @@ import pathlib
 
 import pytest
 
-from infoxlm_keras.text.cleaning.lengths import LengthLimits, letters
 from infoxlm_keras.sample_corpus.storage import read_rows
+from infoxlm_keras.text.cleaning.lengths import LengthLimits, letters
 
 CORPUS = pathlib.Path(__file__).parents[1] / "data_prep" / "sample_corpus"
 LANGUAGES = sorted({path.name.split(".")[0] for path in (CORPUS / "train").glob("*.xz")} - {"pages", "en"})

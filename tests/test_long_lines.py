@@ -6,8 +6,8 @@ import ftfy
 import pytest
 
 from infoxlm_keras.commands import build_bitext, build_monolingual
-from infoxlm_keras.text.cleaning.unicode_repair import LONGEST_FIXED, repair
 from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.text.cleaning.unicode_repair import LONGEST_FIXED, repair
 from running import refused, run
 from sample_text import sentences
 

@@ -10,10 +10,10 @@ import pytest
 
 from corpus_files import tmx, tmx_pairs
 from infoxlm_keras.commands import build_bitext
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.text.readers import chunks, find_bitext
 from infoxlm_keras.text.readers.packed import Texts
-from infoxlm_keras.records.manifest import read_manifest
-from infoxlm_keras.errors import InputError
 from running import refused, run
 from sample_text import sentences
 

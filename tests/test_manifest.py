@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.records.manifest import (
     Manifest,
     Shard,
@@ -18,7 +19,6 @@ from infoxlm_keras.records.manifest import (
     read_manifest,
     write_manifest,
 )
-from infoxlm_keras.errors import InputError
 
 KINDS = {"mmlm": "build_monolingual.py", "bitext": "build_bitext.py"}
 

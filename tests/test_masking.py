@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from infoxlm_keras.data.masking import Masking, mask_tokens
-from infoxlm_keras.stateless_random import random_key
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.stateless_random import random_key
 
 VOCABULARY = 1000
 MASK = VOCABULARY - 1

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from infoxlm_keras.conversion import convert_checkpoint
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.exporting.convert import convert_checkpoint
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.serving import EmbeddingModule
 from tiny_huggingface import write_checkpoint

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infoxlm_keras.data.order import RecordOrder, StratifiedSchedule, language_probabilities
+from infoxlm_keras.data.order import RecordOrder, StratifiedSchedule
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.language_sampling import language_probabilities
 
 
 def test_language_probabilities_in_closed_form():

@@ -10,11 +10,11 @@ import pytest
 
 from corpus_files import archive, catalog, json_lines, moses, tatoeba, tmx, tmx_pairs, translations, tsv, write_files
 from infoxlm_keras.commands import build_bitext, build_monolingual, train_tokenizer
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.text.readers import find_bitext, find_monolingual
 from infoxlm_keras.text.readers.found import Found, describe
 from infoxlm_keras.text.readers.inputs import PassedOver
-from infoxlm_keras.records.manifest import read_manifest
-from infoxlm_keras.errors import InputError
 from running import refused, run
 from sample_text import sentences
 

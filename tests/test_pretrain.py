@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from infoxlm_keras.records.manifest import read_manifest
-from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.commands import pretrain
+from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.records.manifest import read_manifest
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
 

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.models import QuestionAnswering, load_question_answering, save_question_answering
+from infoxlm_keras.finetuning.question_answering import load_question_answering, save_question_answering
+from infoxlm_keras.models import QuestionAnswering
 from infoxlm_keras.serving import QuestionAnsweringModule, export_question_answering
 from infoxlm_keras.tokenizer import UNKNOWN_ID
 from sample_text import sentences

@@ -27,8 +27,8 @@ from corpus_files import (
     write_files,
     write_parquet,
 )
-from infoxlm_keras.text.readers import chunks, find_bitext, find_monolingual
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.readers import chunks, find_bitext, find_monolingual
 from sample_text import sentences
 
 PAIRS = list(zip(sentences("en", 12), sentences("de", 12), strict=True))

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infoxlm_keras.records.manifest import Shard, Stream
 from infoxlm_keras.data.order import RecordOrder
 from infoxlm_keras.data.record_reader import RecordReader
 from infoxlm_keras.data.split import StreamPart, stream_parts
 from infoxlm_keras.data.streams import MonolingualStream, joined_dataset
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import Shard, Stream
 from synthetic_records import VOCABULARY_SIZE, manifest_of, record_of, write_monolingual
 
 BATCH = 200

@@ -12,12 +12,12 @@ import pytest
 
 from corpus_files import json_lines, translations, write_parquet
 from infoxlm_keras.commands import build_bitext, build_monolingual
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.text.languages import language_or_none
 from infoxlm_keras.text.readers import find_bitext, find_monolingual
 from infoxlm_keras.text.readers.fields import PairFields
-from infoxlm_keras.text.languages import language_or_none
 from infoxlm_keras.text.readers.packed import LeftOut, Texts
-from infoxlm_keras.records.manifest import read_manifest
-from infoxlm_keras.errors import InputError
 from running import refused, run
 from sample_text import sentences
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from benchmarks import kill_resume
+from infoxlm_keras.commands import pretrain
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.runs.callbacks import StopOnSignal
-from infoxlm_keras.runs.pretraining import check_same_data
 from infoxlm_keras.runs.directory import PRODUCTS
-from infoxlm_keras.commands import pretrain
+from infoxlm_keras.runs.pretraining import check_same_data
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
 

@@ -11,10 +11,11 @@ import time
 import pytest
 
 import killed_build
+from infoxlm_keras.building import journal as build_journal
+from infoxlm_keras.building import spills
 from infoxlm_keras.commands import build_bitext, build_monolingual
-from infoxlm_keras.building import journal as build_journal, spills
-from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.text.readers import chunks
 from running import refused, run, tree
 from sample_text import sentences
 

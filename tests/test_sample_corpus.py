@@ -13,10 +13,10 @@ import pytest
 from infoxlm_keras.commands import make_sample_corpus, unpack_sample_corpus
 from infoxlm_keras.sample_corpus import paragraph_faults as cleaning
 from infoxlm_keras.sample_corpus.alignment import Row, align, read_package
-from infoxlm_keras.sample_corpus.text_files import monolingual_lines, pair_lines
 from infoxlm_keras.sample_corpus.packages import find_packages, language_code, package_version, read_pages
 from infoxlm_keras.sample_corpus.pages import read_paragraphs
 from infoxlm_keras.sample_corpus.splitting import split_rows
+from infoxlm_keras.sample_corpus.text_files import monolingual_lines, pair_lines
 from running import refused, run, tree
 from tiny_packages import help_page, write_package
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.data.records import parse_token_lists
 from infoxlm_keras.data.streams import MonolingualStream, TLMStream, XLCOStream
+from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.reports.language_probabilities import language_probabilities_of
 from infoxlm_keras.runs.sample_record import describe_samples, samples_of_steps
 

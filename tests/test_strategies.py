@@ -5,6 +5,7 @@ import types
 
 import pytest
 
+from infoxlm_keras.commands import pretrain
 from infoxlm_keras.config import check_config
 from infoxlm_keras.distribution import Distribution, current_distribution, global_replica_count, is_chief
 from infoxlm_keras.distribution.agreement import check_agreement
@@ -12,7 +13,6 @@ from infoxlm_keras.distribution.cluster import cluster_resolver, is_multi_worker
 from infoxlm_keras.distribution.strategies import check_batches, choose_distribution, describe
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import check_local
-from infoxlm_keras.commands import pretrain
 from running import refused
 
 WORKERS = ["first:2222", "second:2222", "third:2222"]

@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 
 from infoxlm_keras.commands import build_bitext, build_monolingual
-from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.data.records import parse_token_lists
 from infoxlm_keras.data.sequences import mixup_contrast
 from infoxlm_keras.data.streams import MonolingualStream, TLMStream, XLCOStream, joined_dataset
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import read_manifest
 from running import run
 from sample_text import sentences
 

@@ -6,14 +6,14 @@ import keras_hub
 import numpy as np
 import pytest
 
-from infoxlm_keras.conversion import convert_checkpoint
+from infoxlm_keras.commands import convert_checkpoint as recipe
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.exporting.convert import convert_checkpoint
 from infoxlm_keras.finetuning import ClassificationSettings
 from infoxlm_keras.finetuning.classification import build_classifier
+from infoxlm_keras.finetuning.question_answering import save_question_answering
 from infoxlm_keras.models import QuestionAnswering
-from infoxlm_keras.models.question_answering import save_question_answering
 from infoxlm_keras.pretrained import load_pretrained
-from infoxlm_keras.commands import convert_checkpoint as recipe
 from running import refused, run
 from tiny_huggingface import random_ids
 

@@ -8,10 +8,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from infoxlm_keras.commands import build_bitext, build_monolingual, write_tfds_metadata
+from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.sample_corpus import tfds_builder as builder
 from infoxlm_keras.sample_corpus.alignment import Row
 from infoxlm_keras.sample_corpus.storage import write_rows
-from infoxlm_keras.sample_corpus import tfds_builder as builder
-from infoxlm_keras.records.manifest import read_manifest
 from running import refused, run, tree
 from sample_text import sentences
 

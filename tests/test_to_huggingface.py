@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from infoxlm_keras.conversion import convert_checkpoint
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation import embed_texts
+from infoxlm_keras.exporting.convert import convert_checkpoint
 from infoxlm_keras.pretrained import PretrainingInfo, has_masked_lm_head, load_pretrained, save_pretrained
-from infoxlm_keras.tokenizer import load_tokenizer
 from retrieval_results import retrieval_result
 from running import tree
 from sample_text import multilingual_sentences
@@ -134,9 +134,9 @@ def test_a_tokenizer_that_transformers_saved_is_read(exported, tokenizer, tmp_pa
 def test_a_tokenizer_with_byte_fallback(tmp_path):
     import transformers
 
-    from infoxlm_keras.text.vocabulary import train_sentencepiece
     from infoxlm_keras.conversion.from_tokenizer_json import from_tokenizer_json
     from infoxlm_keras.exporting.to_huggingface import write_tokenizer
+    from infoxlm_keras.text.vocabulary import train_sentencepiece
     from infoxlm_keras.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(train_sentencepiece(multilingual_sentences(100), 500, byte_fallback=True))

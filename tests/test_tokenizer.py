@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import sentencepiece
 
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.tokenizer import Tokenizer, load_tokenizer
+from infoxlm_keras.tokenizer import Tokenizer
 from sample_text import multilingual_sentences
 
 LAYOUT = {"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": -1}

@@ -11,11 +11,12 @@ import sentencepiece
 
 from infoxlm_keras.conversion import tokenizer_check
 from infoxlm_keras.conversion.from_tokenizer_json import from_tokenizer_json
-from infoxlm_keras.exporting.to_huggingface import write_tokenizer
 from infoxlm_keras.conversion.tokenizer_check import check_ids, sample_lines
 from infoxlm_keras.conversion.tokenizer_json import is_plain, to_tokenizer_json
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.tokenizer import Tokenizer, load_tokenizer
+from infoxlm_keras.exporting.to_huggingface import write_tokenizer
+from infoxlm_keras.tokenizer import Tokenizer
 
 SAMPLE = pathlib.Path(__file__).parents[1] / "infoxlm_keras/sample_corpus/data/heldout"
 SYMBOLS = ["<url>", "<num>", "@@"]
@@ -107,7 +108,7 @@ def test_what_cannot_be_expressed_is_named(kind, lines, tmp_path):
 
 
 def test_a_refused_model_leaves_nothing(lines, tmp_path):
-    from infoxlm_keras.conversion import convert_checkpoint
+    from infoxlm_keras.exporting.convert import convert_checkpoint
     from infoxlm_keras.models import EncoderSize, build_masked_lm
     from infoxlm_keras.pretrained import PretrainingInfo, save_pretrained
 

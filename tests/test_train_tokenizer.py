@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infoxlm_keras.commands import train_tokenizer
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.text.readers import MonolingualText, chunks
 from infoxlm_keras.text.vocabulary import count_sentences, sample_indices, sample_sentences, sample_sizes
-from infoxlm_keras.tokenizer import load_tokenizer
 from running import refused, run, tree
 from sample_text import sentences
 

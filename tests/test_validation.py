@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import oracle
+from infoxlm_keras.commands import pretrain
 from infoxlm_keras.config import load_config
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.runs.assemble import build_streams
-from infoxlm_keras.commands import pretrain
 from running import refused, run
 from tiny_pretraining import oracle_encoder, oracle_head
 from tiny_run import arguments, history

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from infoxlm_keras.worker_pool import map_in_order
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.worker_pool import map_in_order
 
 TESTS = pathlib.Path(__file__).parent
 SECONDS = 30

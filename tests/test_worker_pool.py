@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from infoxlm_keras.worker_pool import map_in_order
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.worker_pool import map_in_order
 
 
 def square(number):

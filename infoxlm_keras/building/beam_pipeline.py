@@ -15,6 +15,7 @@ import uuid
 import apache_beam as beam
 import numpy as np
 
+from infoxlm_keras.building.input_account import SourceCounts
 from infoxlm_keras.building.repeated_records import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name
 from infoxlm_keras.building.shuffled_shards import (
     number_of_shards,
@@ -24,11 +25,10 @@ from infoxlm_keras.building.shuffled_shards import (
     shard_stem,
     write_shard,
 )
-from infoxlm_keras.building.input_account import SourceCounts
 from infoxlm_keras.building.spills import exact_keys, near_keys
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.written_files import new_file
 from infoxlm_keras.records.manifest import Shard, Stream
-from infoxlm_keras.errors import InputError
 from infoxlm_keras.system_errors import describe_os_error
 
 SHARDS, SOURCES = "shards.json", "sources.json"

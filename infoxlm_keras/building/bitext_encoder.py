@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 
+from infoxlm_keras.building.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets, units_read
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.example_codec import encode_examples, frame_record
 from infoxlm_keras.text.cleaning import Cleaning
 from infoxlm_keras.text.cleaning.identity import text_digest
-from infoxlm_keras.building.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets, units_read
-from infoxlm_keras.records.example_codec import encode_examples, frame_record
 from infoxlm_keras.text.readers.packed import PASSED_OVER
-from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
 # Why pairs are left out, in the order of the checks; `duplicate` is found when chunks come together.

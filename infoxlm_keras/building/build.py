@@ -11,14 +11,13 @@ import sys
 
 import infoxlm_keras
 from infoxlm_keras.building import spills
+from infoxlm_keras.building.input_account import Fingerprints, check_streams, manifest_source
 from infoxlm_keras.building.journal import FILE_NAME as JOURNAL_FILE
 from infoxlm_keras.building.journal import BuildJournal
-from infoxlm_keras.text.cleaning.evaluation_text import unmatched_files
 from infoxlm_keras.building.local_build import LocalBuild
-from infoxlm_keras.text.readers import chunks
-from infoxlm_keras.building.input_account import Fingerprints, check_streams, manifest_source
 from infoxlm_keras.building.work_directory import remove, work_directory
-from infoxlm_keras.worker_pool import WorkerDiedError, available_processes
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import resolved_output
 from infoxlm_keras.files.written_files import naming, new_file
 from infoxlm_keras.records.manifest import (
     BUILDERS,
@@ -28,8 +27,9 @@ from infoxlm_keras.records.manifest import (
     TokenizerReference,
     write_manifest,
 )
-from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import resolved_output
+from infoxlm_keras.text.cleaning.evaluation_text import unmatched_files
+from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.worker_pool import WorkerDiedError, available_processes
 
 TOKENIZER_FILE = "tokenizer/vocabulary.spm"
 GO_ON = "run the same command again to go on where it stopped"

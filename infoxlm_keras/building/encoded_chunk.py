@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from infoxlm_keras.text.readers.chunks import count_lines
-from infoxlm_keras.text.readers.plain_text import MonolingualText
 from infoxlm_keras.text.readers.moses import MosesPairs
+from infoxlm_keras.text.readers.plain_text import MonolingualText
 from infoxlm_keras.text.readers.tab_separated import MarginPairs, TabSeparatedPairs
 
 LINE_READERS = (MonolingualText, MosesPairs, TabSeparatedPairs, MarginPairs)

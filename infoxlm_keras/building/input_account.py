@@ -7,11 +7,11 @@ import hashlib
 import os
 import pathlib
 
-from infoxlm_keras.text.readers.inputs import printable
-from infoxlm_keras.files.sealed_json import read_sealed, write_sealed
-from infoxlm_keras.records.manifest import Source, SourceFile
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.sealed_json import read_sealed, write_sealed
 from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.records.manifest import Source, SourceFile
+from infoxlm_keras.text.readers.inputs import printable
 
 # Samples that the manifest keeps of each reason to leave text out, and the most characters of one.
 SAMPLES = 5

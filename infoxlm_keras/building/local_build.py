@@ -11,14 +11,14 @@ import os
 
 import numpy as np
 
+from infoxlm_keras.building.input_account import SourceCounts, check_any_left, check_counts
 from infoxlm_keras.building.repeated_records import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name, find_duplicates
 from infoxlm_keras.building.shuffled_shards import number_of_shards, shard_path, shard_stem
-from infoxlm_keras.building.input_account import SourceCounts, check_any_left, check_counts
 from infoxlm_keras.building.spill_phase import SpillPhase
 from infoxlm_keras.building.spills import SENTENCES, DigestRun, RecordRun, SpilledStream
-from infoxlm_keras.worker_pool import map_in_order
-from infoxlm_keras.records.manifest import Shard, Stream
 from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.records.manifest import Shard, Stream
+from infoxlm_keras.worker_pool import map_in_order
 
 UNITS = {"mmlm": "sentences", "bitext": "pairs"}
 

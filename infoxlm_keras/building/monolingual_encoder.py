@@ -5,12 +5,12 @@ import dataclasses
 
 import numpy as np
 
+from infoxlm_keras.building.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets, units_read
+from infoxlm_keras.building.input_account import SAMPLES
+from infoxlm_keras.building.packing import pack_sentences, sentences_of_blocks
+from infoxlm_keras.records.example_codec import encode_examples, frame_record
 from infoxlm_keras.text.cleaning import Cleaning
 from infoxlm_keras.text.cleaning.identity import text_digest
-from infoxlm_keras.building.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets, units_read
-from infoxlm_keras.records.example_codec import encode_examples, frame_record
-from infoxlm_keras.building.packing import pack_sentences, sentences_of_blocks
-from infoxlm_keras.building.input_account import SAMPLES
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
 

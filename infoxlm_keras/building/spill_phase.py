@@ -7,9 +7,9 @@ import itertools
 from infoxlm_keras.building import spills
 from infoxlm_keras.building.encoded_chunk import EncodedChunk
 from infoxlm_keras.building.input_account import input_size
-from infoxlm_keras.worker_pool import map_in_order
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.worker_pool import map_in_order
 
 
 class SpillPhase:

@@ -12,12 +12,12 @@ import hashlib
 
 import numpy as np
 
+from infoxlm_keras.building.input_account import SourceCounts
 from infoxlm_keras.building.repeated_records import KEPT
 from infoxlm_keras.building.shuffled_shards import range_of, record_keys, write_shard
 from infoxlm_keras.building.sorted_files import SUFFIXES, read_range, read_rows, write_sorted
-from infoxlm_keras.building.input_account import SourceCounts
-from infoxlm_keras.files.written_files import new_file
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.written_files import new_file
 
 # A run is written once it holds so many bytes, or so many chunks; they are in memory until then.
 RUN_BYTES = 16 << 20

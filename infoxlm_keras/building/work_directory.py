@@ -7,8 +7,8 @@ import pathlib
 import shutil
 import stat
 
-from infoxlm_keras.worker_pool import WorkerDiedError
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.worker_pool import WorkerDiedError
 
 LOCK = "lock"
 # Checksums of the inputs, which stay true for another plan.

@@ -1,13 +1,13 @@
 """Converts a model between KerasHub, Hugging Face transformers and sentence-transformers, masked-LM head included.
 
-    python recipes/convert_checkpoint.py --from FacebookAI/xlm-roberta-base --to models/xlm_roberta_base
-    python recipes/convert_checkpoint.py --from runs/demo/model --to exports/hf --format hf
-    python recipes/convert_checkpoint.py --from runs/demo/model --to exports/st --format sentence-transformers
+    infoxlm convert-checkpoint --from FacebookAI/xlm-roberta-base --to models/xlm_roberta_base
+    infoxlm convert-checkpoint --from runs/demo/model --to exports/hf --format hf
+    infoxlm convert-checkpoint --from runs/demo/model --to exports/st --format sentence-transformers
 
 --from takes a preset directory, a KerasHub name (xlm_roberta_base_multi, kaggle://...), a Hugging Face directory or
 repository (org/name or hf://org/name, @revision may follow), or a directory of fairseq's weights. Of Hugging Face and
 fairseq only safetensors are read; for a pickle (pytorch_model.bin, model.pt) the message says how to make them.
-All commands take the same sources directly: recipes/pretrain.py --init org/name needs no conversion first.
+All commands take the same sources directly: infoxlm pretrain --init org/name needs no conversion first.
 
 Formats:
 
@@ -21,7 +21,7 @@ Formats:
 import pathlib
 
 from infoxlm_keras.choices import CONVERSION_FORMATS, POOLINGS, WEIGHT_DTYPES
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 
 TENSOR_FORMATS = ("hf", "sentence-transformers")
@@ -46,7 +46,7 @@ def main(arguments=None):
     given = {"from": options.source, "to": options.directory, "format": options.format, "upload": options.upload}
     print_settings("convert_checkpoint", {**given, **used})
     with quiet_imports():
-        from infoxlm_keras.conversion import convert_checkpoint
+        from infoxlm_keras.exporting.convert import convert_checkpoint
 
     result = convert_checkpoint(
         options.source,
@@ -77,7 +77,7 @@ def parse(arguments):
     parser.add_argument("--dtype", choices=WEIGHT_DTYPES, help="of the weights in safetensors; unset: float32")
     parser.add_argument("--max_shard_size", metavar="SIZE", help="largest safetensors file; unset: 5GB")
     parser.add_argument(
-        "--results", metavar="FILE.json", help="output of recipes/evaluate_retrieval.py, for the model card"
+        "--results", metavar="FILE.json", help="output of infoxlm evaluate-retrieval, for the model card"
     )
     parser.add_argument(
         "--upload", metavar="URI", help="hf://org/name, or for a preset kaggle://user/model/keras/variation, as well"
@@ -123,7 +123,3 @@ def report(result, options):
     if options.upload is not None:
         print(f"uploaded to {options.upload}")
     print(f"wrote {result.directory}")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,7 +1,7 @@
 """The whole way on real text: corpus -> vocabulary -> TFRecords -> pre-training -> evaluation -> served vectors.
 
   make demo                                     (installs first)
-  python recipes/demo.py --output_dir runs/demo
+  infoxlm demo --output_dir runs/demo
 
 Each stage is one of the project's commands, printed before it runs, so that you can run them on your own text. A stage
 whose output is complete is not run again, and training resumes where it was: after an interruption just repeat the
@@ -16,10 +16,9 @@ import subprocess
 import sys
 import time
 
-from infoxlm_keras.command_line import argument_parser, quiet_imports, run_command
+from infoxlm_keras.command_line import argument_parser, quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json, write_json
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files import parsing, read_json, write_json
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VOCABULARY_SIZE = 16000
@@ -46,7 +45,7 @@ def main(arguments=None):
 def stages(output, options):
     """List of (title, command line, product): the product exists only once the stage is complete."""
     corpus, tokenizer, records = output / "corpus", output / "tokenizer", output / "records"
-    pretraining = ["recipes/pretrain.py", "--config", options.config, "--data_dir", records, "--output_dir", output]
+    pretraining = ["infoxlm pretrain", "--config", options.config, "--data_dir", records, "--output_dir", output]
     if options.steps is not None:
         pretraining += ["--steps", options.steps]
     for setting in options.set:
@@ -54,17 +53,17 @@ def stages(output, options):
 
     def retrieval(model, name):
         pairs = ["--pairs", corpus / "heldout", "--output", output / f"retrieval_{name}.json"]
-        return ["recipes/evaluate_retrieval.py", "--model", output / model, *pairs]
+        return ["infoxlm evaluate-retrieval", "--model", output / model, *pairs]
 
-    bitext = ["data_prep/build_bitext.py", "--input", corpus / "bitext", "--tokenizer", tokenizer]
+    bitext = ["infoxlm build-bitext", "--input", corpus / "bitext", "--tokenizer", tokenizer]
     bitext += ["--output_dir", records, "--max_length", PAIR_LENGTHS[-1], "--lengths", *PAIR_LENGTHS]
-    monolingual = ["data_prep/build_monolingual.py", "--input", corpus / "monolingual", "--tokenizer", tokenizer]
+    monolingual = ["infoxlm build-monolingual", "--input", corpus / "monolingual", "--tokenizer", tokenizer]
     monolingual += ["--output_dir", records, "--sequence_length", BLOCK_LENGTH]
-    vocabulary = ["data_prep/train_tokenizer.py", "--input", corpus / "monolingual"]
+    vocabulary = ["infoxlm train-tokenizer", "--input", corpus / "monolingual"]
     vocabulary += ["--vocabulary_size", VOCABULARY_SIZE, "--character_coverage", 0.9999, "--output_dir", tokenizer]
-    serving = ["recipes/export_savedmodel.py", "--model", output / "model", "--output_dir", output / "serving"]
+    serving = ["infoxlm export-savedmodel", "--model", output / "model", "--output_dir", output / "serving"]
     return [
-        ("unpack the bundled text", ["data_prep/unpack_sample_corpus.py", "--output_dir", corpus], "corpus"),
+        ("unpack the bundled text", ["infoxlm unpack-sample-corpus", "--output_dir", corpus], "corpus"),
         ("train a vocabulary", vocabulary, "tokenizer"),
         ("MMLM records", monolingual, "records/mmlm"),
         ("TLM and XLCO records", bitext, "records/bitext"),
@@ -123,6 +122,7 @@ def report(output, timing):
 def draw_plots(output, trained, results):
     """The three figures of the report: curves, heat map, and languages projected to two dimensions."""
     from infoxlm_keras.evaluation import TextEmbedder, parallel_sentences, read_pair_sets
+    from infoxlm_keras.pretrained import load_pretrained
     from infoxlm_keras.reports.plots import (
         language_projection,
         read_history,
@@ -130,7 +130,6 @@ def draw_plots(output, trained, results):
         save_figure,
         training_curves,
     )
-    from infoxlm_keras.pretrained import load_pretrained
 
     plots = output / "plots"
     plots.mkdir(exist_ok=True)
@@ -146,7 +145,3 @@ def draw_plots(output, trained, results):
         embedder = TextEmbedder(model.backbone, model.tokenizer, layers=[layer])
         panels[title] = {language: embedder(sentences)[0] for language, sentences in texts.items()}
     save_figure(language_projection(panels), plots / "languages.png")
-
-
-if __name__ == "__main__":
-    run_command(main)

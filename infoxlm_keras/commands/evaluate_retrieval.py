@@ -1,14 +1,14 @@
 """Measures an encoder by cross-lingual retrieval: is a sentence's nearest neighbour its translation?
 
 Every held-out sentence looks, by cosine, for its translation among all held-out sentences of that pair of languages,
-in both directions. Pairs are read from whatever data_prep/build_bitext.py reads, under any code of the languages:
+in both directions. Pairs are read from whatever infoxlm build-bitext reads, under any code of the languages:
 Tatoeba's layout (tatoeba.deu-eng.deu + tatoeba.deu-eng.eng), TMX, JSON lines, FLORES, NTREX, ... (see below).
 
 Layers are hidden-state indices: 0 is the embeddings, l is the output of Transformer layer l. All are measured unless
 --layer names one; the best by the mean over languages is named, and was then chosen on these very pairs. Equally near
 candidates share the credit.
 
-    python recipes/evaluate_retrieval.py --model runs/demo/model --pairs pairs/ --output retrieval.json --plots plots/
+    infoxlm evaluate-retrieval --model runs/demo/model --pairs pairs/ --output retrieval.json --plots plots/
 """
 
 import dataclasses
@@ -16,20 +16,20 @@ import pathlib
 
 import rich
 
-from infoxlm_keras.text.readers.formats import BITEXT_FORMATS
-from infoxlm_keras.text.readers.found import describe as describe_passed_over
 from infoxlm_keras.choices import POOLINGS
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.text.readers.formats import BITEXT_FORMATS
+from infoxlm_keras.text.readers.found import describe as describe_passed_over
 
 with quiet_imports():
-    from infoxlm_keras.models.sentence_vector import model_max_length, model_pooling
     from infoxlm_keras.evaluation import evaluate_retrieval, read_pair_sets
-    from infoxlm_keras.reports.retrieval_tables import language_table, layer_table
     from infoxlm_keras.models.encoder import check_layer
+    from infoxlm_keras.models.sentence_vector import model_max_length, model_pooling
     from infoxlm_keras.pretrained import load_pretrained
+    from infoxlm_keras.reports.retrieval_tables import language_table, layer_table
 
 
 def main(arguments=None):
@@ -125,7 +125,3 @@ def report(result, info, options):
     for path in (options.output, options.plots):
         if path is not None:
             print(f"wrote {path}")
-
-
-if __name__ == "__main__":
-    run_command(main)

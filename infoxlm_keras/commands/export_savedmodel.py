@@ -1,6 +1,6 @@
 """Exports a preset as a SavedModel that takes raw strings: what TensorFlow Serving loads.
 
-    python recipes/export_savedmodel.py --model runs/demo/model --output_dir runs/demo/serving
+    infoxlm export-savedmodel --model runs/demo/model --output_dir runs/demo/serving
 
 writes OUTPUT_DIR/N, N one more than the highest version there. Heads:
 
@@ -27,7 +27,7 @@ import os
 import pathlib
 
 from infoxlm_keras.choices import POOLINGS
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
@@ -52,10 +52,10 @@ def main(arguments=None):
     # A SavedModel is TensorFlow's, whatever trained the preset; Keras reads this when it is first imported.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_imports():
-        from infoxlm_keras.text.readers.found import describe
         from infoxlm_keras.evaluation import read_pair_sets
         from infoxlm_keras.serving.export import default_model_name, export_module, version_directory
         from infoxlm_keras.serving.server_files import check_model_name
+        from infoxlm_keras.text.readers.found import describe
 
     directory = version_directory(options.output_dir, options.model_version)
     model_name = options.model_name or default_model_name(options.output_dir)
@@ -108,9 +108,9 @@ def check(options):
 def load_module(options):
     """The `ServingModule` of the chosen head, and the model it came from, with the preset's weights in float32."""
     from infoxlm_keras import serving
-    from infoxlm_keras.text.labels import LABELS_FILE, read_labels
-    from infoxlm_keras.models import load_question_answering
+    from infoxlm_keras.finetuning.question_answering import load_question_answering
     from infoxlm_keras.pretrained import has_masked_lm_head, load_classifier, load_pretrained
+    from infoxlm_keras.text.labels import LABELS_FILE, read_labels
 
     common = {"max_length": options.max_length, "storage": options.quantize or options.dtype}
     if options.head == "qa":
@@ -132,7 +132,7 @@ def load_module(options):
     if options.head == "embedding":
         return serving.EmbeddingModule(model, options.layer, options.pooling, **common), model
     if not has_masked_lm_head(options.model):
-        raise InputError(f"{options.model}: holds no trained masked-LM head; give one that recipes/pretrain.py wrote")
+        raise InputError(f"{options.model}: holds no trained masked-LM head; give one that infoxlm pretrain wrote")
     top_k = DEFAULT_TOP_K if options.top_k is None else options.top_k
     return serving.MaskedLMModule(model, top_k, **common), model
 
@@ -169,7 +169,3 @@ def report(result, accuracies):
     table.add_row("warm-up requests", str(records))
     rich.print(table)
     print(f"wrote {result.directory}")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -6,9 +6,9 @@ pieces, and its row with it. A new piece's row (and output bias) is the mean of 
 tokenizer splits it into.
 
 DIR becomes a preset with the extended tokenizer and model, and vocabulary_extension.json, the list of new pieces.
-Use it as --tokenizer of the builders and as --init of recipes/pretrain.py.
+Use it as --tokenizer of the builders and as --init of infoxlm pretrain.
 
-    python data_prep/extend_vocabulary.py --model runs/mine/model --input new_text/ --add 4000 --output_dir extended/
+    infoxlm extend-vocabulary --model runs/mine/model --input new_text/ --add 4000 --output_dir extended/
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ import rich
 import rich.box
 import rich.table
 
-from infoxlm_keras.text.readers import find_monolingual
 from infoxlm_keras.building.summary import print_found
-from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sample_sizes
-from infoxlm_keras.text.vocabulary_extension import extend_proto, learn_pieces
-from infoxlm_keras.files.written_files import naming
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.text.readers import find_monolingual
+from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sample_sizes
+from infoxlm_keras.text.vocabulary_extension import extend_proto, learn_pieces
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
 REPORT_FILE = "vocabulary_extension.json"
@@ -124,7 +124,3 @@ def print_languages(languages):
         rates = [f"{row[name]:.3%}" for name in ("old_unknown_rate", "new_unknown_rate")]
         table.add_row(language, *numbers, *rates)
     rich.print(table)
-
-
-if __name__ == "__main__":
-    run_command(main)

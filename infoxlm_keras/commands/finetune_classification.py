@@ -3,16 +3,16 @@
 Cross-lingual transfer (train on English, measure everywhere) and translate-train-all (train on all translations) are
 the same command with other files:
 
-    python recipes/finetune_classification.py --model runs/mine/model --train multinli.train.en.tsv \\
+    infoxlm finetune-classification --model runs/mine/model --train multinli.train.en.tsv \\
         --dev xnli.dev.tsv --test xnli.test.tsv --output_dir runs/xnli
-    python recipes/finetune_classification.py --model microsoft/infoxlm-base --train multinli.train.*.tsv ...
+    infoxlm finetune-classification --model microsoft/infoxlm-base --train multinli.train.*.tsv ...
 
 Files are tab-separated with a header, CSV, JSON lines or Parquet: XNLI, MultiNLI, PAWS-X as they are distributed, or
 your own with the columns label, text (or sentence1, sentence2) and language. Without a column language the file's name
 says it (train.en.tsv), or the columns' (sentence1_sw). All files are read and checked before training begins; rows
 without a gold label or text are left out and counted. The epoch that is best on --dev (mean over languages) is kept.
 
-Writes to OUTPUT_DIR: model/ (KerasHub preset with labels.json: recipes/export_savedmodel.py --head classifier serves
+Writes to OUTPUT_DIR: model/ (KerasHub preset with labels.json: infoxlm export-savedmodel --head classifier serves
 it) as soon as training ends, then results.json and accuracy.png. SIGTERM or Ctrl-C during training leaves nothing.
 """
 
@@ -25,7 +25,7 @@ import rich
 import rich.box
 import rich.table
 
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
@@ -48,8 +48,8 @@ with quiet_imports():
         save_model,
         the_model_stays,
     )
-    from infoxlm_keras.reports.plots import accuracy_by_language, save_figure
     from infoxlm_keras.pretrained import load_pretrained
+    from infoxlm_keras.reports.plots import accuracy_by_language, save_figure
 
 DEFAULTS = ClassificationSettings()
 
@@ -209,7 +209,3 @@ def report(results):
     if results["transfer_gap"] is not None:
         table.add_row("transfer gap", "", f"{100 * results['transfer_gap']:.1f}")
     rich.print(table)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -4,7 +4,7 @@ Reads DIR/mmlm and DIR/bitext, what there is of them (or a folder with a manifes
 each stream the first --records are read, which are a random sample, since the builders shuffle; --records 0 reads and
 checks every byte. Prints tables and saves them as inspection.json with plots in --output_dir, if that is given.
 
-    python data_prep/inspect_records.py records/ --language_exponent 0.7 --output_dir inspection/
+    infoxlm inspect-records records/ --language_exponent 0.7 --output_dir inspection/
 """
 
 import pathlib
@@ -14,14 +14,14 @@ import rich
 import rich.box
 import rich.table
 
-from infoxlm_keras.files.written_files import naming
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
-from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, check_tokenizer, read_manifest
-from infoxlm_keras.records.statistics import FEATURES, describe, read_stream
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
-from infoxlm_keras.tokenizer import load_tokenizer
+from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, check_tokenizer, read_manifest
+from infoxlm_keras.records.statistics import FEATURES, describe, read_stream
 
 
 def main(arguments=None):
@@ -126,7 +126,3 @@ def save_plots(directory, results, lengths):
         figure = language_shares(result["languages"], result["language_exponent"])
         save_figure(figure, directory / f"{kind}_languages.png")
         save_figure(length_histogram(lengths[kind]), directory / f"{kind}_lengths.png")
-
-
-if __name__ == "__main__":
-    run_command(main)

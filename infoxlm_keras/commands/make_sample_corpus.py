@@ -6,12 +6,12 @@ The same packages and settings give the same bytes.
 
 Example (the corpus in infoxlm_keras/sample_corpus/data):
 
-    python data_prep/make_sample_corpus.py --packages packages --download --max_megabytes 8 \\
+    infoxlm make-sample-corpus --packages packages --download --max_megabytes 8 \\
         --output_dir sample_corpus
 
 Example (every language there is, about 700,000 pairs, in a few minutes):
 
-    python data_prep/make_sample_corpus.py --packages packages --download --languages all \\
+    infoxlm make-sample-corpus --packages packages --download --languages all \\
         --output_dir help_corpus
 """
 
@@ -22,6 +22,10 @@ import shutil
 import rich
 import rich.table
 
+from infoxlm_keras.command_line import argument_parser, print_settings
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import new_directory, write_atomically, write_json
+from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.sample_corpus.alignment import align, read_english, read_translations
 from infoxlm_keras.sample_corpus.description import DESCRIPTION_FILE, LICENCE_FILE, describe_corpus, readme
 from infoxlm_keras.sample_corpus.packages import (
@@ -35,10 +39,6 @@ from infoxlm_keras.sample_corpus.packages import (
 from infoxlm_keras.sample_corpus.splitting import split_rows
 from infoxlm_keras.sample_corpus.storage import write_rows
 from infoxlm_keras.worker_pool import available_processes, map_in_order
-from infoxlm_keras.command_line import argument_parser, print_settings, run_command
-from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, write_atomically, write_json
-from infoxlm_keras.progress import progress_bar
 
 BUNDLED_LANGUAGES = "de el es et fi fr hi hu id ja ko pl pt ru tr vi zh".split()
 LICENCE_TEXT = pathlib.Path(__file__).parent / "sample_corpus" / LICENCE_FILE
@@ -128,7 +128,3 @@ def print_table(description, dropped):
         numbers += [entry["compressed_bytes"] // 1024, untranslated, sum(faults.values())]
         table.add_row(entry["language"], *(f"{number:,}" for number in numbers))
     rich.print(table)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,9 +1,9 @@
 """Pre-trains an InfoXLM encoder with any of its three tasks, from scratch or from a trained model.
 
-Reads the records that data_prep/build_monolingual.py (MMLM) and data_prep/build_bitext.py (TLM, XLCO) wrote.
+Reads the records that infoxlm build-monolingual (MMLM) and infoxlm build-bitext (TLM, XLCO) wrote.
 
-  python recipes/pretrain.py --config recipes/configs/tiny.yaml --data_dir data --output_dir runs/tiny
-  python recipes/pretrain.py --config recipes/configs/infoxlm_base.yaml --init xlm_roberta_base_multi \\
+  infoxlm pretrain --config recipes/configs/tiny.yaml --data_dir data --output_dir runs/tiny
+  infoxlm pretrain --config recipes/configs/infoxlm_base.yaml --init xlm_roberta_base_multi \\
       --data_dir data --output_dir runs/base --set optimizer.accumulation_steps=16
 
 The same command again goes on at the newest intact checkpoint, on the very next batch, whatever ended it: a kill, a
@@ -29,7 +29,7 @@ The Keras backend is chosen by the environment variable KERAS_BACKEND.
 """
 
 from infoxlm_keras.choices import STRATEGIES
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.config import flatten, load_config
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import check_local, write_json
@@ -120,7 +120,3 @@ def _print_result(result):
     if result.best is not None:
         best = result.best
         print(f"best {best['name']}: {best['value']:.4f} at step {best['step']}, preset best_model/ beside it")
-
-
-if __name__ == "__main__":
-    run_command(main)

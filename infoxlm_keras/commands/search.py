@@ -1,7 +1,7 @@
 """Finds sentences by meaning, in any language, with a SavedModel alone (no Keras, no preset).
 
-    python recipes/search.py index --model runs/demo/serving --input sentences.txt --output_dir runs/index
-    python recipes/search.py query --index runs/index --text "How do I open a file?" --text "Wie drucke ich?"
+    infoxlm search index --model runs/demo/serving --input sentences.txt --output_dir runs/index
+    infoxlm search query --index runs/index --text "How do I open a file?" --text "Wie drucke ich?"
 
 index reads a UTF-8 text file (.gz, .xz, .bz2, .zst; - is standard input) line by line, whatever its size: memory holds
 the vectors only (float16: 2 bytes a dimension), the sentences are copied to OUTPUT_DIR and read from there. Empty
@@ -13,7 +13,7 @@ The index is usearch's HNSW graph (approximate; --exact compares with every vect
 
 import pathlib
 
-from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
 from infoxlm_keras.progress import progress_bar
@@ -113,7 +113,3 @@ def print_table(title, values):
     for name, value in values.items():
         table.add_row(name, str(value))
     rich.print(table)
-
-
-if __name__ == "__main__":
-    run_command(main)

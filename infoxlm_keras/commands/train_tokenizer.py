@@ -5,7 +5,7 @@ sentences has a share in proportion to n ** exponent, as in the training that fo
 ids of the model: the pieces, <s>, </s>, <unk>, and <pad> and <mask>, which have no piece. Writes DIR/vocabulary.spm
 and DIR/vocabulary.json (its fingerprint, the settings, and each language's share of unknown tokens).
 
-    python data_prep/train_tokenizer.py --input text/ --vocabulary_size 16000 --output_dir tokenizer/
+    infoxlm train-tokenizer --input text/ --vocabulary_size 16000 --output_dir tokenizer/
 """
 
 import pathlib
@@ -16,14 +16,14 @@ import rich.box
 import rich.table
 
 import infoxlm_keras
-from infoxlm_keras.text.readers import find_monolingual
 from infoxlm_keras.building.summary import print_found
-from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sample_sizes, train_sentencepiece
-from infoxlm_keras.files.written_files import naming
-from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.text.readers import find_monolingual
+from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sample_sizes, train_sentencepiece
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
 MODEL_FILE, REPORT_FILE = "vocabulary.spm", "vocabulary.json"
@@ -134,7 +134,3 @@ def print_languages(languages):
             f"{row['unknown_rate']:.3%}",
         )
     rich.print(table)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -8,7 +8,7 @@ Writes, for each language:
 
 Example:
 
-    python data_prep/unpack_sample_corpus.py --output_dir corpus --languages de fr
+    infoxlm unpack-sample-corpus --output_dir corpus --languages de fr
 """
 
 import pathlib
@@ -16,12 +16,12 @@ import pathlib
 import rich
 import rich.table
 
-from infoxlm_keras.sample_corpus.description import read_description
-from infoxlm_keras.sample_corpus.text_files import monolingual_lines, pair_lines
-from infoxlm_keras.sample_corpus.storage import read_rows
-from infoxlm_keras.command_line import argument_parser, print_settings, run_command
+from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory
+from infoxlm_keras.sample_corpus.description import read_description
+from infoxlm_keras.sample_corpus.storage import read_rows
+from infoxlm_keras.sample_corpus.text_files import monolingual_lines, pair_lines
 
 BUNDLED_CORPUS = pathlib.Path(__file__).parent / "sample_corpus"
 
@@ -81,7 +81,3 @@ def print_table(counts):
     for language, numbers in counts.items():
         table.add_row(language, *(f"{number:,}" for number in numbers))
     rich.print(table)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,6 +1,6 @@
 """Makes prepared records a data set of TensorFlow Datasets, where they are: nothing is copied.
 
-    python data_prep/write_tfds_metadata.py --data_dir data/
+    infoxlm write-tfds-metadata --data_dir data/
 
 writes small JSON files beside the shards of every language and pair below DIR/mmlm and DIR/bitext. Then
 
@@ -18,10 +18,10 @@ import rich
 import rich.box
 import rich.table
 
-from infoxlm_keras.records.tfds_metadata import import_tfds, write_tfds_metadata
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
-from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, read_manifest
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, read_manifest
+from infoxlm_keras.records.tfds_metadata import import_tfds, write_tfds_metadata
 
 
 def main(arguments=None):
@@ -42,7 +42,3 @@ def main(arguments=None):
             table.add_row(f"{kind}/{name}", " ".join(splits))
     rich.print(table)
     print(f'open them with tfds.load("DATA SET", data_dir="{options.data_dir}", split="SPLIT")')
-
-
-if __name__ == "__main__":
-    run_command(main)

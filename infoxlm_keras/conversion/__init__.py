@@ -25,7 +25,7 @@ In reading order:
     to_sentence_transformers.py   a model -> a folder for SentenceTransformer
     to_keras_hub.py               a model -> a preset of KerasHub's embedder task
     model_card.py                 README.md of an exported folder
-    convert.py                    all of it, as recipes/convert_checkpoint.py calls it
+    convert.py                    all of it, as infoxlm convert-checkpoint calls it
 """
 
 from infoxlm_keras.lazy import lazy_exports
@@ -33,8 +33,8 @@ from infoxlm_keras.lazy import lazy_exports
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "convert": ("convert_checkpoint",),
         "load": ("load_checkpoint",),
         "sources": ("locate",),
+        "tokenizers": ("load_tokenizer",),
     },
 )

@@ -73,7 +73,7 @@ def refuse_added(path, tokens, vocabulary_size):
         f"{path}: adds {len(tokens)} tokens to the tokenizer: {shown}; ids here end with <mask>, so they cannot be "
         f"expressed: to go on without them, call model.resize_token_embeddings({vocabulary_size}) in transformers and "
         "save the model beside the tokenizer as it was before add_tokens; to learn pieces for new words, then use "
-        "data_prep/extend_vocabulary.py"
+        "infoxlm extend-vocabulary"
     )
 
 

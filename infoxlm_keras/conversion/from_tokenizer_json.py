@@ -4,11 +4,10 @@ import base64
 
 from infoxlm_keras.conversion.added_tokens import SPECIAL_TOKENS as ALL_SPECIAL_TOKENS
 from infoxlm_keras.conversion.added_tokens import refuse_added
-from infoxlm_keras.sentencepiece_proto import BYTE, CONTROL, NORMAL, UNIGRAM, UNKNOWN, model_class
 from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, SPACE, SPECIAL_TOKENS
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files import parsing, read_json
+from infoxlm_keras.sentencepiece_proto import BYTE, CONTROL, NORMAL, UNIGRAM, UNKNOWN, model_class
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
 # Normalizers that only squeeze whitespace.

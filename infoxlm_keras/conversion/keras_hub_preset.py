@@ -10,8 +10,7 @@ import os
 import pathlib
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files import parsing, read_json
 
 BACKBONE = "XLMRobertaBackbone"
 _SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")

@@ -25,8 +25,8 @@ from infoxlm_keras.conversion.positions import (
     positions_to_keras,
 )
 from infoxlm_keras.conversion.sources import FAIRSEQ
+from infoxlm_keras.conversion.tokenizers import check_sizes, load_tokenizer
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.tokenizer import check_sizes, load_tokenizer
 
 # Buffers that hold no knowledge.
 _BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids", "sentence_encoder.version")

@@ -4,10 +4,9 @@ import dataclasses
 import os
 import pathlib
 
-from infoxlm_keras.files import hub
 from infoxlm_keras.conversion.from_sentence_transformers import MODULES_FILE, transformer_directory
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json
+from infoxlm_keras.files import hub, read_json
 
 KERAS, HUGGING_FACE, FAIRSEQ = "keras", "huggingface", "fairseq"
 

@@ -12,8 +12,7 @@ import safetensors.numpy
 
 from infoxlm_keras.choices import WEIGHT_DTYPES
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json, write_json
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files import parsing, read_json, write_json
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"

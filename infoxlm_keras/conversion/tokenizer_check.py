@@ -10,9 +10,9 @@ import unicodedata
 
 import numpy as np
 
-from infoxlm_keras.sentencepiece_proto import NORMAL, UNIGRAM, USER_DEFINED, parse_model
 from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, SPACE, SPECIAL_TOKENS, is_plain
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.sentencepiece_proto import NORMAL, UNIGRAM, USER_DEFINED, parse_model
 from infoxlm_keras.tokenizer import UNKNOWN_ID
 
 LINES = 3000
@@ -74,7 +74,7 @@ def check_ids(tokenizer, content):
         raise InputError(
             f"{tokenizer.source}: transformers' tokenizer.json gives other ids than this model for {len(differing):,} "
             f"of {len(lines):,} lines, for {line[:60]!r} {other[:8]} and not {ours[:8]}; use the model with "
-            "SentencePiece (--format keras), or train a unigram vocabulary by data_prep/train_tokenizer.py"
+            "SentencePiece (--format keras), or train a unigram vocabulary by infoxlm train-tokenizer"
         )
     return len(lines)
 

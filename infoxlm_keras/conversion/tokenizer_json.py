@@ -10,6 +10,7 @@ do is refused by name, and `infoxlm_keras.conversion.tokenizer_check` compares t
 import base64
 
 from infoxlm_keras.conversion.added_tokens import SPECIAL_TOKENS as ALL_SPECIAL_TOKENS
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.sentencepiece_proto import (
     BPE,
     CONTROL,
@@ -22,7 +23,6 @@ from infoxlm_keras.sentencepiece_proto import (
     WORD,
     parse_model,
 )
-from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 
 MASK_TOKEN = ALL_SPECIAL_TOKENS[-1]
@@ -112,7 +112,7 @@ def _refuse(model, source):
         if holds:
             raise InputError(
                 f"{source}: {reason}, which transformers' tokenizer.json cannot express with equal ids; use the model "
-                "with SentencePiece (--format keras), or train a unigram vocabulary by data_prep/train_tokenizer.py"
+                "with SentencePiece (--format keras), or train a unigram vocabulary by infoxlm train-tokenizer"
             )
 
 

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 
-from infoxlm_keras.stateless_random import random_key, tf_random_bits, tf_uniform
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.stateless_random import random_key, tf_random_bits, tf_uniform
 from infoxlm_keras.tokenizer import END_ID, FIRST_PIECE_ID, PAD_ID
 
 

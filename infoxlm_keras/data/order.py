@@ -6,31 +6,12 @@ step, and any number of readers or replicas sees the same samples.
 
 import numpy as np
 
-from infoxlm_keras.stateless_random import fold, random_key, random_permutation
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.stateless_random import fold, random_key, random_permutation
 
 MODULUS = 1 << 31
 # The odd integer nearest 2^31 / golden ratio: its multiples spread most evenly over the modulus.
 STRIDE = 1327217885
-
-
-def language_probabilities(sizes, exponent):
-    """Sampling probability of each language, `p_l ~ (n_l / sum n) ** exponent` (XLM, XLM-R).
-
-    Args:
-        sizes: sequence of float >= 0, n_l (records or tokens of each language).
-        exponent: float in [0, 1]; 1 keeps the corpus' proportions, 0 draws all languages alike.
-
-    Returns:
-        float64 [len(sizes)], summing to 1; 0 where n_l is 0.
-    """
-    if not 0.0 <= exponent <= 1.0:
-        raise InputError(f"language_exponent = {exponent}: must be within 0..1")
-    sizes = np.asarray(sizes, np.float64)
-    if not np.any(sizes > 0):
-        raise InputError("no language has any records")
-    weights = np.where(sizes > 0, (sizes / sizes.sum()) ** exponent, 0.0)
-    return weights / weights.sum()
 
 
 class StratifiedSchedule:

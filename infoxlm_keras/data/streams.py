@@ -10,14 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from infoxlm_keras.data.masking import Masking, mask_tokens, padding_mask
-from infoxlm_keras.data.order import MODULUS, STRIDE, RecordOrder, StratifiedSchedule, language_probabilities
+from infoxlm_keras.data.order import MODULUS, STRIDE, RecordOrder, StratifiedSchedule
 from infoxlm_keras.data.record_reader import RecordReader
 from infoxlm_keras.data.records import parse_token_lists
 from infoxlm_keras.data.sequences import mixup_contrast, plain_contrast, translation_pairs
 from infoxlm_keras.data.sharding import shard_batch
 from infoxlm_keras.data.split import stream_parts
-from infoxlm_keras.stateless_random import random_key, tf_fold, tf_random_permutation, tf_uniform
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.language_sampling import language_probabilities
+from infoxlm_keras.stateless_random import random_key, tf_fold, tf_random_permutation, tf_uniform
 from infoxlm_keras.tokenizer import PAD_ID
 
 _BLOCK = 2048  # records read at once, so that a language's are read together

@@ -3,10 +3,10 @@
 import collections
 import dataclasses
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.languages import language_or_none, variety_or_none
 from infoxlm_keras.text.readers import find_bitext
 from infoxlm_keras.text.readers.inputs import PassedOver
-from infoxlm_keras.text.languages import language_or_none, variety_or_none
-from infoxlm_keras.errors import InputError
 
 ENGLISH = "en"
 

@@ -1,19 +1,19 @@
-"""One model from one form to another: what recipes/convert_checkpoint.py does."""
+"""One model from one form to another: what infoxlm convert-checkpoint does."""
 
 import dataclasses
 import pathlib
 
 from infoxlm_keras.choices import CONVERSION_FORMATS
-from infoxlm_keras.files.hub import check_upload, upload
-from infoxlm_keras.exporting.model_card import model_card, read_results
-from infoxlm_keras.models.sentence_vector import SentenceVector, sentence_vector, truncated_info
-from infoxlm_keras.exporting.task_models import load_task_model, task_kind
 from infoxlm_keras.conversion.tensor_files import parse_size
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.exporting.model_card import model_card, read_results
+from infoxlm_keras.exporting.task_models import load_task_model, task_kind
 from infoxlm_keras.exporting.to_huggingface import write_huggingface
 from infoxlm_keras.exporting.to_keras_hub import write_embedder_preset
 from infoxlm_keras.exporting.to_sentence_transformers import write_sentence_transformers
-from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_atomically
+from infoxlm_keras.files.hub import check_upload, upload
+from infoxlm_keras.models.sentence_vector import SentenceVector, sentence_vector, truncated_info
 from infoxlm_keras.pretrained import load_pretrained, write_info, write_preset
 from infoxlm_keras.progress import progress_bar
 
@@ -57,7 +57,7 @@ def convert_checkpoint(
         layer, pooling, normalize: the sentence vector of the formats that have one, see `sentence_vector`.
         dtype: of the weights in safetensors files; presets keep float32.
         max_shard_size: str, largest size of a safetensors file, such as "5GB".
-        results: optional path of a JSON file of recipes/evaluate_retrieval.py, for the model card.
+        results: optional path of a JSON file of infoxlm evaluate-retrieval, for the model card.
         upload_to: optional str, `hf://org/name` or `kaggle://...`, where the finished folder goes as well.
         replace: bool, overwrite an existing directory.
 

@@ -1,9 +1,9 @@
 """README.md of an exported folder: what the model is, what it was trained on, what it reached."""
 
-from infoxlm_keras.exporting.task_models import TaskModel
-from infoxlm_keras.exporting.to_huggingface import ENCODER, MASKED_LM
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import accuracy_at
+from infoxlm_keras.exporting.task_models import TaskModel
+from infoxlm_keras.exporting.to_huggingface import ENCODER, MASKED_LM
 from infoxlm_keras.files import read_json
 from infoxlm_keras.version import __version__
 
@@ -106,7 +106,7 @@ def model_card(model, vector=None, results=None):
 
 
 def read_results(path):
-    """The results that recipes/evaluate_retrieval.py wrote with `--output`.
+    """The results that infoxlm evaluate-retrieval wrote with `--output`.
 
     Raises:
         InputError: if the file is another one.
@@ -116,7 +116,7 @@ def read_results(path):
         for language in [None, *results["languages"]]:
             accuracy_at(results, results["best_layer"], language)
     except (KeyError, TypeError, ValueError, IndexError):
-        raise InputError(f"{path}: holds no results of recipes/evaluate_retrieval.py --output") from None
+        raise InputError(f"{path}: holds no results of infoxlm evaluate-retrieval --output") from None
     return results
 
 

@@ -129,7 +129,7 @@ def _classifier(source):
 
 
 def _question_answering(source):
-    from infoxlm_keras.models import load_question_answering
+    from infoxlm_keras.finetuning.question_answering import load_question_answering
 
     directory = locate(source).directory
     model, tokenizer = load_question_answering(directory, dtype="float32")

@@ -5,10 +5,10 @@ import pathlib
 from infoxlm_keras.conversion.huggingface_config import huggingface_config
 from infoxlm_keras.conversion.parameters import encoder_parameters, head_parameters
 from infoxlm_keras.conversion.positions import POOLER, TOKEN_TYPES, positions_from_keras
-from infoxlm_keras.exporting.task_models import TaskModel
 from infoxlm_keras.conversion.tensor_files import write_tensors
 from infoxlm_keras.conversion.tokenizer_check import check_ids
 from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, has_own_class, special_ids, to_tokenizer_json
+from infoxlm_keras.exporting.task_models import TaskModel
 from infoxlm_keras.files import write_json
 
 MASKED_LM = "XLMRobertaForMaskedLM"

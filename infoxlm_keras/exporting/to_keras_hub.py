@@ -5,8 +5,8 @@
 
 import keras_hub
 
-from infoxlm_keras.models.sentence_vector import truncated_info
 from infoxlm_keras.files.disk_room import check_room
+from infoxlm_keras.models.sentence_vector import truncated_info
 from infoxlm_keras.pretrained import write_info
 
 

@@ -5,8 +5,8 @@ import json
 import pathlib
 
 from infoxlm_keras.building.work_directory import remove
-from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.files import write_atomically
+from infoxlm_keras.files.written_files import naming
 
 
 def write_sealed(path, value):

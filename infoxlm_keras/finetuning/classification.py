@@ -11,11 +11,11 @@ import keras
 import keras_hub
 import numpy as np
 
-from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.text.labels import check_labels, read_labels, write_labels
+from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.models import with_dropout
 from infoxlm_keras.pretrained import load_classifier
+from infoxlm_keras.text.labels import check_labels, read_labels, write_labels
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
 from infoxlm_keras.training.optimizer import WarmupLinearDecay
 

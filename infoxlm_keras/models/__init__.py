@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "encoder": ("Encoder", "build_masked_lm", "hidden_state_model", "hidden_states_model", "with_dropout"),
         "pooling": ("l2_normalize", "pool"),
-        "question_answering": ("QuestionAnswering", "load_question_answering", "save_question_answering"),
+        "question_answering": ("QuestionAnswering",),
         "sizes": ("ENCODER_SIZES", "EncoderSize", "default_universal_layer"),
     },
 )

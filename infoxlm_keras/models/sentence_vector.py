@@ -14,7 +14,7 @@ class SentenceVector:
 
     `max_length` is the number of tokens that a text is cut to, with `<s>` and `</s>`.
 
-    It is the vector that the SavedModel of recipes/export_savedmodel.py gives: XLCO's projection is left out, as in
+    It is the vector that the SavedModel of infoxlm export-savedmodel gives: XLCO's projection is left out, as in
     the published evaluation.
     """
 

@@ -10,9 +10,9 @@ describes the file and the records field by field.
 import dataclasses
 import pathlib
 
-from infoxlm_keras.records.manifest_check import check_manifest_values, shown
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.records.manifest_check import check_manifest_values, shown
 from infoxlm_keras.tokenizer import Tokenizer
 
 VERSION = 2
@@ -22,7 +22,7 @@ READABLE_VERSIONS = (1, 2)
 ACCOUNT = ("read", "passed_over")
 FILE_NAME = "manifest.json"
 # Which command makes which kind; named in messages.
-BUILDERS = {"mmlm": "data_prep/build_monolingual.py", "bitext": "data_prep/build_bitext.py"}
+BUILDERS = {"mmlm": "infoxlm build-monolingual", "bitext": "infoxlm build-bitext"}
 
 
 @dataclasses.dataclass(frozen=True)

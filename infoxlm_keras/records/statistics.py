@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from infoxlm_keras.records.tfrecord import read_frames
-from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME
-from infoxlm_keras.data.order import language_probabilities
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.language_sampling import language_probabilities
+from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME
+from infoxlm_keras.records.tfrecord import read_frames
 from infoxlm_keras.tokenizer import UNKNOWN_ID
 
 FEATURES = {"mmlm": ("token_ids",), "bitext": ("source_ids", "target_ids")}

@@ -52,7 +52,7 @@ def layer_table(result, universal_layer=None):
 
 
 def read_retrieval(path):
-    """The result of `evaluate_retrieval` in a JSON file that `recipes/evaluate_retrieval.py --output` wrote.
+    """The result of `evaluate_retrieval` in a JSON file that `infoxlm evaluate-retrieval --output` wrote.
 
     Args:
         path: str or path.
@@ -70,7 +70,7 @@ def read_retrieval(path):
         problem = f"{error} is missing" if isinstance(error, KeyError) else "it has another form"
     if problem:
         raise InputError(
-            f"{path}: holds no results of recipes/evaluate_retrieval.py --output ({problem}); write it again"
+            f"{path}: holds no results of infoxlm evaluate-retrieval --output ({problem}); write it again"
         )
     return result
 

@@ -17,7 +17,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.models import build_masked_lm, default_universal_layer, with_dropout
 from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
 from infoxlm_keras.progress import progress_bar
-from infoxlm_keras.tokenizer import load_tokenizer
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.runs.assemble import build_pretrainer, build_streams
 from infoxlm_keras.runs.checkpoint import newest_step, restore_best, restore_newest
 from infoxlm_keras.runs.fitting import best_by, fit, has_validation

@@ -3,15 +3,15 @@
 import collections
 import dataclasses
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.sample_corpus.packages import read_pages
+from infoxlm_keras.sample_corpus.pages import read_paragraphs
 from infoxlm_keras.sample_corpus.paragraph_faults import (
     fault_of_paragraph,
     fault_of_translation,
     length_outliers,
     normalise_text,
 )
-from infoxlm_keras.sample_corpus.packages import read_pages
-from infoxlm_keras.sample_corpus.pages import read_paragraphs
-from infoxlm_keras.errors import InputError
 
 
 @dataclasses.dataclass

@@ -2,10 +2,10 @@
 
 import pathlib
 
-from infoxlm_keras.sample_corpus.text_files import monolingual_lines
-from infoxlm_keras.sample_corpus.storage import SUFFIX
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
+from infoxlm_keras.sample_corpus.storage import SUFFIX
+from infoxlm_keras.sample_corpus.text_files import monolingual_lines
 
 FORMAT = "infoxlm_keras/help_corpus"
 VERSION = 1
@@ -97,7 +97,7 @@ TEMPLATE = """# Sample corpus: the help of LibreOffice, in English and {number} 
 help carries an id that is the same in all languages, so a pair is exact: no sentence aligner stood in
 between. It is text of one kind, software help, made for trying out and testing; train for real on more.
 
-    python data_prep/unpack_sample_corpus.py --output_dir DIR
+    infoxlm unpack-sample-corpus --output_dir DIR
 
 expands it to `DIR/monolingual/<lang>.txt`, `DIR/bitext/en-<lang>.tsv` and `DIR/heldout/en-<lang>.tsv`.
 
@@ -141,7 +141,7 @@ and `heldout/`, which are made from it. The rest of this repository has its own 
 
 ## Make it again
 
-    python data_prep/make_sample_corpus.py --packages PACKAGES --download --heldout {heldout} \\
+    infoxlm make-sample-corpus --packages PACKAGES --download --heldout {heldout} \\
         --languages {codes} \\
         --output_dir NEW
 

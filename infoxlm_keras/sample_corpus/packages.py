@@ -5,8 +5,8 @@ import re
 import shutil
 import subprocess
 
-from infoxlm_keras.sample_corpus.debian_archive import read_files
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.sample_corpus.debian_archive import read_files
 
 PACKAGE_PREFIX = "libreoffice-help-"
 ENGLISH_PACKAGE = "libreoffice-help-en-us"

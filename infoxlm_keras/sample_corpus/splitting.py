@@ -3,9 +3,9 @@
 import collections
 import hashlib
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.sample_corpus.alignment import Row
 from infoxlm_keras.sample_corpus.paragraph_faults import comparison_form
-from infoxlm_keras.errors import InputError
 
 MINIMUM_HELDOUT_WORDS = 4
 MAXIMUM_HELDOUT_WORDS = 40

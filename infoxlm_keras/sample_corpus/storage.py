@@ -12,9 +12,9 @@ Compression depends on nothing but the text: no time stamps, no names.
 import lzma
 import pathlib
 
-from infoxlm_keras.sample_corpus.alignment import Row
-from infoxlm_keras.files.compression import DAMAGE, decompressed
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.compression import DAMAGE, decompressed
+from infoxlm_keras.sample_corpus.alignment import Row
 
 PAGES = "pages"
 SUFFIX = ".txt.xz"

@@ -23,7 +23,7 @@ class InfoxlmSampleCorpus(tfds.core.GeneratorBasedBuilder):
     language, as `tfds.features.Translation`, and `page`, the help page that a paragraph stands on.
 
     Attributes:
-        corpus: path, the folder that `data_prep/make_sample_corpus.py` makes.
+        corpus: path, the folder that `infoxlm make-sample-corpus` makes.
     """
 
     corpus = CORPUS

@@ -14,8 +14,7 @@ import pathlib
 import numpy as np
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json, without_wildcards, write_json
-from infoxlm_keras.files.parsing import describe, parsing
+from infoxlm_keras.files import describe, parsing, read_json, without_wildcards, write_json
 from infoxlm_keras.serving.checksums import check_files, checksums, text_checksum
 
 INDEX_FILE, SENTENCES_FILE = "index.usearch", "sentences.txt"
@@ -25,7 +24,7 @@ VECTOR_TYPES = ("f16", "f32", "i8")
 NUMBER = np.dtype("<u8")
 # Version 1 had no checksums; usearch ends the process on a damaged graph.
 VERSION = 2
-REMEDY = "index the sentences again (recipes/search.py index)"
+REMEDY = "index the sentences again (infoxlm search index)"
 
 
 class IndexWriter:
@@ -211,7 +210,7 @@ def read_facts(directory):
     """
     path = pathlib.Path(directory) / FACTS_FILE
     if not path.exists():
-        raise InputError(f"{directory}: is no index (it has no {FACTS_FILE}); make one with recipes/search.py index")
+        raise InputError(f"{directory}: is no index (it has no {FACTS_FILE}); make one with infoxlm search index")
     facts = read_json(path, dict)
     version = facts.get("version")
     if version == 1:

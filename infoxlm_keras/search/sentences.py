@@ -1,11 +1,11 @@
-"""The sentences and queries of `recipes/search.py`: text files as the builders read them, or standard input."""
+"""The sentences and queries of `infoxlm search`: text files as the builders read them, or standard input."""
 
 import os
 import pathlib
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import count_lines, decode_lines
 from infoxlm_keras.text.readers.inputs import plain_name
-from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.line_input import STANDARD_INPUT, line_stream
 
 # Files that hold text in records: their lines are no sentences.

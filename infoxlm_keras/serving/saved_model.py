@@ -6,12 +6,11 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the SentencePiece ops
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json, without_wildcards
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files import parsing, read_json, without_wildcards
 from infoxlm_keras.serving.checksums import check_files
 
 CHECKSUMS_FILE = "assets.extra/checksums.json"
-REMEDY = "export the model again (recipes/export_savedmodel.py)"
+REMEDY = "export the model again (infoxlm export-savedmodel)"
 
 
 def load_saved_model(directory):
@@ -60,5 +59,5 @@ def newest_version(directory):
     versions = [path.parent for path in directory.glob("*/saved_model.pb")]
     versions = [path for path in versions if path.name.isascii() and path.name.isdecimal()]
     if not versions:
-        raise InputError(f"{directory}: holds no SavedModel; make one with recipes/export_savedmodel.py")
+        raise InputError(f"{directory}: holds no SavedModel; make one with infoxlm export-savedmodel")
     return max(versions, key=lambda path: int(path.name))

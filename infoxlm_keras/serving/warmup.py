@@ -11,8 +11,7 @@ import pathlib
 import tensorflow as tf
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import without_wildcards
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files import parsing, without_wildcards
 from infoxlm_keras.serving.saved_model import REMEDY, check_export
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"

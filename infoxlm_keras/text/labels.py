@@ -9,9 +9,9 @@ import math
 import pathlib
 import re
 
-from infoxlm_keras.text.readers.packed import check_text
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.text.readers.packed import check_text
 
 LABELS_FILE = "labels.json"
 # How programs write a value that is missing.
@@ -109,7 +109,7 @@ def read_labels(directory, classes=None):
     """
     path = pathlib.Path(directory) / LABELS_FILE
     if not path.is_file():
-        raise InputError(f"{directory}: holds no {LABELS_FILE}; fine-tune with recipes/finetune_classification.py")
+        raise InputError(f"{directory}: holds no {LABELS_FILE}; fine-tune with infoxlm finetune-classification")
     labels = read_json(path)
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise InputError(f"{path}: must be a list of class names; fine-tune again, or write the names in a list")

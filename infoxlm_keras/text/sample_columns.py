@@ -3,11 +3,11 @@
 import math
 import unicodedata
 
-from infoxlm_keras.text.readers.inputs import plain_name
-from infoxlm_keras.text.languages import language_or_none
-from infoxlm_keras.text.readers.packed import check_text
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.labels import MISSING, gold_label
+from infoxlm_keras.text.languages import language_or_none
+from infoxlm_keras.text.readers.inputs import plain_name
+from infoxlm_keras.text.readers.packed import check_text
 from infoxlm_keras.text.sample_files import fold
 
 LABEL_NAMES = ("label", "gold_label")

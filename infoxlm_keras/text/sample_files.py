@@ -3,10 +3,10 @@
 import csv
 import json
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import parsing
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
 from infoxlm_keras.text.readers.inputs import path_kind, plain_name
-from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
 
 PARQUET_ROWS = 1024
 LONGEST_CELL = 1 << 24  # characters; beyond the csv module's 128 kB

@@ -5,11 +5,11 @@ import re
 
 import numpy as np
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.language_sampling import language_probabilities
+from infoxlm_keras.stateless_random import random_bits, random_key
 from infoxlm_keras.text.readers.found import describe
 from infoxlm_keras.text.readers.inputs import PassedOver
-from infoxlm_keras.data.order import language_probabilities
-from infoxlm_keras.stateless_random import random_bits, random_key
-from infoxlm_keras.errors import InputError
 
 # The pieces <unk>, <s>, </s> of the model, and <pad> and <mask>, which XLM-R's layout adds to them.
 ADDED_IDS = 2

@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 
-from infoxlm_keras.text.vocabulary import train_sentencepiece
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.vocabulary import train_sentencepiece
 from infoxlm_keras.tokenizer import FIRST_PIECE_ID, UNKNOWN_ID, Tokenizer
 
 # SentencePiece's own: how much less likely than the rarest piece an unknown character is.

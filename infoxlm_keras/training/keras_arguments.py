@@ -3,7 +3,7 @@
 import keras
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import describe
+from infoxlm_keras.files import describe
 
 # Arguments of `keras.Model.compile` that a step of ours does not use.
 TAKEN_FROM_TASKS = ("loss", "loss_weights", "metrics", "weighted_metrics")

@@ -3,11 +3,11 @@
 import keras
 from keras import ops, tree
 
+from infoxlm_keras.data.batches import check_batch, first_batch
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.tokenizer import PAD_ID
-from infoxlm_keras.data.batches import check_batch, first_batch
 from infoxlm_keras.training.keras_arguments import NOT_SAVED_WHOLE, check_callbacks, check_compile_arguments
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
 from infoxlm_keras.training.smoothed_mean import SmoothedMean
@@ -126,7 +126,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
 
         Keras' callbacks work with it, but for those that save a whole model: `ModelCheckpoint` needs
         `save_weights_only=True`. `BackupAndRestore` goes on at the epoch that was interrupted, with the data set from
-        its beginning; `recipes/pretrain.py` resumes at the very step.
+        its beginning; `infoxlm pretrain` resumes at the very step.
 
         Raises:
             InputError: see `infoxlm_keras.data.batches.check_batch`; for a model that was not compiled, or a

@@ -4,9 +4,9 @@ import math
 import os
 import pathlib
 
-from infoxlm_keras.text.readers.chunks import BYTE_ORDER_MARK, SIGNATURES
 from infoxlm_keras.command_line import argument_parser
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.readers.chunks import BYTE_ORDER_MARK, SIGNATURES
 from infoxlm_keras.text.readers.line_input import line_stream
 
 # Task -> what its signature takes; the classifier and the masked LM take `text` too.

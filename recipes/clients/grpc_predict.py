@@ -16,7 +16,7 @@ from client_output import MOST_ANSWER_BYTES, brief, check_answers, print_answers
 
 from infoxlm_keras.command_line import quiet_imports, run_command
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import describe, parsing
+from infoxlm_keras.files import describe, parsing
 
 # The fewest bytes that a value takes in memory: what a shape promises is allocated before it is filled.
 MOST_VALUES = MOST_ANSWER_BYTES // 4

@@ -21,7 +21,7 @@ from client_output import MOST_ANSWER_BYTES, brief, check_answers, print_answers
 
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import describe, parsing
+from infoxlm_keras.files import describe, parsing
 
 BLOCK_BYTES = 1 << 16
 OK = 200

@@ -13,9 +13,9 @@ import zipfile
 import zstandard
 
 import corpus_files
-from infoxlm_keras.text.readers import find_bitext, find_monolingual
 from fuzz.harness import RefusedError, Target
 from fuzz.mutations import mutate_json
+from infoxlm_keras.text.readers import find_bitext, find_monolingual
 from sample_text import sentences
 
 LINES = sentences("de", 40)

@@ -9,17 +9,17 @@ import tempfile
 
 import google_crc32c
 
-from infoxlm_keras.commands import build_monolingual
-from infoxlm_keras.building.journal import BuildJournal
-from infoxlm_keras.text.vocabulary import train_sentencepiece
 from fuzz.harness import RefusedError, Target
 from fuzz.mutations import mutate_json
+from infoxlm_keras.building.journal import BuildJournal
+from infoxlm_keras.commands import build_monolingual
 from infoxlm_keras.config import flatten, load_config
-from infoxlm_keras.records.tfrecord import read_frames
 from infoxlm_keras.records.manifest import read_manifest, write_manifest
 from infoxlm_keras.records.statistics import parse_example
+from infoxlm_keras.records.tfrecord import read_frames
 from infoxlm_keras.reports.history import HistoryFile, read_rows
 from infoxlm_keras.runs.directory import check_output_dir
+from infoxlm_keras.text.vocabulary import train_sentencepiece
 from running import tree
 from sample_text import multilingual_sentences, sentences
 from synthetic_records import write_monolingual

@@ -3,15 +3,16 @@
 import json
 
 import corpus_files
-from infoxlm_keras.text.languages import language_name
-from infoxlm_keras.text.vocabulary import train_sentencepiece
 from fuzz.harness import RefusedError, Target
 from fuzz.mutations import mutate_json
 from fuzz.readers import PAIRS, the_file, writer
 from infoxlm_keras.conversion.tokenizer_json import to_tokenizer_json
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.search.sentences import read_sentences
-from infoxlm_keras.tokenizer import Tokenizer, load_tokenizer
+from infoxlm_keras.text.languages import language_name
+from infoxlm_keras.text.vocabulary import train_sentencepiece
+from infoxlm_keras.tokenizer import Tokenizer
 from sample_text import multilingual_sentences
 
 SENTENCES = multilingual_sentences(200)

@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_text
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files import parsing, read_text
 from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, new_figure, styled
 
 # suffix of the column's name, title, label of the axis

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.models import hidden_state_model, l2_normalize, pool
+from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.text_to_ids import TextToIds

@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import parsing
 from infoxlm_keras.text.readers import bitext_discovery, tfds_examples
 from infoxlm_keras.text.readers.archive import read_members
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
@@ -14,8 +16,6 @@ from infoxlm_keras.text.readers.inputs import path_kind, plain_name
 from infoxlm_keras.text.readers.json_lines import parse_object
 from infoxlm_keras.text.readers.parquet import SAVED_DATASET, SAVED_SPLITS, read_saved_texts, read_texts
 from infoxlm_keras.text.readers.tmx_units import UnitHandler, read_units
-from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
 
 # What is not read from inside an archive.
 UNPACKED_ONLY = (".parquet", ".po", ".zip")

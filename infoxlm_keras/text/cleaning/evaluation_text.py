@@ -11,9 +11,9 @@ import re
 import sys
 import unicodedata
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.cleaning.evaluation_files import evaluation_texts
 from infoxlm_keras.text.cleaning.identity import text_digest
-from infoxlm_keras.errors import InputError
 
 # Thai to Tibetan, Burmese, Khmer, kana, and Chinese characters.
 UNSPACED = re.compile(

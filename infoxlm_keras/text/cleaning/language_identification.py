@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.optional_library import import_library
 from infoxlm_keras.text.languages import language_or_none
-from infoxlm_keras.errors import InputError
 
 PURPOSE = "Language identification (--identify_language)"
 # The model's languages; of others it knows nothing.

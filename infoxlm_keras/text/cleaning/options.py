@@ -2,14 +2,14 @@
 
 import argparse
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.optional_library import import_library
 from infoxlm_keras.text.cleaning import language_identification, near_duplicates, unicode_repair
-from infoxlm_keras.text.cleaning.pipeline import Cleaning
 from infoxlm_keras.text.cleaning.evaluation_text import read_evaluation_text
 from infoxlm_keras.text.cleaning.language_identification import LanguageIdentification
 from infoxlm_keras.text.cleaning.lengths import LengthLimits
 from infoxlm_keras.text.cleaning.near_duplicates import NearDuplicates
-from infoxlm_keras.optional_library import import_library
-from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.cleaning.pipeline import Cleaning
 
 
 def add_cleaning_arguments(parser, pairs):

@@ -18,10 +18,10 @@ their file names; `formats.py` has the tables of all of them.
 from infoxlm_keras.text.readers.bitext_discovery import find_bitext
 from infoxlm_keras.text.readers.chunks import Chunk
 from infoxlm_keras.text.readers.formats import BITEXT_FORMATS, MONOLINGUAL_FORMATS
-from infoxlm_keras.text.readers.plain_text import MonolingualText
 from infoxlm_keras.text.readers.monolingual_discovery import find_monolingual
 from infoxlm_keras.text.readers.moses import MosesPairs
 from infoxlm_keras.text.readers.packed import Texts
+from infoxlm_keras.text.readers.plain_text import MonolingualText
 from infoxlm_keras.text.readers.tab_separated import TabSeparatedPairs
 
 __all__ = [

@@ -2,6 +2,8 @@
 
 import pathlib
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.languages import pair_name
 from infoxlm_keras.text.readers import tfds_examples, tmx
 from infoxlm_keras.text.readers.aligned import aligned_sides
 from infoxlm_keras.text.readers.fields import PairFields
@@ -11,14 +13,12 @@ from infoxlm_keras.text.readers.gettext_catalog import GettextPairs
 from infoxlm_keras.text.readers.gettext_catalog import find_pair as find_catalog_pair
 from infoxlm_keras.text.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
 from infoxlm_keras.text.readers.json_lines import JsonLines
-from infoxlm_keras.text.languages import pair_name
 from infoxlm_keras.text.readers.moses import MosesPairs
 from infoxlm_keras.text.readers.moses_discovery import MosesFiles, archive_entries, stem_reader, two_files
 from infoxlm_keras.text.readers.names import PAIR_PATTERN, find_pair, moses_sides, split_pair
 from infoxlm_keras.text.readers.parquet import ParquetRows, open_folder
 from infoxlm_keras.text.readers.tab_separated import MARGIN_THRESHOLD, MarginPairs, TabSeparatedPairs
 from infoxlm_keras.text.readers.tatoeba import TatoebaPairs
-from infoxlm_keras.errors import InputError
 
 # Those whose names have a pair before the ending.
 NAMED_ENDINGS = (".tsv", ".tmx", ".jsonl", ".parquet")

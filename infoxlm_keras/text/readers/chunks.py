@@ -8,9 +8,9 @@ import dataclasses
 import os
 import stat
 
-from infoxlm_keras.text.readers.archive import open_member
-from infoxlm_keras.files.compression import BUFFER_BYTES, DAMAGE, WindowError, decompressed
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.compression import BUFFER_BYTES, DAMAGE, WindowError, decompressed
+from infoxlm_keras.text.readers.archive import open_member
 
 # Large enough that a chunk's last, partly filled block is well under a thousandth of its tokens.
 CHUNK_BYTES = 1 << 21

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from infoxlm_keras.text.readers.language_keys import find_language_keys
-from infoxlm_keras.text.languages import language_among
-from infoxlm_keras.text.readers.packed import OTHER_LANGUAGES, LeftOut, check_text, one_line
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.languages import language_among
+from infoxlm_keras.text.readers.language_keys import find_language_keys
+from infoxlm_keras.text.readers.packed import OTHER_LANGUAGES, LeftOut, check_text, one_line
 
 DOCUMENT_FIELD = "text"
 # Where records of translations have them; the second is that of TED's datasets.

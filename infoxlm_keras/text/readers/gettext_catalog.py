@@ -9,8 +9,10 @@ import gettext
 import pathlib
 import re
 
-from infoxlm_keras.text.readers.chunks import open_regular
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import parsing
 from infoxlm_keras.text.languages import language_name, language_or_none
+from infoxlm_keras.text.readers.chunks import open_regular
 from infoxlm_keras.text.readers.packed import (
     OBSOLETE,
     PLURAL_FORM,
@@ -20,8 +22,6 @@ from infoxlm_keras.text.readers.packed import (
     packed_chunks,
     unpack,
 )
-from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
 
 MESSAGE_LANGUAGE = "en"
 # What xgettext and gettext take where a catalog says nothing.

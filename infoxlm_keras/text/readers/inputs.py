@@ -6,8 +6,8 @@ import os
 import pathlib
 import stat
 
-from infoxlm_keras.files.compression import COMPRESSIONS
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.compression import COMPRESSIONS
 
 WINDOWS_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin")
 BACKUP_ENDINGS = ("~", ".bak", ".orig", ".swp", ".swo")

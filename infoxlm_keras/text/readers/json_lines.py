@@ -3,11 +3,11 @@
 import dataclasses
 import json
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import parsing
 from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.packed import Texts, add_record
-from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import os
 import sys
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import LineStream
 from infoxlm_keras.text.readers.inputs import path_kind
-from infoxlm_keras.errors import InputError
 
 STANDARD_INPUT = "-"
 # Streams that the shell has opened (`<(command)`): a pipe among them ends with its writer.

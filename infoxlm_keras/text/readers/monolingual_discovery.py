@@ -2,18 +2,18 @@
 
 import pathlib
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.languages import language_name
 from infoxlm_keras.text.readers import tfds_examples
 from infoxlm_keras.text.readers.fields import DOCUMENT_FIELD, DocumentField
 from infoxlm_keras.text.readers.formats import MONOLINGUAL_NAMES
 from infoxlm_keras.text.readers.found import Entry, Found
 from infoxlm_keras.text.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
 from infoxlm_keras.text.readers.json_lines import JsonLines
-from infoxlm_keras.text.languages import language_name
-from infoxlm_keras.text.readers.plain_text import MonolingualText
 from infoxlm_keras.text.readers.names import LANGUAGE_PATTERN, is_pair, is_usual
 from infoxlm_keras.text.readers.parquet import ParquetRows, open_folder
+from infoxlm_keras.text.readers.plain_text import MonolingualText
 from infoxlm_keras.text.readers.tatoeba import TatoebaSentences
-from infoxlm_keras.errors import InputError
 
 ENDINGS = (".txt", ".jsonl", ".parquet")
 

@@ -4,8 +4,8 @@ other (Moses, OPUS)."""
 import dataclasses
 import itertools
 
-from infoxlm_keras.text.readers.chunks import Chunk, LineStream, count_lines, decode_lines
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.readers.chunks import Chunk, LineStream, count_lines, decode_lines
 
 # Sentences and their translations differ in length, by much now and then: two lines together differ by more than
 # this only where the files have got out of step.

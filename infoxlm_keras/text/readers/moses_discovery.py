@@ -2,13 +2,13 @@
 
 import pathlib
 
-from infoxlm_keras.text.readers.archive import read_members
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.compression import COMPRESSIONS
+from infoxlm_keras.text.readers.archive import read_members
 from infoxlm_keras.text.readers.found import Entry
 from infoxlm_keras.text.readers.inputs import PassedOver, litter_reason, path_kind
 from infoxlm_keras.text.readers.moses import MosesPairs
 from infoxlm_keras.text.readers.names import moses_sides
-from infoxlm_keras.errors import InputError
 
 
 class MosesFiles:

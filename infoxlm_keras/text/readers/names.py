@@ -6,8 +6,8 @@ apart in every way that gives two codes of languages; where more than one remain
 
 import re
 
-from infoxlm_keras.text.languages import language_among, language_or_none, variety_or_none
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.languages import language_among, language_or_none, variety_or_none
 
 # As they are spelled in names; what is none of ISO 639 is an error with a better message than another name.
 LANGUAGE = r"(?:[a-z]{2,3}|[A-Z]{2,3})(?:[-_][A-Za-z0-9]+)*(?:@[a-z]+)?"

@@ -7,8 +7,8 @@ import collections
 import dataclasses
 import json
 
-from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.readers import chunks
 
 # Reasons of records that hold nothing of what is read: they count as passed over, not as dropped.
 OTHER_LANGUAGES, OTHER_VARIANTS = "other_languages", "other_variants"

@@ -5,13 +5,12 @@ import functools
 import pathlib
 import re
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import describe, parsing, read_json
 from infoxlm_keras.text.readers.chunks import open_regular
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.inputs import litter_reason
 from infoxlm_keras.text.readers.packed import packed_chunks, unpack
-from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json
-from infoxlm_keras.files.parsing import describe, parsing
 
 BATCH_ROWS = 1024
 TRAINING_SPLIT = "train"

@@ -2,10 +2,10 @@
 
 import dataclasses
 
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
 from infoxlm_keras.text.readers.columns import column_of_numbers, columns_advice
 from infoxlm_keras.text.readers.packed import Texts
-from infoxlm_keras.errors import InputError
 
 # Schwenk et al. 2021, WikiMatrix, section 5: the threshold that serves most pairs of languages best.
 MARGIN_THRESHOLD = 1.04

@@ -6,10 +6,10 @@ The sentences of the languages asked for are held in memory, about 100 bytes eac
 import dataclasses
 import os
 
-from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
-from infoxlm_keras.text.languages import language_or_none
-from infoxlm_keras.text.readers.packed import check_text, packed_chunks, unpack
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.languages import language_or_none
+from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
+from infoxlm_keras.text.readers.packed import check_text, packed_chunks, unpack
 
 
 @dataclasses.dataclass(frozen=True)

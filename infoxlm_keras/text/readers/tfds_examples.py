@@ -8,12 +8,12 @@ import dataclasses
 import itertools
 import os
 
-from infoxlm_keras.text.readers.fields import DocumentField, PairFields
-from infoxlm_keras.text.languages import language_or_none
-from infoxlm_keras.text.readers.packed import packed_chunks, unpack
 from infoxlm_keras.command_line import quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import describe, parsing
+from infoxlm_keras.files import describe, parsing
+from infoxlm_keras.text.languages import language_or_none
+from infoxlm_keras.text.readers.fields import DocumentField, PairFields
+from infoxlm_keras.text.readers.packed import packed_chunks, unpack
 
 PREFIX = "tfds:"
 TRAINING_SPLIT = "train"

@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from infoxlm_keras.text.readers import chunks
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_among, language_name, language_or_none
+from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.text.readers.packed import OTHER_LANGUAGES, OTHER_VARIANTS, LeftOut, packed_chunks, unpack
 from infoxlm_keras.text.readers.tmx_units import UnitHandler, read_units
-from infoxlm_keras.errors import InputError
 
 MALFORMED = "malformed"
 

@@ -8,10 +8,10 @@ import xml.sax
 import defusedxml.common
 import defusedxml.expatreader
 
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import parsing
 from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.text.readers.packed import check_text, one_line
-from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
 
 # Elements of a segment whose content is markup of the document it was taken from, not text.
 MARKUP = {"bpt", "ept", "it", "ph", "ut"}

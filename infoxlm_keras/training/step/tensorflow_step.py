@@ -7,6 +7,7 @@ same numbers to the same result: queue, key encoder, weights and counters stay e
 
 import tensorflow as tf
 
+from infoxlm_keras.data.batches import unpack_batch
 from infoxlm_keras.distribution.inputs import distribute_batches
 from infoxlm_keras.distribution.replicas import Replicas
 from infoxlm_keras.distribution.workarounds import (
@@ -16,7 +17,6 @@ from infoxlm_keras.distribution.workarounds import (
     update_on_each_replica,
 )
 from infoxlm_keras.tasks.pretext_task import SharedTensors
-from infoxlm_keras.data.batches import unpack_batch
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 
 

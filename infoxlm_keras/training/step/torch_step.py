@@ -6,8 +6,8 @@ micro-batch, at Keras' variables, and at the choice whether the gradients are fi
 
 import torch
 
-from infoxlm_keras.errors import InputError
 from infoxlm_keras.data.batches import unpack_batch
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 
 NOT_COMPILED = "jit_compile: left off, on PyTorch the step runs eagerly; KERAS_BACKEND=tensorflow or jax compile it"

@@ -1,0 +1,80 @@
+"""A build on Apache Beam: the same records and manifest as `build_records`."""
+
+import itertools
+import logging
+import re
+
+from infoxlm_keras.building.build import check_output, complete_output, make_manifest, name_unmatched
+from infoxlm_keras.building.input_account import Fingerprints, check_any_left, check_counts
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import new_directory
+from infoxlm_keras.progress import progress_bar
+
+# How an error of ours looks within what a runner reports, and what Beam adds to a message.
+OUR_ERROR = re.compile(r"InputError: (.+)")
+
+
+ADDED = re.compile(r" \[while running .*", re.DOTALL)
+
+
+def build_with_beam(build, options, beam_arguments):
+    """`build_records` on Beam.
+
+    Args:
+        build: `Build`.
+        options: namespace with the options of the builder.
+        beam_arguments: list of str, options of `beam.Pipeline`.
+
+    Returns:
+        `Manifest`.
+
+    Raises:
+        InputError: for bad input, unknown options of Beam, or an output that exists; nothing is left behind.
+    """
+    beam = import_beam()
+    from infoxlm_keras.building import beam_pipeline
+
+    directory, shard_bytes = check_output(build.kind, options)
+    fingerprints = Fingerprints(build.readers, threads=options.processes)
+    beam_options = beam.options.pipeline_options.PipelineOptions(beam_arguments)
+    with new_directory(directory, replace=options.overwrite) as temporary:
+        with progress_bar(f"Running on {options.runner}"):
+            try:
+                with beam.Pipeline(options=beam_options) as pipeline:
+                    beam_pipeline.add_build(
+                        pipeline, build.kind, build.readers, build.encoder, options.seed, shard_bytes, str(temporary)
+                    )
+            except Exception as error:
+                fingerprints.check_unchanged()
+                found = OUR_ERROR.search(f"{type(error).__name__}: {error}")
+                if found is None:
+                    raise
+                raise InputError(ADDED.sub("", found[1])) from None
+        fingerprints.check_unchanged()
+        streams, counts = beam_pipeline.read_results(temporary, build.kind, build.readers)
+        explicit = getattr(build.readers, "explicit", [True] * len(build.readers))
+        by_name = itertools.groupby(zip(build.readers, counts, explicit, strict=True), key=lambda row: row[0].name)
+        for _, group in by_name:
+            check_counts(*zip(*group, strict=True))
+        check_any_left(build.readers, counts)
+        name_unmatched(build, counts)
+        name_unmatched(build, counts)
+        manifest = make_manifest(build, options, streams, counts, fingerprints)
+        complete_output(temporary, manifest, build.encoder.tokenizer)
+    return manifest
+
+
+def import_beam():
+    """The module `apache_beam`, or `InputError` that says how to install it."""
+    # Beam warns of every optional library that is missing.
+    logging.disable(logging.WARNING)
+    try:
+        import apache_beam
+        import apache_beam.options.pipeline_options
+    except ImportError:
+        raise InputError('Apache Beam is not installed; run `pip install "infoxlm_keras[beam]"`') from None
+    finally:
+        logging.disable(logging.NOTSET)
+    # It logs the traceback of an exception that reaches us anyway.
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
+    return apache_beam

@@ -1,0 +1,57 @@
+"""The options of the bitext builder, and the `Build` that they ask for."""
+
+from infoxlm_keras.building.bitext_encoder import BitextEncoder, bucket_bounds, check_length_ratio
+from infoxlm_keras.building.build import Build, add_build_arguments
+from infoxlm_keras.building.repeated_records import reversed_names
+from infoxlm_keras.building.summary import print_found
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
+from infoxlm_keras.text.cleaning.options import add_cleaning_arguments, cleaning_of
+from infoxlm_keras.text.readers import BITEXT_FORMATS, find_bitext
+from infoxlm_keras.text.readers.tab_separated import MARGIN_THRESHOLD
+
+LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 254)
+
+
+def add_arguments(parser):
+    """Adds this builder's options to an `argparse` parser."""
+    add_build_arguments(parser)
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", default=LENGTHS, metavar="N", help="bounds of the buckets, in tokens a side"
+    )
+    parser.add_argument("--max_length", type=int, default=LENGTHS[-1], help="most tokens a side")
+    parser.add_argument("--truncate", action="store_true", help="cut longer sides to --max_length instead of dropping")
+    parser.add_argument(
+        "--max_length_ratio", type=float, help="most tokens of the longer side for each of the shorter"
+    )
+    parser.add_argument("--margin", type=float, default=MARGIN_THRESHOLD, help="least margin of WikiMatrix's pairs")
+    fields = "fields with source and target, where a format has fields"
+    parser.add_argument("--fields", nargs=2, metavar=("SOURCE", "TARGET"), help=fields)
+    add_cleaning_arguments(parser, pairs=True)
+    parser.epilog = BITEXT_FORMATS
+
+
+def plan_build(options):
+    """The `Build` that the options of `add_arguments` ask for."""
+    lengths = bucket_bounds(options.lengths, options.max_length)
+    check_length_ratio(options.max_length_ratio)
+    cleaning = cleaning_of(options)
+    readers = find_bitext(options.input, options.fields, options.margin)
+    print_found(readers)
+    shaping = {
+        "lengths": list(lengths),
+        "max_length": options.max_length,
+        "max_length_ratio": options.max_length_ratio,
+        "truncate": options.truncate,
+        "margin": options.margin,
+        "cleaning": cleaning and cleaning.settings(),
+    }
+    encoder = BitextEncoder(
+        load_tokenizer(options.tokenizer),
+        lengths,
+        options.max_length,
+        options.max_length_ratio,
+        options.truncate,
+        cleaning,
+        reversed_names(reader.name for reader in readers),
+    )
+    return Build("bitext", readers, encoder, lengths, shaping)

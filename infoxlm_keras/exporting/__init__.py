@@ -1,0 +1,1 @@
+"""Out to the files of Hugging Face, sentence-transformers and KerasHub."""

@@ -1,0 +1,76 @@
+"""Text and JSON files, read with errors that name file and line, and written whole."""
+
+import json
+import pathlib
+import stat
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.atomic import write_atomically
+from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files.paths import SURROGATE
+
+
+def write_json(path, value):
+    """Writes `value` as indented JSON to `path`, atomically; keys keep their order.
+
+    The name of a file that is not UTF-8 is written with escapes, and `read_json` gives it back.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+
+
+def read_text(path):
+    """The text of the UTF-8 file `path`.
+
+    Raises:
+        InputError: if the file is missing, is no regular file (a FIFO would wait for ever), or is not UTF-8.
+    """
+    path = pathlib.Path(path)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise InputError(f"{ascii(str(path))}: is no path ({error})") from None
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path}: is a directory, not a file")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: is not a regular file; write its content into a file first")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text: {error}") from None
+
+
+_KINDS = {dict: 'an object ({"name": value, ...})', list: "a list ([value, ...])"}
+
+
+def read_json(path, kind=None):
+    """The value in the JSON file `path`.
+
+    Args:
+        path: str or path.
+        kind: dict, list or None, what the value must be.
+
+    Raises:
+        InputError: if the file is missing, is not JSON (names the line and column), or holds another kind of value.
+    """
+    text = read_text(path)
+    with parsing(path, "valid JSON"):
+        value = json.loads(text)
+    if kind is not None and not isinstance(value, kind):
+        raise InputError(f"{path}: must hold {_KINDS[kind]}, not {type(value).__name__}; fetch or write it again")
+    return value
+
+
+def read_yaml(path):
+    """The value in the YAML file `path`, of plain types only.
+
+    Raises:
+        InputError: if the file is missing, or is not YAML (names the line).
+    """
+    import yaml
+
+    text = read_text(path)
+    with parsing(path, "valid YAML"):
+        return yaml.safe_load(text)

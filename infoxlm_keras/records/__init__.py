@@ -1,0 +1,1 @@
+"""The format of records: manifest, TFRecord frames and checksums, `tf.train.Example`, statistics, TFDS metadata."""

@@ -1,0 +1,1 @@
+"""A vector index of sentences, and the encoder that queries it."""

@@ -1,0 +1,1 @@
+"""What a SavedModel answers with: one file a head."""

@@ -1,0 +1,1 @@
+"""Text before it is encoded: languages, readers, cleaning, vocabularies, labelled texts."""

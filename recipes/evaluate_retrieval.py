@@ -1,0 +1,7 @@
+"""`infoxlm evaluate-retrieval` as a script; its code is infoxlm_keras/commands/evaluate_retrieval.py."""
+
+from infoxlm_keras.command_line import run_command
+from infoxlm_keras.commands.evaluate_retrieval import main
+
+if __name__ == "__main__":
+    run_command(main)
