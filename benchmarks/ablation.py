@@ -13,15 +13,9 @@ Writes to OUTPUT_DIR: ablation.json (all numbers), ablation.md (the table), abla
 """
 
 import pathlib
-import sys
-
-if __name__ == "__main__":
-    # Beside this file lies data_prep.py, which would hide the package of that name.
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
-
-
 import statistics
 import subprocess
+import sys
 
 import rich
 import rich.table

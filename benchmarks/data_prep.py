@@ -15,18 +15,12 @@ Medians of --rounds. CPU seconds are those of all processes: on a busy machine t
 is the bundled corpus, or --text (a folder of <lang>.txt). Results go to OUTPUT/data_prep.json. Linux only (/proc).
 """
 
-import pathlib
-import sys
-
-if __name__ == "__main__":
-    # Beside this file lies data_prep.py, which would hide the package of that name.
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
-
-
 import os
+import pathlib
 import resource
 import statistics
 import subprocess
+import sys
 import time
 
 import numpy as np

@@ -11,19 +11,13 @@ run without interruption. Exit status 0 only if all are equal.
 Writes to OUTPUT_DIR: kill_resume.json, and the data and runs.
 """
 
-import pathlib
-import sys
-
-if __name__ == "__main__":
-    # Beside this file lies data_prep.py, which would hide the package of that name.
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
-
-
 import csv
+import pathlib
 import random
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import rich

@@ -6,18 +6,11 @@ Each measurement is a process of its own, compiled by XLA; they take turns, --ro
 own highest resident size; "base" is the same process with the arguments made and nothing computed.
 """
 
-import pathlib
-import sys
-
-if __name__ == "__main__":
-    # Beside this file lies data_prep.py, which would hide the package of that name.
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
-
-
 import json
 import resource
 import statistics
 import subprocess
+import sys
 import time
 
 import rich

@@ -16,15 +16,8 @@ one run on an idle machine.
 Writes serving.json and serving.png to OUTPUT_DIR. Needs infoxlm_keras[hf].
 """
 
-import pathlib
-import sys
-
-if __name__ == "__main__":
-    # Beside this file lies data_prep.py, which would hide the package of that name.
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
-
-
 import os
+import pathlib
 import tempfile
 import time
 

@@ -8,14 +8,6 @@
 encoder, keys included). Compare only figures of one run.
 """
 
-import pathlib
-import sys
-
-if __name__ == "__main__":
-    # Beside this file lies data_prep.py, which would hide the package of that name.
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
-
-
 import statistics
 import time
 

@@ -182,11 +182,38 @@ class PretrainingConfig(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
+CONFIGURATIONS = pathlib.Path(__file__).parent / "configs"
+
+
+def shipped_configurations():
+    """The names of the configurations that the package brings: sorted list of str."""
+    return sorted(file.stem for file in CONFIGURATIONS.glob("*.yaml"))
+
+
+def find_config(source):
+    """The path of a configuration: `source` itself, or the shipped one of that name.
+
+    Args:
+        source: str or path: a YAML file, or a name such as `"demo"`.
+
+    Raises:
+        InputError: if there is neither.
+    """
+    path = pathlib.Path(source)
+    if path.suffix or len(path.parts) != 1 or path.exists():
+        return path
+    shipped = CONFIGURATIONS / f"{source}.yaml"
+    if not shipped.is_file():
+        names = ", ".join(shipped_configurations())
+        raise InputError(f"--config {source}: no such file, and no shipped configuration; these are shipped: {names}")
+    return shipped
+
+
 def load_config(path, overrides=()):
     """Reads a YAML configuration, its `base`s, and overrides from the command line.
 
     Args:
-        path: str or path of the YAML file.
+        path: str or path of the YAML file, or the name of a shipped configuration.
         overrides: iterable of "dotted.key=value" strings, the value in YAML; they win over the file.
 
     Returns:
@@ -195,7 +222,8 @@ def load_config(path, overrides=()):
     Raises:
         InputError: for a missing or malformed file, an unknown key, or a value out of range.
     """
-    values = _read_with_bases(pathlib.Path(path), ())
+    path = find_config(path)
+    values = _read_with_bases(path, ())
     for override in overrides:
         values = _merge(values, _parse_override(override))
     return check_config(values, source=path)

@@ -105,7 +105,7 @@ def test_the_manifest_describes_the_build(build, text_dir, tokenizer, tokenizer_
     cleaning = written.pop("cleaning")
     assert written == arguments
     assert cleaning["repair"] and cleaning["normalize"] and cleaning["language"] is None
-    assert manifest.created_by["command"] == "data_prep/build_monolingual.py"
+    assert manifest.created_by["command"] == "infoxlm build-monolingual"
     for source in manifest.sources:
         content = (text_dir / source.file).read_bytes()
         assert source.files == (SourceFile(source.file, len(content), hashlib.sha256(content).hexdigest()),)
@@ -239,7 +239,8 @@ def test_runs_as_a_script_and_workers_import_no_tensorflow(text_dir, tokenizer_d
     assert done.returncode == 0, done.stderr
     assert "sequence_length = 512" in " ".join(done.stdout.split()) and f"wrote {tmp_path}/data/mmlm" in done.stdout
     assert read_manifest(tmp_path / "data", "mmlm").streams[0].name == "de"
-    program = "import sys, infoxlm_keras.commands.build_monolingual, infoxlm_keras.commands.build_bitext, infoxlm_keras.commands.train_tokenizer\n"
+    names = ("build_monolingual", "build_bitext", "train_tokenizer")
+    program = f"import sys, {', '.join(f'infoxlm_keras.commands.{name}' for name in names)}\n"
     program += "print([name for name in ('tensorflow', 'keras', 'keras_hub') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr

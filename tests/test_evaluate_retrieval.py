@@ -214,7 +214,7 @@ def test_bad_input_ends_with_one_message_and_nothing_written(changed, words, tin
 def test_help_teaches(capsys):
     assert run("--help") == 0
     text = capsys.readouterr().out
-    assert "tatoeba.deu-eng.deu" in text and "python recipes/evaluate_retrieval.py" in text and "--pooling" in text
+    assert "tatoeba.deu-eng.deu" in text and "infoxlm evaluate-retrieval" in text and "--pooling" in text
 
 
 def test_the_script_runs_by_itself_from_another_directory(tmp_path):

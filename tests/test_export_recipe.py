@@ -129,7 +129,7 @@ BAD_INPUT = [
     (["--head", "classifier"], ["{encoder}", "holds no classifier", "fine-tune"]),
     (
         ["--head", "masked_lm", "--model", "{classifier}"],
-        ["{classifier}", "no trained masked-LM head", "recipes/pretrain.py"],
+        ["{classifier}", "no trained masked-LM head", "infoxlm pretrain"],
     ),
     (["--head", "masked_lm", "--top_k", 0], ["top_k = 0", "1..251"]),
     (["--head", "qa"], ["{encoder}", "holds no question-answering model", "fine-tune"]),

@@ -148,7 +148,7 @@ def test_any_counts_survive_writing_and_reading(tmp_path_factory, counts, seed):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_manifest_names_the_command_that_makes_it(tmp_path, kind):
-    with pytest.raises(InputError, match=rf"{kind}/manifest.json: no such file; make .*data_prep/{KINDS[kind]}"):
+    with pytest.raises(InputError, match=rf"{kind}/manifest.json: no such file; make .*{KINDS[kind]}"):
         read_manifest(tmp_path, kind)
 
 

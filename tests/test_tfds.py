@@ -73,7 +73,7 @@ def test_pairs_load_with_tfds_bucket_by_bucket(data_dir):
 
 def test_records_must_be_there(tmp_path, capsys):
     message = refused(capsys, write_tfds_metadata.main, "--data_dir", tmp_path)
-    assert str(tmp_path) in message and "data_prep/build_monolingual.py" in message
+    assert str(tmp_path) in message and "infoxlm build-monolingual" in message
 
 
 def test_without_tfds_the_extra_is_named(data_dir, monkeypatch, capsys):

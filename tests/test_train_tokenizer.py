@@ -194,5 +194,5 @@ def test_every_option_is_explained(capsys):
     text = capsys.readouterr().out
     for option in ("--input", "--vocabulary_size", "--output_dir", "--sentences", "--byte_fallback", "--seed"):
         assert option in text
-    assert "python data_prep/train_tokenizer.py --input" in text
+    assert "infoxlm train-tokenizer --input" in text
     assert pathlib.Path(train_tokenizer.__file__).name in text

@@ -20,7 +20,6 @@ from infoxlm_keras.command_line import argument_parser, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, read_json, write_json
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 VOCABULARY_SIZE = 16000
 BLOCK_LENGTH = 64
 PAIR_LENGTHS = (16, 32, 64)
@@ -29,7 +28,7 @@ PAIR_LENGTHS = (16, 32, 64)
 def main(arguments=None):
     parser = argument_parser(__doc__)
     parser.add_argument("--output_dir", default="runs/demo", help="where everything goes")
-    parser.add_argument("--config", default="recipes/configs/demo.yaml", help="settings of the pre-training")
+    parser.add_argument("--config", default="demo", help="settings of the pre-training: a name or a file")
     parser.add_argument("--steps", type=int, help="optimizer updates; overrides the configuration")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting; may be repeated"
@@ -45,7 +44,7 @@ def main(arguments=None):
 def stages(output, options):
     """List of (title, command line, product): the product exists only once the stage is complete."""
     corpus, tokenizer, records = output / "corpus", output / "tokenizer", output / "records"
-    pretraining = ["infoxlm pretrain", "--config", options.config, "--data_dir", records, "--output_dir", output]
+    pretraining = ["pretrain", "--config", options.config, "--data_dir", records, "--output_dir", output]
     if options.steps is not None:
         pretraining += ["--steps", options.steps]
     for setting in options.set:
@@ -53,17 +52,17 @@ def stages(output, options):
 
     def retrieval(model, name):
         pairs = ["--pairs", corpus / "heldout", "--output", output / f"retrieval_{name}.json"]
-        return ["infoxlm evaluate-retrieval", "--model", output / model, *pairs]
+        return ["evaluate-retrieval", "--model", output / model, *pairs]
 
-    bitext = ["infoxlm build-bitext", "--input", corpus / "bitext", "--tokenizer", tokenizer]
+    bitext = ["build-bitext", "--input", corpus / "bitext", "--tokenizer", tokenizer]
     bitext += ["--output_dir", records, "--max_length", PAIR_LENGTHS[-1], "--lengths", *PAIR_LENGTHS]
-    monolingual = ["infoxlm build-monolingual", "--input", corpus / "monolingual", "--tokenizer", tokenizer]
+    monolingual = ["build-monolingual", "--input", corpus / "monolingual", "--tokenizer", tokenizer]
     monolingual += ["--output_dir", records, "--sequence_length", BLOCK_LENGTH]
-    vocabulary = ["infoxlm train-tokenizer", "--input", corpus / "monolingual"]
+    vocabulary = ["train-tokenizer", "--input", corpus / "monolingual"]
     vocabulary += ["--vocabulary_size", VOCABULARY_SIZE, "--character_coverage", 0.9999, "--output_dir", tokenizer]
-    serving = ["infoxlm export-savedmodel", "--model", output / "model", "--output_dir", output / "serving"]
+    serving = ["export-savedmodel", "--model", output / "model", "--output_dir", output / "serving"]
     return [
-        ("unpack the bundled text", ["infoxlm unpack-sample-corpus", "--output_dir", corpus], "corpus"),
+        ("unpack the bundled text", ["unpack-sample-corpus", "--output_dir", corpus], "corpus"),
         ("train a vocabulary", vocabulary, "tokenizer"),
         ("MMLM records", monolingual, "records/mmlm"),
         ("TLM and XLCO records", bitext, "records/bitext"),
@@ -81,9 +80,9 @@ def run_stage(title, command, product, timing):
         print(f"done before: {product}", flush=True)
         return
     command = [str(part) for part in command]
-    print("$ python " + shlex.join(command), flush=True)
+    print("$ infoxlm " + shlex.join(command), flush=True)
     start = time.perf_counter()
-    status = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
+    status = subprocess.run([sys.executable, "-m", "infoxlm_keras", *command], check=False).returncode
     if status:
         raise InputError(f"{command[0]} ended with status {status}; its message is above")
     if not product.exists():

@@ -2,8 +2,8 @@
 
 Reads the records that infoxlm build-monolingual (MMLM) and infoxlm build-bitext (TLM, XLCO) wrote.
 
-  infoxlm pretrain --config recipes/configs/tiny.yaml --data_dir data --output_dir runs/tiny
-  infoxlm pretrain --config recipes/configs/infoxlm_base.yaml --init xlm_roberta_base_multi \\
+  infoxlm pretrain --config tiny --data_dir data --output_dir runs/tiny
+  infoxlm pretrain --config infoxlm_base --init xlm_roberta_base_multi \\
       --data_dir data --output_dir runs/base --set optimizer.accumulation_steps=16
 
 The same command again goes on at the newest intact checkpoint, on the very next batch, whatever ended it: a kill, a
@@ -30,14 +30,18 @@ The Keras backend is chosen by the environment variable KERAS_BACKEND.
 
 from infoxlm_keras.choices import STRATEGIES
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
-from infoxlm_keras.config import flatten, load_config
+from infoxlm_keras.config import flatten, load_config, shipped_configurations
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import check_local, write_json
 
 
 def main(arguments=None):
     parser = argument_parser(__doc__)
-    parser.add_argument("--config", required=True, help="YAML file of settings, see recipes/configs")
+    parser.add_argument(
+        "--config",
+        required=True,
+        help="YAML file of settings, or a shipped one by name: demo, tiny, small, infoxlm_base, infoxlm_large",
+    )
     parser.add_argument("--data_dir", required=True, help="directory that holds mmlm/ and bitext/")
     parser.add_argument("--output_dir", required=True, help="directory of this run")
     parser.add_argument("--strategy", choices=STRATEGIES, default="auto", help="devices to train on")

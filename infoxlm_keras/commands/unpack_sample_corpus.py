@@ -19,11 +19,10 @@ import rich.table
 from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory
+from infoxlm_keras.sample_corpus import BUNDLED_CORPUS
 from infoxlm_keras.sample_corpus.description import read_description
 from infoxlm_keras.sample_corpus.storage import read_rows
 from infoxlm_keras.sample_corpus.text_files import monolingual_lines, pair_lines
-
-BUNDLED_CORPUS = pathlib.Path(__file__).parent / "sample_corpus"
 
 
 def main(arguments=None):

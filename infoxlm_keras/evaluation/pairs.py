@@ -68,8 +68,8 @@ def read_pair_sets(inputs, max_pairs=None, fields=None):
         `PairSets`.
 
     Raises:
-        InputError: as `infoxlm_keras.text.readers.find_bitext`; for sides of unequally many lines, a pair with one empty side,
-            a language with fewer than two pairs, or one that two inputs hold.
+        InputError: as `infoxlm_keras.text.readers.find_bitext`; for sides of unequally many lines, a pair with one
+            empty side, a language with fewer than two pairs, or one that two inputs hold.
     """
     if max_pairs is not None and max_pairs < 2:
         raise InputError(f"max_pairs = {max_pairs}: must be at least 2, retrieval needs something to choose from")

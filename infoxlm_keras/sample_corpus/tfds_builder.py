@@ -1,13 +1,19 @@
-"""The bundled help pages as a `tfds.core.GeneratorBasedBuilder`; importing this registers it."""
+"""The bundled help pages as a `tfds.core.GeneratorBasedBuilder`; importing this module registers it.
 
-import pathlib
+```python
+import tensorflow_datasets as tfds
+import infoxlm_keras.sample_corpus.tfds_builder
+
+pairs = tfds.load("infoxlm_sample_corpus/en-de", split="train")
+```
+"""
 
 import tensorflow_datasets as tfds
 
+from infoxlm_keras.sample_corpus import BUNDLED_CORPUS
 from infoxlm_keras.sample_corpus.description import read_description
 from infoxlm_keras.sample_corpus.storage import read_rows
 
-CORPUS = pathlib.Path(__file__).parent.parent / "sample_corpus"
 SPLITS = {"train": "train", "test": "heldout"}
 
 
@@ -26,12 +32,12 @@ class InfoxlmSampleCorpus(tfds.core.GeneratorBasedBuilder):
         corpus: path, the folder that `infoxlm make-sample-corpus` makes.
     """
 
-    corpus = CORPUS
+    corpus = BUNDLED_CORPUS
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "LibreOffice 7.4.7 help in 18 languages."}
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(name=f"en-{language}", description=f"English and {language}.")
-        for language in _languages(CORPUS)
+        for language in _languages(BUNDLED_CORPUS)
     ]
 
     def _info(self):

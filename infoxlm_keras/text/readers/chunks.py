@@ -36,7 +36,7 @@ class Chunk:
 
     Attributes:
         first_line: int, number of the first line or record, from 1.
-        bodies: tuple of bytes, one a file of the reader, undecoded; or one with records (`infoxlm_keras.text.readers.packed`).
+        bodies: tuple of bytes, one a file of the reader, undecoded; or one with records (see `packed.py`).
         bytes_read: int, bytes of the files on disk that were read for it (progress).
     """
 

@@ -60,7 +60,7 @@ class ParquetRows:
 
 @dataclasses.dataclass(frozen=True)
 class SavedDataset:
-    """Documents or pairs in a folder of `Dataset.save_to_disk`; the interface is described in `infoxlm_keras.text.readers`.
+    """Documents or pairs in a folder of `Dataset.save_to_disk`; `infoxlm_keras.text.readers` describes the interface.
 
     Args:
         name: str, a language or a pair.
