@@ -37,11 +37,8 @@ from infoxlm_keras.files import check_local, write_json
 
 def main(arguments=None):
     parser = argument_parser(__doc__)
-    parser.add_argument(
-        "--config",
-        required=True,
-        help="YAML file of settings, or a shipped one by name: demo, tiny, small, infoxlm_base, infoxlm_large",
-    )
+    shipped = ", ".join(shipped_configurations())
+    parser.add_argument("--config", required=True, help=f"YAML file of settings, or the name of one of {shipped}")
     parser.add_argument("--data_dir", required=True, help="directory that holds mmlm/ and bitext/")
     parser.add_argument("--output_dir", required=True, help="directory of this run")
     parser.add_argument("--strategy", choices=STRATEGIES, default="auto", help="devices to train on")
