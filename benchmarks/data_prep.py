@@ -283,14 +283,15 @@ def measure_reading(output, options):
     from infoxlm_keras.conversion.tokenizers import load_tokenizer
     from infoxlm_keras.data.streams import joined_dataset
     from infoxlm_keras.models import ENCODER_SIZES, build_masked_lm
-    from infoxlm_keras.runs.assemble import build_pretrainer, build_streams
+    from infoxlm_keras.runs.assemble import build_pretrainer
+    from infoxlm_keras.runs.training_records import TrainingRecords
 
     size, tokenizer = ENCODER_SIZES["small"], load_tokenizer(options.tokenizer)
     config = ROOT / "recipes/configs/small.yaml"
     # An eighth of the configuration's batches: a step of seconds, whose tokens a second are those of a whole one.
     eighth = ["mmlm.batch_size=8", "tlm.batch_size=8", "xlco.batch_size=32", "jit_compile=false"]
-    streams = build_streams(load_config(config, []), records, tokenizer, size.max_sequence_length)
-    small_streams = build_streams(load_config(config, eighth), records, tokenizer, size.max_sequence_length)
+    streams = TrainingRecords(records, load_config(config, [])).streams()
+    small_streams = TrainingRecords(records, load_config(config, eighth)).streams()
     batches = list(joined_dataset(small_streams).take(3).as_numpy_iterator())
     pretrainer = build_pretrainer(load_config(config, eighth), build_masked_lm(size, tokenizer.vocabulary_size))
     fit(pretrainer, batches)

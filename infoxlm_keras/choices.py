@@ -1,6 +1,5 @@
 """The values that settings choose from, importable without Keras: commands check them before anything heavy loads."""
 
-TASK_NAMES = ("mmlm", "tlm", "xlco")
 POOLINGS = ("cls", "mean")
 LOSS_COMBINATIONS = ("sum_of_means", "joint_count")
 MOMENTUM_SCHEDULES = ("constant", "constant_with_refresh", "linear", "exponential")

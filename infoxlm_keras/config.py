@@ -2,29 +2,31 @@
 
 A configuration may name another as its `base` and then holds only what differs. An unknown key, a wrong type or a
 value out of range is an error that names the key, the value and the limit.
+
+Each component owns its settings: a default is declared by the constructor that uses it, and this module reads it
+from there (`defaults_of`). Each pretext task of `tasks/registry.py` has a section under its own name.
 """
 
 import difflib
-import pathlib
 import reprlib
-from typing import Annotated, Literal
+from typing import Literal
 
 import pydantic
 import yaml
 
-from infoxlm_keras.choices import LOSS_COMBINATIONS, MOMENTUM_SCHEDULES, POOLINGS, TASK_NAMES
+from infoxlm_keras.choices import LOSS_COMBINATIONS
+from infoxlm_keras.configs import find_config
+from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, read_text
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
+from infoxlm_keras.settings import NonNegativeInt, PositiveInt, Settings, TaskSettings, defaults_of
+from infoxlm_keras.tasks.registry import ROWS, task_classes
+from infoxlm_keras.training.optimizer import build_optimizer
+from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 # A message names at most so many problems, and a key has at most so many dots.
 MOST_PROBLEMS, MOST_DOTS = 20, 8
-
-
-# Steps are counted in int32, and no size of a model or a batch is larger.
-LARGEST = 2**31 - 1
-PositiveInt = Annotated[int, pydantic.Field(gt=0, le=LARGEST)]
-NonNegativeInt = Annotated[int, pydantic.Field(ge=0, le=LARGEST)]
 
 
 class _ShortRepr(reprlib.Repr):
@@ -39,10 +41,9 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 3, 8, 8
 
 
-class Settings(pydantic.BaseModel):
-    """Base of all sections: no unknown key passes, values do not change after the check."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+_MASKING = defaults_of(Masking)
+_OPTIMIZER = defaults_of(build_optimizer)
+_PRETRAINER = defaults_of(InfoXLMPretrainer)
 
 
 class ModelSettings(Settings):
@@ -67,48 +68,12 @@ class ModelSettings(Settings):
         )
 
 
-class TaskSettings(Settings):
-    """What every pretext task has: samples a step (before accumulation) and its factor in the loss."""
-
-    batch_size: PositiveInt = 32
-    weight: pydantic.NonNegativeFloat = 1.0
-
-
-class MomentumSettings(Settings):
-    """See `infoxlm_keras.contrast.MomentumSchedule`."""
-
-    kind: Literal[MOMENTUM_SCHEDULES] = "constant"
-    value: float = pydantic.Field(0.9999, ge=0.0, le=1.0)
-    final_value: float = pydantic.Field(0.9999, ge=0.0, le=1.0)
-    start_step: NonNegativeInt = 0
-    end_step: PositiveInt = 1
-    refresh_every: PositiveInt = 1000
-    exponent: pydantic.PositiveFloat = 1.0
-
-
-class XLCOSettings(TaskSettings):
-    """See `infoxlm_keras.tasks.XLCO`, and `XLCOStream` for `mixup` and `mask_inputs`."""
-
-    universal_layer: PositiveInt | None = None
-    queue_length: PositiveInt = 131072
-    temperature: pydantic.PositiveFloat = 0.25
-    pooling: Literal[POOLINGS] = "cls"
-    normalize: bool = False
-    projection: bool = True
-    shared_projection: bool = False
-    in_batch_negatives: bool = False
-    mixup: bool = True
-    mask_inputs: bool = True
-    momentum: MomentumSettings = MomentumSettings()
-    enable_step: NonNegativeInt = 0
-
-
 class MaskingSettings(Settings):
     """See `infoxlm_keras.data.masking.Masking`."""
 
-    probability: float = pydantic.Field(0.15, gt=0.0, lt=1.0)
-    mask_share: float = pydantic.Field(0.8, ge=0.0, le=1.0)
-    random_share: float = pydantic.Field(0.1, ge=0.0, le=1.0)
+    probability: float = pydantic.Field(_MASKING.probability, gt=0.0, lt=1.0)
+    mask_share: float = pydantic.Field(_MASKING.mask_share, ge=0.0, le=1.0)
+    random_share: float = pydantic.Field(_MASKING.random_share, ge=0.0, le=1.0)
 
 
 class DataSettings(Settings):
@@ -124,16 +89,16 @@ class DataSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    """See `infoxlm_keras.training.optimizer.build_optimizer`."""
+    """See `infoxlm_keras.training.optimizer.build_optimizer`; the last two are `InfoXLMPretrainer`'s."""
 
-    learning_rate: pydantic.PositiveFloat = 2e-4
-    warmup_steps: NonNegativeInt = 10000
-    beta_1: float = pydantic.Field(0.9, ge=0.0, lt=1.0)
-    beta_2: float = pydantic.Field(0.98, ge=0.0, lt=1.0)
-    epsilon: pydantic.PositiveFloat = 1e-6
-    weight_decay: pydantic.NonNegativeFloat = 0.01
-    clip_norm: pydantic.PositiveFloat | None = 1.0
-    accumulation_steps: PositiveInt = 1
+    learning_rate: pydantic.PositiveFloat = _OPTIMIZER.learning_rate
+    warmup_steps: NonNegativeInt = _OPTIMIZER.warmup_steps
+    beta_1: float = pydantic.Field(_OPTIMIZER.beta_1, ge=0.0, lt=1.0)
+    beta_2: float = pydantic.Field(_OPTIMIZER.beta_2, ge=0.0, lt=1.0)
+    epsilon: pydantic.PositiveFloat = _OPTIMIZER.epsilon
+    weight_decay: pydantic.NonNegativeFloat = _OPTIMIZER.weight_decay
+    clip_norm: pydantic.PositiveFloat | None = _PRETRAINER.clip_norm
+    accumulation_steps: PositiveInt = _PRETRAINER.accumulation_steps
 
 
 class EvaluationSettings(Settings):
@@ -152,17 +117,17 @@ class EvaluationSettings(Settings):
     validation_batches: NonNegativeInt = 20
 
 
-class PretrainingConfig(Settings):
-    """A whole run.
+class RunSettings(Settings):
+    """A whole run, without the tasks' sections.
 
     `keep_checkpoints` newest checkpoints stay, and the best one by `keep_best`: "auto" (retrieval's accuracy or
     else the validation loss, where there is one), "none", or the name of another number that an evaluation writes.
     """
 
-    steps: PositiveInt = 150000
+    steps: PositiveInt = _OPTIMIZER.total_steps
     seed: int = pydantic.Field(0, ge=0, lt=2**32)
-    tasks: list[Literal[TASK_NAMES]] = list(TASK_NAMES)
-    loss_combination: Literal[LOSS_COMBINATIONS] = "joint_count"
+    tasks: list[Literal[tuple(task_classes())]] = list(ROWS)
+    loss_combination: Literal[LOSS_COMBINATIONS] = _PRETRAINER.loss_combination
     jit_compile: bool = True
     # Steps that run without coming back to Python in between: logs and checkpoints come at its multiples.
     steps_per_execution: PositiveInt = 1
@@ -173,40 +138,22 @@ class PretrainingConfig(Settings):
     save_initial_model: bool = False
     max_consecutive_skips: PositiveInt = 50
     model: ModelSettings = ModelSettings()
-    mmlm: TaskSettings = TaskSettings()
-    tlm: TaskSettings = TaskSettings()
-    xlco: XLCOSettings = XLCOSettings()
     masking: MaskingSettings = MaskingSettings()
     data: DataSettings = DataSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
-
-CONFIGURATIONS = pathlib.Path(__file__).parent / "configs"
-
-
-def shipped_configurations():
-    """The names of the configurations that the package brings: sorted list of str."""
-    return sorted(file.stem for file in CONFIGURATIONS.glob("*.yaml"))
+    def task(self, name: str) -> TaskSettings:
+        """The section of the pretext task `name`."""
+        return getattr(self, name)
 
 
-def find_config(source):
-    """The path of a configuration: `source` itself, or the shipped one of that name.
-
-    Args:
-        source: str or path: a YAML file, or a name such as `"demo"`.
-
-    Raises:
-        InputError: if there is neither.
-    """
-    path = pathlib.Path(source)
-    if path.suffix or len(path.parts) != 1 or path.exists():
-        return path
-    shipped = CONFIGURATIONS / f"{source}.yaml"
-    if not shipped.is_file():
-        names = ", ".join(shipped_configurations())
-        raise InputError(f"--config {source}: no such file, and no shipped configuration; these are shipped: {names}")
-    return shipped
+PretrainingConfig = pydantic.create_model(
+    "PretrainingConfig",
+    __base__=RunSettings,
+    __doc__="A whole run: `RunSettings` and one section for each pretext task.",
+    **{name: (task.Settings, task.Settings()) for name, task in task_classes().items()},
+)
 
 
 def load_config(path, overrides=()):
@@ -255,12 +202,10 @@ def check_config(values, source="configuration"):
             f"{source}: steps_per_execution = {config.steps_per_execution}: must divide steps = {config.steps}; give "
             f"--steps {whole}, or --set steps_per_execution=1"
         )
-    if "xlco" in config.tasks and config.xlco.queue_length < config.xlco.batch_size:
-        raise InputError(
-            f"{source}: xlco.queue_length = {config.xlco.queue_length}: must be at least "
-            f"xlco.batch_size = {config.xlco.batch_size}; give --set xlco.queue_length={config.xlco.batch_size} or "
-            "more, or a smaller --set xlco.batch_size"
-        )
+    for name in config.tasks:
+        problem = task_classes()[name].problem(config.task(name))
+        if problem is not None:
+            raise InputError(f"{source}: {problem}")
     return config
 
 

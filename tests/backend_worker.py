@@ -10,7 +10,6 @@ import pathlib
 import sys
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]
     if os.environ["KERAS_BACKEND"] != "tensorflow":
         # Not needed there, and slow to import.
         sys.modules["tensorflow"] = sys.modules["tensorflow_text"] = None

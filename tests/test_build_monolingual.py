@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import lzma
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -15,10 +14,9 @@ from infoxlm_keras.commands import build_monolingual
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.records.manifest import SourceFile, check_tokenizer, read_manifest
 from infoxlm_keras.text.readers import chunks
+from repository import REPOSITORY
 from running import refused, run, tree
 from sample_text import sentences
-
-REPOSITORY = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture

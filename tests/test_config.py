@@ -1,14 +1,13 @@
 """Settings: the shipped files, bases, overrides, and what is refused before anything starts."""
 
-import pathlib
-
 import pytest
 import yaml
 
 from infoxlm_keras import InputError, load_config
 from infoxlm_keras.config import check_config, dump_config, flatten
+from repository import REPOSITORY
 
-CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "recipes" / "configs").glob("*.yaml"))
+CONFIGS = sorted((REPOSITORY / "recipes" / "configs").glob("*.yaml"))
 
 
 def write(directory, name, text):

@@ -93,7 +93,7 @@ def test_gradient_of_the_projection(normalize, in_batch_negatives, shared_projec
     task = XLCO(queue_length=9, normalize=normalize, in_batch_negatives=in_batch_negatives, **settings)
     pretrainer = tiny_pretrainer([task], size=TWO_LAYERS)
     generator = np.random.default_rng(3)
-    pretrainer.enqueue_keys({"xlco": pair_batch(generator, 6, 8)})
+    pretrainer.fill_tasks({"xlco": pair_batch(generator, 6, 8)})
     batch = pair_batch(generator, 4, 8)
 
     _, actual = gradients(pretrainer, lambda _: task.result(batch, training=False).loss_sum)

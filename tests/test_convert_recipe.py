@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -13,10 +12,9 @@ from infoxlm_keras.commands import convert_checkpoint
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import hub
 from infoxlm_keras.pretrained import load_pretrained
+from repository import REPOSITORY
 from running import refused, run, tree
 from tiny_huggingface import LAYERS, huggingface_logits, our_logits, random_ids, write_checkpoint
-
-REPOSITORY = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

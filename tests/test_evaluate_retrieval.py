@@ -15,9 +15,10 @@ from infoxlm_keras.command_line import run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation import PairSet, embed_texts, evaluate_retrieval, read_pair_sets, retrieval_accuracy
 from infoxlm_keras.reports.retrieval_tables import read_retrieval
+from repository import REPOSITORY
 from sample_text import sentences
 
-RECIPE = pathlib.Path(__file__).parent.parent / "recipes" / "evaluate_retrieval.py"
+RECIPE = REPOSITORY / "recipes" / "evaluate_retrieval.py"
 
 
 def run(*arguments):

@@ -1,7 +1,6 @@
 """A preset that JAX or PyTorch wrote becomes a SavedModel under TensorFlow with the same vectors."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -11,9 +10,9 @@ import tensorflow as tf
 
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.serving import export_embedding
+from repository import REPOSITORY
 from tiny_export import TEXTS, padded_ids
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
 # In that process: random weights, a preset of them, and the vectors of that backend.
 WRITER = """
 import sys

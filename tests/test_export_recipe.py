@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import runpy
 import shutil
 import subprocess
@@ -17,11 +16,11 @@ from infoxlm_keras.evaluation.retrieval import accuracy_at
 from infoxlm_keras.finetuning.question_answering import save_question_answering
 from infoxlm_keras.models import QuestionAnswering
 from infoxlm_keras.pretrained import load_pretrained
+from repository import REPOSITORY
 from running import refused, run
 from sample_text import sentences
 from tiny_export import LAYERS, POSITIONS, TEXTS, expected_vectors, tiny_classifier
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
 RECIPE = REPOSITORY / "recipes" / "export_savedmodel.py"
 
 

@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -19,9 +18,9 @@ from infoxlm_keras.models import hidden_state_model
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.serving import export_embedding, run_in_fresh_process
 from infoxlm_keras.serving.export import version_directory
+from repository import REPOSITORY
 from tiny_export import DIM, LAYERS, POSITIONS, TEXTS, expected_vectors, padded_ids
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
 CHECK = REPOSITORY / "infoxlm_keras" / "serving" / "check.py"
 
 

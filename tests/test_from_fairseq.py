@@ -1,7 +1,6 @@
 """From fairseq's tensors to ours: the same model as in Hugging Face's files, under other names."""
 
 import argparse
-import pathlib
 import shlex
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from infoxlm_keras.conversion.fairseq_checkpoint import fairseq_command
 from infoxlm_keras.conversion.huggingface_checkpoint import pickle_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.pretrained import load_pretrained
+from repository import REPOSITORY
 from tiny_huggingface import HEADS, huggingface_logits, huggingface_model, our_logits, random_ids
 
 # transformers' module and fairseq's, in a layer.
@@ -114,7 +114,7 @@ def test_the_command_for_model_pt_does_what_it_says(model, tokenizer, tmp_path):
 
 
 def test_the_page_gives_the_commands_that_the_messages_give():
-    page = (pathlib.Path(__file__).parents[1] / "docs" / "conversion.md").read_text()
+    page = (REPOSITORY / "docs" / "conversion.md").read_text()
     assert f"\n{fairseq_command()}\n" in page
     assert f"\n{pickle_command('pytorch_model*.bin', 'pytorch_model.bin')}\n" in page
 

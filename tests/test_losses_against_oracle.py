@@ -41,7 +41,7 @@ def pretrainer():
     """All three tasks; a queue of 12 slots of which 7 are filled. Not to be trained: tests share it."""
     tasks = [MMLM(weight=0.5), TLM(), XLCO(queue_length=12, universal_layer=2, temperature=0.7, weight=2.0)]
     pretrainer = tiny_pretrainer(tasks)
-    pretrainer.enqueue_keys({"xlco": pair_batch(np.random.default_rng(4), 7, 8)})
+    pretrainer.fill_tasks({"xlco": pair_batch(np.random.default_rng(4), 7, 8)})
     return pretrainer
 
 
@@ -112,7 +112,7 @@ def test_xlco(batch, settings):
     generator = np.random.default_rng(6)
     for key, query in task.variable_pairs():
         key.assign(array(query) + generator.normal(0, 0.1, tuple(key.shape)))
-    pretrainer.enqueue_keys({"xlco": pair_batch(generator, 7, 8)})
+    pretrainer.fill_tasks({"xlco": pair_batch(generator, 7, 8)})
 
     batch = batch["xlco"]
     result = task.result(batch, training=False)
@@ -203,7 +203,7 @@ def test_gradient_is_the_oracles_slope(pretrainer, batch, rule):
 def test_mutual_information_bounds(batch):
     """log N - L in nats, with the vocabulary or the valid candidates as N."""
     pretrainer = tiny_pretrainer([MMLM(), TLM(), XLCO(queue_length=12, universal_layer=2)])
-    pretrainer.enqueue_keys({"xlco": pair_batch(np.random.default_rng(4), 7, 8)})
+    pretrainer.fill_tasks({"xlco": pair_batch(np.random.default_rng(4), 7, 8)})
     sums, counts = sums_and_counts(pretrainer, batch)
     logs = pretrainer.test_step((batch,))
     for name, candidates in {"mmlm": 50, "tlm": 50, "xlco": 8}.items():

@@ -121,7 +121,7 @@ def _update_gradients(pretrainer, batch, names):
         }
         _, found = gradients(pretrainer, lambda model, part=part: model.forward(part, scales, training=True)[0])
         total = {name: total[name] + array(gradient) for name, gradient in zip(names, found, strict=True)}
-        pretrainer.enqueue_keys(part)
+        pretrainer.fill_tasks(part)
     for variable, value in zip(queue.variables, state, strict=True):
         variable.assign(value)
     return total

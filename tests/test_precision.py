@@ -42,7 +42,7 @@ def test_contrast_is_float32_under_any_policy(policy, compute_dtype):
         assert layer.compute_dtype == "float32", layer.name
 
     for pretrainer in (mixed, full):
-        pretrainer.enqueue_keys({"xlco": pair_batch(np.random.default_rng(1), 6, 8)})
+        pretrainer.fill_tasks({"xlco": pair_batch(np.random.default_rng(1), 6, 8)})
     results = [pretrainer.task("xlco").result(batch["xlco"], training=True) for pretrainer in (mixed, full)]
     for value in (results[0].loss_sum, results[0].state["keys"], *results[0].averages.values()):
         assert value.dtype == "float32"
@@ -76,7 +76,7 @@ def test_logits_beyond_half_precision(policy, compute_dtype):
     pretrainer = tiny_pretrainer([task], size=TWO_LAYERS, dtype=policy)
     for projection in (task.query_projection, task.key_projection):
         projection.assign(array(projection) * 1000)
-    pretrainer.enqueue_keys({"xlco": pair_batch(np.random.default_rng(3), 6, 8)})
+    pretrainer.fill_tasks({"xlco": pair_batch(np.random.default_rng(3), 6, 8)})
     batch = pair_batch(np.random.default_rng(4), 4, 8)
     result = task.result(batch, training=False)
     queries, keys = task.queries(**_side(batch, "query"), training=False), task.keys(**_side(batch, "key"))
@@ -132,7 +132,7 @@ def test_average_in_training_is_of_the_float32_weights(policy, compute_dtype):
     pretrainer = tiny_pretrainer([task], size=TWO_LAYERS, dtype=policy, learning_rate=1e-3)
     pairs = task.variable_pairs()
     generator = np.random.default_rng(6)
-    pretrainer.enqueue_keys({"xlco": pair_batch(generator, 6, 8)})
+    pretrainer.fill_tasks({"xlco": pair_batch(generator, 6, 8)})
     before = values(key for key, _ in pairs)
     pretrainer.train_step(({"xlco": pair_batch(generator, 4, 8)},))
     assert int(pretrainer.optimizer.iterations) == 1
@@ -196,7 +196,7 @@ def test_loss_scale_leaves_gradients_alone():
     logs = {}
     for dtype, scale in (("float32", 1.0), ("mixed_float16", 8.0), ("mixed_float16", 512.0)):
         pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=8)], size=TWO_LAYERS, dtype=dtype)
-        pretrainer.enqueue_keys({"xlco": pair_batch(np.random.default_rng(1), 6, 8)})
+        pretrainer.fill_tasks({"xlco": pair_batch(np.random.default_rng(1), 6, 8)})
         pretrainer.loss_scale.assign(scale)
         logs[dtype, scale] = pretrainer.train_step((batch,))
     expected = logs.pop(("float32", 1.0))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import yaml
 from infoxlm_keras.commands import pretrain
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.records.manifest import read_manifest
+from repository import REPOSITORY
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
 
@@ -96,8 +96,8 @@ def test_the_initial_model_is_the_random_one(inputs, tmp_path):
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_command_runs_on_the_other_backends(inputs, whole_run, tmp_path, backend):
     options = arguments(inputs, tmp_path / "run", "--steps", 4, "--set", "save_initial_model=true")
-    recipe = pathlib.Path(pretrain.__file__)
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(recipe.parent.parent)}
+    recipe = REPOSITORY / "recipes" / "pretrain.py"
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(REPOSITORY)}
     subprocess.run([sys.executable, recipe, *map(str, options)], env=environment, check=True)
     first, expected = history(tmp_path / "run")[0], history(whole_run)[0]
     # The batches are the same; initial weights and dropout are drawn by each backend's own generator.

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import socket
 import subprocess
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from infoxlm_keras.commands import pretrain
+from repository import REPOSITORY
 from running import run, tree
 from tiny_run import arguments, history, weights
 
@@ -25,10 +25,10 @@ OPTIONS += ["--set", "evaluation.validation_batches=2"]
 
 def start(arguments, log, **environment):
     """The command as a process of its own on the CPU."""
-    recipe = pathlib.Path(pretrain.__file__)
+    recipe = REPOSITORY / "recipes" / "pretrain.py"
     environment = {
         **os.environ,
-        "PYTHONPATH": str(recipe.parent.parent),
+        "PYTHONPATH": str(REPOSITORY),
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
         **environment,

@@ -30,7 +30,7 @@ def test_moving_average_follows_the_updated_weights_once(accumulation_steps):
     # 2 embeddings and a norm's 2 weights, 16 a layer for one layer, the projection.
     assert len(pairs) == 4 + 16 + 1
     generator = np.random.default_rng(2)
-    pretrainer.enqueue_keys({"xlco": pair_batch(generator, 6, 8)})
+    pretrainer.fill_tasks({"xlco": pair_batch(generator, 6, 8)})
     before = values(key for key, _ in pairs)
     pretrainer.train_step(({"xlco": pair_batch(generator, 3 * accumulation_steps, 8)},))
     for (key, query), old in zip(pairs, before, strict=True):
@@ -100,7 +100,7 @@ def test_refresh_copies_the_query_encoder():
     task = XLCO(queue_length=8, momentum=schedule)
     pretrainer = tiny_pretrainer([task], size=TWO_LAYERS, learning_rate=0.02)
     generator = np.random.default_rng(6)
-    pretrainer.enqueue_keys({"xlco": pair_batch(generator, 6, 8)})
+    pretrainer.fill_tasks({"xlco": pair_batch(generator, 6, 8)})
     for update in range(1, 5):
         pretrainer.train_step(({"xlco": pair_batch(generator, 4, 8)},))
         distance = max(np.abs(array(key) - array(query)).max() for key, query in task.variable_pairs())
@@ -137,7 +137,7 @@ def test_rules_weigh_the_contrast_differently():
     found = {}
     for rule in ("sum_of_means", "joint_count"):
         pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=8)], size=TWO_LAYERS, loss_combination=rule)
-        pretrainer.enqueue_keys(batch)
+        pretrainer.fill_tasks(batch)
         _, all_gradients = gradients(pretrainer, lambda model: total_loss(model, batch))
         # Only XLCO reaches the projection.
         found[rule] = array(all_gradients[-1])
@@ -170,7 +170,7 @@ def test_each_task_alone(task_class):
     batch = {name: pair_batch(generator, 6, 8) if task_class is XLCO else masked_lm_batch(generator, 6, 10)}
     if task_class is XLCO:
         # Keys of other pairs, that do not move while the loss on one batch falls.
-        pretrainer.enqueue_keys({name: pair_batch(generator, 8, 8)})
+        pretrainer.fill_tasks({name: pair_batch(generator, 8, 8)})
         task.after_backward = lambda state: None
     losses = []
     for _ in range(8):
@@ -210,7 +210,7 @@ def test_padding_does_not_count():
     """More padding on the right changes no loss."""
     pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=8, pooling="mean")], size=TWO_LAYERS)
     batch = joint_batch(np.random.default_rng(17), tlm=0)
-    pretrainer.enqueue_keys(batch)
+    pretrainer.fill_tasks(batch)
     fills = {"token_ids": 1, "padding_mask": 0}
     padded = {
         task: {

@@ -1,7 +1,6 @@
 """Prepared records in the hands of other readers: tf.io.parse_example and the `tfrecord` package (TFDS: test_tfds)."""
 
 import json
-import pathlib
 import re
 import subprocess
 import sys
@@ -11,10 +10,11 @@ import tensorflow as tf
 
 from infoxlm_keras.commands import build_bitext, build_monolingual
 from infoxlm_keras.records.manifest import read_manifest
+from repository import REPOSITORY
 from running import run
 from sample_text import sentences
 
-DOCUMENT = pathlib.Path(__file__).parents[1] / "docs/records.md"
+DOCUMENT = REPOSITORY / "docs/records.md"
 FEATURES = {"mmlm": ("token_ids",), "bitext": ("source_ids", "target_ids")}
 
 

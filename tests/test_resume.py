@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.runs.callbacks import StopOnSignal
 from infoxlm_keras.runs.directory import PRODUCTS
 from infoxlm_keras.runs.pretraining import check_same_data
+from repository import REPOSITORY
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
 
@@ -246,8 +246,8 @@ def test_other_records_are_refused(uninterrupted):
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_an_evaluation_leaves_training_as_it_is_on_the_other_backends(inputs, tmp_path, backend):
     """One run with an evaluation, of which the checkpoint after step 4 is gone on with; one without."""
-    recipe = pathlib.Path(pretrain.__file__)
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(recipe.parent.parent)}
+    recipe = REPOSITORY / "recipes" / "pretrain.py"
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(REPOSITORY)}
 
     def train(name, *options):
         line = [sys.executable, recipe, *arguments(inputs, tmp_path / name, *INTERVALS, "--tasks", "xlco", *options)]

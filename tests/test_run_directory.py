@@ -10,11 +10,8 @@ from infoxlm_keras.config import check_config
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.runs.directory import (
     PRODUCTS,
+    RunDirectory,
     changed_settings,
-    check_output_dir,
-    claimed,
-    start_over,
-    write_config,
 )
 
 
@@ -25,20 +22,20 @@ def config(**values):
 @pytest.fixture
 def run_dir(tmp_path):
     (tmp_path / "checkpoints" / "step-00000010").mkdir(parents=True)
-    write_config(tmp_path, config())
+    RunDirectory(tmp_path).write_config(config())
     return tmp_path
 
 
 def test_the_same_settings_go_on_and_others_are_named(run_dir):
-    assert check_output_dir(run_dir, config()) == []
-    assert check_output_dir(run_dir / "new", config(seed=3)) == []
+    assert RunDirectory(run_dir).check(config()) == []
+    assert RunDirectory(run_dir / "new").check(config(seed=3)) == []
     with pytest.raises(InputError, match=r"seed was 0 and is 3, xlco.temperature was 0.25 and is 0.1; resume it"):
-        check_output_dir(run_dir, config(seed=3, xlco={"temperature": 0.1}, log_every=7))
+        RunDirectory(run_dir).check(config(seed=3, xlco={"temperature": 0.1}, log_every=7))
 
 
 def test_settings_that_leave_training_as_it_is_may_change(run_dir):
     free = {"log_every": 7, "save_every": 8, "keep_checkpoints": 1, "keep_best": "none", "max_consecutive_skips": 9}
-    changes = check_output_dir(run_dir, config(**free, evaluation={"every": 11}))
+    changes = RunDirectory(run_dir).check(config(**free, evaluation={"every": 11}))
     assert changes == [
         "log_every: was 100, is 7",
         "save_every: was 5000, is 8",
@@ -57,12 +54,12 @@ def test_another_number_of_steps_says_what_the_learning_rate_does(run_dir):
 def test_fresh_demands_an_empty_place(run_dir):
     (run_dir / "corpus").mkdir()
     with pytest.raises(InputError, match=r"holds a run already \(checkpoints, config.yaml .*--fresh --overwrite"):
-        check_output_dir(run_dir, config(), fresh=True)
-    assert check_output_dir(run_dir, config(seed=3), fresh=True, overwrite=True) == []
+        RunDirectory(run_dir).check(config(), fresh=True)
+    assert RunDirectory(run_dir).check(config(seed=3), fresh=True, overwrite=True) == []
     assert (run_dir / "checkpoints" / "step-00000010").is_dir()
-    start_over(run_dir)
+    RunDirectory(run_dir).start_over()
     assert [path.name for path in run_dir.iterdir()] == ["corpus"]
-    assert check_output_dir(run_dir, config(seed=3), fresh=True) == []
+    assert RunDirectory(run_dir).check(config(seed=3), fresh=True) == []
 
 
 FOLDERS = ("checkpoints", "tensorboard", "model", "best_model", "initial_model", "plots")
@@ -106,8 +103,8 @@ def test_one_process_at_a_time(tmp_path):
     code = "\n".join(
         [
             "import pathlib, sys",
-            "from infoxlm_keras.runs.directory import claimed",
-            f"with claimed(pathlib.Path({str(tmp_path)!r})):",
+            "from infoxlm_keras.runs.directory import RunDirectory",
+            f"with RunDirectory({str(tmp_path)!r}).claimed():",
             "    print('ready', flush=True)",
             "    sys.stdin.read()",
         ]
@@ -115,12 +112,15 @@ def test_one_process_at_a_time(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "ready\n"
-        with pytest.raises(InputError, match=rf"process {other.pid} is training in it"), claimed(tmp_path):
+        with (
+            pytest.raises(InputError, match=rf"process {other.pid} is training in it"),
+            RunDirectory(tmp_path).claimed(),
+        ):
             pass
     finally:
         other.kill()
         other.wait()
-    with claimed(tmp_path):  # a kill gives it back
+    with RunDirectory(tmp_path).claimed():  # a kill gives it back
         pass
 
 
@@ -130,6 +130,6 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     others = [".corpus.partial-7", "model.partial-7", "checkpoints/step-00000010", ".history.csv"]
     for name in [*ours, *others]:
         (tmp_path / name).mkdir(parents=True)
-    with claimed(tmp_path):
+    with RunDirectory(tmp_path).claimed():
         assert [name for name in ours if (tmp_path / name).exists()] == []
         assert [name for name in others if not (tmp_path / name).exists()] == []

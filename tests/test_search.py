@@ -4,7 +4,7 @@ import bz2
 import gzip
 import json
 import os
-import pathlib
+import lzma
 import runpy
 import shutil
 import subprocess
@@ -16,11 +16,12 @@ import pytest
 
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
 from infoxlm_keras.serving import export_embedding, export_masked_lm
+from repository import REPOSITORY
 from running import refused, run, tree
 from sample_text import multilingual_sentences
 from tiny_export import expected_vectors
 
-RECIPE = pathlib.Path(__file__).parents[1] / "recipes" / "search.py"
+RECIPE = REPOSITORY / "recipes" / "search.py"
 MAIN = runpy.run_path(str(RECIPE))["main"]
 SENTENCES = [text.encode() for text in multilingual_sentences(30)]
 QUERIES = ["the house and a river", "улица", "房子"]

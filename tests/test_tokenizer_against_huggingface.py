@@ -4,7 +4,6 @@ The few places where Hugging Face does not follow SentencePiece are listed below
 """
 
 import lzma
-import pathlib
 import sys
 
 import numpy as np
@@ -13,10 +12,11 @@ import sentencepiece
 
 from infoxlm_keras.text.vocabulary import train_sentencepiece
 from infoxlm_keras.tokenizer import Tokenizer
+from repository import REPOSITORY
 
 transformers = pytest.importorskip("transformers")
 
-SAMPLE = pathlib.Path(__file__).parents[1] / "infoxlm_keras/sample_corpus/data/heldout"
+SAMPLE = REPOSITORY / "infoxlm_keras/sample_corpus/data/heldout"
 SAMPLE_LANGUAGES = ("de", "el", "en", "hi", "ja", "ko", "ru", "tr", "vi", "zh")
 # Letters of scripts that the sample lacks, and of some that it has.
 SCRIPTS = {

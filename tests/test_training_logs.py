@@ -6,6 +6,7 @@ import types
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from infoxlm_keras import MMLM, TLM, XLCO
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.reports.history import HistoryFile, read_rows
 from infoxlm_keras.reports.wandb_log import WandbLog
@@ -61,12 +62,12 @@ def test_a_recorder_knows_the_newest_step_only():
 
 
 def test_tensorboard_shows_each_step_once_after_a_restart(tmp_path):
-    log = TensorBoardLog(tmp_path)
+    log = TensorBoardLog(tmp_path, groups=["mmlm", "tlm", "xlco"])
     log.write_text("languages", "| task |\n|---|\n| mmlm |")
     for step in (2, 4, 6):
         log.write({"step": step, "xlco_queue_age": step, "loss": 1.0})
     log.close()
-    log = TensorBoardLog(tmp_path, start_step=3)
+    log = TensorBoardLog(tmp_path, start_step=3, groups=["mmlm", "tlm", "xlco"])
     log.write({"step": 4, "xlco_queue_age": 40.0, "retrieval_de": 0.5})
     log.close()
     events = EventAccumulator(str(tmp_path)).Reload()
@@ -82,7 +83,7 @@ def test_the_line_on_the_console():
         "xlco_mi_lower_bound": 7.2,
         "retrieval_accuracy": 0.4567,
     }
-    assert summary(record) == "57,467 tokens/s  MMLM 7.49  MI >= 7.20 nats  retrieval 45.7%"
+    assert summary(record, [MMLM, TLM, XLCO]) == "57,467 tokens/s  MMLM 7.49  MI >= 7.20 nats  retrieval 45.7%"
     assert summary({"skipped_steps": 0}) == "" and summary({"skipped_steps": 3}) == "3 skipped"
 
 

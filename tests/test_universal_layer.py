@@ -39,7 +39,7 @@ def test_contrast_touches_nothing_above_its_layer(universal_layer):
     task = XLCO(queue_length=8, universal_layer=universal_layer)
     pretrainer = tiny_pretrainer([task])
     generator = np.random.default_rng(1)
-    pretrainer.enqueue_keys({"xlco": pair_batch(generator, 5, 8)})
+    pretrainer.fill_tasks({"xlco": pair_batch(generator, 5, 8)})
     batch = {"xlco": pair_batch(generator, 4, 8)}
     _, found = gradients(pretrainer, lambda model: total_loss(model, batch))
     above = [f"transformer_layer_{layer}/" for layer in range(universal_layer, TINY_SIZE.num_layers)] + ["mlm_head/"]
@@ -64,7 +64,7 @@ def test_keys_and_queue_have_no_gradient():
     task = XLCO(queue_length=8, in_batch_negatives=True)
     pretrainer = tiny_pretrainer([task])
     batch = pair_batch(np.random.default_rng(1), 4, 8)
-    pretrainer.enqueue_keys({"xlco": batch})
+    pretrainer.fill_tasks({"xlco": batch})
     keys_side = [*task.key_encoder.weights, task.key_projection, task.queue.keys]
     assert not {id(variable) for variable in keys_side} & {id(variable) for variable in pretrainer.trainable_variables}
     watched = [variable.value for variable in keys_side]

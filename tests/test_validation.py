@@ -9,7 +9,7 @@ import oracle
 from infoxlm_keras.commands import pretrain
 from infoxlm_keras.config import load_config
 from infoxlm_keras.pretrained import load_pretrained
-from infoxlm_keras.runs.assemble import build_streams
+from infoxlm_keras.runs.training_records import TrainingRecords
 from running import refused, run
 from tiny_pretraining import oracle_encoder, oracle_head
 from tiny_run import arguments, history
@@ -33,7 +33,7 @@ def test_the_losses_are_those_of_the_formulas_on_the_held_out_batches(inputs, va
     overrides = ["tasks=[mmlm,tlm]", "data.validation_records=5"]
     model = load_pretrained(validated / "model")
     config = load_config(inputs / "config.yaml", overrides)
-    streams = build_streams(config, inputs / "data", model.tokenizer, 64, split="validation")
+    streams = TrainingRecords(inputs / "data", config).streams("validation")
     parameters, head = oracle_encoder(model.backbone), oracle_head(model.masked_lm)
     row = history(validated)[-1]
     assert row["step"] == "8"

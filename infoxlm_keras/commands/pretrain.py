@@ -30,7 +30,7 @@ The Keras backend is chosen by the environment variable KERAS_BACKEND.
 
 from infoxlm_keras.choices import STRATEGIES
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
-from infoxlm_keras.config import flatten, load_config, shipped_configurations
+from infoxlm_keras.configs import shipped_configurations
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import check_local, write_json
 
@@ -44,7 +44,7 @@ def main(arguments=None):
     parser.add_argument("--strategy", choices=STRATEGIES, default="auto", help="devices to train on")
     parser.add_argument("--replicas", type=int, metavar="N", help="with mirrored: GPUs, or logical CPUs, to use")
     parser.add_argument("--tpu", metavar="NAME", help="with tpu: its name, its grpc:// address, or local")
-    parser.add_argument("--tasks", help="comma-separated, of mmlm, tlm, xlco; overrides the configuration")
+    parser.add_argument("--tasks", help="comma-separated pretext tasks, such as mmlm,tlm; overrides the configuration")
     parser.add_argument(
         "--init", help="model to continue from: a preset or Hugging Face directory, org/name, or a KerasHub name"
     )
@@ -66,15 +66,16 @@ def main(arguments=None):
         overrides.append(f"steps={options.steps}")
     for path in (options.config, options.data_dir, options.output_dir):
         check_local(path)
-    config = load_config(options.config, overrides)
-
     with quiet_imports():
         import keras
 
+        from infoxlm_keras.config import flatten, load_config
         from infoxlm_keras.distribution import is_chief
         from infoxlm_keras.distribution.strategies import check_batches, choose_distribution, describe
         from infoxlm_keras.runs.pretraining import pretrain
 
+    config = load_config(options.config, overrides)
+    with quiet_imports():
         distribution = choose_distribution(options.strategy, options.replicas, options.tpu)
     check_batches(config, distribution)
     given = {"data_dir": options.data_dir, "output_dir": options.output_dir, "init": options.init}
@@ -112,10 +113,10 @@ def _print_result(result):
     table = Table(title=f"after {result.step} steps (means of the last interval)")
     for column in ("task", "loss", "accuracy", "mutual information, nats, at least"):
         table.add_column(column, justify="left" if column == "task" else "right")
-    for task in ("mmlm", "tlm", "xlco"):
-        if f"{task}_loss" in result.record:
-            values = [result.record[f"{task}_{name}"] for name in ("loss", "accuracy", "mi_lower_bound")]
-            table.add_row(task, *(f"{value:.3f}" for value in values))
+    for task in result.tasks:
+        if f"{task.task_name}_loss" in result.record:
+            values = [result.record[f"{task.task_name}_{name}"] for name in ("loss", "accuracy", "mi_lower_bound")]
+            table.add_row(task.task_name, *(f"{value:.3f}" for value in values))
     Console().print(table)
     print(f"preset: {result.model_directory}")
     if result.best is not None:

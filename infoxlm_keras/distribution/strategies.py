@@ -47,14 +47,14 @@ def choose_distribution(name="auto", replicas=None, tpu=None):
 
 def global_batch_sizes(config):
     """dict of task name to samples of one update, all replicas and micro-batches together."""
-    sizes = {task: getattr(config, task).batch_size for task in config.tasks}
+    sizes = {task: config.task(task).batch_size for task in config.tasks}
     return {task: size * config.optimizer.accumulation_steps for task, size in sizes.items()}
 
 
 def check_batches(config, distribution):
     """Raises InputError unless micro-batches, and under `model_parallel` the encoder, can be cut into equal parts."""
     for task in config.tasks:
-        batch_size = getattr(config, task).batch_size
+        batch_size = config.task(task).batch_size
         if batch_size % distribution.num_replicas:
             raise InputError(
                 f"{task}.batch_size = {batch_size}: cannot be divided among {distribution.num_replicas} replicas; "

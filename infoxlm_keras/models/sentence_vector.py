@@ -24,6 +24,20 @@ class SentenceVector:
     max_length: int
 
 
+def default_sentence_vector(num_layers):
+    """(hidden state, pooling, normalize) of an encoder of `num_layers` (int) without trained contrast."""
+    return default_universal_layer(num_layers), "mean", True
+
+
+def trained_sentence_vector(pretrainer):
+    """(hidden state, pooling, normalize) that the tasks of `pretrainer` train, else those of the default."""
+    for task in pretrainer.tasks:
+        vector = task.sentence_vector()
+        if vector is not None:
+            return vector
+    return default_sentence_vector(pretrainer.backbone.num_layers)
+
+
 def sentence_vector(model, layer=None, pooling=None, normalize=None, max_length=None, lowest=1):
     """The `SentenceVector` of a model.
 
@@ -43,10 +57,11 @@ def sentence_vector(model, layer=None, pooling=None, normalize=None, max_length=
     info = model.info
     if pooling is None:
         pooling = model_pooling(info)
+    default_layer, _, default_normalize = default_sentence_vector(model.backbone.num_layers)
     if layer is None:
-        layer = info.universal_layer if info else default_universal_layer(model.backbone.num_layers)
+        layer = info.universal_layer if info else default_layer
     if normalize is None:
-        normalize = info.normalize if info else True
+        normalize = info.normalize if info else default_normalize
     check_layer(layer, model.backbone.num_layers, lowest)
     check_pooling(pooling)
     return SentenceVector(layer, pooling, normalize, model_max_length(model, max_length))

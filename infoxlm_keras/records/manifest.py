@@ -180,7 +180,7 @@ def read_manifest(data_dir, kind):
     if not path.is_file():
         raise InputError(
             f"{path}: no such file; make the records with "
-            f"`python {BUILDERS[kind]} --input ... --tokenizer ... --output_dir {data_dir}`"
+            f"`{BUILDERS[kind]} --input ... --tokenizer ... --output_dir {data_dir}`"
         )
     manifest = _parse(read_json(path), kind, path)
     for stream in manifest.streams:

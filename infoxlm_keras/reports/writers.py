@@ -44,22 +44,31 @@ class Recorder:
             writer.close()
 
 
+EVALUATION_GROUPS = ("retrieval", "val")
+
+
 class TensorBoardLog:
     """TensorBoard scalars in `directory`, without TensorFlow: the names of history.csv, a task's under its name.
 
     Args:
         directory: str or path.
         start_step: int; TensorBoard drops what an interrupted run wrote after it.
+        groups: names of tasks; a number `<group>_<name>` is shown in the group.
     """
 
-    def __init__(self, directory, start_step=0):
+    def __init__(self, directory, start_step=0, groups=()):
+        self.groups = (*groups, *EVALUATION_GROUPS)
         self.writer = EventFileWriter(str(directory))
         session = SessionLog(status=SessionLog.START)
         self.writer.add_event(Event(wall_time=time.time(), step=start_step + 1, session_log=session))
 
     def write(self, record):
         """Adds the scalars of `record` at its `step`."""
-        values = [Summary.Value(tag=tag(name), simple_value=value) for name, value in record.items() if name != "step"]
+        values = [
+            Summary.Value(tag=tag(name, self.groups), simple_value=value)
+            for name, value in record.items()
+            if name != "step"
+        ]
         self._add(record["step"], Summary(value=values))
 
     def write_text(self, name, markdown, step=0):
@@ -75,10 +84,15 @@ class TensorBoardLog:
         self.writer.flush()
 
 
-def tag(name):
-    """The TensorBoard tag of a number: `mmlm/loss`, `retrieval/de`, `val/mmlm_loss`, else `run/<name>`."""
-    group, _, quantity = name.partition("_")
-    return f"{group}/{quantity}" if group in ("mmlm", "tlm", "xlco", "retrieval", "val") else f"run/{name}"
+def tag(name, groups):
+    """The TensorBoard tag of a number: `<group>/<rest>` for a name in one of `groups`, else `run/<name>`.
+
+    Args:
+        name: str, a column of history.csv.
+        groups: names of tasks and evaluations.
+    """
+    found = max((group for group in groups if name.startswith(f"{group}_")), key=len, default=None)
+    return f"run/{name}" if found is None else f"{found}/{name[len(found) + 1 :]}"
 
 
 class ProgressLine:
@@ -87,9 +101,11 @@ class ProgressLine:
     Args:
         total_steps: int.
         start_step: int.
+        tasks: list of `PretextTask`s, whose losses are shown.
     """
 
-    def __init__(self, total_steps, start_step=0):
+    def __init__(self, total_steps, start_step=0, tasks=()):
+        self.tasks = list(tasks)
         console = Console()
         self.total_steps = total_steps
         self.console = console
@@ -113,25 +129,30 @@ class ProgressLine:
     def write(self, record):
         """Shows the figures of `record`; on a terminal those of the record before stay beside them."""
         self.shown.update(record)
-        self.progress.update(self.bar, completed=record["step"], summary=summary(self.shown))
+        self.progress.update(self.bar, completed=record["step"], summary=summary(self.shown, self.tasks))
         if not self.console.is_terminal:
-            print(f"step {record['step']}/{self.total_steps}  {summary(record)}", flush=True)
+            print(f"step {record['step']}/{self.total_steps}  {summary(record, self.tasks)}", flush=True)
 
     def close(self):
         """Leaves the last state of the line on the screen."""
         self.progress.stop()
 
 
-def summary(record):
-    """The figures of a record that fit on one line, str."""
+def summary(record, tasks=()):
+    """The figures of a record that fit on one line, str.
+
+    Args:
+        record: dict of name to number.
+        tasks: list of `PretextTask`s; each says what of it is shown (`label`, `console_numbers`).
+    """
     parts = []
     if "tokens_per_second" in record:
         parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")
-    for name, label in (("mmlm_loss", "MMLM"), ("tlm_loss", "TLM"), ("xlco_loss", "XLCO")):
-        if name in record:
-            parts.append(f"{label} {record[name]:.2f}")
-    if "xlco_mi_lower_bound" in record:
-        parts.append(f"MI >= {record['xlco_mi_lower_bound']:.2f} nats")
+    for task in tasks:
+        shown = {"loss": f"{task.label} {{:.2f}}", **task.console_numbers}
+        for name, form in shown.items():
+            if f"{task.task_name}_{name}" in record:
+                parts.append(form.format(record[f"{task.task_name}_{name}"]))
     if "val_loss" in record:
         parts.append(f"validation {record['val_loss']:.3f}")
     if "retrieval_accuracy" in record:

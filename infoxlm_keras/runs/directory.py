@@ -46,40 +46,135 @@ FREE_SETTINGS = (
 )
 
 
-def check_output_dir(output_dir, config, fresh=False, overwrite=False):
-    """Reads what is in `output_dir`, changes nothing.
+class RunDirectory:
+    """The directory of a run; it alone knows the names of a run's files.
 
     Args:
-        output_dir: path.
-        config: `PretrainingConfig` of the run that is to start or to go on.
-        fresh: bool, the run must start at step 0.
-        overwrite: bool, with `fresh`: what an earlier run left there may be removed.
+        path: str or path.
 
-    Returns:
-        list of str, one line for each setting that differs from those that the run went by so far, or one that they
-        are not known any more; empty if it is new.
-
-    Raises:
-        InputError: if a run of other settings is there, or any run and it is to be fresh, if the options conflict, or
-            if there is a file where the run has a directory, or the reverse.
+    Attributes:
+        checkpoints, model, best_model, initial_model, plots, tensorboard: paths of directories.
+        config_file, history, skipped_steps, language_probabilities: paths of files.
     """
-    if overwrite and not fresh:
-        raise InputError("--overwrite removes an earlier run, and is only taken together with --fresh")
-    _check_kinds(output_dir)
-    present = [name for name in PRODUCTS if (output_dir / name).exists()]
-    if fresh:
-        if present and not overwrite:
-            raise InputError(
-                f"{output_dir}: holds a run already ({', '.join(present[:3])} ...); give another --output_dir, "
-                "--fresh --overwrite to remove it, or neither to go on with it"
-            )
-        return []
-    path = output_dir / CONFIG_FILE
-    if not (output_dir / "checkpoints").is_dir():
-        return []
-    if not path.is_file():
-        return [f"{path}: is missing, so the settings that the run went by cannot be compared with these"]
-    return changed_settings(_read_config(path), config, path)
+
+    def __init__(self, path):
+        self.path = path = pathlib.Path(path)
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
+        self.best_model = path / "best_model"
+        self.initial_model = path / "initial_model"
+        self.plots = path / "plots"
+        self.tensorboard = path / "tensorboard"
+        self.config_file = path / CONFIG_FILE
+        self.history = path / "history.csv"
+        self.skipped_steps = path / "skipped_steps.jsonl"
+        self.language_probabilities = path / "language_probabilities.json"
+
+    def check(self, config, fresh=False, overwrite=False):
+        """Reads what is there, changes nothing.
+
+        Args:
+            config: `PretrainingConfig` of the run that is to start or to go on.
+            fresh: bool, the run must start at step 0.
+            overwrite: bool, with `fresh`: what an earlier run left there may be removed.
+
+        Returns:
+            list of str, one line for each setting that differs from those that the run went by so far, or one that
+            they are not known any more; empty if it is new.
+
+        Raises:
+            InputError: if a run of other settings is there, or any run and it is to be fresh, if the options conflict,
+                or if there is a file where the run has a directory, or the reverse.
+        """
+        if overwrite and not fresh:
+            raise InputError("--overwrite removes an earlier run, and is only taken together with --fresh")
+        self._check_kinds()
+        present = [name for name in PRODUCTS if (self.path / name).exists()]
+        if fresh:
+            if present and not overwrite:
+                raise InputError(
+                    f"{self.path}: holds a run already ({', '.join(present[:3])} ...); give another --output_dir, "
+                    "--fresh --overwrite to remove it, or neither to go on with it"
+                )
+            return []
+        path = self.config_file
+        if not self.checkpoints.is_dir():
+            return []
+        if not path.is_file():
+            return [f"{path}: is missing, so the settings that the run went by cannot be compared with these"]
+        return changed_settings(_read_config(path), config, path)
+
+    @contextlib.contextmanager
+    def claimed(self):
+        """Holds the directory for this process; makes it if missing, and clears what killed processes left unfinished.
+
+        The claim ends with the process, however it ends.
+
+        Raises:
+            InputError: if another process trains in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / LOCK_FILE, "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    file.seek(0)
+                    raise InputError(
+                        f"{self.path}: process {file.read().strip() or 'unknown'} is training in it; wait for it, or "
+                        "give another --output_dir"
+                    ) from None
+                print(f"warning: {self.path}: its file system knows no locks; start one run only in it")
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            self.remove_unfinished()
+            yield
+
+    def start_over(self):
+        """Removes what an earlier run left there, and nothing else; a kill meanwhile leaves no half a run."""
+        for name in PRODUCTS:
+            path = self.path / name
+            if path.is_dir() and not path.is_symlink():
+                # Out of the way in one move first: half a directory of checkpoints must not pass for a whole one.
+                aside = path.with_name(f".{path.name}.partial-{os.getpid()}")
+                path.rename(aside)
+                shutil.rmtree(aside)
+            else:
+                path.unlink(missing_ok=True)
+
+    def remove_unfinished(self):
+        """Removes the temporary files and directories of killed processes: `.<name>.partial...`, of the run's products."""
+        for directory, names in (
+            (self.path, {pathlib.PurePath(name).name for name in PRODUCTS}),
+            (self.plots, {pathlib.PurePath(name).name for name in PRODUCTS}),
+            (self.checkpoints, None),
+        ):
+            for path in directory.iterdir() if directory.is_dir() else ():
+                found = re.fullmatch(r"\.(.+)\.partial(-\d+)?", path.name)
+                if found and (names is None or found[1] in names):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def write_config(self, config):
+        """Writes the settings that the run goes by to `config.yaml`."""
+        write_atomically(self.config_file, dump_config(config))
+
+    def _check_kinds(self):
+        """Raises InputError if something of another kind has the name of a file or directory of the run."""
+        places = [self.path, *(self.path / name for name in sorted({*PRODUCTS, *DIRECTORIES, LOCK_FILE}))]
+        for path in places:
+            is_directory = path == self.path or path.name in DIRECTORIES
+            try:
+                mode = path.stat().st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if is_directory and not stat.S_ISDIR(mode):
+                raise InputError(f"{path}: is not a directory; move it away, or give another --output_dir")
+            if not is_directory and not stat.S_ISREG(mode):
+                found = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a directory"
+                raise InputError(
+                    f"{path}: is {found}, and a run has a file of this name; move it away, or give another --output_dir"
+                )
 
 
 def changed_settings(before, after, path):
@@ -105,83 +200,6 @@ def changed_settings(before, after, path):
     if "steps" in different:
         lines.append("the learning rate falls to zero at the new steps: not the run that had them all along")
     return lines
-
-
-@contextlib.contextmanager
-def claimed(output_dir):
-    """Holds the directory for this process; makes it if missing, and clears what killed processes left unfinished.
-
-    The claim ends with the process, however it ends.
-
-    Raises:
-        InputError: if another process trains in it.
-    """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    with open(output_dir / LOCK_FILE, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                file.seek(0)
-                raise InputError(
-                    f"{output_dir}: process {file.read().strip() or 'unknown'} is training in it; wait for it, or "
-                    "give another --output_dir"
-                ) from None
-            print(f"warning: {output_dir}: its file system knows no locks; start one run only in it")
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        remove_unfinished(output_dir)
-        yield
-
-
-def start_over(output_dir):
-    """Removes what an earlier run left in `output_dir`, and nothing else; a kill meanwhile leaves no half a run."""
-    for name in PRODUCTS:
-        path = output_dir / name
-        if path.is_dir() and not path.is_symlink():
-            # Out of the way in one move first: half a directory of checkpoints must not pass for a whole one.
-            aside = path.with_name(f".{path.name}.partial-{os.getpid()}")
-            path.rename(aside)
-            shutil.rmtree(aside)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def remove_unfinished(output_dir):
-    """Removes the temporary files and directories of killed processes: `.<name>.partial...`, of the run's products."""
-    for directory, names in (
-        (output_dir, {pathlib.PurePath(name).name for name in PRODUCTS}),
-        (output_dir / "plots", {pathlib.PurePath(name).name for name in PRODUCTS}),
-        (output_dir / "checkpoints", None),
-    ):
-        for path in directory.iterdir() if directory.is_dir() else ():
-            found = re.fullmatch(r"\.(.+)\.partial(-\d+)?", path.name)
-            if found and (names is None or found[1] in names):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def write_config(output_dir, config):
-    """Writes the settings that the run goes by to `config.yaml`."""
-    write_atomically(output_dir / CONFIG_FILE, dump_config(config))
-
-
-def _check_kinds(output_dir):
-    """Raises InputError if something of another kind has the name of a file or directory of the run."""
-    places = [output_dir, *(output_dir / name for name in sorted({*PRODUCTS, *DIRECTORIES, LOCK_FILE}))]
-    for path in places:
-        is_directory = path == output_dir or path.name in DIRECTORIES
-        try:
-            mode = path.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        if is_directory and not stat.S_ISDIR(mode):
-            raise InputError(f"{path}: is not a directory; move it away, or give another --output_dir")
-        if not is_directory and not stat.S_ISREG(mode):
-            found = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a directory"
-            raise InputError(
-                f"{path}: is {found}, and a run has a file of this name; move it away, or give another --output_dir"
-            )
 
 
 def _read_config(path):

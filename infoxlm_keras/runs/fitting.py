@@ -2,12 +2,12 @@
 
 import contextlib
 
-from infoxlm_keras.choices import TASK_NAMES
 from infoxlm_keras.config import flatten
 from infoxlm_keras.distribution import is_chief
+from infoxlm_keras.distribution.strategies import global_batch_sizes
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
-from infoxlm_keras.models import default_universal_layer
+from infoxlm_keras.models.sentence_vector import trained_sentence_vector
 from infoxlm_keras.runs.callbacks import (
     Checkpoints,
     IntervalLog,
@@ -21,6 +21,7 @@ from infoxlm_keras.runs.callbacks import (
 from infoxlm_keras.reports.history import HistoryFile
 from infoxlm_keras.reports.language_probabilities import language_probabilities_of, probabilities_table
 from infoxlm_keras.reports.wandb_log import WandbLog
+from infoxlm_keras.runs.training_records import has_validation
 from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
 
 
@@ -28,7 +29,7 @@ def fit(
     pretrainer,
     config,
     streams,
-    output_dir,
+    directory,
     restored,
     info,
     pair_sets=(),
@@ -42,7 +43,7 @@ def fit(
         pretrainer: `InfoXLMPretrainer`, compiled, with its state in it.
         config: `PretrainingConfig`.
         streams: list of streams.
-        output_dir: path of the run.
+        directory: `RunDirectory` of the run.
         restored: `Restored`, or None at step 0.
         info: dict that is kept with each checkpoint.
         pair_sets: list of `PairSet` for the evaluation while training; empty for none.
@@ -58,19 +59,19 @@ def fit(
     start = 0 if restored is None else restored.step
     chief = is_chief()
     with contextlib.ExitStack() as stack:
-        recorder = Recorder(_writers(config, streams, output_dir, start, wandb_project) if chief else ())
+        recorder = Recorder(_writers(pretrainer.tasks, config, streams, directory, start, wandb_project) if chief else ())
         stack.callback(recorder.close)
         stop = stack.enter_context(StopSignals())
         callbacks = [
             SkippedSteps(
-                config.max_consecutive_skips, start, streams, output_dir / "skipped_steps.jsonl" if chief else None
+                config.max_consecutive_skips, start, streams, directory.skipped_steps if chief else None
             ),
             IntervalLog(
                 recorder,
                 start,
                 config.steps,
                 config.log_every,
-                config.xlco.batch_size * config.optimizer.accumulation_steps,
+                global_batch_sizes(config),
                 () if restored is None else restored.metrics,
             ),
         ]
@@ -80,7 +81,7 @@ def fit(
             callbacks.append(_validation(config, recorder, start, validation_streams))
         callbacks += [
             Checkpoints(
-                output_dir / "checkpoints",
+                directory.checkpoints,
                 start,
                 config.save_every,
                 config.keep_checkpoints,
@@ -88,7 +89,7 @@ def fit(
                 recorder,
                 best_by(config, pair_sets),
                 write=chief,
-                after_save=(lambda: refresh_plots(output_dir)) if chief else None,
+                after_save=(lambda: refresh_plots(directory)) if chief else None,
             ),
             StopOnSignal(start, stop),
         ]
@@ -124,49 +125,44 @@ def best_by(config, pair_sets):
     return config.keep_best
 
 
-def has_validation(config):
-    """Whether losses on held-out records are measured."""
-    return config.data.validation_records > 0 and config.evaluation.validation_batches > 0
-
-
-def refresh_plots(output_dir):
+def refresh_plots(directory):
     """Draws `plots/training.png` and `plots/run.png` from `history.csv`, those of them that there are numbers for."""
     from infoxlm_keras.reports.plots import read_history, run_overview, save_figure, training_curves
 
-    if not (output_dir / "history.csv").is_file():
+    if not directory.history.is_file():
         return
     try:
-        steps, metrics = read_history(output_dir / "history.csv")
+        steps, metrics = read_history(directory.history)
     except InputError as error:
         # Something else wrote into the file. That is no reason to end the training.
         print(f"warning: no plots are drawn: {error}", flush=True)
         return
-    if any(f"{name}_loss" in metrics for name in TASK_NAMES):
-        save_figure(training_curves(steps, metrics), output_dir / "plots" / "training.png")
-        save_figure(run_overview(steps, metrics), output_dir / "plots" / "run.png")
+    if any(name.endswith("_loss") for name in metrics):
+        save_figure(training_curves(steps, metrics), directory.plots / "training.png")
+        save_figure(run_overview(steps, metrics), directory.plots / "run.png")
 
 
-def _writers(config, streams, output_dir, start, wandb_project):
+def _writers(tasks, config, streams, directory, start, wandb_project):
     probabilities = language_probabilities_of(streams, config.steps)
-    write_json(output_dir / "language_probabilities.json", probabilities)
-    board = TensorBoardLog(output_dir / "tensorboard", start)
+    write_json(directory.language_probabilities, probabilities)
+    board = TensorBoardLog(directory.tensorboard, start, [task.task_name for task in tasks])
     if start == 0:
         board.write_text("languages", probabilities_table(probabilities))
-    writers = [HistoryFile(output_dir / "history.csv", start), board, ProgressLine(config.steps, start)]
+    writers = [HistoryFile(directory.history, start), board, ProgressLine(config.steps, start, tasks)]
     if wandb_project is not None:
         settings = {**flatten(config), "language_probabilities": probabilities}
-        writers.append(WandbLog(wandb_project, output_dir, settings, start))
+        writers.append(WandbLog(wandb_project, directory.path, settings, start))
     return writers
 
 
 def _retrieval(pretrainer, config, recorder, start, pair_sets, tokenizer):
-    layer = config.xlco.universal_layer or default_universal_layer(pretrainer.backbone.num_layers)
+    layer, pooling, _ = trained_sentence_vector(pretrainer)
     return RetrievalEvaluation(
         pair_sets,
         pretrainer.masked_lm,
         tokenizer,
         layer,
-        config.xlco.pooling,
+        pooling,
         config.evaluation.batch_size,
         recorder=recorder,
         start_step=start,

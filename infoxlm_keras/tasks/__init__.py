@@ -1,4 +1,4 @@
-"""Pretext tasks. A new one is a file here, its name in `choices.py` and its branch in `training/assemble.py`."""
+"""Pretext tasks. A new one is a file here and its row in `registry.py`."""
 
 from infoxlm_keras.lazy import lazy_exports
 
@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "masked_lm": ("MMLM", "TLM"),
         "pretext_task": ("PretextTask", "TaskResult"),
+        "registry": ("task_class", "task_classes"),
         "xlco": ("XLCO",),
     },
 )

@@ -72,9 +72,32 @@ class MMLM(MaskedLanguageModeling):
     """Multilingual masked LM: blocks of one language, `<s> s1 </s> s2 </s> ...`."""
 
     task_name = "mmlm"
+    label = "MMLM"
+    record_kind = "mmlm"
+
+    @classmethod
+    def stream(cls, settings, manifest, batch_size, longest, **common):
+        from infoxlm_keras.data.streams import MonolingualStream
+
+        return MonolingualStream(manifest, batch_size, **common)
+
+    @classmethod
+    def longest_sequence(cls, manifest, longest):
+        return manifest.sequence_length
+
+    @classmethod
+    def shorter_sequences(cls, positions):
+        return "build the records with a shorter --sequence_length"
 
 
 class TLM(MaskedLanguageModeling):
     """Translation LM: `<s> src </s> tgt </s>` or the other way round, masked on both sides."""
 
     task_name = "tlm"
+    label = "TLM"
+
+    @classmethod
+    def stream(cls, settings, manifest, batch_size, longest, **common):
+        from infoxlm_keras.data.streams import TLMStream
+
+        return TLMStream(manifest, batch_size, longest=longest, **common)

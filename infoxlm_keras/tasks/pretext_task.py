@@ -5,6 +5,7 @@ import dataclasses
 import keras
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.settings import TaskSettings
 
 
 @dataclasses.dataclass
@@ -57,11 +58,83 @@ class PretextTask(keras.layers.Layer):
 
     Attributes:
         task_name: str, the name in configurations, metrics and batches.
+        label: str, the name in tables, on the console and in plots.
+        Settings: subclass of `TaskSettings`, the task's section of a configuration.
+        record_kind: str, the kind of records that its stream reads: `"mmlm"` (blocks) or `"bitext"` (pairs).
         average_names: names of the entries of `TaskResult.averages`.
+        console_numbers: dict of metric name to a format string, shown on the console line behind the loss.
+        panels: dict of a plot's title to {metric name: legend}, for the overview of a run.
     """
 
     task_name = None
+    label = None
+    Settings = TaskSettings
+    record_kind = "bitext"
     average_names = ()
+    console_numbers = {}
+    panels = {}
+
+    @classmethod
+    def from_settings(cls, settings):
+        """The task as `settings` (its section of a configuration) describes it."""
+        return cls(weight=settings.weight)
+
+    @classmethod
+    def problem(cls, settings):
+        """One line on settings that do not go together, or None."""
+        return None
+
+    @classmethod
+    def stream(cls, settings, manifest, batch_size, longest, **common):
+        """The stream of the task's batches (TensorFlow), with `name`, `batch_size` and `dataset(start_step)`.
+
+        Args:
+            settings: the task's section.
+            manifest: `infoxlm_keras.records.manifest.Manifest` of `record_kind`.
+            batch_size: int, samples of one update, all micro-batches together.
+            longest: int or None, the longest pairs that are read, in tokens a side.
+            common: `vocabulary_size`, `seed`, `language_exponent`, `masking`, `split`, `validation_records`.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def longest_sequence(cls, manifest, longest):
+        """int: tokens of the longest sequence that `stream` makes of `manifest`."""
+        read = [stream.length for stream in manifest.streams if longest is None or stream.length <= longest]
+        return 2 * max(read, default=0) + 3  # <s> source </s> target </s>
+
+    @classmethod
+    def shorter_sequences(cls, positions):
+        """str: how a user gets sequences of at most `positions` tokens, for a message."""
+        longest = max((positions - 3) // 2, 1)
+        return f"leave out long pairs by --set data.longest_pair={longest} or less"
+
+    @classmethod
+    def corpus_warning(cls, settings, manifest):
+        """One line on records that do not suit the settings, or None."""
+        return None
+
+    def sentence_vector(self):
+        """(hidden state, pooling, normalize) of the sentence vector that the task trains, or None."""
+        return None
+
+    @property
+    def entries_to_fill(self):
+        """int: entries that must be filled from extra batches before the first step (XLCO's queue); 0 for none."""
+        return 0
+
+    def fill(self, shared):
+        """Takes in `shared` (what `shared()` gave on all replicas) before training; returns the number of entries."""
+        return 0
+
+    def state_numbers(self, update, samples_per_step):
+        """dict of name to float, the task's state for the log; written as `<task>_<name>`.
+
+        Args:
+            update: int, updates done.
+            samples_per_step: int, samples of this task in a step.
+        """
+        return {}
 
     def __init__(self, weight=1.0, **kwargs):
         kwargs.setdefault("name", self.task_name)

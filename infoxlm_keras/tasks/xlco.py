@@ -4,9 +4,13 @@ The paper's symbols: q = query vector, k+ = key of its translation, K = queue of
 theta_Q = query encoder (the model), theta_K = key encoder (its moving average), m = momentum.
 """
 
+from typing import Literal
+
 import keras
+import pydantic
 from keras import ops
 
+from infoxlm_keras.choices import MOMENTUM_SCHEDULES, POOLINGS
 from infoxlm_keras.contrast.key_encoder import KeyEncoder
 from infoxlm_keras.contrast.momentum import MomentumSchedule
 from infoxlm_keras.contrast.moving_average import MovingAverage
@@ -16,7 +20,10 @@ from infoxlm_keras.losses.info_nce import info_nce
 from infoxlm_keras.models.encoder import check_layer
 from infoxlm_keras.models.pooling import check_pooling, l2_normalize, pool
 from infoxlm_keras.models.sizes import default_universal_layer
+from infoxlm_keras.settings import NonNegativeInt, PositiveInt, Settings, TaskSettings, defaults_of
 from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
+
+DEFAULT_MOMENTUM = MomentumSchedule()
 
 
 class XLCO(PretextTask):
@@ -42,7 +49,13 @@ class XLCO(PretextTask):
     """
 
     task_name = "xlco"
+    label = "XLCO"
     average_names = ("positive_similarity", "negative_similarity")
+    console_numbers = {"mi_lower_bound": "MI >= {:.2f} nats"}
+    panels = {
+        "Similarity in the contrast": {"positive_similarity": "translation", "negative_similarity": "others"},
+        "Age of the oldest key, steps": {"queue_age": "age"},
+    }
 
     def __init__(
         self,
@@ -54,7 +67,7 @@ class XLCO(PretextTask):
         projection=True,
         shared_projection=False,
         in_batch_negatives=False,
-        momentum=0.9999,
+        momentum=DEFAULT_MOMENTUM,
         enable_step=0,
         weight=1.0,
         **kwargs,
@@ -77,6 +90,35 @@ class XLCO(PretextTask):
         self.in_batch_negatives = in_batch_negatives
         self.momentum = momentum if isinstance(momentum, MomentumSchedule) else MomentumSchedule(value=momentum)
         self.enable_step = enable_step
+
+    @classmethod
+    def from_settings(cls, settings):
+        options = settings.model_dump(exclude=_STREAM_SETTINGS)
+        return cls(**{**options, "momentum": MomentumSchedule(**options["momentum"])})
+
+    @classmethod
+    def problem(cls, settings):
+        if settings.queue_length >= settings.batch_size:
+            return None
+        return f"xlco.queue_length = {settings.queue_length}: must be at least xlco.batch_size = {settings.batch_size}; "
+            f"give --set xlco.queue_length={settings.batch_size} or more, or a smaller --set xlco.batch_size"
+
+    @classmethod
+    def stream(cls, settings, manifest, batch_size, longest, **common):
+        from infoxlm_keras.data.streams import XLCOStream
+
+        options = {"mixup": settings.mixup, "mask_inputs": settings.mask_inputs, "longest": longest}
+        return XLCOStream(manifest, batch_size, **options, **common)
+
+    @classmethod
+    def corpus_warning(cls, settings, manifest):
+        pairs = sum(stream.records for stream in manifest.streams)
+        if settings.queue_length <= pairs:
+            return None
+        return (
+            f"xlco.queue_length = {settings.queue_length} exceeds the {pairs} distinct pairs: the queue will hold "
+            "keys of the same pair (false negatives); lower it"
+        )
 
     def bind(self, encoder):
         self.encoder = encoder
@@ -160,6 +202,26 @@ class XLCO(PretextTask):
             state={"keys": keys},
         )
 
+    def sentence_vector(self):
+        return self.universal_layer, self.pooling, self.normalize
+
+    @property
+    def entries_to_fill(self):
+        return self.queue_length
+
+    def fill(self, shared):
+        self.queue.enqueue(shared["keys"])
+        return shared["keys"].shape[0]
+
+    def state_numbers(self, update, samples_per_step):
+        """`momentum`, the share of the queue that is filled, and the age of its oldest key in steps."""
+        keys = int(ops.convert_to_numpy(self.queue.count))
+        return {
+            "momentum": float(ops.convert_to_numpy(self.momentum(update))),
+            "queue_filled": keys / self.queue_length,
+            "queue_age": keys / samples_per_step,
+        }
+
     def weight_at(self, step):
         enabled = ops.cast(ops.cast(step, "int32") > self.enable_step, "float32")
         return self.weight * enabled
@@ -171,3 +233,40 @@ class XLCO(PretextTask):
     def after_update(self, step):
         enabled = ops.cast(ops.cast(step, "int32") > self.enable_step, "float32")
         self.moving_average.update(self.variable_pairs(), self.momentum(step) * enabled)
+
+
+_MOMENTUM, _TASK = defaults_of(MomentumSchedule), defaults_of(XLCO)
+# Settings that shape the batches, not the task.
+_STREAM_SETTINGS = {"batch_size", "mixup", "mask_inputs"}
+
+
+class MomentumSettings(Settings):
+    """See `infoxlm_keras.contrast.MomentumSchedule`."""
+
+    kind: Literal[MOMENTUM_SCHEDULES] = _MOMENTUM.kind
+    value: float = pydantic.Field(_MOMENTUM.value, ge=0.0, le=1.0)
+    final_value: float = pydantic.Field(_MOMENTUM.final_value, ge=0.0, le=1.0)
+    start_step: NonNegativeInt = _MOMENTUM.start_step
+    end_step: PositiveInt = _MOMENTUM.end_step
+    refresh_every: PositiveInt = _MOMENTUM.refresh_every
+    exponent: pydantic.PositiveFloat = _MOMENTUM.exponent
+
+
+class XLCOSettings(TaskSettings):
+    """See `XLCO`; `mixup` and `mask_inputs` shape its batches, see `infoxlm_keras.data.streams.XLCOStream`."""
+
+    universal_layer: PositiveInt | None = _TASK.universal_layer
+    queue_length: PositiveInt = _TASK.queue_length
+    temperature: pydantic.PositiveFloat = _TASK.temperature
+    pooling: Literal[POOLINGS] = _TASK.pooling
+    normalize: bool = _TASK.normalize
+    projection: bool = _TASK.projection
+    shared_projection: bool = _TASK.shared_projection
+    in_batch_negatives: bool = _TASK.in_batch_negatives
+    mixup: bool = True
+    mask_inputs: bool = True
+    momentum: MomentumSettings = MomentumSettings()
+    enable_step: NonNegativeInt = _TASK.enable_step
+
+
+XLCO.Settings = XLCOSettings

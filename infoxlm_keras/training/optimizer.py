@@ -44,8 +44,8 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build_optimizer(
-    learning_rate,
-    total_steps,
+    learning_rate=2e-4,
+    total_steps=150000,
     warmup_steps=0,
     beta_1=0.9,
     beta_2=0.98,
@@ -55,8 +55,8 @@ def build_optimizer(
     """AdamW with the reference's settings; clipping is the pretrainer's, which sees all replicas' gradients.
 
     Args:
-        learning_rate: float, the peak; 2e-4 for the paper's base model.
-        total_steps, warmup_steps: int, updates; see `WarmupLinearDecay`.
+        learning_rate: float, the peak; the default is that of the paper's base model.
+        total_steps, warmup_steps: int, updates; see `WarmupLinearDecay`. The paper's base model: 150,000 and 10,000.
         beta_1, beta_2, epsilon: Adam's. The reference uses 0.9, 0.98, 1e-6.
         weight_decay: float, decoupled; not applied to biases and layer norms. The embedding row of `<pad>` is
             left out of training altogether by the pretrainer.

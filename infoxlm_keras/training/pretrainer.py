@@ -29,7 +29,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`, for instance from `build_masked_lm`.
         tasks: list of unbound `PretextTask`s with different names.
-        loss_combination: "sum_of_means" (the paper's formula) or "joint_count" (the authors' code).
+        loss_combination: "joint_count" (the authors' code) or "sum_of_means" (the paper's formula).
         accumulation_steps: int, micro-batches an update.
         clip_norm: float or None, limit of the gradients' global norm.
 
@@ -49,7 +49,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         self,
         masked_lm,
         tasks,
-        loss_combination="sum_of_means",
+        loss_combination="joint_count",
         accumulation_steps=1,
         clip_norm=1.0,
         name="infoxlm_pretrainer",
@@ -297,13 +297,16 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             self.padding_metric,
         ]
 
-    # === Keys before training ===
+    # === Before training ===
 
-    def enqueue_keys(self, batch):
-        """Fills the queue with the keys of one batch of pairs, without training (XLCO only); returns their number."""
-        keys = self.shared_by_all({"xlco": batch["xlco"]})["xlco"]["keys"]
-        self.task("xlco").queue.enqueue(keys)
-        return keys.shape[0]
+    def fill_tasks(self, batch):
+        """Hands `batch` ({task name: tensors}) to the tasks that need entries before training (XLCO's queue).
+
+        Returns:
+            int, the number of new entries.
+        """
+        shared = self.shared_by_all(batch)
+        return sum(task.fill(shared[task.task_name]) for task in self.tasks if task.task_name in shared)
 
 
 def update_finite(metric, value, weight=1.0):

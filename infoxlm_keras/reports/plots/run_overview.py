@@ -5,20 +5,14 @@ import numpy as np
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, new_figure, styled
 
-# title, {column of history.csv: its name in the legend}
+# title, {column of history.csv: its name in the legend}; the tasks' own panels come before these
 PANELS = (
-    ("Accuracy of the tasks", {"mmlm_accuracy": "MMLM", "tlm_accuracy": "TLM", "xlco_accuracy": "XLCO"}),
-    (
-        "Similarity in the contrast",
-        {"xlco_positive_similarity": "translation", "xlco_negative_similarity": "others"},
-    ),
     (
         "Held-out retrieval",
         {"retrieval_source_to_target": "source to target", "retrieval_target_to_source": "target to source"},
     ),
     ("Gradient norm", {"gradient_norm": "before clipping"}),
     ("Learning rate", {"learning_rate": "learning rate"}),
-    ("Age of the oldest key, steps", {"xlco_queue_age": "age"}),
     ("Tokens a second", {"tokens_per_second": "tokens"}),
     ("Padding, share of positions", {"padding_share": "padding"}),
     ("Skipped steps so far", {"skipped_steps": "skipped"}),
@@ -42,7 +36,7 @@ def run_overview(steps, metrics):
     """
     steps = np.asarray(steps)
     panels = []
-    for title, columns in PANELS:
+    for title, columns in [*_task_panels(), *PANELS]:
         lines = {name: np.asarray(metrics[column]) for column, name in columns.items() if column in metrics}
         lines = {name: values for name, values in lines.items() if np.isfinite(values).any()}
         if lines:
@@ -67,3 +61,15 @@ def run_overview(steps, metrics):
     for axes in figure.axes[-min(COLUMNS, len(panels)) :]:
         axes.set_xlabel("optimizer steps")
     return figure
+
+
+def _task_panels():
+    """List of (title, {column: legend}): the accuracy of all tasks, then what each task adds."""
+    from infoxlm_keras.tasks.registry import task_classes
+
+    tasks = task_classes()
+    panels = [("Accuracy of the tasks", {f"{name}_accuracy": task.label for name, task in tasks.items()})]
+    for name, task in tasks.items():
+        for title, columns in task.panels.items():
+            panels.append((title, {f"{name}_{column}": legend for column, legend in columns.items()}))
+    return panels

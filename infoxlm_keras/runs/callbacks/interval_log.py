@@ -15,17 +15,17 @@ class IntervalLog(StepCallback):
         start_step: int, steps already done.
         total_steps: int.
         log_every: int.
-        keys_per_step: int, keys that enter XLCO's queue at a step.
+        batch_sizes: dict of task name to its samples in a step.
         open_interval: list of arrays for the metrics' variables, `Restored.metrics`: the run goes on with the means
             of the interval that the interruption cut, and logs what it would have logged without one.
     """
 
-    def __init__(self, recorder, start_step, total_steps, log_every, keys_per_step=1, open_interval=()):
+    def __init__(self, recorder, start_step, total_steps, log_every, batch_sizes, open_interval=()):
         super().__init__(start_step)
         self.recorder = recorder
         self.total_steps = total_steps
         self.log_every = log_every
-        self.keys_per_step = keys_per_step
+        self.batch_sizes = batch_sizes
         self.open_interval = open_interval
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -40,7 +40,7 @@ class IntervalLog(StepCallback):
         self.recorder.advance(self.step)
         if self.passed_multiple_of(self.log_every) or self.step == self.total_steps:
             model = self.model
-            record = {"step": self.step, **interval_record(model, self.keys_per_step)}
+            record = {"step": self.step, **interval_record(model, self.batch_sizes)}
             seconds = time.perf_counter() - self.interval_start
             steps = self.step - self.interval_step
             record["tokens_per_second"] = record["tokens_per_step"] * steps / seconds
@@ -52,22 +52,17 @@ class IntervalLog(StepCallback):
         self.interval_start, self.interval_step = time.perf_counter(), self.step
 
 
-def interval_record(model, keys_per_step=1):
-    """dict of name to number: the metrics' means since they were reset, and the state of optimizer and queue.
-
-    `xlco_queue_age` is the age of the oldest key in steps: the keys in the queue divided by those of a step.
-    """
+def interval_record(model, batch_sizes):
+    """dict of name to number: the metrics' means since they were reset, and the state of optimizer and tasks."""
     record = {name: float(value) for name, value in model.get_metrics_result().items()}
     record["learning_rate"] = _number(model.optimizer.learning_rate)
     record["skipped_steps"] = int(_number(model.skipped_steps))
     if model.uses_loss_scale:
         record["loss_scale"] = _number(model.loss_scale)
-    xlco = model.task("xlco")
-    if xlco is not None:
-        record["xlco_momentum"] = _number(xlco.momentum(int(_number(model.optimizer.iterations))))
-        keys = int(_number(xlco.queue.count))
-        record["xlco_queue_filled"] = keys / xlco.queue_length
-        record["xlco_queue_age"] = keys / keys_per_step
+    update = int(_number(model.optimizer.iterations))
+    for task in model.tasks:
+        numbers = task.state_numbers(update, batch_sizes[task.task_name])
+        record.update({f"{task.task_name}_{name}": value for name, value in numbers.items()})
     return record
 
 

@@ -1,0 +1,31 @@
+"""The configurations that the package brings, by name."""
+
+import pathlib
+
+from infoxlm_keras.errors import InputError
+
+CONFIGURATIONS = pathlib.Path(__file__).parent
+
+
+def shipped_configurations():
+    """The names of the configurations that the package brings: sorted list of str."""
+    return sorted(file.stem for file in CONFIGURATIONS.glob("*.yaml"))
+
+
+def find_config(source):
+    """The path of a configuration: `source` itself, or the shipped one of that name.
+
+    Args:
+        source: str or path: a YAML file, or a name such as `"demo"`.
+
+    Raises:
+        InputError: if there is neither.
+    """
+    path = pathlib.Path(source)
+    if path.suffix or len(path.parts) != 1 or path.exists():
+        return path
+    shipped = CONFIGURATIONS / f"{source}.yaml"
+    if not shipped.is_file():
+        names = ", ".join(shipped_configurations())
+        raise InputError(f"--config {source}: no such file, and no shipped configuration; these are shipped: {names}")
+    return shipped
