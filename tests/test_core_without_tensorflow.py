@@ -37,6 +37,8 @@ for name in infoxlm_keras.__all__:
 NEED_TENSORFLOW = (
     "data.record_reader",
     "data.records",
+    "data.sequences",
+    "data.sharding",
     "data.streams",
     "distribution.replicas",
     "distribution.tensorflow_strategies",
