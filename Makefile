@@ -1,6 +1,7 @@
 # make demo : virtual environment, install, then the whole way from raw text to a served vector (runs/demo)
 # make fuzz : virtual environment, install, damaged inputs for FUZZ_MINUTES; FUZZ_ARGUMENTS="--targets 'text*'" for some
 # make test : virtual environment, install, the test suite
+# make check: virtual environment, install, then lint, format, types and import layers
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 # CPU builds; the suite checks TensorFlow, JAX and PyTorch against each other.
@@ -14,7 +15,7 @@ FUZZ_MINUTES ?= 30
 FUZZ_SEED ?= $(shell date +%s)
 FUZZ_ARGUMENTS ?=
 
-.PHONY: demo test fuzz lint clean
+.PHONY: demo test fuzz check clean
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,16 +28,19 @@ $(VENV)/installed-test: $(VENV)/installed
 	touch $@
 
 demo: $(VENV)/installed
-	KERAS_BACKEND=tensorflow $(VENV)/bin/python recipes/demo.py $(DEMO_ARGUMENTS)
+	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m infoxlm_keras demo $(DEMO_ARGUMENTS)
 
 test: $(VENV)/installed-test
 	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(TEST_ARGUMENTS)
 
 fuzz: $(VENV)/installed-test
-	cd tests && PYTHONPATH=..:. ../$(VENV)/bin/python -m fuzz --minutes $(FUZZ_MINUTES) --seed $(FUZZ_SEED) $(FUZZ_ARGUMENTS)
+	cd tests && PYTHONPATH=support $(abspath $(VENV))/bin/python -m fuzz --minutes $(FUZZ_MINUTES) --seed $(FUZZ_SEED) $(FUZZ_ARGUMENTS)
 
-lint: $(VENV)/installed-test
+check: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info
