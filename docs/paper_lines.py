@@ -26,9 +26,7 @@ def line_of(path: pathlib.Path, name: str) -> int:
 
 def with_lines(text: str, root: pathlib.Path) -> str:
     """`text` with the current line behind every reference; `root` is the folder of the package."""
-    return REFERENCE.sub(
-        lambda found: f"`{found[1]}:{found[2]}` (line {line_of(root / found[1], found[2])})", text
-    )
+    return REFERENCE.sub(lambda found: f"`{found[1]}:{found[2]}` (line {line_of(root / found[1], found[2])})", text)
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-# A tensor or variable of the Keras backend in use: `tf.Tensor`, `jax.Array` or `torch.Tensor`. Keras has no static type
-# for it, so shapes and dtypes stand in docstrings.
+# A tensor or variable of the Keras backend in use: `tf.Tensor`, `jax.Array` or `torch.Tensor`. Keras has no static
+# type for it, so shapes and dtypes stand in docstrings.
 Tensor: TypeAlias = Any
 # A NumPy array of any dtype; the docstring names dtype and shape.
 Array: TypeAlias = np.ndarray[Any, Any]

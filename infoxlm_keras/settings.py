@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import pydantic
 
-
 # Steps are counted in int32, and no size of a model or a batch is larger.
 LARGEST = 2**31 - 1
 PositiveInt = Annotated[int, pydantic.Field(gt=0, le=LARGEST)]

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import os
+import pathlib
 import subprocess
 import sys
 

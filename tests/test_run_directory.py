@@ -79,7 +79,7 @@ def test_what_has_the_name_of_something_else_is_refused_and_left(tmp_path, name,
         (path / "mine").mkdir(parents=True)
     for options in ({}, {"fresh": True}, {"fresh": True, "overwrite": True}):
         with pytest.raises(InputError, match="move it away, or give another --output_dir") as error:
-            check_output_dir(tmp_path / "run", config(), **options)
+            RunDirectory(tmp_path / "run").check(config(), **options)
         assert str(path) in str(error.value)
     assert path.exists()
 
@@ -88,14 +88,14 @@ def test_directories_may_be_links(run_dir, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "events").write_text("")
     (run_dir / "tensorboard").symlink_to(elsewhere)
-    assert check_output_dir(run_dir, config()) == []
-    start_over(run_dir)
+    assert RunDirectory(run_dir).check(config()) == []
+    RunDirectory(run_dir).start_over()
     assert list(run_dir.iterdir()) == [] and (elsewhere / "events").exists()
 
 
 def test_a_run_without_its_settings_says_so(run_dir):
     (run_dir / "config.yaml").unlink()
-    (line,) = check_output_dir(run_dir, config())
+    (line,) = RunDirectory(run_dir).check(config())
     assert "config.yaml: is missing" in line and "cannot be compared" in line
 
 

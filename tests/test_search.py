@@ -4,7 +4,6 @@ import bz2
 import gzip
 import json
 import os
-import lzma
 import runpy
 import shutil
 import subprocess

@@ -64,7 +64,7 @@ def check_counts(readers, counts, explicit=None):
     Args:
         readers: list of readers, all of one name.
         counts: list of `SourceCounts`, one a reader.
-        explicit: list of bool, one a reader, see `infoxlm_keras.text.readers.found.Entry`; None if all were given by name. Of
+        explicit: list of bool, one a reader, see `Entry` in `found.py`; None if all were given by name. Of
             many texts in a folder some may hold nothing: the summary of the build names them.
     """
     explicit = [True] * len(readers) if explicit is None else explicit

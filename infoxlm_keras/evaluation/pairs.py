@@ -19,7 +19,7 @@ class PairSet:
     means the same whatever the file's name says first.
 
     Attributes:
-        source_language, target_language: str, names as in `infoxlm_keras.text.languages`, whatever the file calls them.
+        source_language, target_language: str, names as in `text/languages.py`, whatever the file calls them.
         sources, targets: list of str, item n of one translates item n of the other; none empty.
         files: tuple of str, where they were read.
     """
@@ -60,7 +60,7 @@ def read_pair_sets(inputs, max_pairs=None, fields=None):
 
     Args:
         inputs: sequence of str or path: what `build_bitext.py --input` takes, in any of its formats
-            (`infoxlm_keras.text.readers.BITEXT_FORMATS`) and under any code of the languages: folders, files, `en-de=PATH`.
+            (`BITEXT_FORMATS` of the readers) and under any code of the languages: folders, files, `en-de=PATH`.
         max_pairs: int or None, take only the first so many pairs of each language.
         fields: sequence of two str or None, the fields with source and target in formats that have fields.
 

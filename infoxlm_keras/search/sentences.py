@@ -33,7 +33,7 @@ def input_size(path):
 def read_sentences(path, size):
     """Yields (list of at most `size` (line number, bytes), bytes of the file read since): empty lines left out.
 
-    Compression (.gz, .xz, .bz2, .zst), encoding and line ends are those of `infoxlm_keras.text.readers`; sentences are without
+    Compression (.gz, .xz, .bz2, .zst), encoding and line ends are those of the builders; sentences are without
     the white space around them.
 
     Args:

@@ -100,8 +100,10 @@ class XLCO(PretextTask):
     def problem(cls, settings):
         if settings.queue_length >= settings.batch_size:
             return None
-        return f"xlco.queue_length = {settings.queue_length}: must be at least xlco.batch_size = {settings.batch_size}; "
+        return (
+            f"xlco.queue_length = {settings.queue_length}: must be at least xlco.batch_size = {settings.batch_size}; "
             f"give --set xlco.queue_length={settings.batch_size} or more, or a smaller --set xlco.batch_size"
+        )
 
     @classmethod
     def stream(cls, settings, manifest, batch_size, longest, **common):

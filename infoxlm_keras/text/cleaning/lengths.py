@@ -6,7 +6,7 @@ import re
 from infoxlm_keras.errors import InputError
 
 # Scripts whose characters stand for more than a letter: Chinese characters for about three letters of English, kana
-# and Korean syllables for two (the medians of the pairs with English in `infoxlm_keras/sample_corpus/data`: 3.0, 2.0 and 2.0).
+# and Korean syllables for two (the medians of the pairs with English in the sample corpus: 3.0, 2.0 and 2.0).
 IDEOGRAPHS = re.compile("[\u2e80-\u2fdf\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 SYLLABLES = re.compile("[\u1100-\u11ff\u3040-\u30ff\u31f0-\u31ff\uac00-\ud7af\uff66-\uff9d]")
 IDEOGRAPH_LETTERS, SYLLABLE_LETTERS = 3, 2
