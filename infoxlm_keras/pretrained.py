@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pathlib
 
+import keras
 import keras_hub
 import numpy as np
 from keras import ops
@@ -144,10 +145,35 @@ def write_preset(directory, model):
     else:
         masked_lm.backbone.save_to_preset(str(directory))
         preprocessor.save_to_preset(str(directory))
+    for name in ("config.json", "task.json"):
+        if (directory / name).is_file():
+            write_json(directory / name, _without_mixed_precision(read_json(directory / name)))
     if model.info is not None:
         write_info(directory, model.info)
     if model.remainder is not None:
         save_remainder(directory, model.remainder)
+
+
+def _without_mixed_precision(config):
+    """A serialized model's configuration with float32 for mixed precision, which is how its variables are stored.
+
+    KerasHub 0.32 opens no preset of a mixed policy (`Invalid dtype: mixed_bfloat16`) unless it is told another one.
+    """
+    if isinstance(config, list):
+        return [_without_mixed_precision(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy" and str(config["config"]["name"]).startswith("mixed_"):
+        return {**config, "config": {**config["config"], "name": "float32"}}
+    return {key: _without_mixed_precision(value) for key, value in config.items()}
+
+
+def _saved_in_mixed_precision(location):
+    path = None if location.directory is None else location.directory / "config.json"
+    if path is None or not path.is_file():
+        return False
+    config = read_json(path)
+    return _without_mixed_precision(config) != config
 
 
 def load_pretrained(source, dtype=None, progress=None):
@@ -158,7 +184,7 @@ def load_pretrained(source, dtype=None, progress=None):
             KerasHub knows (`xlm_roberta_base_multi`, `kaggle://...`); a Hugging Face directory or repository
             (`hf://org/name`, `org/name`, `@revision` may follow), sentence-transformers' included; a directory of
             fairseq's weights. Of Hugging Face and fairseq only safetensors are read.
-        dtype: optional Keras dtype policy for the weights and computations.
+        dtype: optional Keras dtype policy for the weights and computations; None takes the global policy.
         progress: optional function that is called with (parameters just read, parameters in all).
 
     Returns:
@@ -258,6 +284,8 @@ def _has_head(location, masked_lm):
 
 def _load_task(task_class, location, dtype):
     source = location.name
+    if dtype is None and _saved_in_mixed_precision(location):
+        dtype = keras.config.dtype_policy()
     options = {} if dtype is None else {"dtype": dtype}
     if location.directory is not None:
         check_preset(location.directory)

@@ -1,0 +1,23 @@
+"""Runs the pre-training command on another Keras backend: `KERAS_BACKEND=torch python command_worker.py FILE`.
+
+FILE holds a JSON list of lists of arguments, which are run one after another.
+"""
+
+import json
+import pathlib
+import sys
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]
+
+from recipes import pretrain
+
+
+def main(path):
+    for arguments in json.loads(pathlib.Path(path).read_text()):
+        print(f"command {arguments}", flush=True)
+        pretrain.main(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
