@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from infoxlm_keras.training.history import read_rows
 
 from infoxlm_keras.config import load_config
-from infoxlm_keras.training.history import read_rows
 from recipes import pretrain
 from running import run
 

@@ -8,6 +8,7 @@ import shutil
 import stat
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.atomic import remove
 from infoxlm_keras.worker_pool import WorkerDiedError
 
 LOCK = "lock"
@@ -56,14 +57,6 @@ def clear(directory):
     for path in directory.iterdir():
         if path.name not in (LOCK, INPUTS):
             remove(path)
-
-
-def remove(path):
-    """Removes a file or a folder with all that is in it, if it is there; of a link, the link."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _open_lock(path):

@@ -4,8 +4,7 @@ import hashlib
 import json
 import pathlib
 
-from infoxlm_keras.building.work_directory import remove
-from infoxlm_keras.files import write_atomically
+from infoxlm_keras.files.atomic import remove, write_atomically
 from infoxlm_keras.files.written_files import naming
 
 
