@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import resource
 import signal
 import subprocess
@@ -12,8 +11,8 @@ import pytest
 
 from infoxlm_keras.distribution.cluster import is_multi_worker
 from infoxlm_keras.errors import InputError
+from repository import REPOSITORY
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
 PRELUDE = "import os, sys\nfrom infoxlm_keras.command_line import *\nfrom infoxlm_keras.errors import InputError\n"
 KERAS = PRELUDE + "with quiet_imports():\n    import keras, tensorflow_text\n"
 SHOW = "run_command(lambda: print(keras.backend.backend(), keras.config.floatx(), keras.config.image_data_format(), "

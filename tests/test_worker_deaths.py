@@ -11,8 +11,8 @@ import pytest
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.worker_pool import map_in_order
+from repository import REPOSITORY
 
-TESTS = pathlib.Path(__file__).parent
 SECONDS = 30
 # More than a pipe holds.
 LARGE = 1 << 20
@@ -147,7 +147,7 @@ def builder(tmp_path, tokenizer_dir, *more):
     text.write_text("".join(f"Zeile {number} mit etwas Text darin.\n" for number in range(60_000)), encoding="utf-8")
     command = [sys.executable, "-m", "infoxlm_keras.commands.build_monolingual", "--input", str(text), *more]
     command += ["--tokenizer", str(tokenizer_dir), "--output_dir", str(tmp_path / "out"), "--processes", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import pathlib
 import sys
 from types import SimpleNamespace
 
@@ -12,8 +11,8 @@ import numpy as np
 from fuzz.harness import Target
 from fuzz.mutations import mutate_json
 from infoxlm_keras.search.index import IndexReader, IndexWriter
+from repository import CLIENTS
 
-CLIENTS = pathlib.Path(__file__).parents[2] / "clients"
 DIM, SENTENCES = 8, [f"sentence {number}".encode() for number in range(30)]
 ANSWER = {"outputs": {"label": ["b", "a"], "probabilities": [[0.25, 0.75], [0.5, 0.5]]}}
 

@@ -17,8 +17,8 @@ import traceback
 
 from fuzz import mutations
 from infoxlm_keras.errors import InputError
+from repository import REPOSITORY, SUPPORT, TESTS
 
-TESTS = pathlib.Path(__file__).parents[1]
 ERROR, SUCCESS, TRACEBACK, MISMATCH, HANG = "errors", "successes", "tracebacks", "mismatches", "hangs"
 OUTCOMES = (ERROR, SUCCESS, TRACEBACK, MISMATCH, HANG)
 FAILURES = (TRACEBACK, MISMATCH, HANG)
@@ -176,7 +176,7 @@ class Worker:
     def attempt(self, target, seed):
         """As the function `attempt`."""
         if self.process is None:
-            environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, TESTS, SUPPORT)))}
             environment |= {"KERAS_BACKEND": "tensorflow", "HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
             self.process = subprocess.Popen(
                 [sys.executable, "-c", f"from fuzz.harness import serve; serve({self.registry!r})"],

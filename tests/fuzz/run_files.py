@@ -20,6 +20,7 @@ from infoxlm_keras.records.tfrecord import read_frames
 from infoxlm_keras.reports.history import HistoryFile, read_rows
 from infoxlm_keras.runs.directory import check_output_dir
 from infoxlm_keras.text.vocabulary import train_sentencepiece
+from repository import CONFIGURATIONS
 from running import tree
 from sample_text import multilingual_sentences, sentences
 from synthetic_records import write_monolingual
@@ -27,7 +28,7 @@ from synthetic_records import write_monolingual
 PLAN = {"kind": "mmlm", "seed": 1, "input": [["de", ["de.txt", 5, "0"]]]}
 # Of about a dozen: spills, verdicts and some shards are there.
 STOP_AFTER = 9
-CONFIG = pathlib.Path(__file__).parents[2] / "recipes" / "configs" / "demo.yaml"
+CONFIG = CONFIGURATIONS / "demo.yaml"
 
 
 def make_records(directory):

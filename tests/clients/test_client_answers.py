@@ -4,7 +4,6 @@ import concurrent.futures
 import contextlib
 import gzip
 import json
-import pathlib
 import socket
 import sys
 import threading
@@ -19,9 +18,9 @@ from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2
 
 from infoxlm_keras.errors import InputError
+from repository import CLIENTS
 from running import refused, run
 
-CLIENTS = pathlib.Path(__file__).parents[1] / "clients"
 sys.path.insert(0, str(CLIENTS))
 import client_output  # noqa: E402
 import grpc_predict  # noqa: E402

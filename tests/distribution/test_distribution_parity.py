@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 
 from backend_worker import named_variables
 from distribution_worker import build, results_of, train_distributed
+from repository import SUPPORT
 from tiny_pretraining import array, joint_batch
 
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def results(tmp_path_factory):
         "worker_1": ("tensorflow", "multiworker", 1),
         "jax": ("jax", "mirrored", None),
     }
-    worker_file = pathlib.Path(__file__).with_name("distribution_worker.py")
+    worker_file = SUPPORT / "distribution_worker.py"
     processes = {}
     for name, (backend, strategy, worker) in commands.items():
         environment = {

@@ -5,11 +5,12 @@ A test of Keras that fails here is good news: Keras has learned it, and the work
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
+
+from repository import SUPPORT
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.slow
 def findings(tmp_path_factory):
     """What `strategy_worker.py` found on two CPU devices."""
     path = tmp_path_factory.mktemp("strategy") / "findings.json"
-    worker = pathlib.Path(__file__).with_name("strategy_worker.py")
+    worker = SUPPORT / "strategy_worker.py"
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run([sys.executable, worker, path], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -3,7 +3,6 @@
 import functools
 import lzma
 import os
-import pathlib
 import shutil
 import stat
 import unicodedata
@@ -11,6 +10,7 @@ import unicodedata
 import pytest
 
 from infoxlm_keras.commands import make_sample_corpus, unpack_sample_corpus
+from infoxlm_keras.sample_corpus import BUNDLED_CORPUS
 from infoxlm_keras.sample_corpus import paragraph_faults as cleaning
 from infoxlm_keras.sample_corpus.alignment import Row, align, read_package
 from infoxlm_keras.sample_corpus.packages import find_packages, language_code, package_version, read_pages
@@ -20,7 +20,7 @@ from infoxlm_keras.sample_corpus.text_files import monolingual_lines, pair_lines
 from running import refused, run, tree
 from tiny_packages import help_page, write_package
 
-BUNDLED = pathlib.Path(make_sample_corpus.__file__).parent / "sample_corpus"
+BUNDLED = BUNDLED_CORPUS
 REQUIRED_LANGUAGES = set("ru el hi ja zh ko tr vi de fr es fi".split())
 
 NUMBERS = "one two three four five six seven eight nine ten".split()

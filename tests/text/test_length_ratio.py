@@ -1,13 +1,12 @@
 """The ratio of a pair's lengths: the bound that the documentation advises keeps good pairs of every script."""
 
-import pathlib
-
 import pytest
 
+from infoxlm_keras.sample_corpus import BUNDLED_CORPUS
 from infoxlm_keras.sample_corpus.storage import read_rows
 from infoxlm_keras.text.cleaning.lengths import LengthLimits, letters
 
-CORPUS = pathlib.Path(__file__).parents[1] / "data_prep" / "sample_corpus"
+CORPUS = BUNDLED_CORPUS
 LANGUAGES = sorted({path.name.split(".")[0] for path in (CORPUS / "train").glob("*.xz")} - {"pages", "en"})
 ADVISED = 4
 

@@ -16,10 +16,9 @@ from infoxlm_keras.building import spills
 from infoxlm_keras.commands import build_bitext, build_monolingual
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.text.readers import chunks
+from repository import REPOSITORY, SUPPORT
 from running import refused, run, tree
 from sample_text import sentences
-
-TESTS = pathlib.Path(__file__).parent
 
 
 @pytest.fixture
@@ -49,9 +48,9 @@ def tiny(monkeypatch):
 
 
 def start(builder, count, moment, arguments, output, processes):
-    command = [sys.executable, TESTS / "killed_build.py", builder, str(count), moment, *arguments]
+    command = [sys.executable, SUPPORT / "killed_build.py", builder, str(count), moment, *arguments]
     command += ["--output_dir", str(output), "--processes", str(processes)]
-    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
+    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{SUPPORT}"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

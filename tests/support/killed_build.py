@@ -1,6 +1,6 @@
 """Runs a builder with tiny chunks and runs, and kills the process (SIGKILL) at a chosen piece of work.
 
-    python tests/killed_build.py monolingual|bitext COUNT before|after BUILDER_ARGUMENTS...
+    python tests/support/killed_build.py monolingual|bitext COUNT before|after BUILDER_ARGUMENTS...
 
 COUNT pieces of work are noted in the journal, then the process dies: just before the line of the last one is written,
 or just after it. COUNT 0 runs to the end.

@@ -7,10 +7,7 @@ import json
 import pathlib
 import sys
 
-if __name__ == "__main__":
-    sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]
-
-from recipes import pretrain
+from infoxlm_keras.commands import pretrain
 
 
 def main(path):

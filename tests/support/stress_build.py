@@ -1,6 +1,6 @@
 """Builds that are killed at random moments, with one of their work files damaged before they go on.
 
-    python tests/stress_build.py --builds 200 --seed 1
+    python tests/support/stress_build.py --builds 200 --seed 1
 
 Each build is killed (SIGKILL, the builder or one of its workers) up to --kills times. After each kill one file of its
 work directory is changed at random. In the end the output must be that of an undisturbed build, byte for byte.

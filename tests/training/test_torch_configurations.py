@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -11,11 +10,12 @@ from infoxlm_keras.training.history import read_rows
 
 from infoxlm_keras.config import load_config
 from recipes import pretrain
+from repository import CONFIGURATIONS, SUPPORT
 from running import run
 
 pytestmark = pytest.mark.slow
 
-RECIPES = pathlib.Path(__file__).parents[1] / "recipes" / "configs"
+RECIPES = CONFIGURATIONS
 STEPS = 3
 NAMES = ("demo", "tiny", "small", "infoxlm_base")
 SIZES = {
@@ -57,7 +57,7 @@ def runs(inputs, tmp_path_factory):
     commands.append(arguments_of(inputs, "infoxlm_base", root / "infoxlm_base", steps=2 * STEPS))
     (root / "commands.json").write_text(json.dumps(commands))
     environment = {**os.environ, "KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    worker = pathlib.Path(__file__).with_name("command_worker.py")
+    worker = SUPPORT / "command_worker.py"
     with open(root / "log", "w") as log:
         done = subprocess.run(
             [sys.executable, worker, root / "commands.json"], env=environment, stdout=log, stderr=subprocess.STDOUT

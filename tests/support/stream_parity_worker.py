@@ -10,7 +10,6 @@ import pathlib
 import sys
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]
     os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras

@@ -14,11 +14,10 @@ import pytest
 from fake_serving import Model, grpc_server, rest_server
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
 from infoxlm_keras.serving import export_classifier, export_embedding
-from repository import REPOSITORY
+from repository import CLIENTS
 from running import refused, run
 from tiny_export import expected_vectors, tiny_classifier
 
-CLIENTS = REPOSITORY / "recipes/clients"
 sys.path.insert(0, str(CLIENTS))
 import grpc_predict  # noqa: E402
 import rest  # noqa: E402

@@ -7,7 +7,6 @@ for each half of a batch, what the replica with this half draws: then all number
 
 import json
 import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -20,13 +19,14 @@ from infoxlm_keras.commands import build_bitext, build_monolingual
 from infoxlm_keras.config import load_config
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.reports.history import read_rows
+from repository import CONFIGURATIONS, SUPPORT
 from running import run
 from sample_text import sentences
 from tiny_run import weights
 
 pytestmark = pytest.mark.slow
 
-RECIPES = pathlib.Path(__file__).parents[1] / "recipes" / "configs"
+RECIPES = CONFIGURATIONS
 STEPS = 20
 MODEL = {
     "num_layers": 1,
@@ -109,7 +109,7 @@ def runs(tokenizer_dir, tmp_path_factory):
         if name.startswith("worker"):
             task = {"type": "worker", "index": int(name[-1])}
             environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
-        worker_file = pathlib.Path(__file__).with_name("stream_parity_worker.py")
+        worker_file = SUPPORT / "stream_parity_worker.py"
         with open(root / f"{name}.log", "w") as log:
             processes[name] = subprocess.Popen(
                 [sys.executable, worker_file, replicas, root / f"{name}.json"],

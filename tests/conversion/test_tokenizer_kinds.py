@@ -3,7 +3,6 @@
 import io
 import json
 import lzma
-import pathlib
 import sys
 
 import pytest
@@ -16,9 +15,10 @@ from infoxlm_keras.conversion.tokenizer_json import is_plain, to_tokenizer_json
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.exporting.to_huggingface import write_tokenizer
+from infoxlm_keras.sample_corpus import BUNDLED_CORPUS
 from infoxlm_keras.tokenizer import Tokenizer
 
-SAMPLE = pathlib.Path(__file__).parents[1] / "infoxlm_keras/sample_corpus/data/heldout"
+SAMPLE = BUNDLED_CORPUS / "heldout"
 SYMBOLS = ["<url>", "<num>", "@@"]
 ODD_LINES = [
     "",

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from backend_worker import build, named_variables
+from repository import SUPPORT
 from tiny_pretraining import array, joint_batch
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ def results(tmp_path_factory):
     """dict of backend to (arrays, facts); the three processes run at the same time."""
     directory = tmp_path_factory.mktemp("backends")
     write_inputs(directory)
-    worker = pathlib.Path(__file__).with_name("backend_worker.py")
+    worker = SUPPORT / "backend_worker.py"
     processes = {}
     for backend in BACKENDS:
         environment = {
