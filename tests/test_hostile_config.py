@@ -8,7 +8,7 @@ import yaml
 
 from infoxlm_keras.config import check_config, dump_config, load_config, shown
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.runs.directory import check_output_dir
+from infoxlm_keras.runs.directory import RunDirectory
 
 DEEP = 20_000
 DOUBLING = "\n".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))
@@ -102,7 +102,7 @@ def test_the_configuration_of_a_run_is_read_with_the_same_care(tmp_path):
     config = check_config({"steps": 100, "optimizer": {"warmup_steps": 10}})
     for text in (TEXTS["lists in lists"], TEXTS["many hexadecimal digits"], "17", "", "\0", "steps: [1"):
         (tmp_path / "config.yaml").write_text(text)
-        assert "config.yaml" in the_error(lambda: check_output_dir(tmp_path, config))
+        assert "config.yaml" in the_error(lambda: RunDirectory(tmp_path).check(config))
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -18,7 +18,7 @@ from infoxlm_keras.records.manifest import read_manifest, write_manifest
 from infoxlm_keras.records.statistics import parse_example
 from infoxlm_keras.records.tfrecord import read_frames
 from infoxlm_keras.reports.history import HistoryFile, read_rows
-from infoxlm_keras.runs.directory import check_output_dir
+from infoxlm_keras.runs.directory import RunDirectory
 from infoxlm_keras.text.vocabulary import train_sentencepiece
 from repository import CONFIGURATIONS
 from running import tree
@@ -169,7 +169,7 @@ def config(directory):
     (directory / "checkpoints").mkdir(exist_ok=True)
     return [
         sorted((name, repr(value)) for name, value in flatten(loaded).items()),
-        check_output_dir(directory, loaded),
+        RunDirectory(directory).check(loaded),
     ]
 
 

@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from infoxlm_keras.training.history import read_rows
 
+from infoxlm_keras.commands import pretrain
 from infoxlm_keras.config import load_config
-from recipes import pretrain
+from infoxlm_keras.reports.history import read_rows
 from repository import CONFIGURATIONS, SUPPORT
 from running import run
 
