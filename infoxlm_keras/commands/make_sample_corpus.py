@@ -16,7 +16,6 @@ Example (every language there is, about 700,000 pairs, in a few minutes):
 """
 
 import functools
-import pathlib
 import shutil
 
 import rich
@@ -26,6 +25,7 @@ from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_atomically, write_json
 from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.sample_corpus import BUNDLED_CORPUS
 from infoxlm_keras.sample_corpus.alignment import align, read_english, read_translations
 from infoxlm_keras.sample_corpus.description import DESCRIPTION_FILE, LICENCE_FILE, describe_corpus, readme
 from infoxlm_keras.sample_corpus.packages import (
@@ -41,7 +41,7 @@ from infoxlm_keras.sample_corpus.storage import write_rows
 from infoxlm_keras.worker_pool import available_processes, map_in_order
 
 BUNDLED_LANGUAGES = "de el es et fi fr hi hu id ja ko pl pt ru tr vi zh".split()
-LICENCE_TEXT = pathlib.Path(__file__).parent / "sample_corpus" / LICENCE_FILE
+LICENCE_TEXT = BUNDLED_CORPUS / LICENCE_FILE
 
 
 def main(arguments=None):
