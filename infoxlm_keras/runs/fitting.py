@@ -59,13 +59,12 @@ def fit(
     start = 0 if restored is None else restored.step
     chief = is_chief()
     with contextlib.ExitStack() as stack:
-        recorder = Recorder(_writers(pretrainer.tasks, config, streams, directory, start, wandb_project) if chief else ())
+        writers = _writers(pretrainer.tasks, config, streams, directory, start, wandb_project) if chief else ()
+        recorder = Recorder(writers)
         stack.callback(recorder.close)
         stop = stack.enter_context(StopSignals())
         callbacks = [
-            SkippedSteps(
-                config.max_consecutive_skips, start, streams, directory.skipped_steps if chief else None
-            ),
+            SkippedSteps(config.max_consecutive_skips, start, streams, directory.skipped_steps if chief else None),
             IntervalLog(
                 recorder,
                 start,
