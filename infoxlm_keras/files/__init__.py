@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "atomic": ("new_directory", "write_atomically"),
-        "parsing": ("describe", "parsing"),
+        "parser_errors": ("describe", "parsing"),
         "paths": ("check_local", "resolved_output", "without_wildcards"),
         "text_and_json": ("read_json", "read_text", "read_yaml", "write_json"),
     },
