@@ -157,7 +157,7 @@ class PretrainedModel:
 
 
 def _is_text(side):
-    """Whether an argument of `similarity` is text; an empty list is, and one that mixes text and numbers is refused."""
+    """Whether an argument of `similarity` is text. An empty list is; a list of text and numbers is refused."""
     if isinstance(side, str):
         return True
     if not isinstance(side, list | tuple):

@@ -28,9 +28,9 @@ class SentenceEncoder:
     """
 
     def __init__(self, model, batch_size=64, layer=None, pooling=None):
-        self.vector = sentence_vector(model, layer=layer, pooling=pooling, lowest=0)
+        self.vector = vector = sentence_vector(model, layer=layer, pooling=pooling, lowest=0)
         self.embedder = TextEmbedder(
-            model.backbone, model.tokenizer, [self.vector.layer], self.vector.pooling, batch_size, self.vector.max_length
+            model.backbone, model.tokenizer, [vector.layer], vector.pooling, batch_size, vector.max_length
         )
 
     def __call__(self, texts, progress=None):
@@ -38,7 +38,9 @@ class SentenceEncoder:
         single = isinstance(texts, str)
         texts = [texts] if single else check_texts(texts)
         shown = len(texts) > LONG_INPUT if progress is None else progress
-        with progress_bar("encoding", total=len(texts), unit="texts") if shown else contextlib.nullcontext() as advance:
+        with (
+            progress_bar("encoding", total=len(texts), unit="texts") if shown else contextlib.nullcontext() as advance
+        ):
             done = None if advance is None else lambda count: advance(count, units=count)
             vectors = self.embedder(texts, done)[0]
         if self.vector.normalize:

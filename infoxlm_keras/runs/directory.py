@@ -144,7 +144,7 @@ class RunDirectory:
                 path.unlink(missing_ok=True)
 
     def remove_unfinished(self):
-        """Removes the temporary files and directories of killed processes: `.<name>.partial...`, of the run's products."""
+        """Removes the temporary files and directories of killed processes, `.<name>.partial...`, of the products."""
         for directory, names in (
             (self.path, {pathlib.PurePath(name).name for name in PRODUCTS}),
             (self.plots, {pathlib.PurePath(name).name for name in PRODUCTS}),
@@ -173,7 +173,8 @@ class RunDirectory:
             if not is_directory and not stat.S_ISREG(mode):
                 found = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a directory"
                 raise InputError(
-                    f"{path}: is {found}, and a run has a file of this name; move it away, or give another --output_dir"
+                    f"{path}: is {found}, and a run has a file of this name; move it away, or give "
+                    "another --output_dir"
                 )
 
 

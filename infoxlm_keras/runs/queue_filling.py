@@ -13,8 +13,8 @@ def fill_queue(pretrainer, task, batches):
     Args:
         pretrainer: `InfoXLMPretrainer` with `task`.
         task: `PretextTask` with `entries_to_fill` above 0.
-        batches: iterable of batches `{task name: ...}`, enough for all entries; under a `tf.distribute.Strategy` a data
-            set.
+        batches: iterable of batches `{task name: ...}`, enough for all entries; under a `tf.distribute.Strategy` a
+            data set.
     """
     fill = _compiled_fill(pretrainer)
     iterator = iter(distribute_batches(batches, pretrainer.accumulation_steps))

@@ -65,8 +65,8 @@ class TrainingRecords:
             if length > positions:
                 raise InputError(
                     f"{self.data_dir}/{task.record_kind}: the sequences of {task.label} have {length} tokens, but the "
-                    f"model has {positions} positions; {task.shorter_sequences(positions)}, or train a model with more "
-                    f"(without --init: --set model.max_sequence_length={length})"
+                    f"model has {positions} positions; {task.shorter_sequences(positions)}, or train a model with "
+                    f"more (without --init: --set model.max_sequence_length={length})"
                 )
 
     def warnings(self):
