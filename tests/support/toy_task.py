@@ -50,8 +50,8 @@ class UpperHalf(PretextTask):
 
     def bind(self, encoder):
         self.encoder = encoder
-        self.kernel = self.add_weight(name="kernel", shape=(encoder.backbone.hidden_dim, 2))
-        self.updates = self.add_weight(name="updates", shape=(), initializer="zeros", dtype="int32", trainable=False)
+        self.kernel = self.add_weight(name="toy_kernel", shape=(encoder.backbone.hidden_dim, 2))
+        self.updates = self.add_weight(name="toy_updates", shape=(), initializer="zeros", dtype="int32", trainable=False)
         self.built = True
 
     def count(self, batch):
