@@ -51,7 +51,8 @@ class UpperHalf(PretextTask):
     def bind(self, encoder):
         self.encoder = encoder
         self.kernel = self.add_weight(name="toy_kernel", shape=(encoder.backbone.hidden_dim, 2))
-        self.updates = self.add_weight(name="toy_updates", shape=(), initializer="zeros", dtype="int32", trainable=False)
+        counter = {"shape": (), "initializer": "zeros", "dtype": "int32", "trainable": False}
+        self.updates = self.add_weight(name="toy_updates", **counter)
         self.built = True
 
     def count(self, batch):

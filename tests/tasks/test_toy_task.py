@@ -78,7 +78,8 @@ def test_the_overview_draws_its_panel_and_the_curves_its_label(toy_run, package)
         "numbers = read_history(sys.argv[1])\n"
         "for axes in run_overview(*numbers).axes:\n"
         "    legend = axes.get_legend()\n"
-        "    print(axes.get_title(loc='left'), [] if legend is None else [text.get_text() for text in legend.get_texts()])\n"
+        "    names = [] if legend is None else [text.get_text() for text in legend.get_texts()]\n"
+        "    print(axes.get_title(loc='left'), names)\n"
         "print([text.get_text() for axes in training_curves(*numbers).axes for text in axes.texts])\n"
     )
     done = run_with(package, "-c", code, toy_run[0] / "history.csv")
