@@ -14,7 +14,7 @@ from repository import REPOSITORY
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 # `infoxlm NAME ...` or the script of that name; a command ends with its line, or goes on after a backslash.
 COMMAND = re.compile(
-    r"(?:infoxlm|python -m infoxlm_keras) ([a-z-]+)(?= |$)|(?:python )?(?:recipes|data_prep)/(\w+)\.py"
+    r"(?:infoxlm|python -m infoxlm_keras) ([a-z][a-z-]*)(?= |$)|(?:python )?(?:recipes|data_prep)/(\w+)\.py"
 )
 
 
