@@ -105,7 +105,7 @@ def test_loads_from_a_kerashub_preset_directory(tmp_path, tokenizer):
     ],
 )
 def test_another_layout_is_refused(settings, found):
-    with pytest.raises(InputError, match=rf"other.spm: has \(unk, bos, eos, pad\) = {found}.*train_tokenizer.py"):
+    with pytest.raises(InputError, match=rf"other.spm: has \(unk, bos, eos, pad\) = {found}.*infoxlm train-tokenizer"):
         Tokenizer(train(vocab_size=150, **settings), "other.spm")
 
 
@@ -135,3 +135,11 @@ def test_a_lone_surrogate_is_refused_with_its_place(tokenizer):
         tokenizer.encode(["good", "bad \ud83d end"])
     with pytest.raises(InputError, match="text number 0 is not valid Unicode"):
         tokenizer.encode_ragged(["\udfff"])
+
+
+def test_one_text_gives_the_ids_of_a_list_of_one(tokenizer):
+    for text in ODD_TEXT:
+        assert tokenizer.encode(text) == tokenizer.encode([text])[0]
+    assert tokenizer.encode("") == [] and tokenizer.encode([]) == []
+    with pytest.raises(InputError, match="not valid Unicode"):
+        tokenizer.encode("\ud800")

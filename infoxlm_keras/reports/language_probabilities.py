@@ -5,14 +5,18 @@ def language_probabilities_of(streams, steps):
     """The effective probabilities of a run.
 
     Args:
-        streams: list of `MonolingualStream` or `BitextStream`.
+        streams: list of streams; one that draws by no `LanguageMixture` (an own one of a task) is left out.
         steps: int, of the whole run.
 
     Returns:
         {task: {language: {"probability", "records", "epochs"}}}: `records` are those of the corpus that are read, and
         `epochs` how often the run reads each on average; far above 1, a small language is repeated.
     """
-    return {stream.name: _of_stream(stream, steps) for stream in streams}
+    return {
+        stream.name: _of_stream(stream, steps)
+        for stream in streams
+        if hasattr(stream, "mixture") or hasattr(stream, "mixtures")
+    }
 
 
 def probabilities_table(probabilities):

@@ -5,7 +5,8 @@ def samples_of_steps(streams, first_step, last_step):
     """The samples of steps `first_step..last_step` (from 1), task by task.
 
     Args:
-        streams: list of `MonolingualStream` or `BitextStream`.
+        streams: list of streams. One that draws by no `LanguageMixture` (an own one of a task) has numbers of
+            samples only: its length is None and its `records` are empty.
         first_step, last_step: int, both included. Step s reads batch s - 1.
 
     Returns:
@@ -23,7 +24,7 @@ def samples_of_steps(streams, first_step, last_step):
             size = stream.batch_size * per_sample
             run = runs.setdefault(length, {"length": length, "first_sample": batch * stream.batch_size, "records": {}})
             run["last_sample"] = (batch + 1) * stream.batch_size - 1
-            for name, _, shard, record in mixture.samples(batch * size, size):
+            for name, _, shard, record in [] if mixture is None else mixture.samples(batch * size, size):
                 run["records"].setdefault(name, {}).setdefault(str(shard), []).append(int(record))
         found[stream.name] = list(runs.values())
     return found
@@ -36,15 +37,15 @@ def describe_samples(samples):
         for run in runs:
             counts = {name: sum(map(len, shards.values())) for name, shards in run["records"].items()}
             languages = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-            parts.append(
-                f"{task} samples {run['first_sample']}..{run['last_sample']} of length {run['length']} ({languages})"
-            )
+            of_length = "" if run["length"] is None else f" of length {run['length']}"
+            read = f" ({languages})" if languages else ""
+            parts.append(f"{task} samples {run['first_sample']}..{run['last_sample']}{of_length}{read}")
     return "; ".join(parts) or "unknown samples"
 
 
 def _batch(stream, step):
     """(length bucket, its mixture, number of the batch within the bucket) of the batch with index `step`."""
     if not hasattr(stream, "bucket"):
-        return stream.length, stream.mixture, step
+        return getattr(stream, "length", None), getattr(stream, "mixture", None), step
     index, earlier = stream.bucket(step)
     return stream.lengths[index], stream.mixtures[index], earlier

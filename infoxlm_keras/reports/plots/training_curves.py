@@ -115,6 +115,14 @@ def _draw_line(axes, x, y, color, task):
     axes.plot(x, y, color=color, label=task, marker="o" if len(x) == 1 else None)
 
 
+def _label(task):
+    """The label of the task of a column's name; of one that is not installed here the name in capitals."""
+    from infoxlm_keras.tasks.registry import task_classes
+
+    known = task_classes()
+    return known[task].label if task in known else task.upper()
+
+
 def _label_lines(axes, series, colors):
     """The task's name at the right end of its line, outside the axes, pushed apart where lines end close by."""
     bottom, top = axes.get_ylim()
@@ -122,7 +130,7 @@ def _label_lines(axes, series, colors):
     positions = spread(list(ends.values()), gap=0.075)
     for task, end, position in zip(ends, ends.values(), positions, strict=True):
         axes.annotate(
-            task.upper(),
+            _label(task),
             xy=(1.0, end),
             xytext=(1.03, position),
             xycoords="axes fraction",

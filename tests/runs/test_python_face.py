@@ -1,0 +1,117 @@
+"""From Python alone: lists of texts to records, to batches, to a trained model."""
+
+import keras
+import numpy as np
+import pytest
+
+import infoxlm_keras
+from infoxlm_keras import (
+    TLM,
+    XLCO,
+    EncoderSize,
+    InfoXLMPretrainer,
+    build_masked_lm,
+    build_optimizer,
+    load_config,
+    training_dataset,
+    write_records,
+)
+from infoxlm_keras.data.streams import joined_dataset
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.runs.training_records import TrainingRecords
+from running import tree
+from sample_text import sentences
+
+PAIRS = list(zip(sentences("en", 60), sentences("de", 60), strict=True))
+
+
+def first(dataset):
+    return next(iter(dataset.take(1)))
+
+
+def assert_equal_batches(one, other):
+    one, other = (keras.tree.map_structure(np.asarray, batch) for batch in (one, other))
+    keras.tree.map_structure(np.testing.assert_array_equal, one, other)
+
+
+def test_the_data_set_is_that_of_a_run(inputs):
+    config = load_config(inputs / "config.yaml")
+    streams = TrainingRecords(inputs / "data", config).streams()
+    for start in (0, 3):
+        (batch,) = first(training_dataset(inputs / "data", config, start_step=start))
+        assert_equal_batches(batch, first(joined_dataset(streams, start)))
+    (by_path,) = first(training_dataset(inputs / "data", inputs / "config.yaml"))
+    assert_equal_batches(by_path, first(joined_dataset(streams, 0)))
+    with pytest.raises(InputError, match="manifest.json"):
+        training_dataset(inputs / "nowhere", config)
+
+
+def test_lists_give_the_records_of_files(tokenizer, tokenizer_dir, tmp_path):
+    from infoxlm_keras.commands import build_bitext
+    from running import run
+
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "en-de.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in PAIRS), encoding="utf-8")
+    settings = ["--tokenizer", tokenizer_dir, "--max_length", 30, "--lengths", 30, "--truncate"]
+    run(build_bitext.main, "--input", tmp_path / "pairs", "--output_dir", tmp_path / "files", *settings)
+    options = {"max_length": 30, "lengths": [30], "truncate": True, "processes": 1}
+    write_records(tmp_path / "lists", tokenizer, {("en", "de"): PAIRS}, bitext_options=options)
+    # Byte for byte, but for the manifest, which names the files that were read.
+    files, lists = (
+        {name: content for name, content in tree(tmp_path / folder).items() if not name.endswith("manifest.json")}
+        for folder in ("files", "lists")
+    )
+    assert files == lists and len(files) == 2
+    assert read_manifest(tmp_path / "lists", "bitext").tokenizer.fingerprint == tokenizer.fingerprint
+
+
+def test_a_list_of_pairs_is_trained_on(tokenizer, tmp_path):
+    options = {"max_length": 30, "processes": 1}
+    manifests = write_records(
+        tmp_path / "records",
+        tokenizer,
+        pairs={("en", "de"): PAIRS},
+        sentences={"en": [pair[0] for pair in PAIRS]},
+        bitext_options={**options, "lengths": [30], "truncate": True},
+        monolingual_options={"sequence_length": 32, "processes": 1},
+    )
+    assert set(manifests) == {"bitext", "mmlm"}
+    config = load_config("tiny", ["tasks=[tlm,xlco]", "tlm.batch_size=4", "xlco.batch_size=4"])
+    size = EncoderSize(num_layers=2, hidden_dim=8, num_heads=2, intermediate_dim=16, max_sequence_length=64)
+    masked_lm = build_masked_lm(size, tokenizer.vocabulary_size)
+    pretrainer = InfoXLMPretrainer(masked_lm, [TLM(), XLCO(queue_length=8)])
+    pretrainer.compile(optimizer=build_optimizer(learning_rate=1e-2, total_steps=10))
+    before = masked_lm.get_weights()
+    result = pretrainer.fit(training_dataset(tmp_path / "records", config), steps_per_epoch=3, verbose=0)
+    assert np.isfinite(result.history["loss"][0])
+    assert any(np.abs(a - b).max() > 0 for a, b in zip(before, masked_lm.get_weights(), strict=True))
+
+
+def test_texts_with_tabs_breaks_and_quotes_are_one_record_each(tokenizer, tmp_path):
+    odd = [('the "house"\tand\nthe river', "das 'Haus'\\n"), ("the wood {a}", "der Wald\r\nund der Fluss")]
+    options = {"processes": 1, "lengths": [100], "max_length": 100}
+    (manifest,) = write_records(tmp_path, tokenizer, {("en", "de"): odd}, bitext_options=options).values()
+    assert sum(stream.records for stream in manifest.streams) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "no texts"),
+        ({"pairs": {("en", "de"): ["ab"]}}, r"pairs\['en', 'de'\]\[0\] = 'ab': must be \(source, target\)"),
+        ({"pairs": {("en", "de"): [("a", "b"), ("a", None)]}}, r"\[1\]: None is a NoneType, not a str"),
+        ({"pairs": {("en", "de"): [("a", "\ud800")]}}, "lone surrogate"),
+        ({"sentences": {"en": [b"a"]}}, r"sentences\['en'\]\[0\]: b'a' is a bytes"),
+        ({"sentences": {"en": ["a"]}, "monolingual_options": {"length": 3}}, "length: is no option of the builder"),
+    ],
+)
+def test_what_is_no_text_is_refused(tokenizer, tmp_path, arguments, message):
+    with pytest.raises(InputError, match=message):
+        write_records(tmp_path / "records", tokenizer, **arguments)
+    assert not (tmp_path / "records").exists()
+
+
+def test_public_names():
+    for name in ("training_dataset", "write_records"):
+        assert name in infoxlm_keras.__all__
