@@ -10,12 +10,14 @@ from infoxlm_keras.version import __version__
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "building.from_lists": ("write_records",),
         "config": ("PretrainingConfig", "load_config"),
         "contrast.momentum": ("MomentumSchedule",),
         "errors": ("InputError",),
         "models.encoder": ("build_masked_lm", "hidden_state_model", "hidden_states_model"),
         "models.sizes": ("ENCODER_SIZES", "EncoderSize"),
         "pretrained": ("PretrainedModel", "PretrainingInfo", "load_pretrained", "save_pretrained"),
+        "runs.dataset": ("training_dataset",),
         "tasks.masked_lm": ("MMLM", "TLM"),
         "tasks.pretext_task": ("PretextTask",),
         "tasks.xlco": ("XLCO",),

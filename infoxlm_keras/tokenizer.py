@@ -76,14 +76,22 @@ class Tokenizer:
         """Token ids of each line, without special tokens.
 
         Args:
-            lines: list of str. Text in valid Unicode (no lone surrogates).
+            lines: list of str, or one str. Text in valid Unicode (no lone surrogates).
 
         Returns:
-            list of list of int: SentencePiece id + 1, with the unknown piece as 3.
+            list of list of int: SentencePiece id + 1, with the unknown piece as 3; list of int for one str.
 
         Raises:
             InputError: if a line is not valid Unicode (says which).
+
+        Example:
+        ```python
+        tokenizer.encode("Open the file")  # [620, 18, 1043]
+        tokenizer.encode(["Open the file", "Close it"])  # [[620, 18, 1043], [911, 52]]
+        ```
         """
+        if isinstance(lines, str):
+            return self.encode([lines])[0]
         return [[piece + 1 if piece else UNKNOWN_ID for piece in ids] for ids in self._pieces(lines)]
 
     def encode_ragged(self, lines):

@@ -46,7 +46,7 @@ def stages(output, options):
     corpus, tokenizer, records = output / "corpus", output / "tokenizer", output / "records"
     pretraining = ["pretrain", "--config", options.config, "--data_dir", records, "--output_dir", output]
     if options.steps is not None:
-        pretraining += ["--steps", options.steps]
+        pretraining += ["--steps", options.steps, *warm_up(options)]
     for setting in options.set:
         pretraining += ["--set", setting]
 
@@ -71,6 +71,20 @@ def stages(output, options):
         ("held-out retrieval, trained", retrieval("model", "trained"), "retrieval_trained.json"),
         ("export for TF Serving", serving, "serving/1"),
     ]
+
+
+def warm_up(options):
+    """Arguments of `infoxlm pretrain` that shorten the warm-up where `--steps` is not above the configuration's."""
+    with quiet_imports():
+        from infoxlm_keras.config import load_config
+
+        config = load_config(options.config, options.set)
+    given = any(setting.startswith(("optimizer.warmup_steps=", "optimizer=")) for setting in options.set)
+    if given or options.steps > config.optimizer.warmup_steps or options.steps < 1:
+        return []
+    shorter = options.steps // 10
+    print(f"--steps {options.steps}: the warm-up of {config.optimizer.warmup_steps} steps becomes {shorter}")
+    return ["--set", f"optimizer.warmup_steps={shorter}"]
 
 
 def run_stage(title, command, product, timing):

@@ -1,0 +1,36 @@
+"""From records to the data set that `InfoXLMPretrainer.fit` takes, for training loops of one's own."""
+
+from infoxlm_keras.config import load_config
+from infoxlm_keras.runs.training_records import TrainingRecords
+
+
+def training_dataset(data_dir, config, start_step=0, split="train"):
+    """The batches of a run, as `infoxlm pretrain` reads them.
+
+    Batch number s is a pure function of (seed, s): `start_step` resumes on the very next batch.
+
+    Args:
+        data_dir: str or path, the builders' output, or that of `infoxlm_keras.write_records`.
+        config: `PretrainingConfig`, or a file or name that `load_config` takes. Read are `tasks` and their sections,
+            `seed`, `data`, `masking` and `optimizer.accumulation_steps`.
+        start_step: int, steps that are done.
+        split: "train", or "validation" (the records that `data.validation_records` holds out).
+
+    Returns:
+        tf.data.Dataset without end of `({task name: {name: tensor}},)`. Give `fit` the `steps_per_epoch`.
+
+    Raises:
+        InputError: for missing or damaged records, or a configuration out of range.
+
+    Example:
+    ```python
+    config = load_config("tiny", ["tasks=[tlm,xlco]"])
+    pretrainer.fit(training_dataset("records", config), steps_per_epoch=1000)
+    ```
+    """
+    from infoxlm_keras.data.streams import joined_dataset
+
+    config = config if hasattr(config, "task") else load_config(config)
+    streams = TrainingRecords(data_dir, config).streams(split)
+    # Keras takes a bare dict of some data sets for several inputs of a model.
+    return joined_dataset(streams, start_step).map(lambda batch: (batch,))
