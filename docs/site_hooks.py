@@ -1,8 +1,8 @@
 """What MkDocs does besides: README.md, CONTRIBUTING.md and CHANGELOG.md become pages of the site.
 
-A page takes in a file of the repository by a line `{{ README.md }}`. Links are written for the repository, so they change:
-`docs/x.md` is the page `x.md`, a folder of the package is its page of the reference, and a link to another file of the
-repository, which the site does not hold, becomes its text.
+A page includes a file of the repository by the line `{{ README.md }}`. Links in such a file are written for the
+repository, so they change: `docs/x.md` becomes the page `x.md`, a folder of the package becomes its page of the
+reference, and a link to another file of the repository, which the site does not hold, becomes its text.
 """
 
 import pathlib
