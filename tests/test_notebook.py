@@ -33,6 +33,6 @@ def test_the_notebook_goes_from_text_to_vectors(tmp_path, monkeypatch):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert "step 60/60" in text_of(cells[2])
+    assert "step 40/40" in text_of(cells[2])
     assert text_of(cells[3]).endswith("(3, 128)")
     assert "Öffnen Sie die Datei" in text_of(cells[4])
