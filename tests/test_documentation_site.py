@@ -56,3 +56,12 @@ def test_every_room_of_the_package_has_a_page_of_the_reference():
     assert rooms - pages == {"commands", "configs"}
     navigation = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
     assert [page for page in pages if f"api/{page}.md" not in navigation] == []
+
+
+def test_every_file_of_the_repository_that_a_page_names_exists():
+    # In backticks: `tests/data/test_order.py`, `benchmarks/ablation.py --steps 10`, `infoxlm_keras/tasks/xlco.py:XLCO`.
+    pattern = re.compile(r"`((?:tests|benchmarks|recipes|data_prep|docs|infoxlm_keras)/[\w/.-]+\.(?:py|md|yaml))\b")
+    pages = [*DOCS.glob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
+    named = {(page.name, path) for page in pages for path in pattern.findall(page.read_text(encoding="utf-8"))}
+    assert len(named) > 30
+    assert sorted(pair for pair in named if not (REPOSITORY / pair[1]).exists()) == []
