@@ -59,7 +59,7 @@ def test_every_room_of_the_package_has_a_page_of_the_reference():
 
 
 def test_every_file_of_the_repository_that_a_page_names_exists():
-    # In backticks: `tests/data/test_order.py`, `benchmarks/ablation.py --steps 10`, `infoxlm_keras/tasks/xlco.py:XLCO`.
+    # In backticks, `tests/data/test_order.py`, `benchmarks/ablation.py --steps 10`, `docs/paper.md`.
     pattern = re.compile(r"`((?:tests|benchmarks|recipes|data_prep|docs|infoxlm_keras)/[\w/.-]+\.(?:py|md|yaml))\b")
     pages = [*DOCS.glob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
     named = {(page.name, path) for page in pages for path in pattern.findall(page.read_text(encoding="utf-8"))}
