@@ -2,12 +2,13 @@
 # make fuzz : virtual environment, install, damaged inputs for FUZZ_MINUTES; FUZZ_ARGUMENTS="--targets 'text*'" for some
 # make test : virtual environment, install, the test suite
 # make check: virtual environment, install, then lint, format, types and import layers
+# make docs : virtual environment, install, the documentation as a site in build/site; a broken link is an error
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 # CPU builds; the suite checks TensorFlow, JAX and PyTorch against each other.
 TORCH ?= torch==2.13.0
 # What the suite exercises.
-EXTRAS ?= test,jax,torch,data,beam,tfds,parquet,hf,serving,search
+EXTRAS ?= test,docs,jax,torch,data,beam,tfds,parquet,hf,serving,search
 DEMO_ARGUMENTS ?=
 TEST_ARGUMENTS ?=
 FUZZ_MINUTES ?= 30
@@ -15,7 +16,7 @@ FUZZ_MINUTES ?= 30
 FUZZ_SEED ?= $(shell date +%s)
 FUZZ_ARGUMENTS ?=
 
-.PHONY: demo test fuzz check clean
+.PHONY: demo test fuzz check docs clean
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +42,11 @@ check: $(VENV)/installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# The variable silences an advertisement of the theme's makers.
+docs: $(VENV)/installed-test
+	$(VENV)/bin/python docs/paper_lines.py --check
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info
