@@ -6,15 +6,20 @@ What travels between the steps are whole chunks and, for each chunk and shard, t
 is (number of the reader, number of the chunk): it tells chunks apart and says which came first.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import json
 import os
 import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import apache_beam as beam
 import numpy as np
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.building.input_account import SourceCounts
 from infoxlm_keras.building.repeated_records import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name
 from infoxlm_keras.building.shuffled_shards import (
@@ -31,10 +36,26 @@ from infoxlm_keras.files.written_files import new_file
 from infoxlm_keras.records.manifest import Shard, Stream
 from infoxlm_keras.system_errors import describe_os_error
 
+if TYPE_CHECKING:
+    from infoxlm_keras.building.encoded_chunk import EncodedChunk
+    from infoxlm_keras.building.encoder import Encoder
+    from infoxlm_keras.text.readers.chunks import Chunk
+    from infoxlm_keras.text.readers.reader import Reader
+
 SHARDS, SOURCES = "shards.json", "sources.json"
+# (number of the reader, number of the chunk).
+Place: TypeAlias = tuple[int, int]
 
 
-def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
+def add_build(
+    pipeline: beam.Pipeline,
+    kind: str,
+    readers: Sequence[Reader],
+    encoder: Encoder,
+    seed: int,
+    shard_bytes: int,
+    directory: str,
+) -> None:
     """Adds the whole build to `pipeline`.
 
     Args:
@@ -103,7 +124,7 @@ def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
         )
 
 
-def read_results(directory, kind, readers):
+def read_results(directory: PathLike, kind: str, readers: Sequence[Reader]) -> tuple[list[Stream], list[SourceCounts]]:
     """What a finished pipeline made: (list of `Stream`, list of `SourceCounts`, one a reader); removes its notes."""
     shards, sources = (json.loads(_take(os.path.join(directory, file))) for file in (SHARDS, SOURCES))
     lines = {}
@@ -129,7 +150,7 @@ def read_results(directory, kind, readers):
     return streams, counts
 
 
-def read_chunks(number, reader, explicit=True):
+def read_chunks(number: int, reader: Reader, explicit: bool = True) -> Iterator[tuple[Place, tuple[Reader, Chunk]]]:
     """((number, chunk number), (reader, chunk)) of all chunks of a reader.
 
     Raises:
@@ -142,18 +163,20 @@ def read_chunks(number, reader, explicit=True):
         raise InputError(f"{reader.files[0]}: is empty; remove it from --input, or fetch it again")
 
 
-def keyed(place, keys, groups):
+def keyed(place: Place, keys: Array, groups: Sequence[str]) -> Iterator[tuple[tuple[str, int], tuple[Place, int]]]:
     """((group, key), (place, index)) of each of a chunk's keys (uint64)."""
     for index, key in enumerate(keys.tolist()):
         yield (groups[place[0]], key), (place, index)
 
 
-def all_but_first(_, found):
+def all_but_first(_: object, found: Iterable[tuple[Place, int]]) -> list[tuple[Place, int]]:
     """(place, index) of all but the earliest of `found`."""
     return sorted(found)[1:]
 
 
-def encode_without(encoder, chunk, size, repeated):
+def encode_without(
+    encoder: Encoder, chunk: Iterable[tuple[Reader, Chunk]], size: Iterable[int], repeated: Iterable[int]
+) -> EncodedChunk:
     """`EncodedChunk` without the sentences whose numbers are in `repeated`; all three are iterables, as joined."""
     (item,), (count,) = chunk, size
     flags = np.zeros(count, bool)
@@ -161,7 +184,7 @@ def encode_without(encoder, chunk, size, repeated):
     return encoder(*item, flags)
 
 
-def judge(encoded, groups):
+def judge(encoded: beam.PCollection, groups: Sequence[str]) -> beam.PCollection:
     """(place, (`EncodedChunk`, uint8 [records])): each record's verdict as `find_duplicates` gives it.
 
     Args:
@@ -187,7 +210,9 @@ def judge(encoded, groups):
     return joined | "Judge" >> beam.MapTuple(lambda place, parts: (place, with_verdict(**parts)))
 
 
-def keyed_near(place, chunk, groups):
+def keyed_near(
+    place: Place, chunk: EncodedChunk, groups: Sequence[str]
+) -> Iterator[tuple[tuple[str, int], tuple[Place, int]]]:
     """((group, key), (place, index)) of each record's near keys, each key once a record."""
     keys, counts = near_keys(chunk.near_identities or [])
     indices = np.repeat(np.arange(len(counts)), counts)
@@ -195,14 +220,16 @@ def keyed_near(place, chunk, groups):
         yield (groups[place[0]], key), (place, index)
 
 
-def shared_key(group_and_key, found):
+def shared_key(
+    group_and_key: tuple[str, int], found: Iterable[tuple[Place, int]]
+) -> Iterator[tuple[str, list[tuple[Place, int]]]]:
     """(group, list of (place, index)) of a key that several records have."""
     found = list(found)
     if len(found) > 1:
         yield group_and_key[0], found
 
 
-def near_duplicates(_, groups):
+def near_duplicates(_: object, groups: Iterable[Sequence[tuple[Place, int]]]) -> Iterator[tuple[Place, int]]:
     """(place, index) of the records to leave out, going through those that share a key in the order of the input.
 
     Args:
@@ -221,7 +248,9 @@ def near_duplicates(_, groups):
             yield record
 
 
-def with_verdict(chunk, exact, near):
+def with_verdict(
+    chunk: Iterable[EncodedChunk], exact: Iterable[int], near: Iterable[int]
+) -> tuple[EncodedChunk, Array]:
     """(`EncodedChunk`, verdicts) from the joined chunk and the numbers of its duplicates."""
     (chunk,) = chunk
     verdict = np.full(len(chunk.records), KEPT, np.uint8)
@@ -230,7 +259,9 @@ def with_verdict(chunk, exact, near):
     return chunk, verdict
 
 
-def sizes_of_chunk(place, parts, names):
+def sizes_of_chunk(
+    place: Place, parts: tuple[EncodedChunk, Array], names: Sequence[str]
+) -> Iterator[tuple[tuple[str, int], tuple[int, int]]]:
     """((name, length), (records, bytes)) of a chunk's records that stay."""
     chunk, verdict = parts
     sizes, lengths = np.array([len(record) for record in chunk.records], np.int64), np.asarray(chunk.lengths)
@@ -239,12 +270,12 @@ def sizes_of_chunk(place, parts, names):
         yield (names[place[0]], length), (int(chosen.sum()), int(sizes[chosen].sum()))
 
 
-def add_pairs(pairs):
+def add_pairs(pairs: Iterable[tuple[int, int]]) -> tuple[int, ...]:
     """Sums of the first and of the second of each pair."""
     return tuple(map(sum, zip(*pairs, strict=True))) or (0, 0)
 
 
-def counts_of_chunk(chunk, verdict):
+def counts_of_chunk(chunk: EncodedChunk, verdict: Array) -> tuple[dict[str, Any], list[list[Any]]]:
     """(dict of `SourceCounts`, list of [reason, number of repeats]) of a chunk."""
     found = np.bincount(verdict, chunk.record_sentences, minlength=3)
     repeats = [["duplicate", int(found[DUPLICATE])]] if chunk.identities else []
@@ -255,7 +286,15 @@ def counts_of_chunk(chunk, verdict):
     return dataclasses.asdict(counts), repeats
 
 
-def records_by_shard(place, parts, kind, seed, names, file_numbers, shards):
+def records_by_shard(
+    place: Place,
+    parts: tuple[EncodedChunk, Array],
+    kind: str,
+    seed: int,
+    names: Sequence[str],
+    file_numbers: Sequence[int],
+    shards: Mapping[tuple[str, int], int],
+) -> Iterator[tuple[tuple[str, int, int, int], tuple[Place, Array, int, int, list[bytes]]]]:
     """((name, length, shard, shards), (place, keys, tokens, unknown tokens, records)) of a chunk's records."""
     chunk, verdict = parts
     name, lengths = names[place[0]], np.asarray(chunk.lengths)
@@ -271,7 +310,12 @@ def records_by_shard(place, parts, kind, seed, names, file_numbers, shards):
             yield (name, length, part, number), (place, keys[some], tokens, unknown, records)
 
 
-def write_gathered(shard_key, parts, kind, directory):
+def write_gathered(
+    shard_key: tuple[str, int, int, int],
+    parts: Iterable[tuple[Place, Array, int, int, list[bytes]]],
+    kind: str,
+    directory: str,
+) -> list[Any]:
     """Writes one shard from what all chunks have for it; returns its line for `read_results`."""
     name, length, shard, shards = shard_key
     parts = sorted(parts, key=lambda part: part[0])
@@ -288,7 +332,7 @@ def write_gathered(shard_key, parts, kind, directory):
     return [name, length, shard, shards, len(records), size, digest, tokens, unknown]
 
 
-def write_list(values, path):
+def write_list(values: list[Any], path: str) -> None:
     """Writes a list as JSON, atomically: a step may run twice, on two machines."""
     temporary = f"{path}.{uuid.uuid4().hex}"
     with _disk_errors(), new_file(temporary) as file:

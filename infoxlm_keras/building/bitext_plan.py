@@ -1,5 +1,7 @@
 """The options of the bitext builder, and the `Build` that they ask for."""
 
+import argparse
+
 from infoxlm_keras.building.bitext_encoder import BitextEncoder, bucket_bounds, check_length_ratio
 from infoxlm_keras.building.build import Build, add_build_arguments
 from infoxlm_keras.building.repeated_records import reversed_names
@@ -12,7 +14,7 @@ from infoxlm_keras.text.readers.tab_separated import MARGIN_THRESHOLD
 LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 254)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this builder's options to an `argparse` parser."""
     add_build_arguments(parser)
     parser.add_argument(
@@ -30,7 +32,7 @@ def add_arguments(parser):
     parser.epilog = BITEXT_FORMATS
 
 
-def plan_build(options):
+def plan_build(options: argparse.Namespace) -> Build:
     """The `Build` that the options of `add_arguments` ask for."""
     lengths = bucket_bounds(options.lengths, options.max_length)
     check_length_ratio(options.max_length_ratio)

@@ -4,10 +4,15 @@ The work is done in `.<kind>.work` beside the output, which appears under its na
 is killed or interrupted, the same command goes on where it was; the output is the same, byte for byte.
 """
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import os
 import pathlib
 import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import infoxlm_keras
 from infoxlm_keras.building import spills
@@ -31,11 +36,18 @@ from infoxlm_keras.text.cleaning.evaluation_text import unmatched_files
 from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.worker_pool import WorkerDiedError, available_processes
 
+if TYPE_CHECKING:
+    from infoxlm_keras.building.encoder import Encoder
+    from infoxlm_keras.building.input_account import SourceCounts
+    from infoxlm_keras.records.manifest import Stream
+    from infoxlm_keras.text.readers.reader import Reader
+    from infoxlm_keras.tokenizer import Tokenizer
+
 TOKENIZER_FILE = "tokenizer/vocabulary.spm"
 GO_ON = "run the same command again to go on where it stopped"
 
 
-def add_build_arguments(parser):
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that all record builders have to an `argparse` parser."""
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
     parser.add_argument(
@@ -65,13 +77,13 @@ class Build:
     """
 
     kind: str
-    readers: list
-    encoder: object
-    lengths: tuple
-    arguments: dict
+    readers: Sequence[Reader]
+    encoder: Encoder
+    lengths: tuple[int, ...]
+    arguments: dict[str, Any]
 
 
-def build_records(build, options):
+def build_records(build: Build, options: argparse.Namespace) -> Manifest:
     """Writes the records of all readers and their manifest to `output_dir`/`build.kind`.
 
     Args:
@@ -118,7 +130,7 @@ def build_records(build, options):
         raise
 
 
-def check_output(kind, options):
+def check_output(kind: str, options: argparse.Namespace) -> tuple[pathlib.Path, int]:
     """(directory of the output with links followed, bytes a shard), or `InputError` if they cannot be."""
     if not options.shard_megabytes > 0:
         raise InputError(f"--shard_megabytes {options.shard_megabytes}: must be above 0")
@@ -137,7 +149,7 @@ def check_output(kind, options):
     return directory, max(1, round(options.shard_megabytes * 1e6))
 
 
-def build_plan(build, fingerprints, options):
+def build_plan(build: Build, fingerprints: Fingerprints, options: argparse.Namespace) -> dict[str, Any]:
     """What decides on the bytes of the output, as JSON values; an unfinished build goes on only with an equal plan."""
     inputs = [
         [reader.name, *([file.file, file.bytes, file.sha256] for file in map(fingerprints.files.get, reader.files))]
@@ -155,14 +167,20 @@ def build_plan(build, fingerprints, options):
     }
 
 
-def name_unmatched(build, counts):
+def name_unmatched(build: Build, counts: Iterable[SourceCounts]) -> None:
     """Prints a line for each evaluation file that left nothing out; `counts` is a `SourceCounts` for each reader."""
     cleaning = build.encoder.cleaning
     for line in unmatched_files(cleaning and cleaning.evaluation, counts):
         print(f"note: {line}", file=sys.stderr)
 
 
-def make_manifest(build, options, streams, counts, fingerprints):
+def make_manifest(
+    build: Build,
+    options: argparse.Namespace,
+    streams: Sequence[Stream],
+    counts: Sequence[SourceCounts],
+    fingerprints: Fingerprints,
+) -> Manifest:
     """The `Manifest` of a build: `streams` are its `Stream`s, `counts` a `SourceCounts` for each reader.
 
     Raises:
@@ -191,7 +209,7 @@ def make_manifest(build, options, streams, counts, fingerprints):
     )
 
 
-def complete_output(temporary, manifest, tokenizer):
+def complete_output(temporary: pathlib.Path, manifest: Manifest, tokenizer: Tokenizer) -> None:
     """Adds tokenizer and manifest to the shards in the folder `temporary`, and removes what else is in it."""
     shards = {temporary / shard.path for stream in manifest.streams for shard in stream.shards}
     # What workers that were killed left half written, or what does not come from this build.

@@ -13,7 +13,10 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterable
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.building.work_directory import clear, remove
 from infoxlm_keras.files.written_files import naming, new_file
 from infoxlm_keras.progress import progress_bar
@@ -37,7 +40,7 @@ class BuildJournal:
         resumed: int, pieces of work found done.
     """
 
-    def __init__(self, directory, plan, threads=1):
+    def __init__(self, directory: PathLike, plan: dict[str, Any], threads: int = 1) -> None:
         self.directory = pathlib.Path(directory)
         self.changed, self.damaged = [], []
         path = self.directory / FILE_NAME
@@ -60,15 +63,15 @@ class BuildJournal:
         os.replace(temporary, path)
         self._file = open(path, "ab")
 
-    def close(self):
+    def close(self) -> None:
         with naming(self._file.name):
             self._file.close()
 
-    def get(self, *key):
+    def get(self, *key: str | int) -> Any:
         """The result noted for the piece of work `key` (str and int parts), or None."""
         return self._done.get(key)
 
-    def note(self, *key, value):
+    def note(self, *key: str | int, value: Any) -> None:
         """Notes that `key` is done; a kill of this process cannot undo it once this returns.
 
         Args:
@@ -81,17 +84,17 @@ class BuildJournal:
             self._file.write(self._line([key, value]))
             self._file.flush()
 
-    def values(self, *prefix):
+    def values(self, *prefix: str | int) -> list[Any]:
         """List of the results whose key begins with `prefix`, in the order they were noted."""
         return [value for key, value in self._done.items() if key[: len(prefix)] == prefix]
 
-    def folder(self, name):
+    def folder(self, name: str) -> pathlib.Path:
         """A folder of the work directory, made if missing."""
         path = self.directory / name
         path.mkdir(exist_ok=True)
         return path
 
-    def file_sums(self, paths):
+    def file_sums(self, paths: Iterable[str]) -> dict[str, list[Any] | None]:
         """dict of path (str, relative to the work directory) to [bytes, SHA-256 in hexadecimal], for `note`."""
         return {path: _file_sum(self.directory / path) for path in paths}
 

@@ -3,11 +3,16 @@
 Each step notes in the journal what it has finished, and passes over what it finds there.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import functools
 import itertools
 import os
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +24,11 @@ from infoxlm_keras.building.spills import SENTENCES, DigestRun, RecordRun, Spill
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.records.manifest import Shard, Stream
 from infoxlm_keras.worker_pool import map_in_order
+
+if TYPE_CHECKING:
+    from infoxlm_keras.building.encoder import Encoder
+    from infoxlm_keras.building.journal import BuildJournal
+    from infoxlm_keras.text.readers.reader import Reader
 
 UNITS = {"mmlm": "sentences", "bitext": "pairs"}
 
@@ -38,7 +48,16 @@ class LocalBuild:
         journal: `BuildJournal`.
     """
 
-    def __init__(self, kind, readers, encoder, seed, shard_bytes, processes, journal):
+    def __init__(
+        self,
+        kind: str,
+        readers: Sequence[Reader],
+        encoder: Encoder,
+        seed: int,
+        shard_bytes: int,
+        processes: int,
+        journal: BuildJournal,
+    ) -> None:
         self.kind, self.readers, self.encoder = kind, readers, encoder
         self.seed, self.shard_bytes, self.processes, self.journal = seed, shard_bytes, processes, journal
         self.numbers = {}
@@ -48,7 +67,7 @@ class LocalBuild:
         # Records are numbered, and compared, across all names of a group.
         self.groups = {name: compared_name(kind, name) for name in self.names}
 
-    def run(self, directory):
+    def run(self, directory: pathlib.Path) -> tuple[list[Stream], list[SourceCounts]]:
         """Writes the shards below `directory`; returns (list of `Stream`, list of `SourceCounts`, one a reader)."""
         repeated, common = None, (UNITS[self.kind], self.processes)
         if self.encoder.deduplicate:
@@ -199,13 +218,13 @@ class ShardWriter:
     streams: tuple[SpilledStream, ...]
     shards: tuple[int, ...]
 
-    def path(self, stream, shard):
+    def path(self, stream: int, shard: int) -> str:
         """Path of a shard of stream number `stream`, relative to the directory."""
         chosen = self.streams[stream]
         stem = shard_stem(self.kind, chosen.name, chosen.length)
         return shard_path(chosen.name, stem, shard, self.shards[stream])
 
-    def __call__(self, stream, shard):
+    def __call__(self, stream: int, shard: int) -> list[Any]:
         """[records, bytes, sha256] of the shard written."""
         path = f"{self.directory}/{self.path(stream, shard)}"
         return self.streams[stream].write_shard(path, shard, self.shards[stream])

@@ -5,8 +5,11 @@ order of the input. All records with equal keys lie in one range of keys, so ran
 What grows with the input are three bytes a record, in files that are mapped into memory and not kept there.
 """
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.building.shuffled_shards import range_of
 from infoxlm_keras.building.sorted_files import read_range
 from infoxlm_keras.files.written_files import new_file
@@ -17,7 +20,7 @@ KEYS_TOGETHER = 1 << 18
 FLAGS_TOGETHER = 1 << 22
 
 
-def compared_name(kind, name):
+def compared_name(kind: str, name: str) -> str:
     """str, equal for the names whose records are compared with each other.
 
     Pairs in both directions, `en-de` and `de-en`, are one corpus: a pair that is in both would be trained on twice,
@@ -30,13 +33,15 @@ def compared_name(kind, name):
     return "-".join(sorted(name.split("-"))) if kind == "bitext" else name
 
 
-def reversed_names(names):
+def reversed_names(names: Iterable[str]) -> frozenset[str]:
     """frozenset of str: of pairs (`names`) that are there in both directions, the one to be compared the other way."""
     names = set(names)
     return frozenset(name for name in names if (back := "-".join(name.split("-")[::-1])) in names and name > back)
 
 
-def find_duplicates(path, count, exact, near=(), keys=None):
+def find_duplicates(
+    path: str, count: int, exact: Sequence[str], near: Sequence[str] = (), keys: int | None = None
+) -> Array:
     """Finds the records to leave out.
 
     The first of all records with equal exact keys stays. A record is a near duplicate if any of its near keys is one

@@ -1,6 +1,9 @@
 """What a command says of its inputs, and the closing table of a build."""
 
+from __future__ import annotations
+
 import collections
+from typing import TYPE_CHECKING
 
 import rich
 import rich.box
@@ -8,14 +11,18 @@ import rich.table
 
 from infoxlm_keras.text.readers.found import MOST_NAMES
 
+if TYPE_CHECKING:
+    from infoxlm_keras.records.manifest import Manifest
+    from infoxlm_keras.text.readers.found import Found
 
-def print_found(found):
+
+def print_found(found: Found) -> None:
     """Prints what a command takes of its inputs and what it leaves; `found` is a `Found`."""
     for line in found.report():
         print(line, flush=True)
 
 
-def print_summary(manifest, seconds):
+def print_summary(manifest: Manifest, seconds: float) -> None:
     """Prints what `manifest` holds, a row a language or pair, and the time that it took.
 
     Args:

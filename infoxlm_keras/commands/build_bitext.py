@@ -12,6 +12,7 @@ bucket is the smallest of --lengths that its longer side does not exceed.
 """
 
 import time
+from collections.abc import Sequence
 
 from infoxlm_keras.building.bitext_plan import add_arguments, plan_build
 from infoxlm_keras.building.build import build_records
@@ -19,7 +20,7 @@ from infoxlm_keras.building.summary import print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     add_arguments(parser)
     options = parser.parse_args(arguments)

@@ -17,6 +17,7 @@ it does not resume as the local builders do: the runner repeats what fails.
 """
 
 import time
+from collections.abc import Sequence
 
 from infoxlm_keras.building import bitext_plan, monolingual_plan
 from infoxlm_keras.building.beam_build import build_with_beam, import_beam
@@ -26,7 +27,7 @@ from infoxlm_keras.command_line import argument_parser, print_settings
 BUILDERS = {"monolingual": monolingual_plan, "bitext": bitext_plan}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     import_beam()
     parser = argument_parser(__doc__)
     kinds = parser.add_subparsers(dest="builder", required=True, metavar="|".join(BUILDERS))

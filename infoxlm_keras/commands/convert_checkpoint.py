@@ -18,11 +18,19 @@ Formats:
   sentence-transformers  SentenceTransformer(DIR).encode gives the SavedModel's vectors; cut above the universal layer
 """
 
+from __future__ import annotations
+
+import argparse
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.choices import CONVERSION_FORMATS, POOLINGS, WEIGHT_DTYPES
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
+
+if TYPE_CHECKING:
+    from infoxlm_keras.exporting.convert import Conversion
 
 TENSOR_FORMATS = ("hf", "sentence-transformers")
 VECTOR_FORMATS = ("keras-embedder", "sentence-transformers")
@@ -37,7 +45,7 @@ FORMATS_OF_OPTION = {
 DEFAULTS = {"dtype": "float32", "max_shard_size": "5GB"}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     settings = {name: getattr(options, name) for name in FORMATS_OF_OPTION}
     check(options.format, settings)
@@ -59,7 +67,7 @@ def main(arguments=None):
     report(result, options)
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--from", required=True, dest="source", metavar="SRC", help="the model to read")
     parser.add_argument(
@@ -89,7 +97,7 @@ def parse(arguments):
     return options
 
 
-def check(format, settings):
+def check(format: str, settings: Mapping[str, Any]) -> None:
     """Refuses, before anything heavy loads, a setting that the chosen format has no use for."""
     for name, formats in FORMATS_OF_OPTION.items():
         if settings[name] is not None and format not in formats:
@@ -98,7 +106,7 @@ def check(format, settings):
             )
 
 
-def report(result, options):
+def report(result: Conversion, options: argparse.Namespace) -> None:
     """Prints the table of results, and where the files are."""
     import rich
     from rich.table import Table

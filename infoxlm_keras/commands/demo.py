@@ -10,22 +10,26 @@ command. To start afresh, remove the output directory.
 Writes to OUTPUT_DIR: results.json and plots/ (the report), model/ (KerasHub preset), serving/1/ (SavedModel).
 """
 
+import argparse
 import pathlib
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from infoxlm_keras.command_line import argument_parser, quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import parsing, read_json, write_json
+from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files.text_and_json import read_json, write_json
 
 VOCABULARY_SIZE = 16000
 BLOCK_LENGTH = 64
 PAIR_LENGTHS = (16, 32, 64)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--output_dir", default="runs/demo", help="where everything goes")
     parser.add_argument("--config", default="demo", help="settings of the pre-training: a name or a file")
@@ -41,7 +45,7 @@ def main(arguments=None):
     report(output, timing)
 
 
-def stages(output, options):
+def stages(output: pathlib.Path, options: argparse.Namespace) -> list[tuple[str, list[Any], str]]:
     """List of (title, command line, product): the product exists only once the stage is complete."""
     corpus, tokenizer, records = output / "corpus", output / "tokenizer", output / "records"
     pretraining = ["pretrain", "--config", options.config, "--data_dir", records, "--output_dir", output]
@@ -73,7 +77,7 @@ def stages(output, options):
     ]
 
 
-def run_stage(title, command, product, timing):
+def run_stage(title: str, command: Sequence[object], product: pathlib.Path, timing: dict[str, float]) -> None:
     """Runs one command of the project unless its product is there; its seconds go to `timing`."""
     print(f"\n=== {title} ===", flush=True)
     if product.exists():
@@ -91,7 +95,7 @@ def run_stage(title, command, product, timing):
     timing[title] = round(time.perf_counter() - start, 1)
 
 
-def report(output, timing):
+def report(output: pathlib.Path, timing: Mapping[str, float]) -> None:
     """Draws the plots, writes results.json and prints the table."""
     import rich
 
@@ -118,7 +122,7 @@ def report(output, timing):
     print(f"results.json, plots/, model/ and serving/1/ are in {output} ({total:,.0f} s in all stages)")
 
 
-def draw_plots(output, trained, results):
+def draw_plots(output: pathlib.Path, trained: dict[str, Any], results: dict[str, Any]) -> None:
     """The three figures of the report: curves, heat map, and languages projected to two dimensions."""
     from infoxlm_keras.evaluation import TextEmbedder, parallel_sentences, read_pair_sets
     from infoxlm_keras.pretrained import load_pretrained

@@ -11,8 +11,13 @@ candidates share the credit.
     infoxlm evaluate-retrieval --model runs/demo/model --pairs pairs/ --output retrieval.json --plots plots/
 """
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import rich
 
@@ -24,6 +29,9 @@ from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.text.readers.formats import BITEXT_FORMATS
 from infoxlm_keras.text.readers.found import describe as describe_passed_over
 
+if TYPE_CHECKING:
+    from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
+
 with quiet_imports():
     from infoxlm_keras.evaluation import evaluate_retrieval, read_pair_sets
     from infoxlm_keras.models.encoder import check_layer
@@ -32,7 +40,7 @@ with quiet_imports():
     from infoxlm_keras.reports.retrieval_tables import language_table, layer_table
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     if options.output is not None and options.output.is_dir():
         raise InputError(
@@ -67,7 +75,7 @@ def main(arguments=None):
     report(result, info, options)
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="preset: a directory, or a name that KerasHub knows")
     parser.add_argument(
@@ -88,7 +96,7 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def requested_layers(layer, num_layers):
+def requested_layers(layer: str, num_layers: int) -> list[int]:
     """The hidden states that `--layer` asks for, list of int."""
     if layer == "all":
         return list(range(num_layers + 1))
@@ -98,7 +106,7 @@ def requested_layers(layer, num_layers):
     return [int(layer)]
 
 
-def describe(source, model):
+def describe(source: str, model: PretrainedModel) -> dict[str, Any]:
     """What was measured, for the JSON file."""
     return {
         "source": source,
@@ -110,13 +118,13 @@ def describe(source, model):
     }
 
 
-def draw(result, directory):
+def draw(result: dict[str, Any], directory: pathlib.Path) -> None:
     from infoxlm_keras.reports.plots import retrieval_heatmap, save_figure
 
     save_figure(retrieval_heatmap(result), directory / "retrieval_heatmap.png")
 
 
-def report(result, info, options):
+def report(result: dict[str, Any], info: PretrainingInfo | None, options: argparse.Namespace) -> None:
     """Prints the tables, and where the files are."""
     rich.print(language_table(result, result["best_layer"]))
     if len(result["layers"]) > 1:

@@ -11,8 +11,13 @@ Use it as --tokenizer of the builders and as --init of infoxlm pretrain.
     infoxlm extend-vocabulary --model runs/mine/model --input new_text/ --add 4000 --output_dir extended/
 """
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import rich
 import rich.box
@@ -29,10 +34,13 @@ from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sam
 from infoxlm_keras.text.vocabulary_extension import extend_proto, learn_pieces
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
+if TYPE_CHECKING:
+    from infoxlm_keras.text.vocabulary_extension import NewPiece
+
 REPORT_FILE = "vocabulary_extension.json"
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="preset directory, or name or handle of a KerasHub preset")
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
@@ -78,7 +86,7 @@ def main(arguments=None):
     )
 
 
-def check_settings(options):
+def check_settings(options: argparse.Namespace) -> None:
     """Raises `InputError` for settings out of range."""
     if options.add < 1:
         raise InputError(f"--add {options.add}: must be at least 1")
@@ -90,7 +98,7 @@ def check_settings(options):
         raise InputError(f"--exponent {options.exponent}: must be within 0 to 1")
 
 
-def compare_languages(old, new, samples):
+def compare_languages(old: Tokenizer, new: Tokenizer, samples: Mapping[str, list[str]]) -> dict[str, dict[str, float]]:
     """dict of language to tokens and unknown rate of its sample under the old and the new tokenizer."""
     languages = {}
     for language, sentences in sorted(samples.items()):
@@ -103,7 +111,9 @@ def compare_languages(old, new, samples):
     return languages
 
 
-def report(old, new, pieces, languages):
+def report(
+    old: Tokenizer, new: Tokenizer, pieces: Sequence[NewPiece], languages: dict[str, dict[str, float]]
+) -> dict[str, Any]:
     """The content of vocabulary_extension.json."""
     return {
         "old": {"fingerprint": old.fingerprint, "vocabulary_size": old.vocabulary_size, "mask_id": old.mask_id},
@@ -114,7 +124,7 @@ def report(old, new, pieces, languages):
     }
 
 
-def print_languages(languages):
+def print_languages(languages: Mapping[str, Mapping[str, float]]) -> None:
     """Prints the table of `compare_languages`."""
     table = rich.table.Table(box=rich.box.SIMPLE)
     for heading in ("language", "sampled", "tokens before", "after", "unknown before", "after"):

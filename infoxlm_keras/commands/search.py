@@ -11,22 +11,31 @@ query prints the nearest sentences with their cosine and line, and writes --outp
 The index is usearch's HNSW graph (approximate; --exact compares with every vector): pip install infoxlm_keras[search].
 """
 
-import pathlib
+from __future__ import annotations
 
+import argparse
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
 from infoxlm_keras.progress import progress_bar
 
+if TYPE_CHECKING:
+    from infoxlm_keras.search.embedder import SavedModelEmbedder
+
 VECTOR_TYPES = {"float16": "f16", "float32": "f32", "int8": "i8"}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     {"index": index, "query": query}[options.command](options)
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="index|query")
     index = commands.add_parser("index", help="build an index", formatter_class=parser.formatter_class)
@@ -47,7 +56,7 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def index(options):
+def index(options: argparse.Namespace) -> None:
     """Builds the index: complete, or not at all."""
     from infoxlm_keras.search.index import IndexWriter
     from infoxlm_keras.search.sentences import input_size, read_sentences
@@ -69,7 +78,7 @@ def index(options):
     print(f"wrote {options.output_dir}")
 
 
-def query(options):
+def query(options: argparse.Namespace) -> None:
     """Prints the nearest sentences of each query."""
     import rich
     from rich.table import Table
@@ -96,7 +105,7 @@ def query(options):
         print(f"wrote {options.output}")
 
 
-def load_embedder(directory):
+def load_embedder(directory: PathLike) -> SavedModelEmbedder:
     """The `SavedModelEmbedder` in a directory, without the messages of TensorFlow's import."""
     from infoxlm_keras.command_line import quiet_imports
 
@@ -105,7 +114,7 @@ def load_embedder(directory):
     return SavedModelEmbedder(directory)
 
 
-def print_table(title, values):
+def print_table(title: str, values: Mapping[str, Any]) -> None:
     import rich
     from rich.table import Table
 

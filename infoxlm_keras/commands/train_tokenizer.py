@@ -8,8 +8,13 @@ and DIR/vocabulary.json (its fingerprint, the settings, and each language's shar
     infoxlm train-tokenizer --input text/ --vocabulary_size 16000 --output_dir tokenizer/
 """
 
+from __future__ import annotations
+
+import argparse
 import pathlib
 import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import rich
 import rich.box
@@ -26,10 +31,13 @@ from infoxlm_keras.text.readers import find_monolingual
 from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sample_sizes, train_sentencepiece
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.reader import Reader
+
 MODEL_FILE, REPORT_FILE = "vocabulary.spm", "vocabulary.json"
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
     parser.add_argument("--vocabulary_size", type=int, required=True, help="number of ids, special ones included")
@@ -66,7 +74,7 @@ def main(arguments=None):
     )
 
 
-def check_settings(options):
+def check_settings(options: argparse.Namespace) -> None:
     """Raises `InputError` for settings out of range, and for an output that is not to be replaced."""
     if options.sentences < 1:
         raise InputError(f"--sentences {options.sentences}: must be at least 1")
@@ -85,7 +93,7 @@ def check_settings(options):
             )
 
 
-def draw_sample(readers, options):
+def draw_sample(readers: Sequence[Reader], options: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, int]]:
     """(sentences by language, number of all sentences by language)."""
     with progress_bar("Sampling sentences"):
         counts = count_sentences(readers)
@@ -93,7 +101,9 @@ def draw_sample(readers, options):
         return sample_sentences(readers, counts, sizes, options.seed), counts
 
 
-def describe_languages(tokenizer, samples, counts):
+def describe_languages(
+    tokenizer: Tokenizer, samples: Mapping[str, list[str]], counts: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
     """dict of language to what the vocabulary makes of its sample."""
     languages = {}
     for language, sentences in sorted(samples.items()):
@@ -108,7 +118,7 @@ def describe_languages(tokenizer, samples, counts):
     return languages
 
 
-def report(tokenizer, languages, options):
+def report(tokenizer: Tokenizer, languages: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """The content of vocabulary.json; no paths and no times, so that a repetition gives the same file."""
     settings = ("sentences", "exponent", "character_coverage", "byte_fallback", "seed")
     return {
@@ -120,7 +130,7 @@ def report(tokenizer, languages, options):
     }
 
 
-def print_languages(languages):
+def print_languages(languages: Mapping[str, Mapping[str, float]]) -> None:
     """Prints the table of `describe_languages`."""
     table = rich.table.Table(box=rich.box.SIMPLE)
     for heading in ("language", "sentences", "sampled", "characters a token", "unknown"):

@@ -11,7 +11,10 @@ Example:
     infoxlm unpack-sample-corpus --output_dir corpus --languages de fr
 """
 
+import argparse
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import rich
 import rich.table
@@ -25,7 +28,7 @@ from infoxlm_keras.sample_corpus.storage import read_rows
 from infoxlm_keras.sample_corpus.text_files import monolingual_lines, pair_lines
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command with `arguments` (list of str; default: those of the process)."""
     parser = argument_parser(__doc__)
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder to write; new or empty")
@@ -53,7 +56,7 @@ def main(arguments=None):
     print_table(counts)
 
 
-def choose_languages(description, options):
+def choose_languages(description: Mapping[str, Any], options: argparse.Namespace) -> list[str]:
     """The languages of the corpus, or those asked for, sorted and without English."""
     known = [entry["language"] for entry in description["languages"] if entry["language"] != "en"]
     wanted = sorted(set(options.languages or known) - {"en"})
@@ -64,7 +67,7 @@ def choose_languages(description, options):
     return wanted
 
 
-def write_lines(path, lines):
+def write_lines(path: pathlib.Path, lines: Iterable[str]) -> int:
     """Writes lines (list of str) to `path`, and returns how many are not empty."""
     path.parent.mkdir(exist_ok=True)
     with open(path, "w", encoding="utf-8", newline="\n") as file:
@@ -72,7 +75,7 @@ def write_lines(path, lines):
     return sum(line != "" for line in lines)
 
 
-def print_table(counts):
+def print_table(counts: Mapping[str, Sequence[int]]) -> None:
     """Prints the counts: {language: (monolingual lines, training pairs, held-out pairs)}."""
     table = rich.table.Table("language", "monolingual lines", "training pairs", "held-out pairs")
     for column in table.columns[1:]:

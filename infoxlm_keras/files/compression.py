@@ -9,6 +9,7 @@ import io
 import lzma
 import zipfile
 import zlib
+from typing import IO, Any
 
 import zstandard
 
@@ -32,7 +33,7 @@ class WindowError(Exception):
 DAMAGE = (DamagedError, lzma.LZMAError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile)
 
 
-def decompressed(file, path):
+def decompressed(file: IO[bytes], path: str) -> IO[bytes]:
     """A buffered binary stream of the content of `file` (open, binary), by the ending of `path`.
 
     Reading raises `EOFError` where the data ends too early, `WindowError` where it needs too much memory, and `DAMAGE`
@@ -54,16 +55,16 @@ class ConcatenatedStreams(io.RawIOBase):
         format: object that describes the format, as `_Gzip`.
     """
 
-    def __init__(self, file, format):
+    def __init__(self, file: IO[bytes], format: "_Gzip | _Bzip2 | _Xz | _Zstandard") -> None:
         self.file, self.format = file, format
         self.stream = None
         self.streams = 0
         self.rest = b""
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         while True:
             if self.stream is None and not self._begin():
                 return 0

@@ -1,7 +1,15 @@
 """Rows -> the files that the record builders and the retrieval evaluation read."""
 
+from __future__ import annotations
 
-def monolingual_lines(rows, language):
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from infoxlm_keras.sample_corpus.alignment import Row
+
+
+def monolingual_lines(rows: Iterable[Row], language: str) -> list[str]:
     """The text of one language, a paragraph a line, with an empty line between pages.
 
     Args:
@@ -24,7 +32,7 @@ def monolingual_lines(rows, language):
     return lines
 
 
-def pair_lines(rows, language, maximum=None):
+def pair_lines(rows: Iterable[Row], language: str, maximum: int | None = None) -> list[str]:
     """The pairs of one language, `English<TAB>translation` a line.
 
     Args:

@@ -17,7 +17,9 @@ missing (null, empty, or a placeholder such as PAWS-X's `NS`).
 import collections
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.sample_columns import SampleColumns, named_language, wanted
 from infoxlm_keras.text.sample_files import SampleFile
@@ -37,22 +39,24 @@ class LabelledTexts:
     """
 
     language: str
-    texts: list
-    labels: list = dataclasses.field(default_factory=list)
-    files: list = dataclasses.field(default_factory=list)
-    reasons: dict = dataclasses.field(default_factory=dict)
-    places: dict = dataclasses.field(default_factory=dict)
+    texts: list[list[str]]
+    labels: list[str] = dataclasses.field(default_factory=list)
+    files: list[str] = dataclasses.field(default_factory=list)
+    reasons: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    places: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def left_out(self):
+    def left_out(self) -> int:
         """int, rows without a gold label or with a missing text."""
         return sum(sum(counts.values()) for counts in self.reasons.values())
 
 
-def read_labelled_texts(paths, languages=None, max_samples=None):
+def read_labelled_texts(
+    paths: Iterable[PathLike], languages: Iterable[str] | None = None, max_samples: int | None = None
+) -> list[LabelledTexts]:
     """Reads labelled texts.
 
     Args:

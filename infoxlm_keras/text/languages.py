@@ -11,9 +11,11 @@ A pair of two varieties of one language (`pt`-`pt_br`) is the exception: its sid
 
 import functools
 import re
+from collections.abc import Sequence
 
 import langcodes
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 # What corpora and tools call a language in ways that BCP 47 does not know, as valid tags; in lower case with `_`.
@@ -69,7 +71,7 @@ LONGEST_CODE = 40
 
 
 @functools.lru_cache(maxsize=4096)
-def language_or_none(code):
+def language_or_none(code: str) -> str | None:
     """The name of the language `code` (str), or None if it is no code of a language."""
     tag = _tag(code)
     if tag is None:
@@ -81,7 +83,7 @@ def language_or_none(code):
 
 
 @functools.lru_cache(maxsize=4096)
-def variety_or_none(code):
+def variety_or_none(code: str) -> str | None:
     """As `language_or_none`, with country and variants: `pt_BR`, `zh_Hant_HK`, `ca_valencia`, and `pt` for `por`."""
     name = language_or_none(code)
     if name is None:
@@ -90,7 +92,7 @@ def variety_or_none(code):
     return "_".join([name, *([tag.territory] if tag.territory else []), *(tag.variants or ())])
 
 
-def language_among(code, languages):
+def language_among(code: str, languages: Sequence[str]) -> str | None:
     """The one of `languages` (names, as a pair has them) that `code` (str) stands for, or None.
 
     `pt-BR` is `pt_BR` in the pair (`pt`, `pt_BR`) and `pt` in (`en`, `pt`).
@@ -102,7 +104,7 @@ def language_among(code, languages):
     return name if name in languages else None
 
 
-def language_name(code, path):
+def language_name(code: str, path: PathLike) -> str:
     """The name of the language `code` (str), found in `path` (for the message).
 
     Raises:
@@ -117,7 +119,7 @@ def language_name(code, path):
     return name
 
 
-def pair_name(source, target, path):
+def pair_name(source: str, target: str, path: PathLike) -> str:
     """`<source>-<target>` of two codes found in `path`; two varieties of one language keep country and variant.
 
     Raises:

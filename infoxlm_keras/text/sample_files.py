@@ -2,9 +2,11 @@
 
 import csv
 import json
+import pathlib
+from collections.abc import Callable
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import parsing
+from infoxlm_keras.files.parsing import parsing
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
 from infoxlm_keras.text.readers.inputs import path_kind, plain_name
 
@@ -29,7 +31,7 @@ class SampleFile:
             twice.
     """
 
-    def __init__(self, path, wanted):
+    def __init__(self, path: pathlib.Path, wanted: Callable[[str], bool]) -> None:
         kind = path_kind(path)
         if kind != "file":
             raise InputError(f"{path}: is a folder; give its files" if kind else f"{path}: no such file")
@@ -164,7 +166,7 @@ def _python_rows(batch, path, first):
         return rows
 
 
-def fold(name):
+def fold(name: str) -> str:
     """The name of a column as it is looked up: whatever case and white space a file has it in."""
     return name.strip().casefold()
 

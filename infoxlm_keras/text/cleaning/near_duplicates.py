@@ -7,9 +7,11 @@ bands of r rows (Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, sectio
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.optional_library import import_library
 
 PURPOSE = "Detection of near duplicates (--near_duplicates)"
@@ -33,7 +35,7 @@ class NearDuplicates:
     shingle: int = 5
     seed: int = 1
 
-    def text_keys(self, texts):
+    def text_keys(self, texts: Iterable[str]) -> list[tuple[bytes, ...]]:
         """List of tuple of `bands` bytes, one a text; an empty tuple for a text shorter than a shingle.
 
         Case and white space do not count.
@@ -46,7 +48,7 @@ class NearDuplicates:
         units = np.frombuffer("".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
         return self.keys(units, np.cumsum([0, *map(len, folded)]))
 
-    def keys(self, units, offsets):
+    def keys(self, units: Array, offsets: Array) -> list[tuple[bytes, ...]]:
         """List of tuple of `bands` bytes, one a row; an empty tuple for a row shorter than a shingle.
 
         Args:

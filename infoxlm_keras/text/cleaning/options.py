@@ -12,7 +12,7 @@ from infoxlm_keras.text.cleaning.near_duplicates import NearDuplicates
 from infoxlm_keras.text.cleaning.pipeline import Cleaning
 
 
-def add_cleaning_arguments(parser, pairs):
+def add_cleaning_arguments(parser: argparse.ArgumentParser, pairs: bool) -> None:
     """Adds a group of options to an `argparse` parser; `pairs` (bool) says whether it reads pairs or sentences."""
     group = parser.add_argument_group("cleaning", "What is dropped is counted in the manifest, by its reason.")
     add = group.add_argument
@@ -62,7 +62,7 @@ def add_cleaning_arguments(parser, pairs):
     add("--dropped_samples", type=int, default=Cleaning.samples, metavar="N", help="samples kept of what is dropped")
 
 
-def cleaning_of(options):
+def cleaning_of(options: argparse.Namespace) -> Cleaning | None:
     """`Cleaning` of parsed options, or None with --no_clean.
 
     Raises:

@@ -15,7 +15,7 @@ LONGEST_FIXED, PIECE_CHARACTERS = 20_000, 1000
 PIECE_END = re.compile("[!-~](?=[ A-Za-z0-9])")
 
 
-def repair(lines):
+def repair(lines: list[str]) -> list[str]:
     """List of str: `lines` with wrong decoding undone; the rest of them, their quotes and ligatures too, as they were.
 
     Raises:

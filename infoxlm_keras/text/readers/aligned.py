@@ -10,7 +10,9 @@ Two languages are a pair. Of more than two, English makes a pair with each of th
 import dataclasses
 import pathlib
 import re
+from collections.abc import Iterable
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.text.languages import language_or_none
 from infoxlm_keras.text.readers.names import is_pair, is_usual, moses_sides
 
@@ -53,7 +55,7 @@ class Side:
     number: int
 
 
-def aligned_sides(names, folder):
+def aligned_sides(names: Iterable[str], folder: PathLike) -> tuple[dict[str, list[Side]], dict[str, str]]:
     """The sides that files of such names are.
 
     Args:

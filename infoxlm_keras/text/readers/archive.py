@@ -3,7 +3,9 @@
 import contextlib
 import re
 import zipfile
+from typing import IO
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 # Deflate reaches 1,000 to 1; text that is worth reading seldom 20.
@@ -13,7 +15,7 @@ HARMLESS_BYTES = 1 << 24
 ENCRYPTED = 0x1
 
 
-def read_members(path):
+def read_members(path: PathLike) -> list[zipfile.ZipInfo]:
     """The files in the archive `path`: list of `zipfile.ZipInfo`, folders left out.
 
     Raises:
@@ -41,7 +43,7 @@ def read_members(path):
     return members
 
 
-def open_member(file, path, name):
+def open_member(file: IO[bytes], path: PathLike, name: str) -> tuple[IO[bytes], int]:
     """(stream, offset): the member `name` of the archive `path`, already open as `file`; where its data begins.
 
     The stream never gives more than the archive's directory says, and checks the CRC at its end.

@@ -1,7 +1,9 @@
 """Command-line inputs -> readers of sentence pairs, by the names of the files."""
 
 import pathlib
+from collections.abc import Iterable, Sequence
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import pair_name
 from infoxlm_keras.text.readers import tfds_examples, tmx
@@ -36,7 +38,7 @@ class BitextFinder:
         margin: float, least margin of mined pairs.
     """
 
-    def __init__(self, fields, margin):
+    def __init__(self, fields: tuple[str, str] | None, margin: float) -> None:
         self.fields = fields
         self.margin = margin
         self.given = GivenOnce()
@@ -44,7 +46,7 @@ class BitextFinder:
         self.entries = []
         self.passed_over = []
 
-    def add(self, item):
+    def add(self, item: PathLike) -> None:
         """Adds the readers of one input."""
         entry = parse_input(item, PAIR_PATTERN)
         codes = entry.name and split_pair(entry.name, item)
@@ -59,7 +61,7 @@ class BitextFinder:
         else:
             self._add_unnamed(entry.address)
 
-    def found(self):
+    def found(self) -> Found:
         """`Found`."""
         return Found(self.entries + self.moses.entries(), self.passed_over)
 
@@ -171,7 +173,9 @@ class BitextFinder:
         return PairFields(tuple(pair.split("-")), self.fields)
 
 
-def find_bitext(inputs, fields=None, margin=MARGIN_THRESHOLD):
+def find_bitext(
+    inputs: Iterable[PathLike], fields: Sequence[str] | None = None, margin: float = MARGIN_THRESHOLD
+) -> Found:
     """Readers of the pairs among `inputs`, sorted by pair of languages.
 
     Args:

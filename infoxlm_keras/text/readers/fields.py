@@ -1,6 +1,8 @@
 """Text in records with named fields (JSON objects, rows of Parquet files, TFDS examples)."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_among
@@ -25,7 +27,7 @@ class DocumentField:
 
     field: str = DOCUMENT_FIELD
 
-    def columns(self, names, place):
+    def columns(self, names: Mapping[str, Any], place: str) -> tuple[str, ...]:
         """tuple of str: the fields, as `a.b`, that are needed of records with the fields `names` at their top.
 
         Args:
@@ -37,7 +39,7 @@ class DocumentField:
         """
         return (_checked(names, self.field, place),)
 
-    def __call__(self, record, place):
+    def __call__(self, record: Any, place: str) -> list[str] | LeftOut:
         """List of str: the lines of the document, and "" where it ends; a `LeftOut` for null and white space.
 
         Raises:
@@ -68,7 +70,7 @@ class PairFields:
     languages: tuple[str, str]
     fields: tuple[str, str] | None = None
 
-    def columns(self, names, place):
+    def columns(self, names: Mapping[str, Any], place: str) -> tuple[str, ...]:
         """As `DocumentField.columns`."""
         if self.fields:
             return tuple(dict.fromkeys(_checked(names, field, place) for field in self.fields))
@@ -82,7 +84,7 @@ class PairFields:
                 return tuple(f"{field}.{key}" for key in self._keys(inside, True, place))
         return self._keys(names, False, place)
 
-    def __call__(self, record, place):
+    def __call__(self, record: Any, place: str) -> tuple[str, str] | list[tuple[str, str]] | LeftOut:
         """(source, target), str; line breaks in them have become spaces. Or a list of such, or a `LeftOut`.
 
         Raises:

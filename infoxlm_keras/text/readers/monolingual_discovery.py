@@ -1,7 +1,9 @@
 """Command-line inputs -> readers of monolingual text, by the names of the files."""
 
 import pathlib
+from collections.abc import Iterable, Sequence
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_name
 from infoxlm_keras.text.readers import tfds_examples
@@ -18,7 +20,7 @@ from infoxlm_keras.text.readers.tatoeba import TatoebaSentences
 ENDINGS = (".txt", ".jsonl", ".parquet")
 
 
-def find_monolingual(inputs, fields=None):
+def find_monolingual(inputs: Iterable[PathLike], fields: Sequence[str] | None = None) -> Found:
     """Readers of the monolingual text among `inputs`, sorted by language.
 
     Args:

@@ -1,11 +1,18 @@
 """Pairs as columns: `<src>-<tgt>.tsv` (source, target), and WikiMatrix's (margin, source, target)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
 from infoxlm_keras.text.readers.columns import column_of_numbers, columns_advice
 from infoxlm_keras.text.readers.packed import Texts
+
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
 
 # Schwenk et al. 2021, WikiMatrix, section 5: the threshold that serves most pairs of languages best.
 MARGIN_THRESHOLD = 1.04
@@ -18,11 +25,11 @@ class TabSeparatedPairs:
     name: str
     files: tuple[str]
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""
         return file_chunks(self.files[0])
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> list[tuple[str, str]]:
         """List of (source, target), without surrounding white space; a blank line is a pair of empty sides."""
         path, pairs = self.files[0], []
         lines = decode_lines(chunk.bodies[0], path, chunk.first_line)
@@ -56,11 +63,11 @@ class MarginPairs:
     files: tuple[str]
     threshold: float = MARGIN_THRESHOLD
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""
         return file_chunks(self.files[0])
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> Texts:
         """`Texts` of (source, target), without surrounding white space; a blank line is a pair of empty sides."""
         path, pairs = self.files[0], Texts()
         for number, line in _numbered(chunk, path):
