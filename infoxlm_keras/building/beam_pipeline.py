@@ -14,7 +14,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import apache_beam as beam
 import numpy as np
@@ -38,7 +38,7 @@ from infoxlm_keras.system_errors import describe_os_error
 
 if TYPE_CHECKING:
     from infoxlm_keras.building.encoded_chunk import EncodedChunk
-    from infoxlm_keras.building.encoder import Encoder
+    from infoxlm_keras.building.encoder import Encoder, SentenceEncoder
     from infoxlm_keras.text.readers.chunks import Chunk
     from infoxlm_keras.text.readers.reader import Reader
 
@@ -80,35 +80,39 @@ def add_build(
         | "Spread chunks" >> beam.Reshuffle()
     )
     if encoder.deduplicate:
-        digests = chunks | "Digests" >> beam.MapTuple(lambda place, item: (place, encoder.digests(*item)))
+        sentence_encoder = cast("SentenceEncoder", encoder)
+        digests = chunks | "Digests" >> beam.MapTuple(lambda place, item: (place, sentence_encoder.digests(*item)))
         sizes = digests | "Sentence counts" >> beam.MapTuple(lambda place, keys: (place, len(keys)))
         repeated = (
             digests
-            | "Sentence keys" >> beam.FlatMap(lambda item: keyed(*item, groups))
+            | "Sentence keys" >> beam.FlatMap(lambda item: keyed(item[0], item[1], groups))
             | "Group sentences" >> beam.GroupByKey()
             | "Repeated sentences" >> beam.FlatMapTuple(all_but_first)
         )
         chunks = {"chunk": chunks, "size": sizes, "repeated": repeated} | "Join sentences" >> beam.CoGroupByKey()
-        encoded = chunks | "Encode" >> beam.MapTuple(lambda place, parts: (place, encode_without(encoder, **parts)))
+        encoded = chunks | "Encode" >> beam.MapTuple(
+            lambda place, parts: (place, encode_without(sentence_encoder, **parts))
+        )
     else:
         encoded = chunks | "Encode" >> beam.MapTuple(lambda place, item: (place, encoder(*item)))
     judged = judge(encoded | "Keep encoded" >> beam.Reshuffle(), groups) | "Keep judged" >> beam.Reshuffle()
 
     shards = (
         judged
-        | "Sizes" >> beam.FlatMap(lambda item: sizes_of_chunk(*item, names))
+        | "Sizes" >> beam.FlatMap(lambda item: sizes_of_chunk(item[0], item[1], names))
         | "Total sizes" >> beam.CombinePerKey(add_pairs)
-        | "Numbers of shards" >> beam.MapTuple(lambda stream, total: (stream, number_of_shards(*total, shard_bytes)))
+        | "Numbers of shards"
+        >> beam.MapTuple(lambda stream, total: (stream, number_of_shards(total[0], total[1], shard_bytes)))
     )
     written = (
         judged
         | "To shards"
         >> beam.FlatMap(
-            lambda item, shards: records_by_shard(*item, kind, seed, names, file_numbers, shards),
+            lambda item, shards: records_by_shard(item[0], item[1], kind, seed, names, file_numbers, shards),
             beam.pvalue.AsDict(shards),
         )
         | "Gather shards" >> beam.GroupByKey()
-        | "Write shards" >> beam.Map(lambda item: write_gathered(*item, kind, directory))
+        | "Write shards" >> beam.Map(lambda item: write_gathered(item[0], item[1], kind, directory))
     )
     counts = (
         judged
@@ -127,7 +131,7 @@ def add_build(
 def read_results(directory: PathLike, kind: str, readers: Sequence[Reader]) -> tuple[list[Stream], list[SourceCounts]]:
     """What a finished pipeline made: (list of `Stream`, list of `SourceCounts`, one a reader); removes its notes."""
     shards, sources = (json.loads(_take(os.path.join(directory, file))) for file in (SHARDS, SOURCES))
-    lines = {}
+    lines: dict[tuple[str, int, int], dict[int, list[Any]]] = {}
     for name, length, shard, count, *line in shards:
         lines.setdefault((name, length, count), {})[shard] = line
     streams = []
@@ -150,6 +154,7 @@ def read_results(directory: PathLike, kind: str, readers: Sequence[Reader]) -> t
     return streams, counts
 
 
+@beam.typehints.no_annotations
 def read_chunks(number: int, reader: Reader, explicit: bool = True) -> Iterator[tuple[Place, tuple[Reader, Chunk]]]:
     """((number, chunk number), (reader, chunk)) of all chunks of a reader.
 
@@ -169,13 +174,14 @@ def keyed(place: Place, keys: Array, groups: Sequence[str]) -> Iterator[tuple[tu
         yield (groups[place[0]], key), (place, index)
 
 
+@beam.typehints.no_annotations
 def all_but_first(_: object, found: Iterable[tuple[Place, int]]) -> list[tuple[Place, int]]:
     """(place, index) of all but the earliest of `found`."""
     return sorted(found)[1:]
 
 
 def encode_without(
-    encoder: Encoder, chunk: Iterable[tuple[Reader, Chunk]], size: Iterable[int], repeated: Iterable[int]
+    encoder: SentenceEncoder, chunk: Iterable[tuple[Reader, Chunk]], size: Iterable[int], repeated: Iterable[int]
 ) -> EncodedChunk:
     """`EncodedChunk` without the sentences whose numbers are in `repeated`; all three are iterables, as joined."""
     (item,), (count,) = chunk, size
@@ -200,7 +206,7 @@ def judge(encoded: beam.PCollection, groups: Sequence[str]) -> beam.PCollection:
     )
     near = (
         encoded
-        | "Near keys" >> beam.FlatMap(lambda item: keyed_near(*item, groups))
+        | "Near keys" >> beam.FlatMap(lambda item: keyed_near(item[0], item[1], groups))
         | "Group near" >> beam.GroupByKey()
         | "Shared keys" >> beam.FlatMapTuple(shared_key)
         | "Shared by group" >> beam.GroupByKey()
@@ -220,6 +226,7 @@ def keyed_near(
         yield (groups[place[0]], key), (place, index)
 
 
+@beam.typehints.no_annotations
 def shared_key(
     group_and_key: tuple[str, int], found: Iterable[tuple[Place, int]]
 ) -> Iterator[tuple[str, list[tuple[Place, int]]]]:
@@ -229,6 +236,7 @@ def shared_key(
         yield group_and_key[0], found
 
 
+@beam.typehints.no_annotations
 def near_duplicates(_: object, groups: Iterable[Sequence[tuple[Place, int]]]) -> Iterator[tuple[Place, int]]:
     """(place, index) of the records to leave out, going through those that share a key in the order of the input.
 
@@ -236,11 +244,11 @@ def near_duplicates(_: object, groups: Iterable[Sequence[tuple[Place, int]]]) ->
         groups: iterable of lists of (place, index), the records of each shared key of a group. One machine holds them
             in memory; records that share no key are not among them.
     """
-    keys = {}
+    keys: dict[tuple[Place, int], list[int]] = {}
     for number, group in enumerate(groups):
         for record in group:
             keys.setdefault(record, []).append(number)
-    taken = set()
+    taken: set[int] = set()
     for record in sorted(keys):
         if taken.isdisjoint(keys[record]):
             taken.update(keys[record])
@@ -252,11 +260,11 @@ def with_verdict(
     chunk: Iterable[EncodedChunk], exact: Iterable[int], near: Iterable[int]
 ) -> tuple[EncodedChunk, Array]:
     """(`EncodedChunk`, verdicts) from the joined chunk and the numbers of its duplicates."""
-    (chunk,) = chunk
-    verdict = np.full(len(chunk.records), KEPT, np.uint8)
+    (encoded,) = chunk
+    verdict = np.full(len(encoded.records), KEPT, np.uint8)
     verdict[list(near)] = NEAR_DUPLICATE
     verdict[list(exact)] = DUPLICATE
-    return chunk, verdict
+    return encoded, verdict
 
 
 def sizes_of_chunk(
@@ -270,6 +278,7 @@ def sizes_of_chunk(
         yield (names[place[0]], length), (int(chosen.sum()), int(sizes[chosen].sum()))
 
 
+@beam.typehints.no_annotations
 def add_pairs(pairs: Iterable[tuple[int, int]]) -> tuple[int, ...]:
     """Sums of the first and of the second of each pair."""
     return tuple(map(sum, zip(*pairs, strict=True))) or (0, 0)
@@ -328,10 +337,11 @@ def write_gathered(
         size, digest = write_shard(
             os.path.join(directory, path), keys, np.cumsum(sizes) - sizes, sizes, b"".join(records)
         )
-    tokens, unknown = (sum(part[place] for part in parts) for place in (2, 3))
+    tokens, unknown = sum(part[2] for part in parts), sum(part[3] for part in parts)
     return [name, length, shard, shards, len(records), size, digest, tokens, unknown]
 
 
+@beam.typehints.no_annotations
 def write_list(values: list[Any], path: str) -> None:
     """Writes a list as JSON, atomically: a step may run twice, on two machines."""
     temporary = f"{path}.{uuid.uuid4().hex}"

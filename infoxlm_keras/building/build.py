@@ -151,10 +151,10 @@ def check_output(kind: str, options: argparse.Namespace) -> tuple[pathlib.Path, 
 
 def build_plan(build: Build, fingerprints: Fingerprints, options: argparse.Namespace) -> dict[str, Any]:
     """What decides on the bytes of the output, as JSON values; an unfinished build goes on only with an equal plan."""
-    inputs = [
-        [reader.name, *([file.file, file.bytes, file.sha256] for file in map(fingerprints.files.get, reader.files))]
-        for reader in build.readers
-    ]
+    inputs = []
+    for reader in build.readers:
+        files = [fingerprints.files[path] for path in reader.files]
+        inputs.append([reader.name, *([file.file, file.bytes, file.sha256] for file in files)])
     return {
         "kind": build.kind,
         "version of infoxlm_keras": infoxlm_keras.__version__,
@@ -170,7 +170,7 @@ def build_plan(build: Build, fingerprints: Fingerprints, options: argparse.Names
 def name_unmatched(build: Build, counts: Iterable[SourceCounts]) -> None:
     """Prints a line for each evaluation file that left nothing out; `counts` is a `SourceCounts` for each reader."""
     cleaning = build.encoder.cleaning
-    for line in unmatched_files(cleaning and cleaning.evaluation, counts):
+    for line in unmatched_files(cleaning.evaluation if cleaning else None, counts):
         print(f"note: {line}", file=sys.stderr)
 
 

@@ -53,7 +53,7 @@ class SourceCounts:
     def add(self, part: SourceCounts | EncodedChunk) -> None:
         """Adds another `SourceCounts`, or an `EncodedChunk`."""
         self.sentences += part.sentences
-        self.read += part.read
+        self.read += part.read or 0
         for field in ("dropped", "passed_over", "evaluation"):
             total, numbers = getattr(self, field), getattr(part, field)
             for reason, number in numbers.items():
@@ -125,7 +125,7 @@ def check_streams(
     """
     if kind != "bitext":
         return
-    difference = collections.Counter()
+    difference: collections.Counter[str] = collections.Counter()
     for stream in streams:
         difference[stream.name] += stream.records
     for reader, count in zip(readers, counts, strict=True):

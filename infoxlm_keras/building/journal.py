@@ -42,7 +42,8 @@ class BuildJournal:
 
     def __init__(self, directory: PathLike, plan: dict[str, Any], threads: int = 1) -> None:
         self.directory = pathlib.Path(directory)
-        self.changed, self.damaged = [], []
+        self.changed: list[str] = []
+        self.damaged: list[str] = []
         path = self.directory / FILE_NAME
         lines = self._read(path)
         self._done = {}
@@ -110,7 +111,8 @@ class BuildJournal:
                 self.damaged.append(f"{path}")
             return []
         *lines, rest = path.read_bytes().split(b"\n")
-        checksum, found = "", []
+        checksum = ""
+        found: list[Any] = []
         for number, line in enumerate(lines, 1):
             given, _, text = line.partition(b" ")
             checksum = _chained(checksum, text)

@@ -12,7 +12,7 @@ import itertools
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from infoxlm_keras.records.manifest import Shard, Stream
 from infoxlm_keras.worker_pool import map_in_order
 
 if TYPE_CHECKING:
-    from infoxlm_keras.building.encoder import Encoder
+    from infoxlm_keras.building.encoder import Encoder, SentenceEncoder
     from infoxlm_keras.building.journal import BuildJournal
     from infoxlm_keras.text.readers.reader import Reader
 
@@ -60,7 +60,7 @@ class LocalBuild:
     ) -> None:
         self.kind, self.readers, self.encoder = kind, readers, encoder
         self.seed, self.shard_bytes, self.processes, self.journal = seed, shard_bytes, processes, journal
-        self.numbers = {}
+        self.numbers: dict[str, list[int]] = {}
         for number, reader in enumerate(readers):
             self.numbers.setdefault(reader.name, []).append(number)
         self.names = sorted(self.numbers)
@@ -72,7 +72,8 @@ class LocalBuild:
         repeated, common = None, (UNITS[self.kind], self.processes)
         if self.encoder.deduplicate:
             sentences = SpillPhase("sentences", self.readers, self.journal, self.groups)
-            sentences.write("Finding repeats", *common, self.encoder.digests, lambda name: DigestRun())
+            digests = cast("SentenceEncoder", self.encoder).digests
+            sentences.write("Finding repeats", *common, digests, lambda name: DigestRun())
             repeated = self._repeated_sentences(sentences)
         records = SpillPhase("records", self.readers, self.journal, self.groups)
         new_run, check = functools.partial(RecordRun, self.kind, self.seed), functools.partial(self._check, records)
@@ -101,7 +102,7 @@ class LocalBuild:
 
     def _verdicts(self, phase, runs):
         """dict of every name to the file of verdicts on its group's records; `runs` is a dict of name to its runs."""
-        members = {}
+        members: dict[str, list[str]] = {}
         for name, group in self.groups.items():
             members.setdefault(group, []).append(name)
         found = {group: self._duplicates(phase, names, runs) for group, names in members.items()}
@@ -126,7 +127,8 @@ class LocalBuild:
 
     def _repeated_sentences(self, sentences):
         """Callable, (number of a reader, number of its chunk) -> bool [sentences], whether an earlier one is equal."""
-        bounds, verdicts, runs = {number: [] for number in range(len(self.readers))}, {}, sentences.runs_by_name()
+        bounds: dict[int, list[tuple[int, int]]] = {number: [] for number in range(len(self.readers))}
+        verdicts, runs = {}, sentences.runs_by_name()
         for part, _, first in sentences.parts():
             ends = np.cumsum([first, *part["chunk_counts"]]).tolist()
             bounds[part["reader"]] += itertools.pairwise(ends)

@@ -120,7 +120,7 @@ def _flags(path, dtype, count):
     with new_file(path) as file:
         np.lib.format.write_array_header_1_0(file, description)
         for block in _blocks(count):
-            file.write(np.zeros(min(block.stop, count) - block.start, dtype))
+            file.write(np.zeros(min(block.stop, count) - block.start, dtype).data)
     return np.load(path, mmap_mode="r+")
 
 

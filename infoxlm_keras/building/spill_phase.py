@@ -54,11 +54,11 @@ class SpillPhase:
         self._chunks_done = [0] * len(readers)
         self._finished = {number for run in self.runs for number in run["finished"]}
         self._finished.update(*journal.values(phase, "finished"))
-        self._runs = {reader.name: [] for reader in readers}
+        self._runs: dict[str, list[dict[str, Any]]] = {reader.name: [] for reader in readers}
         self._groups = groups or {name: name for name in self._runs}
         self._count = dict.fromkeys(self._groups.values(), 0)
         self.file_numbers = []
-        earlier = collections.Counter()
+        earlier: collections.Counter[str] = collections.Counter()
         for reader in readers:
             self.file_numbers.append(earlier[reader.name])
             earlier[reader.name] += 1
@@ -117,8 +117,9 @@ class SpillPhase:
                 if check:
                     check(name)
                 del unchecked[name]
-        for name in unchecked if check else ():
-            check(name)
+        if check:
+            for name in unchecked:
+                check(name)
 
     def _items(self, extra, advance):
         for number, reader in enumerate(self.readers):

@@ -47,7 +47,7 @@ class DigestRun:
 
     def __init__(self) -> None:
         self.size = self.chunks = 0
-        self._parts = []
+        self._parts: list[list[Array]] = []
 
     def begin_part(self, file_number: int) -> None:
         """What is added from here on is of another reader."""
@@ -89,8 +89,12 @@ class RecordRun:
     def __init__(self, kind: str, seed: int, name: str) -> None:
         self.kind, self.seed, self.name = kind, seed, name
         self.chunks = self.size = 0
-        self._records, self._columns, self._exact, self._near = [], [], [], []
-        self._parts, self._sentences = [], []
+        self._records: list[bytes] = []
+        self._columns: list[tuple[Array, Array, Array, Array]] = []
+        self._exact: list[bytes] = []
+        self._near: list[tuple[bytes, ...]] = []
+        self._parts: list[dict[str, Any]] = []
+        self._sentences: list[Array] = []
 
     def begin_part(self, file_number: int) -> None:
         """What is added from here on is of reader number `file_number` (int) among those of the name."""
@@ -204,15 +208,15 @@ class SpilledStream:
     def write_shard(self, path: str, shard: int, shards: int) -> list[Any]:
         """Writes shard number `shard` of `shards` to `path`; returns [records, bytes, sha256]."""
         verdict = self._verdict()
-        keys, rows, bounds, total = [], [], [], 0
+        key_parts, row_parts, bounds, total = [], [], [], 0
         for spill in self.spills:
             spill_keys, spill_rows = read_range(spill, *range_of(shard, shards))
             if len(spill_rows):
                 begin, end = int(spill_rows["start"][0]), int(spill_rows["start"][-1] + spill_rows["size"][-1])
                 spill_rows["start"] += total - begin
                 bounds.append((spill, begin, total, total + end - begin))
-                keys.append(spill_keys)
-                rows.append(spill_rows)
+                key_parts.append(spill_keys)
+                row_parts.append(spill_rows)
                 total += end - begin
         buffer = memoryview(bytearray(total))
         for spill, begin, start, end in bounds:
@@ -224,7 +228,8 @@ class SpilledStream:
                     f"{spill}.records: ends {end - start - found} bytes too early: it was changed during the build; "
                     "run the command again"
                 )
-        keys, rows = np.concatenate([np.empty(0, np.uint64), *keys]), np.concatenate([np.empty(0, ROW), *rows])
+        keys = np.concatenate([np.empty(0, np.uint64), *key_parts])
+        rows = np.concatenate([np.empty(0, ROW), *row_parts])
         if verdict is not None:
             kept = verdict[rows["number"]] == KEPT
             keys, rows = keys[kept], rows[kept]

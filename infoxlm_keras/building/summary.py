@@ -62,7 +62,7 @@ def print_summary(manifest: Manifest, seconds: float) -> None:
 
 def _without_text(sources):
     """List of str: a line for the inputs of which nothing is left, by what became of them."""
-    groups = {}
+    groups: dict[str, list[str]] = {}
     for source in sources:
         if not source.sentences:
             reasons = ", ".join(reason for reason, number in source.dropped.items() if number)

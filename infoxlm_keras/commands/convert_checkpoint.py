@@ -111,7 +111,9 @@ def report(result: Conversion, options: argparse.Namespace) -> None:
     import rich
     from rich.table import Table
 
-    model, vector = result.model, result.vector
+    # A `PretrainedModel`, or a fine-tuned one.
+    model: Any = result.model
+    vector = result.vector
     layers = f"{model.backbone.num_layers}" if vector is None else f"{vector.layer} of {model.backbone.num_layers}"
     name, head = "masked-LM head", "yes" if model.has_head else "no: the source has none"
     if vector is not None:

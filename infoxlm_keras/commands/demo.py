@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     output = pathlib.Path(options.output_dir).resolve()
-    timing = {}
+    timing: dict[str, float] = {}
     for title, command, product in stages(output, options):
         run_stage(title, command, output / product, timing)
     report(output, timing)
@@ -83,15 +83,15 @@ def run_stage(title: str, command: Sequence[object], product: pathlib.Path, timi
     if product.exists():
         print(f"done before: {product}", flush=True)
         return
-    command = [str(part) for part in command]
-    print("$ infoxlm " + shlex.join(command), flush=True)
+    words = [str(part) for part in command]
+    print("$ infoxlm " + shlex.join(words), flush=True)
     start = time.perf_counter()
-    status = subprocess.run([sys.executable, "-m", "infoxlm_keras", *command], check=False).returncode
+    status = subprocess.run([sys.executable, "-m", "infoxlm_keras", *words], check=False).returncode
     if status:
-        raise InputError(f"{command[0]} ended with status {status}; its message is above")
+        raise InputError(f"{words[0]} ended with status {status}; its message is above")
     if not product.exists():
         # A training that is stopped by a signal saves, and ends well.
-        raise InputError(f"{command[0]} was stopped before {product.name} was complete; repeat the command to go on")
+        raise InputError(f"{words[0]} was stopped before {product.name} was complete; repeat the command to go on")
     timing[title] = round(time.perf_counter() - start, 1)
 
 

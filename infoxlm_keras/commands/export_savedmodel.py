@@ -39,7 +39,7 @@ from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
 
 if TYPE_CHECKING:
-    from infoxlm_keras.evaluation.pairs import PairSets
+    from infoxlm_keras.evaluation.pairs import PairSet
     from infoxlm_keras.serving.export import Export
     from infoxlm_keras.serving.serving_module import ServingModule
 
@@ -148,7 +148,7 @@ def load_module(options: argparse.Namespace) -> tuple[ServingModule, Any]:
     return serving.MaskedLMModule(model, top_k, **common), model
 
 
-def measure(module: ServingModule, model: Any, directory: PathLike, pair_sets: PairSets) -> dict[str, float]:
+def measure(module: ServingModule, model: Any, directory: PathLike, pair_sets: Sequence[PairSet]) -> dict[str, float]:
     """Mean retrieval accuracy, by who embeds: the Keras model and the export."""
     from infoxlm_keras.evaluation.retrieval import accuracy_at
     from infoxlm_keras.serving.retrieval_comparison import compare_retrieval

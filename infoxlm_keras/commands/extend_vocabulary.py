@@ -102,7 +102,7 @@ def compare_languages(old: Tokenizer, new: Tokenizer, samples: Mapping[str, list
     """dict of language to tokens and unknown rate of its sample under the old and the new tokenizer."""
     languages = {}
     for language, sentences in sorted(samples.items()):
-        row = {"sampled": len(sentences)}
+        row: dict[str, float] = {"sampled": len(sentences)}
         for name, tokenizer in (("old", old), ("new", new)):
             token_ids, _ = tokenizer.encode_ragged(sentences)
             row[f"{name}_tokens"] = len(token_ids)

@@ -112,8 +112,8 @@ def measure(
     training, development, test = data
     output, languages = pathlib.Path(options.output_dir), [part.language for part in training]
     for epoch in epochs:
-        measured = f"  development {epoch['development_mean']:.4f}" if development else ""
-        print(f"epoch {epoch['epoch']}  loss {epoch['loss']:.4f}  accuracy {epoch['accuracy']:.4f}{measured}")
+        shown = f"  development {epoch['development_mean']:.4f}" if development else ""
+        print(f"epoch {epoch['epoch']}  loss {epoch['loss']:.4f}  accuracy {epoch['accuracy']:.4f}{shown}")
     measured = test or development
     with progress_bar("Measuring", sum(map(len, measured)), "samples") as advance:
         accuracies = classifier.accuracies(measured, options.batch_size, lambda samples: advance(samples, samples))
@@ -180,7 +180,7 @@ def describe(parts: Sequence[LabelledTexts]) -> str:
 
 def left_out(parts: Iterable[LabelledTexts]) -> dict[str, dict[str, int]]:
     """{file: {reason: rows}} over all languages."""
-    files = {}
+    files: dict[str, dict[str, int]] = {}
     for part in parts:
         for file, reasons in part.reasons.items():
             counts = files.setdefault(file, {})

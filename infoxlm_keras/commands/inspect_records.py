@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print_settings("inspect_records", vars(options))
     results, lengths = {}, {}
     for manifest in manifests:
-        tokenizer = load_tokenizer(manifest.directory / manifest.tokenizer.file)
+        tokenizer = load_tokenizer(pathlib.Path(manifest.directory or options.directory) / manifest.tokenizer.file)
         check_tokenizer(manifest, tokenizer)
         statistics = read_all(manifest, options)
         result = describe(manifest, statistics, options.language_exponent)
@@ -93,7 +93,7 @@ def decode_samples(
     manifest: Manifest, statistics: Sequence[StreamStatistics], tokenizer: Tokenizer, number: int
 ) -> dict[str, list[dict[str, str]]]:
     """dict of language to list of dicts of feature to text."""
-    samples = {}
+    samples: dict[str, list[dict[str, str]]] = {}
     for stream, found in zip(manifest.streams, statistics, strict=True):
         own = samples.setdefault(stream.name, [])
         for features in found.samples[: number - len(own)]:
@@ -103,7 +103,7 @@ def decode_samples(
 
 def by_bucket(manifest: Manifest, statistics: Sequence[StreamStatistics]) -> dict[int, Array]:
     """dict of length to the lengths of the records read."""
-    lengths = {}
+    lengths: dict[int, list[Array]] = {}
     for stream, found in zip(manifest.streams, statistics, strict=True):
         lengths.setdefault(stream.length, []).append(found.lengths)
     return {length: np.concatenate(values) for length, values in lengths.items()}

@@ -115,7 +115,7 @@ def read_in_parallel(packages: Mapping[str, pathlib.Path], english: Mapping[Key,
     return translations, dropped
 
 
-def check_size(directory: pathlib.Path, limit: float, description: Mapping[str, Any]) -> None:
+def check_size(directory: pathlib.Path, limit: float, description: Mapping[str, Any]) -> float:
     """Megabytes (10^6 bytes) of all files in `directory`; `InputError` if they are over `limit`."""
     megabytes = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1e6
     if limit is not None and megabytes > limit:

@@ -9,7 +9,8 @@ import io
 import lzma
 import zipfile
 import zlib
-from typing import IO, Any
+from collections.abc import Callable
+from typing import IO, Any, TypeAlias
 
 import zstandard
 
@@ -55,9 +56,9 @@ class ConcatenatedStreams(io.RawIOBase):
         format: object that describes the format, as `_Gzip`.
     """
 
-    def __init__(self, file: IO[bytes], format: "_Gzip | _Bzip2 | _Xz | _Zstandard") -> None:
+    def __init__(self, file: IO[bytes], format: "Format") -> None:
         self.file, self.format = file, format
-        self.stream = None
+        self.stream: Any = None
         self.streams = 0
         self.rest = b""
 
@@ -82,10 +83,11 @@ class ConcatenatedStreams(io.RawIOBase):
 
     def _begin(self):
         """Begins the next stream; False at the end of the file."""
-        padding = self._skip_padding() if self.streams and self.format.padding_multiple else 0
+        multiple = self.format.padding_multiple if self.streams else None
+        padding = self._skip_padding() if multiple else 0
         magic = self.format.magic
         self._fill(max(1, len(magic)))
-        if padding and padding % self.format.padding_multiple:
+        if multiple and padding % multiple:
             raise DamagedError(f"{padding} NUL bytes follow its stream {self.streams}, no multiple of four")
         if not self.rest:
             if not self.streams:
@@ -158,7 +160,8 @@ class _Xz:
     magic = b"\xfd7zXZ\0"
     several_streams = True
     # Section 2.2 of the format: stream padding.
-    padding_multiple, stream_after_padding = 4, True
+    padding_multiple: int | None = 4
+    stream_after_padding = True
     feed_bytes = BUFFER_BYTES
 
     def begin(self, head):
@@ -236,7 +239,7 @@ class _ZstandardFrame:
     def __init__(self, frame):
         self.frame = frame
         self.head = b""
-        self.ready = b""
+        self.ready: bytes | memoryview = b""
         self.needs_input = True
 
     @property
@@ -269,4 +272,5 @@ class _ZstandardFrame:
         )
 
 
-FORMATS = dict(zip(COMPRESSIONS, (_Gzip, _Xz, _Bzip2, _Zstandard), strict=True))
+Format: TypeAlias = _Gzip | _Bzip2 | _Xz | _Zstandard
+FORMATS: dict[str, Callable[[], Format]] = dict(zip(COMPRESSIONS, (_Gzip, _Xz, _Bzip2, _Zstandard), strict=True))

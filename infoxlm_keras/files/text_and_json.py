@@ -44,7 +44,7 @@ def read_text(path: PathLike) -> str:
         raise InputError(f"{path}: is not UTF-8 text: {error}") from None
 
 
-_KINDS = {dict: 'an object ({"name": value, ...})', list: "a list ([value, ...])"}
+_KINDS: dict[type, str] = {dict: 'an object ({"name": value, ...})', list: "a list ([value, ...])"}
 
 
 def read_json(path: PathLike, kind: type | None = None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
@@ -17,10 +17,6 @@ from infoxlm_keras.sample_corpus.paragraph_faults import (
     length_outliers,
     normalise_text,
 )
-
-if TYPE_CHECKING:
-    from infoxlm_keras.sample_corpus.alignment import Key
-
 
 # (page, id): what names a paragraph in every language.
 Key: TypeAlias = tuple[str, str]
@@ -58,7 +54,7 @@ def read_package(path: PathLike) -> dict[Key, str]:
 
 def read_english(path: PathLike) -> tuple[dict[Key, str], collections.Counter[str]]:
     """The usable paragraphs of the English package, and a `Counter` of why others were dropped."""
-    kept, dropped = {}, collections.Counter()
+    kept, dropped = {}, collections.Counter[str]()
     for key, text in read_package(path).items():
         fault = fault_of_paragraph(text)
         if fault is None:
@@ -87,7 +83,7 @@ def read_translations(
     paragraphs = read_package(path)
     if not paragraphs:
         raise InputError(f"{path}: has no pages of its own; leave {language} out of --languages")
-    kept, dropped = {}, collections.Counter()
+    kept, dropped = {}, collections.Counter[str]()
     for key, text in english.items():
         fault = fault_of_translation(text, paragraphs.get(key, ""), language)
         if fault is None:
@@ -114,7 +110,7 @@ def align(english: Mapping[Key, str], translations: Mapping[str, Mapping[Key, st
         without any translation has no row.
     """
     rows = []
-    seen = {language: set() for language in translations}
+    seen: dict[str, set[tuple[str, str]]] = {language: set() for language in translations}
     for (page, paragraph_id), text in english.items():
         row = Row(page, text, {})
         for language, paragraphs in translations.items():

@@ -30,8 +30,8 @@ def read_files(path: PathLike, member: str) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(fileobj=io.BytesIO(body)) as archive:
             for entry in archive:
-                if entry.isfile():
-                    yield entry.name.removeprefix("./"), archive.extractfile(entry).read()
+                if entry.isfile() and (file := archive.extractfile(entry)) is not None:
+                    yield entry.name.removeprefix("./"), file.read()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: {name}: {reason}; fetch it again, or repack it with xz") from None

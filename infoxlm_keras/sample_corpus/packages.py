@@ -45,7 +45,7 @@ def find_packages(directory: PathLike) -> dict[str, pathlib.Path]:
     directory = pathlib.Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; name that of the .deb files, or add --download")
-    packages = {}
+    packages: dict[str, pathlib.Path] = {}
     for path in sorted(directory.glob(f"{PACKAGE_PREFIX}*.deb")):
         language = package_language(path)
         if language in NOT_TRANSLATIONS and language != "en-us":
@@ -101,8 +101,8 @@ def download_packages(directory: PathLike, languages: Iterable[str] | None) -> N
     known = {language_code(short): name for name, short in offered.items() if short not in NOT_TRANSLATIONS}
     unknown = sorted(set(languages or ()) - set(known))
     if unknown or not known:
-        wanted = " ".join(unknown) or "any language"
-        raise InputError(f"--download: no package for {wanted}; run `apt-get update`, or change --languages")
+        asked = " ".join(unknown) or "any language"
+        raise InputError(f"--download: no package for {asked}; run `apt-get update`, or change --languages")
     wanted = [ENGLISH_PACKAGE, *(known[code] for code in sorted(languages or known))]
     missing = [name for name in wanted if not any(directory.glob(f"{name}_*.deb"))]
     if not missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 from collections.abc import Mapping
+from typing import Any
 
 PARAGRAPH_TAGS = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6"])
 
@@ -43,9 +44,9 @@ class PageReader(html.parser.HTMLParser):
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.paragraphs = []
-        self.paragraph_id = None
-        self.spans = []  # of the open paragraph, outermost first; the first entry is its own text
+        self.paragraphs: list[tuple[str, str]] = []
+        self.paragraph_id: str | None = None
+        self.spans: list[Span] = []  # of the open paragraph, outermost first; the first entry is its own text
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         if tag in PARAGRAPH_TAGS:
@@ -98,7 +99,7 @@ class Span:
     def __init__(self, attributes: Mapping[str, str | None]) -> None:
         self.id = attributes.get("id") or ""
         self.kind = attributes.get("class") or ""
-        self.pieces = []
+        self.pieces: list[Any] = []
 
     def add(self, span: Span | None, text: str) -> None:
         self.pieces.append(text)

@@ -61,8 +61,8 @@ def choose_rows(
     """Indices of the held-out rows in ascending order; see `split_rows`."""
     everything = {language: distinct_forms(forms, language) for language in ("en", *languages)}
     meanings = {language: count_meanings(forms, language) for language in languages}
-    taken = set()
-    chosen = []
+    taken: set[str] = set()
+    chosen: list[int] = []
     for index in hash_order(forms):
         if len(chosen) == heldout:
             break
@@ -77,7 +77,7 @@ def choose_rows(
         chosen.append(index)
     if len(chosen) < heldout:
         counts = {language: sum(language in row.translations for row in rows) for language in languages}
-        fewest = min(counts, key=counts.get)
+        fewest = min(counts, key=counts.__getitem__)
         raise InputError(
             f"--heldout {heldout}: only {len(chosen)} sentences are fit and in all of {' '.join(languages)}; "
             f"ask for fewer, or leave out {fewest}, which has {counts[fewest]} paragraphs"

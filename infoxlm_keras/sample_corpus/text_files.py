@@ -19,7 +19,9 @@ def monolingual_lines(rows: Iterable[Row], language: str) -> list[str]:
     Returns:
         List of str. A paragraph that stands in several rows comes once, at its first place.
     """
-    lines, seen, page = [], set(), None
+    lines: list[str] = []
+    seen: set[str] = set()
+    page = None
     for row in rows:
         text = row.english if language == "en" else row.translations.get(language)
         if text is None or text in seen:

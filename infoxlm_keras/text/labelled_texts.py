@@ -74,11 +74,11 @@ def read_labelled_texts(
     """
     if max_samples is not None and max_samples < 1:
         raise InputError(f"max_samples = {max_samples}: must be at least 1")
-    paths = [pathlib.Path(path) for path in paths]
-    _check_given_once(paths)
+    files = [pathlib.Path(path) for path in paths]
+    _check_given_once(files)
     languages = None if languages is None else [named_language(code) for code in languages]
-    found = {}
-    for path in paths:
+    found: dict[str, LabelledTexts] = {}
+    for path in files:
         file = SampleFile(path, wanted)
         columns = SampleColumns(path, file.names)
         for place, row in file.rows:
@@ -87,7 +87,7 @@ def read_labelled_texts(
                     part = found.setdefault(name, LabelledTexts(name, [[] for _ in texts]))
                     _check_kind(next(iter(found.values())), texts, place)
                     _add(part, str(path), place, label, texts, reason, max_samples)
-    _check_found(found, paths, languages)
+    _check_found(found, files, languages)
     return [found[name] for name in sorted(found)]
 
 
@@ -121,7 +121,7 @@ def _check_found(found, paths, languages):
     expected = dict.fromkeys([*(languages or ()), *found])
     empty = sorted(name for name in expected if not len(found.get(name, ())))
     if empty or not found:
-        reasons = collections.Counter()
+        reasons: collections.Counter[str] = collections.Counter()
         for name in empty:
             for counts in found[name].reasons.values() if name in found else ():
                 reasons.update(counts)

@@ -79,9 +79,9 @@ def class_names(parts: Iterable[LabelledTexts]) -> list[str]:
     Raises:
         InputError: if there are fewer.
     """
-    labels = {label for part in parts for label in part.labels}
-    numbers = all(re.fullmatch(r"[+-]?\d+", label) for label in labels)
-    labels = sorted(labels, key=lambda label: (int(label) if numbers else 0, label))
+    found = {label for part in parts for label in part.labels}
+    numbers = all(re.fullmatch(r"[+-]?\d+", label) for label in found)
+    labels = sorted(found, key=lambda label: (int(label) if numbers else 0, label))
     if len(labels) < 2:
         raise InputError(f"labels = {labels}: a classifier needs at least two in its training data")
     return labels

@@ -125,12 +125,18 @@ def pair_name(source: str, target: str, path: PathLike) -> str:
     Raises:
         InputError: if one is no code of a language, or both are the same language.
     """
-    names = language_name(source, path), language_name(target, path)
+    names: tuple[str | None, str | None] = language_name(source, path), language_name(target, path)
     if names[0] == names[1]:
         names = variety_or_none(source), variety_or_none(target)
     if names[0] == names[1]:
         raise InputError(f"{path}: names {names[0]} on both sides; a pair has two languages, rename the file")
-    return "-".join(names)
+    return f"{names[0]}-{names[1]}"
+
+
+def pair_languages(pair: str) -> tuple[str, str]:
+    """The two languages of a pair's name: `("en", "pt_BR")` of `en-pt_BR`."""
+    source, _, target = pair.partition("-")
+    return source, target
 
 
 def _tag(code):

@@ -70,7 +70,7 @@ class SampleColumns:
         Yields:
             (language, label, texts, reason): str; str or None; list of str; str or None, why it has to be left out.
         """
-        value = row.get(self.label)
+        value = None if self.label is None else row.get(self.label)
         label = gold_label(value, place)
         for language, names in self.texts.items():
             sides = [_by_language(row.get(name), name, place) for name in names]
@@ -159,7 +159,7 @@ def _by_language(value, name, place):
 
 def _text_columns(path, names):
     """dict of language (None where the names do not say) to the names of its columns with texts."""
-    found = {}
+    found: dict[str | None, tuple[str, ...]] = {}
     for kinds in TEXT_NAMES:
         if all(kind in names for kind in kinds):
             return {None: kinds}

@@ -37,7 +37,7 @@ class SampleFile:
             raise InputError(f"{path}: is a folder; give its files" if kind else f"{path}: no such file")
         self.path = path
         self.wanted = wanted
-        self._names = {}
+        self._names: dict[str, None] = {}
         name = plain_name(path).lower()
         if path.name.lower().endswith(".parquet"):
             self.rows = list(self._parquet_rows())
@@ -122,7 +122,8 @@ class SampleFile:
     def _json_row(self, row, place):
         if not isinstance(row, _Object):
             raise InputError(f'{place}: must be an object such as {{"label": ..., "text": ...}}')
-        return place, {name: _plain(value, place) for name, value in self._row(*row.columns(), place).items()}
+        names, values = row.columns()
+        return place, {name: _plain(value, place) for name, value in self._row(names, values, place).items()}
 
     def _parquet_rows(self):
         try:

@@ -89,7 +89,8 @@ def count_sentences(readers: Sequence[Reader]) -> dict[str, int]:
     Raises:
         InputError: if a file that was given by its name holds no text, or none does.
     """
-    counts, empty = {}, []
+    counts: dict[str, int] = {}
+    empty: list[PassedOver] = []
     explicit = getattr(readers, "explicit", [True] * len(readers))
     for reader, named in zip(readers, explicit, strict=True):
         count = sum(1 for _ in read_sentences(reader))
@@ -108,7 +109,7 @@ def sample_sentences(
     readers: Sequence[Reader], counts: Mapping[str, int], sizes: Mapping[str, int], seed: int
 ) -> dict[str, list[str]]:
     """dict of language to list of str: `sizes[language]` of its `counts[language]` sentences, in their order."""
-    samples = {language: [] for language in counts}
+    samples: dict[str, list[str]] = {language: [] for language in counts}
     passed = dict.fromkeys(counts, 0)
     chosen = {}
     for language, count in counts.items():

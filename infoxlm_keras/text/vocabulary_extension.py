@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -57,17 +57,18 @@ class Segmenter:
 
     def split(self, text: str) -> tuple[tuple[int, ...], float]:
         """(ids, score): tuple of int, token ids of the best split of `text`, and the sum of their scores."""
-        best = [(0.0, 0, ())] + [None] * len(text)
+        best: list[tuple[float, int, tuple[int, ...]]] = [(0.0, 0, ())]
         for end in range(1, len(text) + 1):
-            options = []
+            options: list[tuple[float, int, tuple[int, ...]]] = []
             for start in range(max(0, end - self.longest), end):
                 if (found := self.pieces.get(text[start:end])) is not None:
                     options.append((best[start][0] + found[1], start, (found[0],)))
             if text[end - 1] not in self.pieces:
                 score = best[end - 1][0] + self.lowest - UNKNOWN_PENALTY
                 options.append((score, end - 1, self._spelled(text[end - 1])))
-            best[end] = max(options)
-        ids, end = [], len(text)
+            best.append(max(options))
+        ids: list[int] = []
+        end = len(text)
         while end:
             _, start, last = best[end]
             ids[:0] = last
@@ -124,7 +125,7 @@ def learn_pieces(
     return found[:number]
 
 
-def extend_proto(proto: bytes, pieces: Iterable[NewPiece]) -> bytes:
+def extend_proto(proto: bytes, pieces: Sequence[NewPiece]) -> bytes:
     """A SentencePiece model with `pieces` after its own ones.
 
     Fields of a protocol buffer that come again are joined (repeated ones) or replaced (numbers), so that what is added

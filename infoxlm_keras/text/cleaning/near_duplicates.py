@@ -61,7 +61,7 @@ class NearDuplicates:
         rensa = import_library("rensa", PURPOSE)
         hashes, counts = _shingle_hashes(units, np.asarray(offsets), self.shingle)
         full = np.flatnonzero(counts)
-        keys = [()] * len(counts)
+        keys: list[tuple[bytes, ...]] = [()] * len(counts)
         if len(full):
             bounds = np.concatenate([[0], np.cumsum(counts[full])]).astype(np.uint64)
             matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(

@@ -193,5 +193,5 @@ class Account:
 
     def match(self, reason: str, evaluation: EvaluationText | None, texts: Iterable[str]) -> None:
         """Counts the evaluation files that hold any of `texts`, if that is the `reason` for which they are dropped."""
-        if reason == "evaluation":
+        if reason == "evaluation" and evaluation is not None:
             self.evaluation.update({path for text in texts for path in evaluation.matches(text)})

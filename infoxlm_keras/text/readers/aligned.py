@@ -65,12 +65,13 @@ def aligned_sides(names: Iterable[str], folder: PathLike) -> tuple[dict[str, lis
     Returns:
         (dict of name to list of `Side`; dict of name to the reason why it is none although it is named like one).
     """
-    corpora = {}
+    corpora: dict[str, dict[str, str]] = {}
     for name in sorted(set(names)):
         if part := _part(name, folder):
             corpus, code = part
             corpora.setdefault(corpus, {})[code] = name
-    sides, left = {}, {}
+    sides: dict[str, list[Side]] = {}
+    left: dict[str, str] = {}
     for corpus, files in corpora.items():
         languages = {code: language_or_none(code) for code in files}
         # Any three letters are a code: those of small languages count beside English only.
@@ -82,7 +83,8 @@ def aligned_sides(names: Iterable[str], folder: PathLike) -> tuple[dict[str, lis
         if len(files) < 2:
             continue
         if len(files) == 2:
-            pairs = [tuple(sorted(files))]
+            first, second = sorted(files)
+            pairs = [(first, second)]
         else:
             pairs = _pairs_with_english(files, languages)
             if not pairs:

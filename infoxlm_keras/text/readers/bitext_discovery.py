@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.text.languages import pair_name
+from infoxlm_keras.text.languages import pair_languages, pair_name
 from infoxlm_keras.text.readers import tfds_examples, tmx
 from infoxlm_keras.text.readers.aligned import aligned_sides
 from infoxlm_keras.text.readers.fields import PairFields
@@ -13,7 +13,7 @@ from infoxlm_keras.text.readers.formats import BITEXT_NAMES
 from infoxlm_keras.text.readers.found import Entry, Found
 from infoxlm_keras.text.readers.gettext_catalog import GettextPairs
 from infoxlm_keras.text.readers.gettext_catalog import find_pair as find_catalog_pair
-from infoxlm_keras.text.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
+from infoxlm_keras.text.readers.inputs import GivenOnce, PassedOver, folder_files, parse_input, path_kind, plain_name
 from infoxlm_keras.text.readers.json_lines import JsonLines
 from infoxlm_keras.text.readers.moses import MosesPairs
 from infoxlm_keras.text.readers.moses_discovery import MosesFiles, archive_entries, stem_reader, two_files
@@ -43,8 +43,8 @@ class BitextFinder:
         self.margin = margin
         self.given = GivenOnce()
         self.moses = MosesFiles(pair_name)
-        self.entries = []
-        self.passed_over = []
+        self.entries: list[Entry] = []
+        self.passed_over: list[PassedOver] = []
 
     def add(self, item: PathLike) -> None:
         """Adds the readers of one input."""
@@ -101,7 +101,7 @@ class BitextFinder:
         elif ending == ".zip":
             self._add_archive(path, None)
         elif (found := moses_sides(name, path)) and found[2] is not None:
-            self.moses.add(path, *found, explicit)
+            self.moses.add(path, found[0], found[1], found[2], explicit)
         elif sides:
             for side in sides:
                 self.moses.add(path, side.corpus, side.codes, side.number, explicit)
@@ -150,11 +150,11 @@ class BitextFinder:
         self.passed_over += passed_over
 
     def _add_tatoeba(self, folder, pair, codes):
-        files = [folder / name for name in TATOEBA_FILES]
-        for file in files:
+        sentences, links = (folder / name for name in TATOEBA_FILES)
+        for file in (sentences, links):
             if path_kind(file) != "file":
                 raise InputError(f"{file}: no such file; Tatoeba's export is sentences.csv and links.csv together")
-        self._add(TatoebaPairs(pair, tuple(map(str, files))), True, codes)
+        self._add(TatoebaPairs(pair, (str(sentences), str(links))), True, codes)
 
     def _reader(self, path, ending, pair):
         files = (str(path),)
@@ -170,7 +170,7 @@ class BitextFinder:
         return kind(pair, files, self._finder(pair))
 
     def _finder(self, pair):
-        return PairFields(tuple(pair.split("-")), self.fields)
+        return PairFields(pair_languages(pair), self.fields)
 
 
 def find_bitext(
@@ -192,7 +192,7 @@ def find_bitext(
     """
     if fields is not None and len(fields) != 2:
         raise InputError(f"--fields {' '.join(fields)}: pairs are in two fields; name source and target")
-    finder = BitextFinder(tuple(fields) if fields else None, margin)
+    finder = BitextFinder((fields[0], fields[1]) if fields else None, margin)
     for item in inputs:
         finder.add(item)
     return finder.found()

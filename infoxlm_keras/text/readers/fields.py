@@ -110,7 +110,7 @@ class PairFields:
 
     def _by_lists(self, translations, place):
         """Every text in the first language with every one in the second; there may be several of each."""
-        sides = {language: [] for language in self.languages}
+        sides: dict[str, list[tuple[Any, str]]] = {language: [] for language in self.languages}
         for code, text in translations:
             language = language_among(_text(code, LANGUAGES_LIST, place), self.languages)
             if language in sides:

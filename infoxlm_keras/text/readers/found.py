@@ -68,7 +68,7 @@ def describe(passed_over: Iterable[PassedOver]) -> list[str]:
     Args:
         passed_over: list of `PassedOver`.
     """
-    reasons = {}
+    reasons: dict[str, list[PassedOver]] = {}
     for item in passed_over:
         reasons.setdefault(item.reason, []).append(item)
     return [

@@ -178,7 +178,7 @@ class GivenOnce:
     """Refuses a text that is given a second time, as `de.txt` beside `de.txt.gz`, or a file along with its folder."""
 
     def __init__(self) -> None:
-        self.seen = set()
+        self.seen: set[tuple[pathlib.Path, str | None]] = set()
 
     def check(self, path: PathLike, name: str | None = None) -> None:
         """Raises `InputError` if `path` was here before, under the same `name`."""

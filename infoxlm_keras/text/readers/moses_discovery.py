@@ -22,7 +22,7 @@ class MosesFiles:
 
     def __init__(self, pair_of: Callable[[str, str, PathLike], str]) -> None:
         self.pair_of = pair_of
-        self.sides = {}
+        self.sides: dict[tuple[pathlib.Path, str, tuple[str, str], str], dict[int, tuple[pathlib.Path, bool]]] = {}
 
     def add(self, path: pathlib.Path, corpus: str, codes: tuple[str, str], number: int, explicit: bool = True) -> None:
         """Adds side `number` (0 or 1) of the pair of `codes` (languages as the name has them) of the text `corpus`."""
@@ -65,16 +65,18 @@ def archive_entries(
         InputError: for an archive that is not safe, a side without the other, and no pair at all.
     """
     path = str(path)
-    sides, passed_over = {}, []
+    sides: dict[tuple[str, tuple[str, str], str], dict[int, str]] = {}
+    passed_over: list[PassedOver] = []
     for member in read_members(path):
         reason, place = litter_reason(member.filename), f"{path}: {member.filename}"
         found = None if reason else moses_sides(member.filename.rpartition("/")[2], place)
-        if found is None or found[2] is None:
+        side = None if found is None else found[2]
+        if found is None or side is None:
             passed_over.append(PassedOver(path, reason or "not named like a corpus", member.filename))
             continue
-        _, codes, number = found
+        codes = found[1]
         key = (member.filename.rpartition(".")[0], codes, pair_of(*codes, place))
-        sides.setdefault(key, {})[number] = member.filename
+        sides.setdefault(key, {})[side] = member.filename
     entries = []
     for (stem, codes, name), members in sides.items():
         for number, code in enumerate(codes):

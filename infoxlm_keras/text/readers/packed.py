@@ -64,9 +64,10 @@ def packed_chunks(records: Iterable[tuple[int, Record]], position: Callable[[], 
         records: iterable of (number, record): the record's number or line, for messages; and what `add_record` takes.
         position: callable, bytes of the input read so far.
     """
-    first, texts, size, before = None, Texts(), 0, 0
+    first: int | None = None
+    texts, size, before = Texts(), 0, 0
 
-    def chunk():
+    def chunk(first: int) -> Chunk:
         body = json.dumps({"texts": texts, "dropped": texts.dropped}, ensure_ascii=False).encode()
         return chunks.Chunk(first, (body,), position() - before)
 
@@ -77,10 +78,10 @@ def packed_chunks(records: Iterable[tuple[int, Record]], position: Callable[[], 
         # order of the records: what is passed over has no part in it.
         passed_over = sum(texts.dropped[reason] for reason in PASSED_OVER)
         if size + len(texts) + texts.dropped.total() - passed_over >= chunks.CHUNK_BYTES:
-            yield chunk()
+            yield chunk(first)
             first, texts, size, before = None, Texts(), 0, position()
     if first is not None:
-        yield chunk()
+        yield chunk(first)
 
 
 def unpack(chunk: Chunk) -> Texts:

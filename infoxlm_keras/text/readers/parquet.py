@@ -99,8 +99,8 @@ class SavedDataset:
         dataset = _load(self.folder, self.split)
         columns = self.fields.columns(_field_names(dataset.features.arrow_schema), self.folder)
         # Of records inside of records, `datasets` selects all.
-        columns = list(dict.fromkeys(column.split(".")[0] for column in columns))
-        dataset = dataset.select_columns(columns).with_format("arrow")
+        top = list(dict.fromkeys(column.split(".")[0] for column in columns))
+        dataset = dataset.select_columns(top).with_format("arrow")
         size = sum(pathlib.Path(file).stat().st_size for file in self.files)
         first = 1
         tables = dataset.iter(BATCH_ROWS)
@@ -150,7 +150,7 @@ def _splits(folder):
 
 
 def _parquet_files(folder, split):
-    files = {}
+    files: dict[str | None, list[str]] = {}
     for path in sorted(folder.rglob("*.parquet")):
         if litter_reason(path.relative_to(folder).as_posix()):
             continue

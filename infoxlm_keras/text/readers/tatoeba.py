@@ -36,7 +36,7 @@ class TatoebaPairs:
         """Yields the `Chunk`s of the export."""
         sentences_file, links_file = self.files
         source, target = self.name.split("-")
-        sentences = {source: {}, target: {}}
+        sentences: dict[str, dict[str, str]] = {source: {}, target: {}}
         for _, number, language, text in read_sentences(sentences_file):
             if language in sentences:
                 sentences[language][number] = text

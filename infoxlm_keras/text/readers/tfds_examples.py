@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from infoxlm_keras.command_line import quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.parsing import describe, parsing
-from infoxlm_keras.text.languages import language_or_none
+from infoxlm_keras.text.languages import language_or_none, pair_languages
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.packed import packed_chunks, unpack
 
@@ -103,8 +103,8 @@ def open_pairs(address: str, pair: str | None, fields: tuple[str, str] | None) -
         languages = [language_or_none(name) for name in builder.info.supervised_keys or ()]
         if len(languages) != 2 or None in languages or languages[0] == languages[1]:
             raise InputError(f"{address}: does not say its two languages; name them as in en-de={address}")
-        pair = "-".join(languages)
-    return TfdsExamples(pair, (os.fspath(builder.data_dir),), split, PairFields(tuple(pair.split("-")), fields))
+        pair = f"{languages[0]}-{languages[1]}"
+    return TfdsExamples(pair, (os.fspath(builder.data_dir),), split, PairFields(pair_languages(pair), fields))
 
 
 def read_texts(address: str) -> Iterator[str]:

@@ -47,7 +47,8 @@ class TmxPairs:
             if segments is None:
                 yield line, LeftOut(MALFORMED)
                 continue
-            sides, variants = {}, 0
+            sides: dict[str | None, str] = {}
+            variants = 0
             for code, text in segments:
                 if code not in known:
                     known[code] = language_among(code, languages)

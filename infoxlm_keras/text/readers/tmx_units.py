@@ -109,7 +109,10 @@ class _Units:
 
     def __init__(self, stream, handler):
         self.stream, self.handler, self.path = stream, handler, stream.path
-        self.decoder = self.encoding = self.prologue = None
+        self.decoder: Any = None
+        self.encoding: str | None = None
+        self.prologue: bytes | None = None
+        self.parser: Any = None
         # Bytes that may be needed again, where they begin in the parser's input, and the line ends before them.
         self.buffer, self.start, self.lines = b"", 0, 0
 
@@ -216,10 +219,12 @@ class _Units:
         self._forget(end)
         self._new_parser()
         self.handler.line_shift = 0
+        # Before a malformed unit, `_note_prologue` has noted the bytes before the first one.
+        prologue = self.prologue or b""
         with self._errors():
-            self.parser.feed(self.prologue)
-        self.start = len(self.prologue)
-        self.handler.line_shift = self.lines - self.prologue.count(b"\n")
+            self.parser.feed(prologue)
+        self.start = len(prologue)
+        self.handler.line_shift = self.lines - prologue.count(b"\n")
 
     def _forget(self, size):
         self.lines += self.buffer.count(b"\n", 0, size)
@@ -260,17 +265,22 @@ class UnitHandler(xml.sax.ContentHandler):
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
-        self.root = None
+        self.root: str | None = None
         self.source_language = ""
-        self.units = []
-        self.segments = []
-        self.language = None
-        self.text = None
+        self.units: list[tuple[int, list[tuple[str, str]]]] = []
+        self.segments: list[tuple[str, str]] = []
+        self.language: str | None = None
+        self.text: list[str] | None = None
         self.length = 0
         self.markup = 0
         self.unit_line = 0
-        self.unit_offset = self.first_offset = self.problem = self.parser = None
+        self.unit_offset: int | None = None
+        self.first_offset: int | None = None
+        self.problem: str | None = None
+        self.parser: Any = None
         self.line_shift = 0
+        # `ContentHandler` has it, set by the parser.
+        self._locator: Any
 
     @property
     def line(self) -> int:
@@ -320,7 +330,7 @@ class UnitHandler(xml.sax.ContentHandler):
 
     def endElement(self, name: str) -> None:
         if name == "seg" and self.language:
-            text = check_text("".join(self.text), f"{self.path}: line {self.line}")
+            text = check_text("".join(self.text or ()), f"{self.path}: line {self.line}")
             self.segments.append((self.language, one_line(text)))
             self.text = None
         elif name == "tuv":
