@@ -46,7 +46,7 @@ SYNTAX, REMEDY = "gettext's syntax", "check it with msgfmt --check"
 
 @dataclasses.dataclass(frozen=True)
 class GettextPairs:
-    """Pairs in one catalog; the interface is described in `infoxlm_keras.text.readers`.
+    """Pairs in one catalog; implements `reader.Reader`.
 
     Args:
         name: str, the pair; its first language is the messages', its second the translations'.
@@ -54,7 +54,7 @@ class GettextPairs:
     """
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class JsonLines:
-    """Documents or pairs in one file; the interface is described in `infoxlm_keras.text.readers`.
+    """Documents or pairs in one file; implements `reader.Reader`.
 
     Args:
         name: str, a language or a pair.
@@ -28,7 +28,7 @@ class JsonLines:
     """
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
     fields: DocumentField | PairFields
 
     def chunks(self) -> Iterator[Chunk]:

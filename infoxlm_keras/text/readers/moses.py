@@ -16,7 +16,7 @@ SHIFTED_WINDOW = 3
 
 @dataclasses.dataclass(frozen=True)
 class MosesPairs:
-    """Pairs in two files of equally many lines; the interface is described in `infoxlm_keras.text.readers`.
+    """Pairs in two files of equally many lines; implements `reader.Reader`.
 
     Args:
         name: str, the pair.

@@ -31,7 +31,7 @@ SPLIT_FILE = re.compile(r"(?P<split>[A-Za-z_]+)(?:[-.]\d.*)?\.parquet")
 
 @dataclasses.dataclass(frozen=True)
 class ParquetRows:
-    """Documents or pairs in Parquet files; the interface is described in `infoxlm_keras.text.readers`.
+    """Documents or pairs in Parquet files; implements `reader.Reader`.
 
     Args:
         name: str, a language or a pair.
@@ -70,7 +70,7 @@ class ParquetRows:
 
 @dataclasses.dataclass(frozen=True)
 class SavedDataset:
-    """Documents or pairs in a folder of `Dataset.save_to_disk`; `infoxlm_keras.text.readers` describes the interface.
+    """Documents or pairs in a folder of `Dataset.save_to_disk`; implements `reader.Reader`.
 
     Args:
         name: str, a language or a pair.

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class MonolingualText:
-    """Sentences of one language in one file; the interface is described in `infoxlm_keras.text.readers`."""
+    """Sentences of one language in one file; implements `reader.Reader`."""
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""

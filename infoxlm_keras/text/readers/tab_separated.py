@@ -20,10 +20,10 @@ MARGIN_THRESHOLD = 1.04
 
 @dataclasses.dataclass(frozen=True)
 class TabSeparatedPairs:
-    """Pairs in one file; the interface is described in `infoxlm_keras.text.readers`."""
+    """Pairs in one file; implements `reader.Reader`."""
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""
@@ -60,7 +60,7 @@ class MarginPairs:
     """
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
     threshold: float = MARGIN_THRESHOLD
 
     def chunks(self) -> Iterator[Chunk]:

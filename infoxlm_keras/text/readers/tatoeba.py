@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class TatoebaPairs:
-    """Pairs of two languages, in the order of the links; the interface is described in `infoxlm_keras.text.readers`.
+    """Pairs of two languages, in the order of the links; implements `reader.Reader`.
 
     Args:
         name: str, the pair.
@@ -30,7 +30,7 @@ class TatoebaPairs:
     """
 
     name: str
-    files: tuple[str, str]
+    files: tuple[str, ...]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the export."""
@@ -62,10 +62,10 @@ class TatoebaPairs:
 
 @dataclasses.dataclass(frozen=True)
 class TatoebaSentences:
-    """The sentences of one language, unconnected; the interface is described in `infoxlm_keras.text.readers`."""
+    """The sentences of one language, unconnected; implements `reader.Reader`."""
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the export."""

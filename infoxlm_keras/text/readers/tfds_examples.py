@@ -29,7 +29,7 @@ TRAINING_SPLIT = "train"
 
 @dataclasses.dataclass(frozen=True)
 class TfdsExamples:
-    """Documents or pairs in a prepared dataset; the interface is described in `infoxlm_keras.text.readers`.
+    """Documents or pairs in a prepared dataset; implements `reader.Reader`.
 
     Args:
         name: str, a language or a pair.
@@ -39,7 +39,7 @@ class TfdsExamples:
     """
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
     split: str
     fields: DocumentField | PairFields
 

@@ -21,7 +21,7 @@ MALFORMED = "malformed"
 
 @dataclasses.dataclass(frozen=True)
 class TmxPairs:
-    """Pairs of two of the languages in one file; the interface is described in `infoxlm_keras.text.readers`.
+    """Pairs of two of the languages in one file; implements `reader.Reader`.
 
     A unit that lacks one of the two languages is no pair and is passed over (`other_languages`), one that is malformed
     is left out (`malformed`); of several variants in one language the first is taken, and the others are passed over
@@ -29,7 +29,7 @@ class TmxPairs:
     """
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""
