@@ -54,14 +54,20 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokenizer", required=True, help="directory with vocabulary.spm, SentencePiece file, or KerasHub preset"
     )
     parser.add_argument(
-        "--output_dir", required=True, metavar="DIR", help="folder of the prepared data; a killed build there goes on"
+        "--output_dir",
+        required=True,
+        metavar="DIR",
+        help="folder for the prepared data; an interrupted build in it resumes",
     )
-    parser.add_argument("--shard_megabytes", type=float, default=64, help="about this many megabytes a shard")
+    parser.add_argument("--shard_megabytes", type=float, default=64, help="approximate size of a shard, in megabytes")
     parser.add_argument("--seed", type=int, default=0, help="seed of the global shuffle")
     parser.add_argument(
-        "--processes", type=int, default=available_processes(), help="worker processes; any number, same result"
+        "--processes",
+        type=int,
+        default=available_processes(),
+        help="number of worker processes; it does not change the result",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace records that are there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing records")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,12 +239,12 @@ def _open_journal(work, plan, threads):
         remove(work / JOURNAL_FILE)
     journal = BuildJournal(work, plan, threads)
     for place in journal.damaged:
-        print(f"{place} is damaged: what it held is made again", flush=True)
+        print(f"{place} is damaged; the build repeats this work", flush=True)
     if journal.changed:
         print(f"an unfinished build differs in {', '.join(journal.changed)}: starting over", flush=True)
     elif journal.resumed:
-        print(f"going on with an unfinished build: {journal.resumed} steps are done", flush=True)
+        print(f"resuming an unfinished build: {journal.resumed} steps are done", flush=True)
     elif journal.damaged:
-        print("nothing of an unfinished build can be used: starting over", flush=True)
+        print("the unfinished build is damaged: starting over", flush=True)
     journal.folder("output")
     return journal

@@ -33,7 +33,7 @@ class MonolingualEncoder:
         sequence_length: int, most tokens of a block.
         break_documents: bool, end a block where a document ends.
         cleaning: `Cleaning` or None, applied to what is read.
-        deduplicate: bool, whether `__call__` is told which sentences repeat an earlier one.
+        deduplicate: bool, whether `__call__` gets the flags of repeated sentences.
     """
 
     tokenizer: Tokenizer

@@ -27,7 +27,7 @@ from infoxlm_keras.files.written_files import new_file
 if TYPE_CHECKING:
     from infoxlm_keras.building.encoded_chunk import EncodedChunk
 
-# A run is written once it holds so many bytes, or so many chunks; they are in memory until then.
+# A run stays in memory until it holds `RUN_BYTES` bytes or `RUN_CHUNKS` chunks; then it is written.
 RUN_BYTES = 16 << 20
 RUN_CHUNKS = 2000
 # `number` counts the records of a name in the order of the input.

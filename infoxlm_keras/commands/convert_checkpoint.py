@@ -73,22 +73,28 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--to", required=True, dest="directory", type=pathlib.Path, metavar="DIR", help="the folder to write"
     )
-    parser.add_argument("--format", choices=CONVERSION_FORMATS, default="keras", help="what to write")
-    parser.add_argument("--layer", type=int, metavar="K", help="hidden state of a sentence vector; unset: universal")
-    parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
+    parser.add_argument("--format", choices=CONVERSION_FORMATS, default="keras", help="format to write")
+    parser.add_argument(
+        "--layer", type=int, metavar="K", help="layer of the sentence vector; unset: the universal layer"
+    )
+    parser.add_argument(
+        "--pooling", choices=POOLINGS, help="pooling of the sentence vector; unset: as in training, else mean"
+    )
     parser.add_argument(
         "--normalize",
         choices=("true", "false"),
         type=str.lower,
-        help="unit sentence vectors; unset: as the source's, else true",
+        help="scale sentence vectors to unit length; unset: as the source does, else true",
     )
-    parser.add_argument("--dtype", choices=WEIGHT_DTYPES, help="of the weights in safetensors; unset: float32")
+    parser.add_argument("--dtype", choices=WEIGHT_DTYPES, help="dtype of the safetensors weights; unset: float32")
     parser.add_argument("--max_shard_size", metavar="SIZE", help="largest safetensors file; unset: 5GB")
     parser.add_argument(
         "--results", metavar="FILE.json", help="output of infoxlm evaluate-retrieval, for the model card"
     )
     parser.add_argument(
-        "--upload", metavar="URI", help="hf://org/name, or for a preset kaggle://user/model/keras/variation, as well"
+        "--upload",
+        metavar="URI",
+        help="also upload to hf://org/name, or a preset to kaggle://user/model/keras/variation",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace DIR if it exists")
     options = parser.parse_args(arguments)

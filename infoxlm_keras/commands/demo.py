@@ -4,8 +4,8 @@
   infoxlm demo --output_dir runs/demo
 
 Each stage is one of the project's commands, printed before it runs, so that you can run them on your own text. A stage
-whose output is complete is not run again, and training resumes where it was: after an interruption just repeat the
-command. To start afresh, remove the output directory.
+whose output is complete does not run again, and training resumes from its last checkpoint: after an interruption,
+repeat the command. To start afresh, remove the output directory.
 
 Writes to OUTPUT_DIR: results.json and plots/ (the report), model/ (KerasHub preset), serving/1/ (SavedModel).
 """
@@ -31,7 +31,7 @@ PAIR_LENGTHS = (16, 32, 64)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--output_dir", default="runs/demo", help="where everything goes")
+    parser.add_argument("--output_dir", default="runs/demo", help="folder for all output")
     parser.add_argument("--config", default="demo", help="settings of the pre-training: a name or a file")
     parser.add_argument("--steps", type=int, help="optimizer updates; overrides the configuration")
     parser.add_argument(
@@ -106,7 +106,7 @@ def report(output: pathlib.Path, timing: Mapping[str, float]) -> None:
     untrained = read_retrieval(output / "retrieval_untrained.json")
     trained = read_retrieval(output / "retrieval_trained.json")
     training = read_json(output / "pretraining.json")
-    # A rate hangs on the machine, not on the seed.
+    # The rate depends on the machine, not on the seed, so it is reported with the times.
     with parsing(output / "pretraining.json", "what a training wrote", "remove it, and repeat the command"):
         speed = {"tokens_per_second": training["last_interval"].pop("tokens_per_second")}
     previous = {}

@@ -84,23 +84,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="preset: a directory, or a name that KerasHub knows")
-    parser.add_argument("--output_dir", required=True, type=pathlib.Path, help="home of all versions of a model")
-    parser.add_argument("--head", choices=HEADS, default="embedding", help="what the model answers")
-    parser.add_argument("--layer", type=int, metavar="K", help="hidden state, 0 = embeddings; unset: universal")
-    parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
-    parser.add_argument("--top_k", type=int, help=f"fillings for each <mask>; unset: {DEFAULT_TOP_K}")
-    parser.add_argument("--max_answer", type=int, metavar="N", help="tokens of the longest answer; unset: 30")
-    parser.add_argument("--max_windows", type=int, metavar="N", help="windows of the longest context; unset: 16")
-    parser.add_argument("--max_length", type=int, metavar="N", help="tokens a text; unset: all positions")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="how weights are stored")
+    parser.add_argument(
+        "--output_dir", required=True, type=pathlib.Path, help="folder that holds all versions of the model"
+    )
+    parser.add_argument("--head", choices=HEADS, default="embedding", help="output of the model")
+    parser.add_argument(
+        "--layer", type=int, metavar="K", help="layer to pool, 0 = embeddings; unset: the universal layer"
+    )
+    parser.add_argument(
+        "--pooling", choices=POOLINGS, help="pooling of the sentence vector; unset: as in training, else mean"
+    )
+    parser.add_argument("--top_k", type=int, help=f"candidates for each <mask>; unset: {DEFAULT_TOP_K}")
+    parser.add_argument("--max_answer", type=int, metavar="N", help="maximum tokens of an answer; unset: 30")
+    parser.add_argument(
+        "--max_windows", type=int, metavar="N", help="maximum number of windows per context; unset: 16"
+    )
+    parser.add_argument(
+        "--max_length", type=int, metavar="N", help="maximum tokens per text; unset: all positions of the model"
+    )
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="dtype of the stored weights")
     parser.add_argument("--quantize", choices=("int8",), help="store weights in 8 bits")
-    parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as evaluate_retrieval.py")
+    parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as in infoxlm evaluate-retrieval")
     parser.add_argument("--max_pairs", type=int, metavar="N", help="use only the first N pairs of each language")
     parser.add_argument(
-        "--tokens_only", action="store_true", help="no signatures on strings: for servers without SentencePiece ops"
+        "--tokens_only",
+        action="store_true",
+        help="export no signatures that take strings, for servers without SentencePiece ops",
     )
-    parser.add_argument("--model_name", metavar="NAME", help="at the server; unset: the name of OUTPUT_DIR")
-    parser.add_argument("--model_version", type=int, metavar="N", help="unset: one more than the highest")
+    parser.add_argument(
+        "--model_name", metavar="NAME", help="name of the model on the server; unset: the name of OUTPUT_DIR"
+    )
+    parser.add_argument(
+        "--model_version",
+        type=int,
+        metavar="N",
+        help="version number; unset: one more than the highest existing version",
+    )
     return parser.parse_args(arguments)
 
 

@@ -46,11 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
     parser.add_argument("--add", type=int, required=True, help="number of pieces to add")
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder for the extended preset")
-    parser.add_argument("--sentences", type=int, default=120_000, help="size of the sample to learn from")
+    parser.add_argument(
+        "--sentences", type=int, default=120_000, help="number of sentences to sample for learning the pieces"
+    )
     parser.add_argument("--exponent", type=float, default=0.7, help="language sampling exponent, 0 to 1")
-    parser.add_argument("--character_coverage", type=float, default=0.9995, help="share of characters with a piece")
+    parser.add_argument(
+        "--character_coverage", type=float, default=0.9995, help="share of all characters that get a piece"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
-    parser.add_argument("--overwrite", action="store_true", help="replace a preset that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing preset")
     options = parser.parse_args(arguments)
     start = time.perf_counter()
     check_settings(options)

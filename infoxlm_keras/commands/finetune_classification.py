@@ -143,22 +143,30 @@ def measure(
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument("--model", required=True, help="preset, Hugging Face directory or id: what is fine-tuned")
-    parser.add_argument("--train", required=True, nargs="+", metavar="FILE", help="labelled texts to learn from")
-    parser.add_argument("--dev", nargs="+", metavar="FILE", help="those that choose the epoch")
-    parser.add_argument("--test", nargs="+", metavar="FILE", help="those that are reported")
-    parser.add_argument("--output_dir", required=True, help="where model and results go")
-    parser.add_argument("--overwrite", action="store_true", help="replace what a run left in OUTPUT_DIR")
-    parser.add_argument("--train_languages", nargs="+", metavar="LANG", help="use only these of --train; unset: all")
+    parser.add_argument("--model", required=True, help="model to fine-tune: preset, Hugging Face directory or id")
+    parser.add_argument("--train", required=True, nargs="+", metavar="FILE", help="labelled texts for training")
+    parser.add_argument("--dev", nargs="+", metavar="FILE", help="labelled texts that select the best epoch")
+    parser.add_argument("--test", nargs="+", metavar="FILE", help="labelled texts whose accuracy is reported")
+    parser.add_argument("--output_dir", required=True, help="folder for the model and the results")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in OUTPUT_DIR")
+    parser.add_argument("--train_languages", nargs="+", metavar="LANG", help="languages of --train to use; unset: all")
     parser.add_argument("--max_train_samples", type=int, metavar="N", help="use only the first N of each language")
     parser.add_argument("--epochs", type=int, default=DEFAULTS.epochs, help="passes over --train")
-    parser.add_argument("--batch_size", type=int, default=DEFAULTS.batch_size, help="samples an update")
-    parser.add_argument("--learning_rate", type=float, default=DEFAULTS.learning_rate, help="the peak")
-    parser.add_argument("--warmup_share", type=float, default=DEFAULTS.warmup_share, help="updates until the peak")
-    parser.add_argument("--weight_decay", type=float, default=DEFAULTS.weight_decay, help="decoupled")
-    parser.add_argument("--dropout", type=float, default=DEFAULTS.dropout, help="of encoder and head")
-    parser.add_argument("--max_length", type=int, help="tokens of a sample; unset: 128, or all positions")
-    parser.add_argument("--seed", type=int, default=DEFAULTS.seed, help="of head, dropout and order")
+    parser.add_argument("--batch_size", type=int, default=DEFAULTS.batch_size, help="samples per update")
+    parser.add_argument("--learning_rate", type=float, default=DEFAULTS.learning_rate, help="peak learning rate")
+    parser.add_argument(
+        "--warmup_share", type=float, default=DEFAULTS.warmup_share, help="share of updates until the peak"
+    )
+    parser.add_argument(
+        "--weight_decay", type=float, default=DEFAULTS.weight_decay, help="decoupled weight decay (AdamW)"
+    )
+    parser.add_argument("--dropout", type=float, default=DEFAULTS.dropout, help="dropout rate of encoder and head")
+    parser.add_argument(
+        "--max_length", type=int, help="maximum tokens per sample; unset: 128, or all positions if fewer"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=DEFAULTS.seed, help="seed of the head's weights, dropout and the order of samples"
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,7 +1,7 @@
 """Shows what is in prepared records: samples as text, counts, lengths, unknown tokens, sampling, padding.
 
-Reads DIR/mmlm and DIR/bitext, what there is of them (or a folder with a manifest.json itself), without TensorFlow. Of
-each stream the first --records are read, which are a random sample, since the builders shuffle; --records 0 reads and
+Reads DIR/mmlm and DIR/bitext, as far as they exist (or one folder with a manifest.json), without TensorFlow. Of each
+stream it reads the first --records records; the builders shuffle, so these are a random sample. --records 0 reads and
 checks every byte. Prints tables and saves them as inspection.json with plots in --output_dir, if that is given.
 
     infoxlm inspect-records records/ --language_exponent 0.7 --output_dir inspection/
@@ -39,10 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("directory", metavar="DIR", help="folder of the prepared data")
     parser.add_argument("--language_exponent", type=float, default=0.7, help="sampling exponent, 0 to 1")
-    parser.add_argument("--records", type=int, default=2000, help="records read of each stream; 0 reads all")
-    parser.add_argument("--samples", type=int, default=1, help="samples shown of each language")
+    parser.add_argument(
+        "--records", type=int, default=2000, help="number of records to read from each stream; 0 reads all"
+    )
+    parser.add_argument("--samples", type=int, default=1, help="number of samples to show for each language")
     parser.add_argument("--output_dir", metavar="DIR", help="folder for inspection.json and plots; default: none")
-    parser.add_argument("--overwrite", action="store_true", help="replace an inspection that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing inspection")
     options = parser.parse_args(arguments)
     if options.records < 0 or options.samples < 0:
         raise InputError("--records and --samples must not be negative")

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--languages", nargs="+", default=BUNDLED_LANGUAGES, metavar="CODE", help="or `all`")
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder to write; new or empty")
     parser.add_argument("--heldout", type=int, default=350, help="held-out sentences, in every language")
-    parser.add_argument("--max_megabytes", type=float, help="fail if it gets larger; None: no limit")
+    parser.add_argument("--max_megabytes", type=float, help="fail if the corpus is larger than this; None: no limit")
     parser.add_argument("--processes", type=int, default=available_processes(), help="worker processes")
     options = parser.parse_args(arguments)
     print_settings("Making the sample corpus", vars(options))

@@ -40,19 +40,23 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="index|query")
     index = commands.add_parser("index", help="build an index", formatter_class=parser.formatter_class)
     index.add_argument("--model", required=True, type=pathlib.Path, help="SavedModel: a version, or home of versions")
-    index.add_argument("--input", required=True, type=pathlib.Path, metavar="FILE", help="one sentence a line")
-    index.add_argument("--output_dir", required=True, type=pathlib.Path, help="where the index goes")
-    index.add_argument("--vectors", choices=VECTOR_TYPES, default="float16", help="how vectors are kept")
-    index.add_argument("--batch_size", type=int, default=64, help="sentences a forward pass")
+    index.add_argument(
+        "--input", required=True, type=pathlib.Path, metavar="FILE", help="text file with one sentence per line"
+    )
+    index.add_argument("--output_dir", required=True, type=pathlib.Path, help="folder for the index")
+    index.add_argument("--vectors", choices=VECTOR_TYPES, default="float16", help="dtype of the stored vectors")
+    index.add_argument("--batch_size", type=int, default=64, help="sentences per forward pass")
     index.add_argument("--overwrite", action="store_true", help="replace OUTPUT_DIR")
     query = commands.add_parser("query", help="search an index", formatter_class=parser.formatter_class)
-    query.add_argument("--index", required=True, type=pathlib.Path, metavar="DIR", help="what index wrote")
+    query.add_argument(
+        "--index", required=True, type=pathlib.Path, metavar="DIR", help="folder that `infoxlm search index` wrote"
+    )
     query.add_argument("--model", type=pathlib.Path, help="SavedModel; unset: the one it was built with")
-    query.add_argument("--text", action="append", metavar="TEXT", help="repeatable")
-    query.add_argument("--file", type=pathlib.Path, metavar="FILE", help="one query a line")
-    query.add_argument("--top_k", type=int, default=5, metavar="K", help="sentences a query")
+    query.add_argument("--text", action="append", metavar="TEXT", help="a query; may be repeated")
+    query.add_argument("--file", type=pathlib.Path, metavar="FILE", help="file with one query per line")
+    query.add_argument("--top_k", type=int, default=5, metavar="K", help="number of sentences to return per query")
     query.add_argument("--exact", action="store_true", help="compare with every vector")
-    query.add_argument("--output", type=pathlib.Path, metavar="FILE.json", help="where to write the results")
+    query.add_argument("--output", type=pathlib.Path, metavar="FILE.json", help="file for the results")
     return parser.parse_args(arguments)
 
 

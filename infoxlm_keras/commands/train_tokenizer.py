@@ -1,7 +1,7 @@
 """Trains a SentencePiece vocabulary (unigram) in XLM-R's id layout on text in many languages.
 
-Input files are named <lang>.txt[.gz|.xz] and hold one sentence a line. A sample is taken in which a language of n
-sentences has a share in proportion to n ** exponent, as in the training that follows. --vocabulary_size counts all
+Input files are named <lang>.txt[.gz|.xz] and hold one sentence a line. The command samples sentences: a language of n
+sentences gets a share proportional to n ** exponent, as in pre-training. --vocabulary_size counts all
 ids of the model: the pieces, <s>, </s>, <unk>, and <pad> and <mask>, which have no piece. Writes DIR/vocabulary.spm
 and DIR/vocabulary.json (its fingerprint, the settings, and each language's share of unknown tokens).
 
@@ -40,14 +40,16 @@ MODEL_FILE, REPORT_FILE = "vocabulary.spm", "vocabulary.json"
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
-    parser.add_argument("--vocabulary_size", type=int, required=True, help="number of ids, special ones included")
+    parser.add_argument("--vocabulary_size", type=int, required=True, help="number of ids, special tokens included")
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder for the vocabulary")
-    parser.add_argument("--sentences", type=int, default=120_000, help="size of the sample to train on")
+    parser.add_argument("--sentences", type=int, default=120_000, help="number of sentences to sample for training")
     parser.add_argument("--exponent", type=float, default=0.7, help="language sampling exponent, 0 to 1")
-    parser.add_argument("--character_coverage", type=float, default=0.9995, help="share of characters with a piece")
-    parser.add_argument("--byte_fallback", action="store_true", help="spell other characters in bytes")
+    parser.add_argument(
+        "--character_coverage", type=float, default=0.9995, help="share of all characters that get a piece"
+    )
+    parser.add_argument("--byte_fallback", action="store_true", help="encode other characters as bytes")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
-    parser.add_argument("--overwrite", action="store_true", help="replace a vocabulary that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing vocabulary")
     options = parser.parse_args(arguments)
     start = time.perf_counter()
     check_settings(options)

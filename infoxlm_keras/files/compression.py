@@ -95,7 +95,7 @@ class ConcatenatedStreams(io.RawIOBase):
             return False
         if self.streams:
             if not self.rest.startswith(magic[: len(self.rest)]) or not self.format.several_streams:
-                raise DamagedError(f"what follows its stream {self.streams} is no {self.format.name} data")
+                raise DamagedError(f"what follows its stream {self.streams} is not {self.format.name} data")
             if padding and not self.format.stream_after_padding:
                 raise DamagedError(f"NUL bytes and more data follow its stream {self.streams}")
             if len(self.rest) < len(magic):

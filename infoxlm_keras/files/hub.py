@@ -73,7 +73,7 @@ def download(source: str, patterns: Iterable[str] = MODEL_FILES) -> pathlib.Path
         directory = hub.snapshot_download(repository, revision=revision or None, allow_patterns=list(patterns))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{source}: is no directory here, and cannot be fetched from Hugging Face ({_first_line(error)})"
+            f"{source}: is not a directory here, and cannot be fetched from Hugging Face ({_first_line(error)})"
         ) from None
     return pathlib.Path(directory)
 

@@ -26,7 +26,7 @@ def resolved_output(path: PathLike) -> pathlib.Path:
     try:
         resolved = pathlib.Path(os.path.realpath(path))
     except ValueError as error:
-        raise InputError(f"{ascii(str(path))}: is no path ({error})") from None
+        raise InputError(f"{ascii(str(path))}: is not a path ({error})") from None
     if resolved.is_symlink():
         raise InputError(f"{path}: is a symbolic link that leads back to itself; remove it")
     return resolved

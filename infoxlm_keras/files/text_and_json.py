@@ -33,7 +33,7 @@ def read_text(path: PathLike) -> str:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file") from None
     except ValueError as error:
-        raise InputError(f"{ascii(str(path))}: is no path ({error})") from None
+        raise InputError(f"{ascii(str(path))}: is not a path ({error})") from None
     if stat.S_ISDIR(mode):
         raise InputError(f"{path}: is a directory, not a file")
     if not stat.S_ISREG(mode):

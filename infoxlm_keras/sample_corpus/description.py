@@ -68,7 +68,9 @@ def read_description(directory: PathLike) -> dict[str, Any]:
     path = pathlib.Path(directory) / DESCRIPTION_FILE
     description = read_json(path)
     if description.get("format") != FORMAT or description.get("version") != VERSION:
-        raise InputError(f"{path}: is not {FORMAT} version {VERSION}; name what make_sample_corpus.py wrote")
+        raise InputError(
+            f"{path}: is not {FORMAT} version {VERSION}; give a folder that infoxlm make-sample-corpus wrote"
+        )
     return description
 
 

@@ -40,7 +40,7 @@ def pair_lines(rows: Iterable[Row], language: str, maximum: int | None = None) -
     Args:
         rows: list of `Row`.
         language: str.
-        maximum: int or None. At most so many pairs, evenly spread over all.
+        maximum: int or None. Maximum number of pairs; they are evenly spread over all.
     """
     pairs = [(row.english, row.translations[language]) for row in rows if language in row.translations]
     if maximum is not None and maximum < len(pairs):

@@ -62,7 +62,7 @@ def read_labelled_texts(
     Args:
         paths: sequence of str or path, files as above; those of one language are joined in this order.
         languages: optional collection of str, the only languages to take, under any of their codes.
-        max_samples: int or None, take only the first so many of each language.
+        max_samples: int or None, maximum number of samples of each language; the first ones are taken.
 
     Returns:
         list of `LabelledTexts`, sorted by language.

@@ -113,7 +113,7 @@ def language_name(code: str, path: PathLike) -> str:
     name = language_or_none(code)
     if name is None:
         raise InputError(
-            f"{path}: {code!r} is no language code of ISO 639 (such as de, deu, zh_Hant); rename the file, or name "
+            f"{path}: {code!r} is not an ISO 639 language code (such as de, deu, zh_Hant); rename the file, or name "
             "the language before it, as in de=FILE"
         )
     return name

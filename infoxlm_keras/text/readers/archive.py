@@ -38,7 +38,7 @@ def read_members(path: PathLike) -> list[zipfile.ZipInfo]:
         if member.file_size > HARMLESS_BYTES and member.file_size > MOST_EXPANSION * member.compress_size:
             raise InputError(
                 f"{path}: its member {name!r} grows from {member.compress_size:,} to {member.file_size:,} bytes, "
-                "which no text does (a zip bomb?); do not trust it, or unpack it yourself"
+                "more than text does (a zip bomb?); do not trust it, or unpack it yourself"
             )
     return members
 
@@ -64,6 +64,6 @@ def _errors(path):
     try:
         yield
     except (zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path}: is no complete ZIP archive ({error}); fetch it again") from None
+        raise InputError(f"{path}: is not a complete ZIP archive ({error}); fetch it again") from None
     except (NotImplementedError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read as a ZIP archive ({error}); unpack it yourself") from None

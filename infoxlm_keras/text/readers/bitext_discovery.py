@@ -46,7 +46,7 @@ class BitextFinder:
         entry = parse_input(item, PAIR_PATTERN)
         codes = entry.name and split_pair(entry.name, item)
         if entry.name and codes is None:
-            raise InputError(f"{item}: {entry.name!r} names no two languages; give them as in en-de=PATH")
+            raise InputError(f"{item}: {entry.name!r} does not name two languages; give them as in en-de=PATH")
         pair = codes and pair_name(*codes, item)
         if entry.address.startswith(tfds_examples.PREFIX):
             self.entries.append(Entry(tfds_examples.open_pairs(entry.address, pair, self.fields), codes=codes or None))
@@ -130,7 +130,7 @@ class BitextFinder:
         else:
             known = ", ".join([*endings(BITEXT), ARCHIVE])
             raise InputError(
-                f"{address}: has none of the endings {known}; its format is not known, rename it, "
+                f"{address}: has none of the endings {known}; its format is unknown; rename it, "
                 f"or give a text and its translation, line by line, as in {'-'.join(codes)}=A.txt,B.txt"
             )
 

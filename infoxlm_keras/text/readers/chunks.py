@@ -122,7 +122,7 @@ class LineStream:
     def _check_length(self, length, number):
         if length > LONGEST_LINE_BYTES:
             raise InputError(
-                f"{self.place}: line {number}: is longer than {LONGEST_LINE_BYTES:,} bytes, which no sentence is; "
+                f"{self.place}: line {number}: is longer than {LONGEST_LINE_BYTES:,} bytes, too long for a sentence; "
                 "break it into lines, or remove it"
             )
 

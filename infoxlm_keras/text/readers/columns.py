@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 # Lines that are looked at.
 ROWS = 500
-# A column is told apart from text only by so many lines.
+# With fewer lines, a column of numbers is not reported: it may be text.
 LEAST_ROWS = 10
 URL = re.compile(r"[a-z]+://\S*|www\.\S*", re.IGNORECASE)
 # One word with a digit in it: row12, 2021-03-01, 0a1b-77.

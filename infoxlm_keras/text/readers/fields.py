@@ -191,5 +191,7 @@ def _text(value, field, place):
         except UnicodeDecodeError as error:
             raise InputError(f"{place}: field {field!r} is not UTF-8 ({error.reason}); remove the record") from None
     if not isinstance(value, str):
-        raise InputError(f"{place}: field {field!r} is no text but {type(value).__name__}; name another with --fields")
+        raise InputError(
+            f"{place}: field {field!r} is not text but {type(value).__name__}; name another with --fields"
+        )
     return check_text(value, f"{place}: field {field!r}")

@@ -196,7 +196,7 @@ def check_lines(text: str, path: str) -> None:
         found = LINE.fullmatch(line)
         if found is None:
             odd = len(re.sub(r"\\.", "", line).split('"')) % 2 == 0
-            reason = "a quote is not closed" if odd else "it is no keyword with a string in double quotes"
+            reason = "a quote is not closed" if odd else "it is not a keyword with a string in double quotes"
             raise InputError(f"{path}: line {number}: is not {SYNTAX}: {reason}; {REMEDY}")
         for escape in ESCAPES.finditer(line):
             if not escape["known"]:

@@ -43,9 +43,9 @@ def parse_input(item: PathLike | bytes, name_pattern: re.Pattern[str]) -> Input:
     text = os.fsdecode(item)
     name, equals, address = text.partition("=")
     if not text or (equals and not address and not os.path.lexists(text)):
-        raise InputError(f"--input {text!r}: names no file or folder; give a path")
+        raise InputError(f"--input {text!r}: does not name a file or folder; give a path")
     if "\0" in text:
-        raise InputError(f"--input {text!r}: holds a NUL character, which no path does")
+        raise InputError(f"--input {text!r}: holds a NUL character, which a path cannot hold")
     # A file whose own name has an equals sign is a file.
     if equals and name_pattern.fullmatch(name) and not os.path.lexists(text):
         return Input(address, name)
@@ -187,5 +187,5 @@ class GivenOnce:
         real = pathlib.Path(os.path.realpath(path))
         key = (real.parent / plain_name(path), name)
         if key in self.seen:
-            raise InputError(f"{path}: is given twice, or once more under another ending; name each text once")
+            raise InputError(f"{path}: is given twice, perhaps with another ending; give each text once")
         self.seen.add(key)

@@ -114,5 +114,5 @@ def _reader(path, language, field):
     format = find_format(plain_name(path), MONOLINGUAL)
     if format is None:
         known = ", ".join(endings(MONOLINGUAL))
-        raise InputError(f"{path}: has none of the endings {known}; its format is not known, rename it")
+        raise InputError(f"{path}: has none of the endings {known}; its format is unknown; rename it")
     return format.open(language, (str(path),), Selection(DocumentField(field or DOCUMENT_FIELD)))

@@ -110,7 +110,7 @@ def stem_reader(stem: str, name: str, languages: tuple[str, str]) -> MosesPairs:
                 "beside it"
             )
         if len(present) > 1:
-            raise InputError(f"{present[1]}: is given twice, or once more under another ending; name each text once")
+            raise InputError(f"{present[1]}: is given twice, perhaps with another ending; give each text once")
         files.append(present[0])
     return MosesPairs(name, tuple(files))
 

@@ -37,14 +37,14 @@ class TabSeparatedPairs:
             columns = line.split("\t") if line.strip() else ("", "")
             if len(columns) != 2:
                 raise InputError(
-                    f"{path}: line {number}: has {len(columns)} column(s), but source and target make two; "
+                    f"{path}: line {number}: has {len(columns)} column(s) instead of two, source and target; "
                     f"{columns_advice(lines, line)}"
                 )
             pairs.append((columns[0].strip(), columns[1].strip()))
         if numbers := column_of_numbers([pair for pair in pairs if any(pair)]):
             raise InputError(
-                f"{path}: line {chunk.first_line}: its column {numbers} holds numbers only, which are scores or keys "
-                "and no side of pairs; give a file with source and target"
+                f"{path}: line {chunk.first_line}: its column {numbers} holds only numbers: scores or keys, "
+                "not sentences; give a file with source and target"
             )
         return pairs
 
@@ -74,15 +74,15 @@ class MarginPairs:
             columns = line.split("\t") if line.strip() else ("inf", "", "")
             if len(columns) != 3:
                 raise InputError(
-                    f"{path}: line {number}: has {len(columns)} column(s), but margin, source and target make three; "
-                    "if it has two columns, name it <src>-<tgt>.tsv; if it has more, put these three first"
+                    f"{path}: line {number}: has {len(columns)} column(s) instead of three, margin, source and "
+                    "target; if it has two columns, name it <src>-<tgt>.tsv; if it has more, put these three first"
                 )
             try:
                 margin = float(columns[0])
             except ValueError:
                 raise InputError(
-                    f"{path}: line {number}: its margin {columns[0]!r} is no number; the columns are margin, source "
-                    "and target"
+                    f"{path}: line {number}: its margin {columns[0]!r} is not a number; the columns are margin, "
+                    "source and target"
                 ) from None
             if margin >= self.threshold:
                 pairs.append((columns[1].strip(), columns[2].strip()))

@@ -47,8 +47,8 @@ def read_units(
 
     Raises:
         InputError: for XML that is not well-formed outside of units, or ends within one; is no TMX; declares entities
-            (whose expansion can fill any memory, and which can name files); or has so many malformed units that it
-            must be read wrongly as a whole. Names the line.
+            (whose expansion can fill any memory, and which can name files); or has more malformed
+            units than `MOST_MALFORMED` and `LEAST_MALFORMED` allow. Names the line.
     """
     handler = handler or UnitHandler(stream.path)
     good = malformed = 0
