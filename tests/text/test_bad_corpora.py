@@ -105,10 +105,25 @@ REFUSED = {
     ),
     "NUL in a compressed file": (MONOLINGUAL, {"de.txt.bz2": bz2.compress(TEXT + b"\0\n")}, None, ("line 41", "NUL")),
     # Languages.
-    "unknown language": (MONOLINGUAL, {"xx.txt": TEXT}, None, ("xx.txt: 'xx' is no language code", "de=FILE")),
-    "unknown language given by hand": (MONOLINGUAL, {"a.txt": TEXT}, ["qq={}/a.txt"], ("'qq' is no language code",)),
-    "a language that is none": (MONOLINGUAL, {"und.txt": TEXT}, None, ("'und' is no language code",)),
-    "unknown language of a pair": (BITEXT, {"en-xx.tsv": tsv(PAIRS)}, None, ("en-xx.tsv: 'xx' is no language code",)),
+    "unknown language": (
+        MONOLINGUAL,
+        {"xx.txt": TEXT},
+        None,
+        ("xx.txt: 'xx' is not an ISO 639 language code", "de=FILE"),
+    ),
+    "unknown language given by hand": (
+        MONOLINGUAL,
+        {"a.txt": TEXT},
+        ["qq={}/a.txt"],
+        ("'qq' is not an ISO 639 language code",),
+    ),
+    "a language that is none": (MONOLINGUAL, {"und.txt": TEXT}, None, ("'und' is not an ISO 639 language code",)),
+    "unknown language of a pair": (
+        BITEXT,
+        {"en-xx.tsv": tsv(PAIRS)},
+        None,
+        ("en-xx.tsv: 'xx' is not an ISO 639 language code",),
+    ),
     "one language under two codes": (BITEXT, {"de-deu.tsv": tsv(PAIRS)}, None, ("names de on both sides",)),
     # Folders, links and names.
     "no such named file": (MONOLINGUAL, {"de.txt": TEXT}, ["de={}/no.txt"], ("no.txt: no such file",)),
@@ -227,7 +242,7 @@ REFUSED = {
         BITEXT,
         {"WikiMatrix.en-de.tsv": margins(PAIRS) + b"high\ta\tb\n"},
         None,
-        ("line 41: its margin 'high' is no number",),
+        ("line 41: its margin 'high' is not a number",),
     ),
     "all below the margin": (
         BITEXT,
@@ -268,7 +283,12 @@ REFUSED = {
     ),
     "an empty catalog": (BITEXT, {"de.po": b""}, None, ("de.po: is empty",)),
     "a catalog without a language": (BITEXT, {"app.po": catalog(PAIRS, "")}, None, ("neither its header",)),
-    "a catalog of an unknown language": (BITEXT, {"a.po": catalog(PAIRS, "xx")}, None, ("a.po: 'xx' is no language",)),
+    "a catalog of an unknown language": (
+        BITEXT,
+        {"a.po": catalog(PAIRS, "xx")},
+        None,
+        ("a.po: 'xx' is not an ISO 639 language code",),
+    ),
     "a catalog of broken UTF-8": (BITEXT, {"de.po": catalog(PAIRS) + b'msgid "\xff"\n'}, None, ("cannot be decoded",)),
     "a catalog of nothing": (BITEXT, {"de.po": catalog([("a", "")])}, None, ("nothing is left", "1 untranslated")),
     # Tatoeba.
