@@ -2,8 +2,8 @@
 
     readers -> chunks -> EncodedChunk -> verdicts on duplicates -> records by shard -> shard files
 
-What travels between the steps are whole chunks and, for each chunk and shard, the records that it has for it. A place
-is (number of the reader, number of the chunk): it tells chunks apart and says which came first.
+Whole chunks travel between the steps and, for each chunk and shard, the chunk's records for the shard. A place is
+(number of the reader, number of the chunk): it identifies a chunk and its order.
 """
 
 from __future__ import annotations

@@ -26,15 +26,15 @@ REASONS = ("empty", "identical", "too_long", "length_ratio", "duplicate")
 
 @dataclasses.dataclass(frozen=True)
 class BitextEncoder:
-    """Encodes the pairs of a chunk, leaves out those unfit for training, and finds each one's bucket.
+    """Encodes the pairs of a chunk, drops those unfit for training, and assigns each pair to a length bucket.
 
     Record: features `source_ids` and `target_ids`, without special tokens.
 
     Args:
         tokenizer: `Tokenizer`.
-        lengths: tuple of int, ascending; a pair's bucket is the smallest that its longer side does not exceed.
+        lengths: tuple of int, ascending; a pair goes into the smallest bucket that holds its longer side.
         max_length: int <= lengths[-1], most tokens a side.
-        max_length_ratio: float or None, most tokens of the longer side for each of the shorter.
+        max_length_ratio: float or None, maximum length ratio, longer side to shorter.
         truncate: bool, cut sides to `max_length` instead of dropping the pair.
         cleaning: `Cleaning` or None, applied to what is read.
         reversed_names: frozenset of str, pairs of languages whose duplicates are looked for with the sides swapped:

@@ -1,7 +1,7 @@
 """Readers -> shuffled shards + manifest: what the record builders share.
 
 The work is done in `.<kind>.work` beside the output, which appears under its name once it is complete. If the process
-is killed or interrupted, the same command goes on where it was; the output is the same, byte for byte.
+is killed or interrupted, the same command resumes the work; the output is identical, byte for byte.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def build_records(build: Build, options: argparse.Namespace) -> Manifest:
                 work_list = (build.kind, readers, encoder, options.seed, shard_bytes, options.processes, journal)
                 streams, counts = LocalBuild(*work_list).run(journal.folder("output"))
             except Exception:
-                # An input that changes in between may fail in odd ways: name the cause, not the symptom.
+                # An input that changes during the build can cause any error: report the change, not its symptom.
                 fingerprints.check_unchanged()
                 raise
             finally:
@@ -156,7 +156,7 @@ def check_output(kind: str, options: argparse.Namespace) -> tuple[pathlib.Path, 
 
 
 def build_plan(build: Build, fingerprints: Fingerprints, options: argparse.Namespace) -> dict[str, Any]:
-    """What decides on the bytes of the output, as JSON values; an unfinished build goes on only with an equal plan."""
+    """Everything that determines the bytes of the output, as JSON values. A build resumes only with an equal plan."""
     inputs = []
     for reader in build.readers:
         files = [fingerprints.files[path] for path in reader.files]

@@ -1,4 +1,4 @@
-"""What a worker makes of a chunk; the same for blocks and pairs, so that one builder collects both."""
+"""The result of encoding a chunk, with the same fields for blocks and for pairs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINE_READERS = (MonolingualText, MosesPairs, TabSeparatedPairs, MarginPairs)
 
 @dataclasses.dataclass
 class EncodedChunk:
-    """Records of a chunk of input, and what must be counted about them.
+    """The records of a chunk of input, with their counts.
 
     Attributes:
         records: list of bytes, serialized and framed.
@@ -69,7 +69,7 @@ def units_read(reader: Reader, chunk: Chunk, texts: Sequence[Any]) -> int:
         chunk: one of its `Chunk`s.
         texts: what `reader.read(chunk)` gave.
 
-    Formats with a sentence or pair a line are counted by the bytes of the chunk, whatever the reader made of them.
+    For formats with one sentence or pair per line, the count comes from the bytes of the chunk, not from the reader.
     """
     if isinstance(reader, LINE_READERS):
         return count_lines(chunk.bodies[0])

@@ -1,4 +1,4 @@
-"""The inputs of a build: what identifies their content, and what was kept and left out of each."""
+"""The inputs of a build: fingerprints of their content, and counts of what was kept and dropped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_FILES = 10
 
 @dataclasses.dataclass
 class SourceCounts:
-    """What became of a part of an input; parts are added up in the order of the input.
+    """Counts of the kept and dropped text of a part of an input. Parts are added in the order of the input.
 
     Attributes:
         sentences: int, sentences or pairs kept.
@@ -76,8 +76,8 @@ def check_counts(
     Args:
         readers: list of readers, all of one name.
         counts: list of `SourceCounts`, one a reader.
-        explicit: list of bool, one a reader, see `Entry` in `found.py`; None if all were given by name. Of
-            many texts in a folder some may hold nothing: the summary of the build names them.
+        explicit: list of bool, one a reader, see `Entry` in `found.py`; None if all were given by name. Some
+            of many texts in a folder may be empty: the summary of the build names them.
     """
     explicit = [True] * len(readers) if explicit is None else explicit
     for reader, count, named in zip(readers, counts, explicit, strict=True):

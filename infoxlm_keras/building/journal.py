@@ -1,11 +1,12 @@
-"""What a build has finished, so that the same command can go on later: a journal of lines with checksums.
+"""The journal of a build: lines with checksums that list the finished work, so that the same command can resume.
 
 A piece of work counts as done once its line is in the journal; its files were complete before that. The journal
 belongs to a plan (inputs, arguments, tokenizer); with another plan the work starts over.
 
-Nothing is believed that cannot be checked. Each line carries a checksum over itself and all lines before it, and the
-lines of work that made files carry their sizes and checksums. What does not match was damaged since, by a power cut
-or by hand: it is named, and that work is done again. So nothing here needs to wait for the disk (fsync).
+The journal is verified when it is read. Each line carries a checksum over itself and all lines before it, and the
+lines of work that made files carry their sizes and checksums. Where a checksum differs, the file was
+damaged later, by a power failure or by hand: the build names the file and repeats that work. So the journal needs no
+fsync.
 """
 
 import concurrent.futures
@@ -36,7 +37,7 @@ class BuildJournal:
 
     Attributes:
         changed: list of str, the keys in which an unfinished build's plan differed; its work has been removed.
-        damaged: list of str, what of an unfinished build cannot be trusted; that work has been removed.
+        damaged: list of str, damaged files of an unfinished build; their work has been removed.
         resumed: int, pieces of work found done.
     """
 

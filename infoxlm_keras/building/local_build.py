@@ -1,6 +1,6 @@
-"""A build on this machine: chunks -> spills -> duplicates -> shuffled shards, in memory that does not grow.
+"""A build on this machine: chunks -> spills -> duplicates -> shuffled shards, in bounded memory.
 
-Each step notes in the journal what it has finished, and passes over what it finds there.
+Each step writes its finished work to the journal, and skips work that the journal lists.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whole sentences into blocks: `<s> sentence </s> sentence </s> ...`, as full as whole sentences allow."""
+"""Packs whole sentences into blocks, greedily: `<s> sentence </s> sentence </s> ...`."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,8 @@ def pack_sentences(
 ) -> tuple[Array, Array]:
     """Packs sentences in order into blocks of at most `sequence_length` tokens.
 
-    A sentence goes into the current block if it fits, else it begins the next one; it is cut only if it is longer
-    than a whole block, and then into consecutive blocks, the last piece being packed on like a sentence.
+    A sentence goes into the current block if it fits; otherwise it begins the next block. A sentence longer than a
+    block is split over consecutive blocks, and its last piece is packed like a sentence.
 
     Args:
         token_ids: int array [tokens], all sentences one after another, without special tokens.

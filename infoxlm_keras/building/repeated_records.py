@@ -1,4 +1,4 @@
-"""Which of many records repeat an earlier one, found on disk: memory does not grow with their number.
+"""Finds records that repeat an earlier one, on disk: memory does not grow with their number.
 
 Records are known by 64-bit keys, in files sorted by key (`sorted_files`) whose rows are the records' numbers in the
 order of the input. All records with equal keys lie in one range of keys, so ranges are looked at one after another.
@@ -23,8 +23,8 @@ FLAGS_TOGETHER = 1 << 22
 def compared_name(kind: str, name: str) -> str:
     """str, equal for the names whose records are compared with each other.
 
-    Pairs in both directions, `en-de` and `de-en`, are one corpus: a pair that is in both would be trained on twice,
-    and be trained on in one where it is held out in the other.
+    Pairs in both directions, `en-de` and `de-en`, are one corpus. Otherwise a pair that occurs in both would be
+    trained on twice, or held out in one direction and trained on in the other.
 
     Args:
         kind: `"mmlm"` or `"bitext"`.
@@ -69,9 +69,9 @@ def find_duplicates(
 
 
 def _find_near_duplicates(path, verdict, near, ranges):
-    """Takes the earliest open records again and again, as going through them one by one would.
+    """Decides on the undecided records in rounds; the result equals a sequential pass over the records.
 
-    A record stays once all earlier ones that share a key with it are left out; it is left out once one of them stays.
+    A record stays if all earlier records that share a key with it are dropped; it is dropped if one of them stays.
     """
     stays, waits = (_flags(f"{path}.{name}", bool, len(verdict)) for name in ("stays", "waits"))
     undecided = True

@@ -1,7 +1,7 @@
 """The global shuffle: each record gets a random number, each shard a range of these numbers and their order.
 
-A record's number depends on the seed and on where the record stands in the input, on nothing else. So any process or
-machine can say where a record belongs without knowing the others, and a shard is written from its own records alone.
+A record's number depends only on the seed and on the record's place in the input. So every process or machine can
+compute the shard of a record without the other records, and a shard is written from its own records alone.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.files.written_files import new_file
 from infoxlm_keras.stateless_random import fold, random_bits, random_key
 
-# Shards are about equally full, as dice are; with fewer records than this a shard one might be empty.
+# The number of records in a shard is random; with a smaller mean than this, a shard might be empty.
 LEAST_RECORDS = 8
 BLOCK_BYTES = 1 << 20
 

@@ -1,4 +1,4 @@
-"""One phase of a build: all chunks through a function, what comes out spilled to disk in runs."""
+"""One phase of a build: applies a function to all chunks and writes the results to disk in runs."""
 
 from __future__ import annotations
 

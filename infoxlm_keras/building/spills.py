@@ -1,4 +1,4 @@
-"""What a build keeps on disk between its steps: runs of many chunks' records, or of their digests, sorted by key.
+"""Intermediate files of a build: runs with the records, or the digests, of many chunks, sorted by key.
 
 A run holds whole chunks of one name. Its files begin with the same path:
 

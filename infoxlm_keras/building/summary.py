@@ -1,4 +1,4 @@
-"""What a command says of its inputs, and the closing table of a build."""
+"""Prints the inputs of a command, and the closing table of a build."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def print_found(found: Found) -> None:
-    """Prints what a command takes of its inputs and what it leaves; `found` is a `Found`."""
+    """Prints the inputs that a command takes and those that it ignores; `found` is a `Found`."""
     for line in found.report():
         print(line, flush=True)
 

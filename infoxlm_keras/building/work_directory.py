@@ -1,4 +1,4 @@
-"""The directory in which a build works: locked against a second build, kept where the next start can go on."""
+"""The working directory of a build: locked against a second build, and kept so that an interrupted build resumes."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""`infoxlm COMMAND ...`: finds the command and hands its arguments on."""
+"""`infoxlm COMMAND ...`: finds the command and passes its arguments on."""
 
 import difflib
 import importlib

@@ -1,4 +1,4 @@
-"""Compressed files as streams of bytes that tell damage, truncation and trailing bytes from the end.
+"""Decompression as streams of bytes that detect damage, truncation and trailing bytes.
 
 A file may hold several streams, one after another (as pbzip2, pigz, pixz and `cat` write them). All of them are read,
 and what follows a stream must be another one, or padding that the format's own tool accepts.

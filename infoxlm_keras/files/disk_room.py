@@ -1,4 +1,4 @@
-"""Whether weights have room on the disk, asked before another library begins to write them."""
+"""Checks the free disk space for weights before another library writes them."""
 
 from __future__ import annotations
 

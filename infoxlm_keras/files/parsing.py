@@ -1,4 +1,4 @@
-"""The one place that turns whatever a parser raises into an error that names file, place and remedy."""
+"""Turns every exception of a parser into an `InputError` that names file, place and remedy."""
 
 import contextlib
 from collections.abc import Callable, Iterator

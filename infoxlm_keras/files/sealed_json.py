@@ -1,4 +1,4 @@
-"""JSON files of our own that are believed only if they are as they were written."""
+"""JSON files with a checksum: a changed file counts as missing."""
 
 import hashlib
 import json

@@ -19,7 +19,7 @@ MINIMUM_LETTERS = 0.6
 # A translation that repeats more of its words from the English is mostly names of commands.
 MAXIMUM_SHARED_WORDS = 0.7
 
-# So many lower-case English words in a row inside a translation are a part left untranslated.
+# This many consecutive lower-case English words in a translation mean that a part is untranslated.
 COPIED_WORDS = 4
 
 # Least share of a translation's letters in its own script, where that is not Latin.

@@ -17,7 +17,7 @@ def monolingual_lines(rows: Iterable[Row], language: str) -> list[str]:
         language: str. A language code, or "en".
 
     Returns:
-        List of str. A paragraph that stands in several rows comes once, at its first place.
+        List of str. A paragraph that occurs in several rows is returned once, at its first place.
     """
     lines: list[str] = []
     seen: set[str] = set()

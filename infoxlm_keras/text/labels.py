@@ -34,7 +34,7 @@ FRACTION = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?|[+-]?\d+[eE][+-]?\d+")
 
 
 def gold_label(value: Any, place: str) -> str | None:
-    """The class that a value of a file names: one name, whether it is written as text, number or truth value.
+    """The class name of a label: the same for text, number and truth value.
 
     Args:
         value: what JSON, Parquet or a cell of text gave.

@@ -1,4 +1,4 @@
-"""One name for each language, whatever a corpus calls it: `deu`, `ger`, `de-DE` and `de_DE.UTF-8` are all `de`.
+"""One name for each language, whatever code a corpus uses: `deu`, `ger`, `de-DE` and `de_DE.UTF-8` are all `de`.
 
 A name is the shortest code of ISO 639, lower case, and the script behind an underscore where it is not the one the
 language is usually written in: `zh`, `zh_Hant`, `sr`, `sr_Latn`. A country only counts for the script that it implies

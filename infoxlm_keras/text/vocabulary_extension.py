@@ -1,4 +1,4 @@
-"""More pieces for a vocabulary that a model was trained with: new text gets shorter, every old piece keeps its id."""
+"""Adds pieces to the vocabulary of a trained model: new text needs fewer tokens, and every old piece keeps its id."""
 
 import dataclasses
 import math

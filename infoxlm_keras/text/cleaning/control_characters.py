@@ -1,8 +1,8 @@
-"""Characters that are no text: controls, byte order marks, unpaired surrogates, and code points that are none."""
+"""Removes control characters, byte order marks, unpaired surrogates and noncharacters."""
 
 import re
 
-# They end a line elsewhere, or are a tab: they stood between words.
+# Line breaks and tabs separate words, so a space replaces them.
 SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029"
 # Joiners (U+200C, U+200D) stay: Persian, Hindi and others spell with them. So do marks of direction.
 REMOVED = re.compile("[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ufdd0-\ufdef\ufffe\uffff\ufff9-\ufffb\ud800-\udfff]")

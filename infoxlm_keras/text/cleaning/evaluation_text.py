@@ -1,7 +1,7 @@
-"""Decontamination: training sentences that evaluation files hold too.
+"""Decontamination: finds training sentences that also occur in evaluation files.
 
-Sentences are compared without case, punctuation and white space, after NFKC. With n-grams, a training sentence is also
-found if any n words in a row are in a row in an evaluation sentence (13 is usual: Brown et al. 2020, appendix C); in
+The comparison applies NFKC and ignores case, punctuation and white space. With n-grams, a training sentence also
+matches if it shares n consecutive words with an evaluation sentence (13 is usual: Brown et al. 2020, appendix C); in
 scripts written without spaces a character is a word.
 """
 

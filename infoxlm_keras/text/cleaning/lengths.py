@@ -1,4 +1,4 @@
-"""Limits on how long a sentence is, and on how unlike in length the sides of a pair are."""
+"""Limits on the length of a sentence, and on the length ratio of a pair."""
 
 import dataclasses
 import re
@@ -65,7 +65,7 @@ class LengthLimits:
 
 
 def letters(text: str) -> int:
-    """int: the characters of `text` (str), in which one that stands for several letters counts as these."""
+    """int: the length of `text` (str) in letters; an ideograph counts as three letters, a syllable as two."""
     if text.isascii():
         return len(text)
     ideographs, syllables = len(IDEOGRAPHS.findall(text)), len(SYLLABLES.findall(text))

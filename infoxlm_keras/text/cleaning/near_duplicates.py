@@ -73,7 +73,7 @@ class NearDuplicates:
 
     def _band_keys(self, digest):
         return tuple(
-            # The salt keeps equal values in different bands from meeting.
+            # The salt gives equal values in different bands different keys.
             hashlib.blake2b(band.tobytes(), digest_size=KEY_BYTES, salt=bytes([index])).digest()
             for index, band in enumerate(digest.reshape(self.bands, self.rows))
         )
@@ -88,7 +88,7 @@ def _shingle_hashes(units, offsets, width):
     hashes = np.zeros(len(units) - width + 1, np.uint64)
     for place in range(width):
         hashes = (hashes * _MULTIPLIER) ^ (units[place : len(hashes) + place] + np.uint64(1))
-        # A product's low bits know nothing of the factors' high ones.
+        # The low bits of a product do not depend on the high bits of its factors.
         hashes ^= hashes >> np.uint64(29)
     starts = np.repeat(np.asarray(offsets[:-1]), counts)
     places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

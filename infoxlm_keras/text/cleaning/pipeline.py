@@ -15,7 +15,7 @@ from infoxlm_keras.text.cleaning.near_duplicates import NearDuplicates
 from infoxlm_keras.text.cleaning.normalization import normalize
 from infoxlm_keras.text.cleaning.unicode_repair import repair
 
-# A sample is to be looked at, not to be kept.
+# A sample shows a reader what was dropped; it need not be complete.
 SAMPLE_CHARACTERS = 200
 
 
@@ -55,10 +55,10 @@ class CleanedPairs:
 
 @dataclasses.dataclass(frozen=True)
 class Cleaning:
-    """Cleans the sentences or pairs of a chunk; picklable, so that workers have it.
+    """Cleans the sentences or pairs of a chunk. It is picklable, because workers run it.
 
-    Steps that rewrite: `repair`, `control_characters`, `normalize`. Then each sentence or pair is dropped, and
-    counted, for the first of these reasons that it gives: `empty`, `characters`, `words`, `character_ratio`,
+    Steps that rewrite: `repair`, `control_characters`, `normalize`. Then the first of these
+    reasons that applies drops a sentence or pair, and is counted: `empty`, `characters`, `words`, `character_ratio`,
     `identical`, `language`, `evaluation`, `repeated`.
 
     Args:

@@ -1,4 +1,4 @@
-"""ZIP archives as OPUS ships them: their members as streams, and what no corpus has refused."""
+"""ZIP archives of OPUS: streams of their members, with checks against unsafe archives."""
 
 import contextlib
 import re

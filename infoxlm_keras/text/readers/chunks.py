@@ -17,7 +17,7 @@ from infoxlm_keras.text.readers.archive import open_member
 
 # Large enough that a chunk's last, partly filled block is well under a thousandth of its tokens.
 CHUNK_BYTES = 1 << 21
-# No sentence is longer; a file without line ends, or a compressed bomb, stops here instead of filling the memory.
+# No sentence is longer. The limit stops a file without line ends, or a decompression bomb, before memory is full.
 LONGEST_LINE_BYTES = 1 << 24
 BYTE_ORDER_MARK = "\ufeff"
 # First bytes of files that are not plain UTF-8, and what to do about them.
@@ -215,7 +215,7 @@ def decode_lines(body: bytes, path: str, first_line: int) -> list[str]:
 
 
 def _remedy(body, first_line, otherwise):
-    """What the file's first bytes say to do, else `otherwise`."""
+    """The advice for the format that the file's first bytes show, else `otherwise`."""
     if first_line == 1:
         for signature, remedy in SIGNATURES.items():
             if body.startswith(signature):

@@ -1,4 +1,4 @@
-"""What the columns of a file by tabs hold, so that advice about them is right."""
+"""Finds the columns of a tab-separated file that hold text, for the advice in messages."""
 
 import collections
 import re

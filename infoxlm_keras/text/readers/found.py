@@ -1,4 +1,4 @@
-"""What inputs led to: readers, what was passed over on the way, and the lines that a command prints of both."""
+"""The result of discovery: readers, ignored files, and the lines that a command prints about both."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import Chunk, LineStream, count_lines, decode_lines
 
-# Sentences and their translations differ in length, by much now and then: two lines together differ by more than
-# this only where the files have got out of step.
+# Single translations can differ much in length. If two of three consecutive lines differ by more than this ratio, the
+# files are misaligned.
 SHIFTED_RATIO = 2.5
 SHIFTED_WINDOW = 3
 

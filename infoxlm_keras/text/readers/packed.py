@@ -74,8 +74,8 @@ def packed_chunks(records: Iterable[tuple[int, Record]], position: Callable[[], 
     for number, record in records:
         first = number if first is None else first
         size += add_record(texts, record)
-        # A record left out takes no room, but a run of them must not grow without end. Where chunks end decides on the
-        # order of the records: what is passed over has no part in it.
+        # Dropped records add no text, but they count towards the size, so that a chunk stays bounded. Records that
+        # are passed over do not count: chunk bounds determine the order of the records, which must not change.
         passed_over = sum(texts.dropped[reason] for reason in PASSED_OVER)
         if size + len(texts) + texts.dropped.total() - passed_over >= chunks.CHUNK_BYTES:
             yield chunk(first)
