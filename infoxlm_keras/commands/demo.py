@@ -21,7 +21,7 @@ from typing import Any
 
 from infoxlm_keras.command_line import argument_parser, quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.files.text_and_json import read_json, write_json
 
 VOCABULARY_SIZE = 16000

@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-# Not lazy: the first import of the module `parsing` would bind its name here to the module, not to the function.
-from infoxlm_keras.files.parsing import describe as describe
-from infoxlm_keras.files.parsing import parsing as parsing
 from infoxlm_keras.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from infoxlm_keras.files.atomic import new_directory as new_directory
     from infoxlm_keras.files.atomic import write_atomically as write_atomically
+    from infoxlm_keras.files.parser_errors import describe as describe
+    from infoxlm_keras.files.parser_errors import parsing as parsing
     from infoxlm_keras.files.paths import check_local as check_local
     from infoxlm_keras.files.paths import resolved_output as resolved_output
     from infoxlm_keras.files.paths import without_wildcards as without_wildcards
@@ -22,8 +21,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "atomic": ("new_directory", "write_atomically"),
+        "parser_errors": ("describe", "parsing"),
         "paths": ("check_local", "resolved_output", "without_wildcards"),
         "text_and_json": ("read_json", "read_text", "read_yaml", "write_json"),
     },
 )
-__all__ = sorted([*__all__, "describe", "parsing"])

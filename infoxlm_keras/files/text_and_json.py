@@ -8,7 +8,7 @@ from typing import Any
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.atomic import write_atomically
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.files.paths import SURROGATE
 
 

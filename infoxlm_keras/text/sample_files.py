@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
 from infoxlm_keras.text.readers.inputs import path_kind, plain_name
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers import bitext_discovery, tfds_examples
 from infoxlm_keras.text.readers.archive import read_members
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines

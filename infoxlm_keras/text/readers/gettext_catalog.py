@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.languages import language_name, language_or_none
 from infoxlm_keras.text.readers.chunks import open_regular
 from infoxlm_keras.text.readers.packed import (

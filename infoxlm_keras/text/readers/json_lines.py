@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.packed import Texts, add_record

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import describe, parsing
+from infoxlm_keras.files.parser_errors import describe, parsing
 from infoxlm_keras.files.text_and_json import read_json
 from infoxlm_keras.text.readers.chunks import open_regular
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields

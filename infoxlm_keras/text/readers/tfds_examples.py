@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from infoxlm_keras.command_line import quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import describe, parsing
+from infoxlm_keras.files.parser_errors import describe, parsing
 from infoxlm_keras.text.languages import language_or_none, pair_languages
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.packed import packed_chunks, unpack

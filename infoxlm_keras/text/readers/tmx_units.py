@@ -13,7 +13,7 @@ import defusedxml.common
 import defusedxml.expatreader
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parsing import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.text.readers.packed import check_text, one_line
 
