@@ -18,7 +18,7 @@ from infoxlm_keras.choices import LOSS_COMBINATIONS
 from infoxlm_keras.configs import find_config
 from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import parsing, read_text
+from infoxlm_keras.files import load_yaml, parsing, read_yaml
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
 from infoxlm_keras.settings import NonNegativeInt, PositiveInt, Settings, TaskSettings, defaults_of
 from infoxlm_keras.tasks.registry import ROWS, task_classes
@@ -229,17 +229,6 @@ def dump_config(config):
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
 
-def read_yaml(path):
-    """The value in the YAML file `path`.
-
-    Raises:
-        InputError: if the file is missing, is no regular file, or is not YAML.
-    """
-    text = read_text(path)
-    with parsing(path, "valid YAML", "repair it, or take one of recipes/configs"):
-        return yaml.safe_load(text)
-
-
 def _read_with_bases(path, seen):
     if path.resolve() in seen:
         raise InputError(f"{path}: is its own base")
@@ -271,7 +260,7 @@ def _parse_override(text):
     if key.count(".") > MOST_DOTS:
         raise InputError(f"--set {shown(key)[1:-1]}: no setting has so many parts")
     with parsing(f"--set {shown(text)[1:-1]}", "valid YAML after the =", "write it as key=value"):
-        nested = yaml.safe_load(value)
+        nested = load_yaml(value)
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return nested

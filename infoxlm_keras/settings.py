@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import pydantic
 
-# Steps are counted in int32, and no size of a model or a batch is larger.
+# Steps are counted in int32, and no size of a model or a batch is larger. Strict: `true` is no number.
 LARGEST = 2**31 - 1
-PositiveInt = Annotated[int, pydantic.Field(gt=0, le=LARGEST)]
-NonNegativeInt = Annotated[int, pydantic.Field(ge=0, le=LARGEST)]
+PositiveInt = Annotated[int, pydantic.Field(gt=0, le=LARGEST, strict=True)]
+NonNegativeInt = Annotated[int, pydantic.Field(ge=0, le=LARGEST, strict=True)]
 
 
 class Settings(pydantic.BaseModel):

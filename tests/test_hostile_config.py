@@ -162,3 +162,20 @@ def test_the_flag_that_a_message_names_helps(tmp_path):
     message = the_error(lambda: load_config(path, ["steps=60"]))
     flag = message.split("--set ")[1].split(",")[0]
     assert load_config(path, ["steps=60", flag]).optimizer.warmup_steps == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("steps: 20\nsteps: 30\n", ("own.yaml", "'steps' is given twice", "line 2")),
+        ("xlco: {temperature: 0.1, temperature: 0.2}\n", ("'temperature' is given twice",)),
+        ("steps: true\n", ("steps = True", "integer")),
+        (f"steps: {'9' * 9000}\n", ("too many digits",)),
+    ],
+)
+def test_what_yaml_would_pass_over_is_refused(tmp_path, text, words):
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(InputError) as error:
+        load_config(tmp_path / "own.yaml")
+    assert all(word in str(error.value) for word in words), error.value
+    assert "set_int_max" not in str(error.value) and "\n" not in str(error.value)

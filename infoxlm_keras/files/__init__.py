@@ -23,6 +23,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "atomic": ("new_directory", "write_atomically"),
         "parser_errors": ("describe", "parsing"),
         "paths": ("check_local", "resolved_output", "without_wildcards"),
-        "text_and_json": ("read_json", "read_text", "read_yaml", "write_json"),
+        "text_and_json": ("load_yaml", "read_json", "read_text", "read_yaml", "write_json"),
     },
 )

@@ -71,8 +71,32 @@ def read_yaml(path: PathLike) -> Any:
     Raises:
         InputError: if the file is missing, or is not YAML (names the line).
     """
-    import yaml
-
     text = read_text(path)
     with parsing(path, "valid YAML"):
-        return yaml.safe_load(text)
+        return load_yaml(text)
+
+
+def load_yaml(text):
+    """The value of a YAML text, of plain types only.
+
+    Raises:
+        yaml.YAMLError: if it is not YAML, or a mapping names a key twice (a rule that PyYAML does not check).
+    """
+    import yaml
+
+    class StrictLoader(yaml.SafeLoader):
+        """The safe loader, which refuses a key that is given twice."""
+
+        def construct_mapping(self, node, deep=False):
+            # A merge key (<<) may repeat what the mapping itself overrides; only keys as written are compared.
+            seen = set()
+            for key_node, _ in node.value:
+                key = getattr(key_node, "value", None)
+                if isinstance(key, str) and key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"the key {key[:60]!r} is given twice", problem_mark=key_node.start_mark
+                    )
+                seen.add(key if isinstance(key, str) else id(key_node))
+            return super().construct_mapping(node, deep=deep)
+
+    return yaml.load(text, StrictLoader)

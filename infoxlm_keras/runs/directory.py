@@ -9,9 +9,9 @@ import re
 import shutil
 import stat
 
-from infoxlm_keras.config import check_config, dump_config, flatten, read_yaml
+from infoxlm_keras.config import check_config, dump_config, flatten
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import write_atomically
+from infoxlm_keras.files import read_yaml, write_atomically
 
 CONFIG_FILE, LOCK_FILE = "config.yaml", ".lock"
 # All that a run writes, in the order in which `--fresh --overwrite` removes it: what a resume would read goes first.
@@ -144,7 +144,7 @@ class RunDirectory:
                 path.unlink(missing_ok=True)
 
     def remove_unfinished(self):
-        """Removes the temporary files and directories of killed processes: `.<name>.partial...`, of the run's products."""
+        """Removes what killed processes left half-written of the run's products: `.<name>.partial...`."""
         for directory, names in (
             (self.path, {pathlib.PurePath(name).name for name in PRODUCTS}),
             (self.plots, {pathlib.PurePath(name).name for name in PRODUCTS}),
@@ -173,7 +173,8 @@ class RunDirectory:
             if not is_directory and not stat.S_ISREG(mode):
                 found = "a directory" if stat.S_ISDIR(mode) else "neither a file nor a directory"
                 raise InputError(
-                    f"{path}: is {found}, and a run has a file of this name; move it away, or give another --output_dir"
+                    f"{path}: is {found}, and a run has a file of this name; move it away, or give another "
+                    "--output_dir"
                 )
 
 

@@ -8,6 +8,10 @@ from infoxlm_keras.distribution.strategies import global_batch_sizes
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.models.sentence_vector import trained_sentence_vector
+from infoxlm_keras.reports.history import HistoryFile
+from infoxlm_keras.reports.language_probabilities import language_probabilities_of, probabilities_table
+from infoxlm_keras.reports.wandb_log import WandbLog
+from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
 from infoxlm_keras.runs.callbacks import (
     Checkpoints,
     IntervalLog,
@@ -18,11 +22,7 @@ from infoxlm_keras.runs.callbacks import (
     ValidationLoss,
     validation_columns,
 )
-from infoxlm_keras.reports.history import HistoryFile
-from infoxlm_keras.reports.language_probabilities import language_probabilities_of, probabilities_table
-from infoxlm_keras.reports.wandb_log import WandbLog
 from infoxlm_keras.runs.training_records import has_validation
-from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
 
 
 def fit(
@@ -59,13 +59,12 @@ def fit(
     start = 0 if restored is None else restored.step
     chief = is_chief()
     with contextlib.ExitStack() as stack:
-        recorder = Recorder(_writers(pretrainer.tasks, config, streams, directory, start, wandb_project) if chief else ())
+        writers = _writers(pretrainer.tasks, config, streams, directory, start, wandb_project) if chief else ()
+        recorder = Recorder(writers)
         stack.callback(recorder.close)
         stop = stack.enter_context(StopSignals())
         callbacks = [
-            SkippedSteps(
-                config.max_consecutive_skips, start, streams, directory.skipped_steps if chief else None
-            ),
+            SkippedSteps(config.max_consecutive_skips, start, streams, directory.skipped_steps if chief else None),
             IntervalLog(
                 recorder,
                 start,

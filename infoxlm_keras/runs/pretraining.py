@@ -253,8 +253,8 @@ def _starting_point(config, records, init):
 def _pair_sets(config):
     if config.evaluation.pairs is None:
         return []
-    from infoxlm_keras.text.readers.found import describe
     from infoxlm_keras.evaluation.pairs import read_pair_sets
+    from infoxlm_keras.text.readers.found import describe
 
     pair_sets = read_pair_sets([config.evaluation.pairs], config.evaluation.max_pairs)
     for line in describe(pair_sets.passed_over):

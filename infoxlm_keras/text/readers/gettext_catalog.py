@@ -106,7 +106,7 @@ class PluralRule:
         self.singular, self.plurals = 0, []
         if any(entry.msgid_plural for entry in catalog):
             remedy = "correct it, as msgfmt --check says"
-            with parsing(f"{path}: its Plural-Forms {rule!r}", "a rule of gettext", remedy):
+            with parsing(f"{path}: its Plural-Forms {rule[:60]!r}", "a rule of gettext", remedy):
                 form_of = gettext.c2py(rule)
                 self.singular = form_of(1)
                 self.plurals = sorted({form_of(number) for number in NUMBERS} - {self.singular})
