@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
