@@ -76,7 +76,7 @@ def read_yaml(path: PathLike) -> Any:
         return load_yaml(text)
 
 
-def load_yaml(text):
+def load_yaml(text: str) -> Any:
     """The value of a YAML text, of plain types only.
 
     Raises:
