@@ -178,5 +178,5 @@ def test_yaml_and_kinds_of_json(tmp_path):
     write_json(tmp_path / "list.json", [1])
     with pytest.raises(InputError, match="must hold an object .* not list"):
         read_json(tmp_path / "list.json", dict)
-    with pytest.raises(InputError, match="is no path"):
+    with pytest.raises(InputError, match="is not a path"):
         read_text("a\0b")

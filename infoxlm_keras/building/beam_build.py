@@ -1,14 +1,24 @@
 """A build on Apache Beam: the same records and manifest as `build_records`."""
 
+from __future__ import annotations
+
+import argparse
 import itertools
 import logging
 import re
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.building.build import check_output, complete_output, make_manifest, name_unmatched
 from infoxlm_keras.building.input_account import Fingerprints, check_any_left, check_counts
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory
 from infoxlm_keras.progress import progress_bar
+
+if TYPE_CHECKING:
+    from infoxlm_keras.building.build import Build
+    from infoxlm_keras.records.manifest import Manifest
 
 # How an error of ours looks within what a runner reports, and what Beam adds to a message.
 OUR_ERROR = re.compile(r"InputError: (.+)")
@@ -17,7 +27,7 @@ OUR_ERROR = re.compile(r"InputError: (.+)")
 ADDED = re.compile(r" \[while running .*", re.DOTALL)
 
 
-def build_with_beam(build, options, beam_arguments):
+def build_with_beam(build: Build, options: argparse.Namespace, beam_arguments: Sequence[str]) -> Manifest:
     """`build_records` on Beam.
 
     Args:
@@ -58,13 +68,12 @@ def build_with_beam(build, options, beam_arguments):
             check_counts(*zip(*group, strict=True))
         check_any_left(build.readers, counts)
         name_unmatched(build, counts)
-        name_unmatched(build, counts)
         manifest = make_manifest(build, options, streams, counts, fingerprints)
         complete_output(temporary, manifest, build.encoder.tokenizer)
     return manifest
 
 
-def import_beam():
+def import_beam() -> ModuleType:
     """The module `apache_beam`, or `InputError` that says how to install it."""
     # Beam warns of every optional library that is missing.
     logging.disable(logging.WARNING)

@@ -2,19 +2,24 @@
 
     readers -> chunks -> EncodedChunk -> verdicts on duplicates -> records by shard -> shard files
 
-What travels between the steps are whole chunks and, for each chunk and shard, the records that it has for it. A place
-is (number of the reader, number of the chunk): it tells chunks apart and says which came first.
+Whole chunks travel between the steps and, for each chunk and shard, the chunk's records for the shard. A place is
+(number of the reader, number of the chunk): it identifies a chunk and its order.
 """
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
 import os
 import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import apache_beam as beam
 import numpy as np
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.building.input_account import SourceCounts
 from infoxlm_keras.building.repeated_records import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name
 from infoxlm_keras.building.shuffled_shards import (
@@ -31,10 +36,26 @@ from infoxlm_keras.files.written_files import new_file
 from infoxlm_keras.records.manifest import Shard, Stream
 from infoxlm_keras.system_errors import describe_os_error
 
+if TYPE_CHECKING:
+    from infoxlm_keras.building.encoded_chunk import EncodedChunk
+    from infoxlm_keras.building.encoder import Encoder, SentenceEncoder
+    from infoxlm_keras.text.readers.chunks import Chunk
+    from infoxlm_keras.text.readers.reader import Reader
+
 SHARDS, SOURCES = "shards.json", "sources.json"
+# (number of the reader, number of the chunk).
+Place: TypeAlias = tuple[int, int]
 
 
-def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
+def add_build(
+    pipeline: beam.Pipeline,
+    kind: str,
+    readers: Sequence[Reader],
+    encoder: Encoder,
+    seed: int,
+    shard_bytes: int,
+    directory: str,
+) -> None:
     """Adds the whole build to `pipeline`.
 
     Args:
@@ -59,35 +80,39 @@ def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
         | "Spread chunks" >> beam.Reshuffle()
     )
     if encoder.deduplicate:
-        digests = chunks | "Digests" >> beam.MapTuple(lambda place, item: (place, encoder.digests(*item)))
+        sentence_encoder = cast("SentenceEncoder", encoder)
+        digests = chunks | "Digests" >> beam.MapTuple(lambda place, item: (place, sentence_encoder.digests(*item)))
         sizes = digests | "Sentence counts" >> beam.MapTuple(lambda place, keys: (place, len(keys)))
         repeated = (
             digests
-            | "Sentence keys" >> beam.FlatMap(lambda item: keyed(*item, groups))
+            | "Sentence keys" >> beam.FlatMap(lambda item: keyed(item[0], item[1], groups))
             | "Group sentences" >> beam.GroupByKey()
             | "Repeated sentences" >> beam.FlatMapTuple(all_but_first)
         )
         chunks = {"chunk": chunks, "size": sizes, "repeated": repeated} | "Join sentences" >> beam.CoGroupByKey()
-        encoded = chunks | "Encode" >> beam.MapTuple(lambda place, parts: (place, encode_without(encoder, **parts)))
+        encoded = chunks | "Encode" >> beam.MapTuple(
+            lambda place, parts: (place, encode_without(sentence_encoder, **parts))
+        )
     else:
         encoded = chunks | "Encode" >> beam.MapTuple(lambda place, item: (place, encoder(*item)))
     judged = judge(encoded | "Keep encoded" >> beam.Reshuffle(), groups) | "Keep judged" >> beam.Reshuffle()
 
     shards = (
         judged
-        | "Sizes" >> beam.FlatMap(lambda item: sizes_of_chunk(*item, names))
+        | "Sizes" >> beam.FlatMap(lambda item: sizes_of_chunk(item[0], item[1], names))
         | "Total sizes" >> beam.CombinePerKey(add_pairs)
-        | "Numbers of shards" >> beam.MapTuple(lambda stream, total: (stream, number_of_shards(*total, shard_bytes)))
+        | "Numbers of shards"
+        >> beam.MapTuple(lambda stream, total: (stream, number_of_shards(total[0], total[1], shard_bytes)))
     )
     written = (
         judged
         | "To shards"
         >> beam.FlatMap(
-            lambda item, shards: records_by_shard(*item, kind, seed, names, file_numbers, shards),
+            lambda item, shards: records_by_shard(item[0], item[1], kind, seed, names, file_numbers, shards),
             beam.pvalue.AsDict(shards),
         )
         | "Gather shards" >> beam.GroupByKey()
-        | "Write shards" >> beam.Map(lambda item: write_gathered(*item, kind, directory))
+        | "Write shards" >> beam.Map(lambda item: write_gathered(item[0], item[1], kind, directory))
     )
     counts = (
         judged
@@ -103,10 +128,10 @@ def add_build(pipeline, kind, readers, encoder, seed, shard_bytes, directory):
         )
 
 
-def read_results(directory, kind, readers):
+def read_results(directory: PathLike, kind: str, readers: Sequence[Reader]) -> tuple[list[Stream], list[SourceCounts]]:
     """What a finished pipeline made: (list of `Stream`, list of `SourceCounts`, one a reader); removes its notes."""
     shards, sources = (json.loads(_take(os.path.join(directory, file))) for file in (SHARDS, SOURCES))
-    lines = {}
+    lines: dict[tuple[str, int, int], dict[int, list[Any]]] = {}
     for name, length, shard, count, *line in shards:
         lines.setdefault((name, length, count), {})[shard] = line
     streams = []
@@ -129,7 +154,8 @@ def read_results(directory, kind, readers):
     return streams, counts
 
 
-def read_chunks(number, reader, explicit=True):
+@beam.typehints.no_annotations
+def read_chunks(number: int, reader: Reader, explicit: bool = True) -> Iterator[tuple[Place, tuple[Reader, Chunk]]]:
     """((number, chunk number), (reader, chunk)) of all chunks of a reader.
 
     Raises:
@@ -142,18 +168,21 @@ def read_chunks(number, reader, explicit=True):
         raise InputError(f"{reader.files[0]}: is empty; remove it from --input, or fetch it again")
 
 
-def keyed(place, keys, groups):
+def keyed(place: Place, keys: Array, groups: Sequence[str]) -> Iterator[tuple[tuple[str, int], tuple[Place, int]]]:
     """((group, key), (place, index)) of each of a chunk's keys (uint64)."""
     for index, key in enumerate(keys.tolist()):
         yield (groups[place[0]], key), (place, index)
 
 
-def all_but_first(_, found):
+@beam.typehints.no_annotations
+def all_but_first(_: object, found: Iterable[tuple[Place, int]]) -> list[tuple[Place, int]]:
     """(place, index) of all but the earliest of `found`."""
     return sorted(found)[1:]
 
 
-def encode_without(encoder, chunk, size, repeated):
+def encode_without(
+    encoder: SentenceEncoder, chunk: Iterable[tuple[Reader, Chunk]], size: Iterable[int], repeated: Iterable[int]
+) -> EncodedChunk:
     """`EncodedChunk` without the sentences whose numbers are in `repeated`; all three are iterables, as joined."""
     (item,), (count,) = chunk, size
     flags = np.zeros(count, bool)
@@ -161,7 +190,7 @@ def encode_without(encoder, chunk, size, repeated):
     return encoder(*item, flags)
 
 
-def judge(encoded, groups):
+def judge(encoded: beam.PCollection, groups: Sequence[str]) -> beam.PCollection:
     """(place, (`EncodedChunk`, uint8 [records])): each record's verdict as `find_duplicates` gives it.
 
     Args:
@@ -177,7 +206,7 @@ def judge(encoded, groups):
     )
     near = (
         encoded
-        | "Near keys" >> beam.FlatMap(lambda item: keyed_near(*item, groups))
+        | "Near keys" >> beam.FlatMap(lambda item: keyed_near(item[0], item[1], groups))
         | "Group near" >> beam.GroupByKey()
         | "Shared keys" >> beam.FlatMapTuple(shared_key)
         | "Shared by group" >> beam.GroupByKey()
@@ -187,7 +216,9 @@ def judge(encoded, groups):
     return joined | "Judge" >> beam.MapTuple(lambda place, parts: (place, with_verdict(**parts)))
 
 
-def keyed_near(place, chunk, groups):
+def keyed_near(
+    place: Place, chunk: EncodedChunk, groups: Sequence[str]
+) -> Iterator[tuple[tuple[str, int], tuple[Place, int]]]:
     """((group, key), (place, index)) of each record's near keys, each key once a record."""
     keys, counts = near_keys(chunk.near_identities or [])
     indices = np.repeat(np.arange(len(counts)), counts)
@@ -195,25 +226,29 @@ def keyed_near(place, chunk, groups):
         yield (groups[place[0]], key), (place, index)
 
 
-def shared_key(group_and_key, found):
+@beam.typehints.no_annotations
+def shared_key(
+    group_and_key: tuple[str, int], found: Iterable[tuple[Place, int]]
+) -> Iterator[tuple[str, list[tuple[Place, int]]]]:
     """(group, list of (place, index)) of a key that several records have."""
     found = list(found)
     if len(found) > 1:
         yield group_and_key[0], found
 
 
-def near_duplicates(_, groups):
+@beam.typehints.no_annotations
+def near_duplicates(_: object, groups: Iterable[Sequence[tuple[Place, int]]]) -> Iterator[tuple[Place, int]]:
     """(place, index) of the records to leave out, going through those that share a key in the order of the input.
 
     Args:
         groups: iterable of lists of (place, index), the records of each shared key of a group. One machine holds them
             in memory; records that share no key are not among them.
     """
-    keys = {}
+    keys: dict[tuple[Place, int], list[int]] = {}
     for number, group in enumerate(groups):
         for record in group:
             keys.setdefault(record, []).append(number)
-    taken = set()
+    taken: set[int] = set()
     for record in sorted(keys):
         if taken.isdisjoint(keys[record]):
             taken.update(keys[record])
@@ -221,16 +256,20 @@ def near_duplicates(_, groups):
             yield record
 
 
-def with_verdict(chunk, exact, near):
+def with_verdict(
+    chunk: Iterable[EncodedChunk], exact: Iterable[int], near: Iterable[int]
+) -> tuple[EncodedChunk, Array]:
     """(`EncodedChunk`, verdicts) from the joined chunk and the numbers of its duplicates."""
-    (chunk,) = chunk
-    verdict = np.full(len(chunk.records), KEPT, np.uint8)
+    (encoded,) = chunk
+    verdict = np.full(len(encoded.records), KEPT, np.uint8)
     verdict[list(near)] = NEAR_DUPLICATE
     verdict[list(exact)] = DUPLICATE
-    return chunk, verdict
+    return encoded, verdict
 
 
-def sizes_of_chunk(place, parts, names):
+def sizes_of_chunk(
+    place: Place, parts: tuple[EncodedChunk, Array], names: Sequence[str]
+) -> Iterator[tuple[tuple[str, int], tuple[int, int]]]:
     """((name, length), (records, bytes)) of a chunk's records that stay."""
     chunk, verdict = parts
     sizes, lengths = np.array([len(record) for record in chunk.records], np.int64), np.asarray(chunk.lengths)
@@ -239,12 +278,13 @@ def sizes_of_chunk(place, parts, names):
         yield (names[place[0]], length), (int(chosen.sum()), int(sizes[chosen].sum()))
 
 
-def add_pairs(pairs):
+@beam.typehints.no_annotations
+def add_pairs(pairs: Iterable[tuple[int, int]]) -> tuple[int, ...]:
     """Sums of the first and of the second of each pair."""
     return tuple(map(sum, zip(*pairs, strict=True))) or (0, 0)
 
 
-def counts_of_chunk(chunk, verdict):
+def counts_of_chunk(chunk: EncodedChunk, verdict: Array) -> tuple[dict[str, Any], list[list[Any]]]:
     """(dict of `SourceCounts`, list of [reason, number of repeats]) of a chunk."""
     found = np.bincount(verdict, chunk.record_sentences, minlength=3)
     repeats = [["duplicate", int(found[DUPLICATE])]] if chunk.identities else []
@@ -255,7 +295,15 @@ def counts_of_chunk(chunk, verdict):
     return dataclasses.asdict(counts), repeats
 
 
-def records_by_shard(place, parts, kind, seed, names, file_numbers, shards):
+def records_by_shard(
+    place: Place,
+    parts: tuple[EncodedChunk, Array],
+    kind: str,
+    seed: int,
+    names: Sequence[str],
+    file_numbers: Sequence[int],
+    shards: Mapping[tuple[str, int], int],
+) -> Iterator[tuple[tuple[str, int, int, int], tuple[Place, Array, int, int, list[bytes]]]]:
     """((name, length, shard, shards), (place, keys, tokens, unknown tokens, records)) of a chunk's records."""
     chunk, verdict = parts
     name, lengths = names[place[0]], np.asarray(chunk.lengths)
@@ -271,7 +319,12 @@ def records_by_shard(place, parts, kind, seed, names, file_numbers, shards):
             yield (name, length, part, number), (place, keys[some], tokens, unknown, records)
 
 
-def write_gathered(shard_key, parts, kind, directory):
+def write_gathered(
+    shard_key: tuple[str, int, int, int],
+    parts: Iterable[tuple[Place, Array, int, int, list[bytes]]],
+    kind: str,
+    directory: str,
+) -> list[Any]:
     """Writes one shard from what all chunks have for it; returns its line for `read_results`."""
     name, length, shard, shards = shard_key
     parts = sorted(parts, key=lambda part: part[0])
@@ -284,11 +337,12 @@ def write_gathered(shard_key, parts, kind, directory):
         size, digest = write_shard(
             os.path.join(directory, path), keys, np.cumsum(sizes) - sizes, sizes, b"".join(records)
         )
-    tokens, unknown = (sum(part[place] for part in parts) for place in (2, 3))
+    tokens, unknown = sum(part[2] for part in parts), sum(part[3] for part in parts)
     return [name, length, shard, shards, len(records), size, digest, tokens, unknown]
 
 
-def write_list(values, path):
+@beam.typehints.no_annotations
+def write_list(values: list[Any], path: str) -> None:
     """Writes a list as JSON, atomically: a step may run twice, on two machines."""
     temporary = f"{path}.{uuid.uuid4().hex}"
     with _disk_errors(), new_file(temporary) as file:

@@ -1,6 +1,10 @@
 """A chunk of pairs -> pair records in length buckets: the pure function that workers run."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,21 +16,25 @@ from infoxlm_keras.text.cleaning.identity import text_digest
 from infoxlm_keras.text.readers.packed import PASSED_OVER
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
+    from infoxlm_keras.text.readers.reader import Reader
+
 # Why pairs are left out, in the order of the checks; `duplicate` is found when chunks come together.
 REASONS = ("empty", "identical", "too_long", "length_ratio", "duplicate")
 
 
 @dataclasses.dataclass(frozen=True)
 class BitextEncoder:
-    """Encodes the pairs of a chunk, leaves out those unfit for training, and finds each one's bucket.
+    """Encodes the pairs of a chunk, drops those unfit for training, and assigns each pair to a length bucket.
 
     Record: features `source_ids` and `target_ids`, without special tokens.
 
     Args:
         tokenizer: `Tokenizer`.
-        lengths: tuple of int, ascending; a pair's bucket is the smallest that its longer side does not exceed.
+        lengths: tuple of int, ascending; a pair goes into the smallest bucket that holds its longer side.
         max_length: int <= lengths[-1], most tokens a side.
-        max_length_ratio: float or None, most tokens of the longer side for each of the shorter.
+        max_length_ratio: float or None, maximum length ratio, longer side to shorter.
         truncate: bool, cut sides to `max_length` instead of dropping the pair.
         cleaning: `Cleaning` or None, applied to what is read.
         reversed_names: frozenset of str, pairs of languages whose duplicates are looked for with the sides swapped:
@@ -39,12 +47,12 @@ class BitextEncoder:
     max_length_ratio: float | None = None
     truncate: bool = False
     cleaning: Cleaning | None = None
-    reversed_names: frozenset = frozenset()
+    reversed_names: frozenset[str] = frozenset()
 
     # Repeated pairs are found among the records.
     deduplicate = False
 
-    def __call__(self, reader, chunk):
+    def __call__(self, reader: Reader, chunk: Chunk) -> EncodedChunk:
         """`EncodedChunk` of one of `reader`'s chunks."""
         pairs = reader.read(chunk)
         read = units_read(reader, chunk, pairs)
@@ -130,7 +138,7 @@ class _Side:
         self.lengths = self.lengths[kept]
 
 
-def bucket_bounds(lengths, max_length):
+def bucket_bounds(lengths: Iterable[int], max_length: int) -> tuple[int, ...]:
     """The bucket bounds in use, tuple of int: `lengths` up to the first one that holds `max_length`.
 
     Raises:
@@ -149,7 +157,7 @@ def bucket_bounds(lengths, max_length):
     return tuple(lengths[: int(np.searchsorted(lengths, max_length)) + 1])
 
 
-def check_length_ratio(max_length_ratio):
+def check_length_ratio(max_length_ratio: float | None) -> None:
     """Raises `InputError` unless the ratio is None or at least 1."""
     if max_length_ratio is not None and not max_length_ratio >= 1:
         raise InputError(f"--max_length_ratio {max_length_ratio}: must be at least 1, for instance 3")

@@ -1,5 +1,7 @@
 """The options of the bitext builder, and the `Build` that they ask for."""
 
+import argparse
+
 from infoxlm_keras.building.bitext_encoder import BitextEncoder, bucket_bounds, check_length_ratio
 from infoxlm_keras.building.build import Build, add_build_arguments
 from infoxlm_keras.building.repeated_records import reversed_names
@@ -12,25 +14,34 @@ from infoxlm_keras.text.readers.tab_separated import MARGIN_THRESHOLD
 LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 254)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this builder's options to an `argparse` parser."""
     add_build_arguments(parser)
     parser.add_argument(
-        "--lengths", type=int, nargs="+", default=LENGTHS, metavar="N", help="bounds of the buckets, in tokens a side"
+        "--lengths",
+        type=int,
+        nargs="+",
+        default=LENGTHS,
+        metavar="N",
+        help="upper bounds of the length buckets, in tokens per side",
     )
-    parser.add_argument("--max_length", type=int, default=LENGTHS[-1], help="most tokens a side")
-    parser.add_argument("--truncate", action="store_true", help="cut longer sides to --max_length instead of dropping")
+    parser.add_argument("--max_length", type=int, default=LENGTHS[-1], help="maximum number of tokens per side")
     parser.add_argument(
-        "--max_length_ratio", type=float, help="most tokens of the longer side for each of the shorter"
+        "--truncate", action="store_true", help="truncate longer sides to --max_length; the default drops the pair"
     )
-    parser.add_argument("--margin", type=float, default=MARGIN_THRESHOLD, help="least margin of WikiMatrix's pairs")
-    fields = "fields with source and target, where a format has fields"
+    parser.add_argument(
+        "--max_length_ratio", type=float, help="maximum ratio of the sides' lengths in tokens, longer to shorter"
+    )
+    parser.add_argument(
+        "--margin", type=float, default=MARGIN_THRESHOLD, help="minimum margin score of WikiMatrix pairs"
+    )
+    fields = "names of the source and target fields, for formats with fields"
     parser.add_argument("--fields", nargs=2, metavar=("SOURCE", "TARGET"), help=fields)
     add_cleaning_arguments(parser, pairs=True)
     parser.epilog = BITEXT_FORMATS
 
 
-def plan_build(options):
+def plan_build(options: argparse.Namespace) -> Build:
     """The `Build` that the options of `add_arguments` ask for."""
     lengths = bucket_bounds(options.lengths, options.max_length)
     check_length_ratio(options.max_length_ratio)

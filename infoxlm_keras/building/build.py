@@ -1,13 +1,18 @@
 """Readers -> shuffled shards + manifest: what the record builders share.
 
 The work is done in `.<kind>.work` beside the output, which appears under its name once it is complete. If the process
-is killed or interrupted, the same command goes on where it was; the output is the same, byte for byte.
+is killed or interrupted, the same command resumes the work; the output is identical, byte for byte.
 """
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import os
 import pathlib
 import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import infoxlm_keras
 from infoxlm_keras.building import spills
@@ -31,25 +36,38 @@ from infoxlm_keras.text.cleaning.evaluation_text import unmatched_files
 from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.worker_pool import WorkerDiedError, available_processes
 
+if TYPE_CHECKING:
+    from infoxlm_keras.building.encoder import Encoder
+    from infoxlm_keras.building.input_account import SourceCounts
+    from infoxlm_keras.records.manifest import Stream
+    from infoxlm_keras.text.readers.reader import Reader
+    from infoxlm_keras.tokenizer import Tokenizer
+
 TOKENIZER_FILE = "tokenizer/vocabulary.spm"
 GO_ON = "run the same command again to go on where it stopped"
 
 
-def add_build_arguments(parser):
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that all record builders have to an `argparse` parser."""
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
     parser.add_argument(
         "--tokenizer", required=True, help="directory with vocabulary.spm, SentencePiece file, or KerasHub preset"
     )
     parser.add_argument(
-        "--output_dir", required=True, metavar="DIR", help="folder of the prepared data; a killed build there goes on"
+        "--output_dir",
+        required=True,
+        metavar="DIR",
+        help="folder for the prepared data; an interrupted build in it resumes",
     )
-    parser.add_argument("--shard_megabytes", type=float, default=64, help="about this many megabytes a shard")
+    parser.add_argument("--shard_megabytes", type=float, default=64, help="approximate size of a shard, in megabytes")
     parser.add_argument("--seed", type=int, default=0, help="seed of the global shuffle")
     parser.add_argument(
-        "--processes", type=int, default=available_processes(), help="worker processes; any number, same result"
+        "--processes",
+        type=int,
+        default=available_processes(),
+        help="number of worker processes; it does not change the result",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace records that are there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing records")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +83,13 @@ class Build:
     """
 
     kind: str
-    readers: list
-    encoder: object
-    lengths: tuple
-    arguments: dict
+    readers: Sequence[Reader]
+    encoder: Encoder
+    lengths: tuple[int, ...]
+    arguments: dict[str, Any]
 
 
-def build_records(build, options):
+def build_records(build: Build, options: argparse.Namespace) -> Manifest:
     """Writes the records of all readers and their manifest to `output_dir`/`build.kind`.
 
     Args:
@@ -97,7 +115,7 @@ def build_records(build, options):
                 work_list = (build.kind, readers, encoder, options.seed, shard_bytes, options.processes, journal)
                 streams, counts = LocalBuild(*work_list).run(journal.folder("output"))
             except Exception:
-                # An input that changes in between may fail in odd ways: name the cause, not the symptom.
+                # An input that changes during the build can cause any error: report the change, not its symptom.
                 fingerprints.check_unchanged()
                 raise
             finally:
@@ -118,7 +136,7 @@ def build_records(build, options):
         raise
 
 
-def check_output(kind, options):
+def check_output(kind: str, options: argparse.Namespace) -> tuple[pathlib.Path, int]:
     """(directory of the output with links followed, bytes a shard), or `InputError` if they cannot be."""
     if not options.shard_megabytes > 0:
         raise InputError(f"--shard_megabytes {options.shard_megabytes}: must be above 0")
@@ -137,12 +155,12 @@ def check_output(kind, options):
     return directory, max(1, round(options.shard_megabytes * 1e6))
 
 
-def build_plan(build, fingerprints, options):
-    """What decides on the bytes of the output, as JSON values; an unfinished build goes on only with an equal plan."""
-    inputs = [
-        [reader.name, *([file.file, file.bytes, file.sha256] for file in map(fingerprints.files.get, reader.files))]
-        for reader in build.readers
-    ]
+def build_plan(build: Build, fingerprints: Fingerprints, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything that determines the bytes of the output, as JSON values. A build resumes only with an equal plan."""
+    inputs = []
+    for reader in build.readers:
+        files = [fingerprints.files[path] for path in reader.files]
+        inputs.append([reader.name, *([file.file, file.bytes, file.sha256] for file in files)])
     return {
         "kind": build.kind,
         "version of infoxlm_keras": infoxlm_keras.__version__,
@@ -155,14 +173,20 @@ def build_plan(build, fingerprints, options):
     }
 
 
-def name_unmatched(build, counts):
+def name_unmatched(build: Build, counts: Iterable[SourceCounts]) -> None:
     """Prints a line for each evaluation file that left nothing out; `counts` is a `SourceCounts` for each reader."""
     cleaning = build.encoder.cleaning
-    for line in unmatched_files(cleaning and cleaning.evaluation, counts):
+    for line in unmatched_files(cleaning.evaluation if cleaning else None, counts):
         print(f"note: {line}", file=sys.stderr)
 
 
-def make_manifest(build, options, streams, counts, fingerprints):
+def make_manifest(
+    build: Build,
+    options: argparse.Namespace,
+    streams: Sequence[Stream],
+    counts: Sequence[SourceCounts],
+    fingerprints: Fingerprints,
+) -> Manifest:
     """The `Manifest` of a build: `streams` are its `Stream`s, `counts` a `SourceCounts` for each reader.
 
     Raises:
@@ -191,7 +215,7 @@ def make_manifest(build, options, streams, counts, fingerprints):
     )
 
 
-def complete_output(temporary, manifest, tokenizer):
+def complete_output(temporary: pathlib.Path, manifest: Manifest, tokenizer: Tokenizer) -> None:
     """Adds tokenizer and manifest to the shards in the folder `temporary`, and removes what else is in it."""
     shards = {temporary / shard.path for stream in manifest.streams for shard in stream.shards}
     # What workers that were killed left half written, or what does not come from this build.
@@ -215,12 +239,12 @@ def _open_journal(work, plan, threads):
         remove(work / JOURNAL_FILE)
     journal = BuildJournal(work, plan, threads)
     for place in journal.damaged:
-        print(f"{place} is damaged: what it held is made again", flush=True)
+        print(f"{place} is damaged; the build repeats this work", flush=True)
     if journal.changed:
         print(f"an unfinished build differs in {', '.join(journal.changed)}: starting over", flush=True)
     elif journal.resumed:
-        print(f"going on with an unfinished build: {journal.resumed} steps are done", flush=True)
+        print(f"resuming an unfinished build: {journal.resumed} steps are done", flush=True)
     elif journal.damaged:
-        print("nothing of an unfinished build can be used: starting over", flush=True)
+        print("the unfinished build is damaged: starting over", flush=True)
     journal.folder("output")
     return journal

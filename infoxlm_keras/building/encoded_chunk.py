@@ -1,20 +1,29 @@
-"""What a worker makes of a chunk; the same for blocks and pairs, so that one builder collects both."""
+"""The result of encoding a chunk, with the same fields for blocks and for pairs."""
+
+from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.text.readers.chunks import count_lines
 from infoxlm_keras.text.readers.moses import MosesPairs
 from infoxlm_keras.text.readers.plain_text import MonolingualText
 from infoxlm_keras.text.readers.tab_separated import MarginPairs, TabSeparatedPairs
+
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
+    from infoxlm_keras.text.readers.reader import Reader
 
 LINE_READERS = (MonolingualText, MosesPairs, TabSeparatedPairs, MarginPairs)
 
 
 @dataclasses.dataclass
 class EncodedChunk:
-    """Records of a chunk of input, and what must be counted about them.
+    """The records of a chunk of input, with their counts.
 
     Attributes:
         records: list of bytes, serialized and framed.
@@ -33,26 +42,26 @@ class EncodedChunk:
         record_sentences: int array [records], how many of `sentences` end in each; None where it is one.
     """
 
-    records: list
-    lengths: np.ndarray
-    tokens: np.ndarray
-    unknown_tokens: np.ndarray
+    records: list[bytes]
+    lengths: Array
+    tokens: Array
+    unknown_tokens: Array
     sentences: int
-    dropped: dict
-    identities: list | None = None
-    dropped_samples: dict = dataclasses.field(default_factory=dict)
-    near_identities: list | None = None
+    dropped: dict[str, int]
+    identities: list[bytes] | None = None
+    dropped_samples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    near_identities: list[tuple[bytes, ...]] | None = None
     read: int | None = None
-    passed_over: dict = dataclasses.field(default_factory=dict)
-    evaluation: dict = dataclasses.field(default_factory=dict)
-    record_sentences: np.ndarray | None = None
+    passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
+    evaluation: dict[str, int] = dataclasses.field(default_factory=dict)
+    record_sentences: Array | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.read is None:
             self.read = self.sentences + sum(self.dropped.values()) + sum(self.passed_over.values())
 
 
-def units_read(reader, chunk, texts):
+def units_read(reader: Reader, chunk: Chunk, texts: Sequence[Any]) -> int:
     """int: how many sentences or pairs a chunk holds.
 
     Args:
@@ -60,18 +69,18 @@ def units_read(reader, chunk, texts):
         chunk: one of its `Chunk`s.
         texts: what `reader.read(chunk)` gave.
 
-    Formats with a sentence or pair a line are counted by the bytes of the chunk, whatever the reader made of them.
+    For formats with one sentence or pair per line, the count comes from the bytes of the chunk, not from the reader.
     """
     if isinstance(reader, LINE_READERS):
         return count_lines(chunk.bodies[0])
     return len(texts) + sum(getattr(texts, "dropped", {}).values())
 
 
-def ragged_counts(flags, offsets):
+def ragged_counts(flags: Array, offsets: Array) -> Array:
     """int64 [rows]: the true values of `flags` (bool [n]) in each row `offsets[i]:offsets[i + 1]`."""
     return np.diff(np.concatenate([[0], np.cumsum(flags)])[offsets])
 
 
-def ragged_offsets(lengths):
+def ragged_offsets(lengths: Array) -> Array:
     """int64 [rows + 1]: where rows of `lengths` (int [rows]) begin when laid end to end."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

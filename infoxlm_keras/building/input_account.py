@@ -1,4 +1,6 @@
-"""The inputs of a build: what identifies their content, and what was kept and left out of each."""
+"""The inputs of a build: fingerprints of their content, and counts of what was kept and dropped."""
+
+from __future__ import annotations
 
 import collections
 import concurrent.futures
@@ -6,12 +8,20 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.sealed_json import read_sealed, write_sealed
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.records.manifest import Source, SourceFile
 from infoxlm_keras.text.readers.inputs import printable
+
+if TYPE_CHECKING:
+    from infoxlm_keras.building.encoded_chunk import EncodedChunk
+    from infoxlm_keras.records.manifest import Stream
+    from infoxlm_keras.text.readers.reader import Reader
 
 # Samples that the manifest keeps of each reason to leave text out, and the most characters of one.
 SAMPLES = 5
@@ -22,7 +32,7 @@ MOST_FILES = 10
 
 @dataclasses.dataclass
 class SourceCounts:
-    """What became of a part of an input; parts are added up in the order of the input.
+    """Counts of the kept and dropped text of a part of an input. Parts are added in the order of the input.
 
     Attributes:
         sentences: int, sentences or pairs kept.
@@ -34,16 +44,16 @@ class SourceCounts:
     """
 
     sentences: int = 0
-    dropped: dict = dataclasses.field(default_factory=dict)
-    dropped_samples: dict = dataclasses.field(default_factory=dict)
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    dropped_samples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     read: int = 0
-    passed_over: dict = dataclasses.field(default_factory=dict)
-    evaluation: dict = dataclasses.field(default_factory=dict)
+    passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
+    evaluation: dict[str, int] = dataclasses.field(default_factory=dict)
 
-    def add(self, part):
+    def add(self, part: SourceCounts | EncodedChunk) -> None:
         """Adds another `SourceCounts`, or an `EncodedChunk`."""
         self.sentences += part.sentences
-        self.read += part.read
+        self.read += part.read or 0
         for field in ("dropped", "passed_over", "evaluation"):
             total, numbers = getattr(self, field), getattr(part, field)
             for reason, number in numbers.items():
@@ -52,20 +62,22 @@ class SourceCounts:
             known = self.dropped_samples.setdefault(reason, [])
             known += [sample[:SAMPLE_CHARACTERS] for sample in samples[: SAMPLES - len(known)]]
 
-    def drop(self, reason, number):
+    def drop(self, reason: str, number: int) -> None:
         """Counts `number` sentences that were kept before as left out."""
         self.sentences -= number
         self.dropped[reason] = self.dropped.get(reason, 0) + number
 
 
-def check_counts(readers, counts, explicit=None):
+def check_counts(
+    readers: Sequence[Reader], counts: Sequence[SourceCounts], explicit: Sequence[bool] | None = None
+) -> None:
     """Raises `InputError` if a text that was given by its name held nothing, or nothing is left of it.
 
     Args:
         readers: list of readers, all of one name.
         counts: list of `SourceCounts`, one a reader.
-        explicit: list of bool, one a reader, see `Entry` in `found.py`; None if all were given by name. Of
-            many texts in a folder some may hold nothing: the summary of the build names them.
+        explicit: list of bool, one a reader, see `Entry` in `found.py`; None if all were given by name. Some
+            of many texts in a folder may be empty: the summary of the build names them.
     """
     explicit = [True] * len(readers) if explicit is None else explicit
     for reader, count, named in zip(readers, counts, explicit, strict=True):
@@ -75,7 +87,7 @@ def check_counts(readers, counts, explicit=None):
         raise InputError(_nothing_left(readers, counts))
 
 
-def check_any_left(readers, counts):
+def check_any_left(readers: Sequence[Reader], counts: Sequence[SourceCounts]) -> None:
     """Raises `InputError` if nothing is left of all `readers` (list), whose `SourceCounts` are `counts`."""
     if any(count.sentences for count in counts):
         return
@@ -84,7 +96,7 @@ def check_any_left(readers, counts):
     raise InputError(_nothing_left(readers, counts))
 
 
-def check_account(reader, count):
+def check_account(reader: Reader, count: SourceCounts) -> None:
     """Raises `InputError` unless all that a reader read was kept, dropped for a reason, or passed over.
 
     Args:
@@ -100,7 +112,9 @@ def check_account(reader, count):
         )
 
 
-def check_streams(kind, streams, readers, counts):
+def check_streams(
+    kind: str, streams: Iterable[Stream], readers: Sequence[Reader], counts: Iterable[SourceCounts]
+) -> None:
     """Raises `InputError` unless a build has as many records as pairs were kept.
 
     Args:
@@ -111,7 +125,7 @@ def check_streams(kind, streams, readers, counts):
     """
     if kind != "bitext":
         return
-    difference = collections.Counter()
+    difference: collections.Counter[str] = collections.Counter()
     for stream in streams:
         difference[stream.name] += stream.records
     for reader, count in zip(readers, counts, strict=True):
@@ -137,7 +151,7 @@ def _nothing_left(readers, counts):
     return f"{shown}: nothing is left ({reasons} dropped); check the text and the limits"
 
 
-def manifest_source(reader, count, fingerprints):
+def manifest_source(reader: Reader, count: SourceCounts, fingerprints: Mapping[str, SourceFile]) -> Source:
     """The manifest's `Source` of a reader, whose account must balance.
 
     Args:
@@ -153,7 +167,7 @@ def manifest_source(reader, count, fingerprints):
     return Source(reader.name, name, count.sentences, dict(count.dropped), files, samples, count.read, passed_over)
 
 
-def input_size(readers):
+def input_size(readers: Sequence[Reader]) -> int:
     """Bytes on disk of all files of `readers`, for progress bars."""
     return sum(os.path.getsize(file) for reader in readers for file in reader.files if os.path.exists(file))
 
@@ -170,7 +184,7 @@ class Fingerprints:
         files: dict of path to `SourceFile`.
     """
 
-    def __init__(self, readers, cache=None, threads=1):
+    def __init__(self, readers: Sequence[Reader], cache: PathLike | None = None, threads: int = 1) -> None:
         self.paths = sorted({file for reader in readers for file in reader.files})
         self._stats = {path: _stat(path) for path in self.paths}
         known = (cache is not None and read_sealed(cache)) or {}
@@ -189,7 +203,7 @@ class Fingerprints:
         if cache is not None:
             write_sealed(cache, {path: [self._stats[path], valid[path]] for path in self.paths})
 
-    def check_unchanged(self):
+    def check_unchanged(self) -> None:
         """Raises `InputError` if a file was written to since its fingerprint was taken."""
         for path in self.paths:
             if _stat(path) != self._stats[path]:

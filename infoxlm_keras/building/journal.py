@@ -1,11 +1,12 @@
-"""What a build has finished, so that the same command can go on later: a journal of lines with checksums.
+"""The journal of a build: lines with checksums that list the finished work, so that the same command can resume.
 
 A piece of work counts as done once its line is in the journal; its files were complete before that. The journal
 belongs to a plan (inputs, arguments, tokenizer); with another plan the work starts over.
 
-Nothing is believed that cannot be checked. Each line carries a checksum over itself and all lines before it, and the
-lines of work that made files carry their sizes and checksums. What does not match was damaged since, by a power cut
-or by hand: it is named, and that work is done again. So nothing here needs to wait for the disk (fsync).
+The journal is verified when it is read. Each line carries a checksum over itself and all lines before it, and the
+lines of work that made files carry their sizes and checksums. Where a checksum differs, the file was
+damaged later, by a power failure or by hand: the build names the file and repeats that work. So the journal needs no
+fsync.
 """
 
 import concurrent.futures
@@ -13,7 +14,10 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterable
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.building.work_directory import clear, remove
 from infoxlm_keras.files.written_files import naming, new_file
 from infoxlm_keras.progress import progress_bar
@@ -33,13 +37,14 @@ class BuildJournal:
 
     Attributes:
         changed: list of str, the keys in which an unfinished build's plan differed; its work has been removed.
-        damaged: list of str, what of an unfinished build cannot be trusted; that work has been removed.
+        damaged: list of str, damaged files of an unfinished build; their work has been removed.
         resumed: int, pieces of work found done.
     """
 
-    def __init__(self, directory, plan, threads=1):
+    def __init__(self, directory: PathLike, plan: dict[str, Any], threads: int = 1) -> None:
         self.directory = pathlib.Path(directory)
-        self.changed, self.damaged = [], []
+        self.changed: list[str] = []
+        self.damaged: list[str] = []
         path = self.directory / FILE_NAME
         lines = self._read(path)
         self._done = {}
@@ -60,15 +65,15 @@ class BuildJournal:
         os.replace(temporary, path)
         self._file = open(path, "ab")
 
-    def close(self):
+    def close(self) -> None:
         with naming(self._file.name):
             self._file.close()
 
-    def get(self, *key):
+    def get(self, *key: str | int) -> Any:
         """The result noted for the piece of work `key` (str and int parts), or None."""
         return self._done.get(key)
 
-    def note(self, *key, value):
+    def note(self, *key: str | int, value: Any) -> None:
         """Notes that `key` is done; a kill of this process cannot undo it once this returns.
 
         Args:
@@ -81,17 +86,17 @@ class BuildJournal:
             self._file.write(self._line([key, value]))
             self._file.flush()
 
-    def values(self, *prefix):
+    def values(self, *prefix: str | int) -> list[Any]:
         """List of the results whose key begins with `prefix`, in the order they were noted."""
         return [value for key, value in self._done.items() if key[: len(prefix)] == prefix]
 
-    def folder(self, name):
+    def folder(self, name: str) -> pathlib.Path:
         """A folder of the work directory, made if missing."""
         path = self.directory / name
         path.mkdir(exist_ok=True)
         return path
 
-    def file_sums(self, paths):
+    def file_sums(self, paths: Iterable[str]) -> dict[str, list[Any] | None]:
         """dict of path (str, relative to the work directory) to [bytes, SHA-256 in hexadecimal], for `note`."""
         return {path: _file_sum(self.directory / path) for path in paths}
 
@@ -107,7 +112,8 @@ class BuildJournal:
                 self.damaged.append(f"{path}")
             return []
         *lines, rest = path.read_bytes().split(b"\n")
-        checksum, found = "", []
+        checksum = ""
+        found: list[Any] = []
         for number, line in enumerate(lines, 1):
             given, _, text = line.partition(b" ")
             checksum = _chained(checksum, text)

@@ -1,13 +1,18 @@
-"""A build on this machine: chunks -> spills -> duplicates -> shuffled shards, in memory that does not grow.
+"""A build on this machine: chunks -> spills -> duplicates -> shuffled shards, in bounded memory.
 
-Each step notes in the journal what it has finished, and passes over what it finds there.
+Each step writes its finished work to the journal, and skips work that the journal lists.
 """
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
 import itertools
 import os
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,6 +24,11 @@ from infoxlm_keras.building.spills import SENTENCES, DigestRun, RecordRun, Spill
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.records.manifest import Shard, Stream
 from infoxlm_keras.worker_pool import map_in_order
+
+if TYPE_CHECKING:
+    from infoxlm_keras.building.encoder import Encoder, SentenceEncoder
+    from infoxlm_keras.building.journal import BuildJournal
+    from infoxlm_keras.text.readers.reader import Reader
 
 UNITS = {"mmlm": "sentences", "bitext": "pairs"}
 
@@ -38,22 +48,32 @@ class LocalBuild:
         journal: `BuildJournal`.
     """
 
-    def __init__(self, kind, readers, encoder, seed, shard_bytes, processes, journal):
+    def __init__(
+        self,
+        kind: str,
+        readers: Sequence[Reader],
+        encoder: Encoder,
+        seed: int,
+        shard_bytes: int,
+        processes: int,
+        journal: BuildJournal,
+    ) -> None:
         self.kind, self.readers, self.encoder = kind, readers, encoder
         self.seed, self.shard_bytes, self.processes, self.journal = seed, shard_bytes, processes, journal
-        self.numbers = {}
+        self.numbers: dict[str, list[int]] = {}
         for number, reader in enumerate(readers):
             self.numbers.setdefault(reader.name, []).append(number)
         self.names = sorted(self.numbers)
         # Records are numbered, and compared, across all names of a group.
         self.groups = {name: compared_name(kind, name) for name in self.names}
 
-    def run(self, directory):
+    def run(self, directory: pathlib.Path) -> tuple[list[Stream], list[SourceCounts]]:
         """Writes the shards below `directory`; returns (list of `Stream`, list of `SourceCounts`, one a reader)."""
         repeated, common = None, (UNITS[self.kind], self.processes)
         if self.encoder.deduplicate:
             sentences = SpillPhase("sentences", self.readers, self.journal, self.groups)
-            sentences.write("Finding repeats", *common, self.encoder.digests, lambda name: DigestRun())
+            digests = cast("SentenceEncoder", self.encoder).digests
+            sentences.write("Finding repeats", *common, digests, lambda name: DigestRun())
             repeated = self._repeated_sentences(sentences)
         records = SpillPhase("records", self.readers, self.journal, self.groups)
         new_run, check = functools.partial(RecordRun, self.kind, self.seed), functools.partial(self._check, records)
@@ -82,7 +102,7 @@ class LocalBuild:
 
     def _verdicts(self, phase, runs):
         """dict of every name to the file of verdicts on its group's records; `runs` is a dict of name to its runs."""
-        members = {}
+        members: dict[str, list[str]] = {}
         for name, group in self.groups.items():
             members.setdefault(group, []).append(name)
         found = {group: self._duplicates(phase, names, runs) for group, names in members.items()}
@@ -107,7 +127,8 @@ class LocalBuild:
 
     def _repeated_sentences(self, sentences):
         """Callable, (number of a reader, number of its chunk) -> bool [sentences], whether an earlier one is equal."""
-        bounds, verdicts, runs = {number: [] for number in range(len(self.readers))}, {}, sentences.runs_by_name()
+        bounds: dict[int, list[tuple[int, int]]] = {number: [] for number in range(len(self.readers))}
+        verdicts, runs = {}, sentences.runs_by_name()
         for part, _, first in sentences.parts():
             ends = np.cumsum([first, *part["chunk_counts"]]).tolist()
             bounds[part["reader"]] += itertools.pairwise(ends)
@@ -199,13 +220,13 @@ class ShardWriter:
     streams: tuple[SpilledStream, ...]
     shards: tuple[int, ...]
 
-    def path(self, stream, shard):
+    def path(self, stream: int, shard: int) -> str:
         """Path of a shard of stream number `stream`, relative to the directory."""
         chosen = self.streams[stream]
         stem = shard_stem(self.kind, chosen.name, chosen.length)
         return shard_path(chosen.name, stem, shard, self.shards[stream])
 
-    def __call__(self, stream, shard):
+    def __call__(self, stream: int, shard: int) -> list[Any]:
         """[records, bytes, sha256] of the shard written."""
         path = f"{self.directory}/{self.path(stream, shard)}"
         return self.streams[stream].write_shard(path, shard, self.shards[stream])

@@ -1,10 +1,14 @@
 """A chunk of monolingual text -> MMLM records: the pure function that workers run."""
 
+from __future__ import annotations
+
 import collections
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.building.encoded_chunk import EncodedChunk, ragged_counts, ragged_offsets, units_read
 from infoxlm_keras.building.input_account import SAMPLES
 from infoxlm_keras.building.packing import pack_sentences, sentences_of_blocks
@@ -12,6 +16,10 @@ from infoxlm_keras.records.example_codec import encode_examples, frame_record
 from infoxlm_keras.text.cleaning import Cleaning
 from infoxlm_keras.text.cleaning.identity import text_digest
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
+
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
+    from infoxlm_keras.text.readers.reader import Reader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +33,7 @@ class MonolingualEncoder:
         sequence_length: int, most tokens of a block.
         break_documents: bool, end a block where a document ends.
         cleaning: `Cleaning` or None, applied to what is read.
-        deduplicate: bool, whether `__call__` is told which sentences repeat an earlier one.
+        deduplicate: bool, whether `__call__` gets the flags of repeated sentences.
     """
 
     tokenizer: Tokenizer
@@ -34,12 +42,12 @@ class MonolingualEncoder:
     cleaning: Cleaning | None = None
     deduplicate: bool = False
 
-    def digests(self, reader, chunk):
+    def digests(self, reader: Reader, chunk: Chunk) -> Array:
         """uint64 [sentences]: equal for equal sentences; blank lines have none."""
         lines, *_ = self._read(reader, chunk)
         return np.frombuffer(b"".join(text_digest(line) for line in lines if line), np.uint64)
 
-    def __call__(self, reader, chunk, repeated=None):
+    def __call__(self, reader: Reader, chunk: Chunk, repeated: Array | None = None) -> EncodedChunk:
         """`EncodedChunk` of one of `reader`'s chunks, without the sentences where `repeated` (bool) is true."""
         lines, dropped, samples, evaluation, read = self._read(reader, chunk)
         blank = lines.count("")

@@ -1,16 +1,21 @@
-"""Whole sentences into blocks: `<s> sentence </s> sentence </s> ...`, as full as whole sentences allow."""
+"""Packs whole sentences into blocks, greedily: `<s> sentence </s> sentence </s> ...`."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import END_ID, START_ID
 
 
-def pack_sentences(token_ids, lengths, sequence_length, document_ends=()):
+def pack_sentences(
+    token_ids: Array, lengths: Array, sequence_length: int, document_ends: Array | Sequence[int] = ()
+) -> tuple[Array, Array]:
     """Packs sentences in order into blocks of at most `sequence_length` tokens.
 
-    A sentence goes into the current block if it fits, else it begins the next one; it is cut only if it is longer
-    than a whole block, and then into consecutive blocks, the last piece being packed on like a sentence.
+    A sentence goes into the current block if it fits; otherwise it begins the next block. A sentence longer than a
+    block is split over consecutive blocks, and its last piece is packed like a sentence.
 
     Args:
         token_ids: int array [tokens], all sentences one after another, without special tokens.
@@ -45,7 +50,7 @@ def pack_sentences(token_ids, lengths, sequence_length, document_ends=()):
     return blocks, offsets
 
 
-def sentences_of_blocks(blocks, offsets, lengths, sequence_length):
+def sentences_of_blocks(blocks: Array, offsets: Array, lengths: Array, sequence_length: int) -> Array:
     """How many sentences end in each block: int64 [blocks].
 
     Args:
@@ -59,7 +64,7 @@ def sentences_of_blocks(blocks, offsets, lengths, sequence_length):
     return np.bincount(block_of_sentence, minlength=len(offsets) - 1)
 
 
-def check_sequence_length(sequence_length):
+def check_sequence_length(sequence_length: int) -> None:
     """Raises `InputError` unless a block can hold `<s>`, one token and `</s>`."""
     if sequence_length < 3:
         raise InputError(f"--sequence_length {sequence_length}: must be at least 3, for <s>, a token and </s>")

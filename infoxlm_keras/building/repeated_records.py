@@ -1,12 +1,15 @@
-"""Which of many records repeat an earlier one, found on disk: memory does not grow with their number.
+"""Finds records that repeat an earlier one, on disk: memory does not grow with their number.
 
 Records are known by 64-bit keys, in files sorted by key (`sorted_files`) whose rows are the records' numbers in the
 order of the input. All records with equal keys lie in one range of keys, so ranges are looked at one after another.
 What grows with the input are three bytes a record, in files that are mapped into memory and not kept there.
 """
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.building.shuffled_shards import range_of
 from infoxlm_keras.building.sorted_files import read_range
 from infoxlm_keras.files.written_files import new_file
@@ -17,11 +20,11 @@ KEYS_TOGETHER = 1 << 18
 FLAGS_TOGETHER = 1 << 22
 
 
-def compared_name(kind, name):
+def compared_name(kind: str, name: str) -> str:
     """str, equal for the names whose records are compared with each other.
 
-    Pairs in both directions, `en-de` and `de-en`, are one corpus: a pair that is in both would be trained on twice,
-    and be trained on in one where it is held out in the other.
+    Pairs in both directions, `en-de` and `de-en`, are one corpus. Otherwise a pair that occurs in both would be
+    trained on twice, or held out in one direction and trained on in the other.
 
     Args:
         kind: `"mmlm"` or `"bitext"`.
@@ -30,13 +33,15 @@ def compared_name(kind, name):
     return "-".join(sorted(name.split("-"))) if kind == "bitext" else name
 
 
-def reversed_names(names):
+def reversed_names(names: Iterable[str]) -> frozenset[str]:
     """frozenset of str: of pairs (`names`) that are there in both directions, the one to be compared the other way."""
     names = set(names)
     return frozenset(name for name in names if (back := "-".join(name.split("-")[::-1])) in names and name > back)
 
 
-def find_duplicates(path, count, exact, near=(), keys=None):
+def find_duplicates(
+    path: str, count: int, exact: Sequence[str], near: Sequence[str] = (), keys: int | None = None
+) -> Array:
     """Finds the records to leave out.
 
     The first of all records with equal exact keys stays. A record is a near duplicate if any of its near keys is one
@@ -64,9 +69,9 @@ def find_duplicates(path, count, exact, near=(), keys=None):
 
 
 def _find_near_duplicates(path, verdict, near, ranges):
-    """Takes the earliest open records again and again, as going through them one by one would.
+    """Decides on the undecided records in rounds; the result equals a sequential pass over the records.
 
-    A record stays once all earlier ones that share a key with it are left out; it is left out once one of them stays.
+    A record stays if all earlier records that share a key with it are dropped; it is dropped if one of them stays.
     """
     stays, waits = (_flags(f"{path}.{name}", bool, len(verdict)) for name in ("stays", "waits"))
     undecided = True
@@ -115,7 +120,7 @@ def _flags(path, dtype, count):
     with new_file(path) as file:
         np.lib.format.write_array_header_1_0(file, description)
         for block in _blocks(count):
-            file.write(np.zeros(min(block.stop, count) - block.start, dtype))
+            file.write(np.zeros(min(block.stop, count) - block.start, dtype).data)
     return np.load(path, mmap_mode="r+")
 
 

@@ -1,7 +1,7 @@
 """The global shuffle: each record gets a random number, each shard a range of these numbers and their order.
 
-A record's number depends on the seed and on where the record stands in the input, on nothing else. So any process or
-machine can say where a record belongs without knowing the others, and a shard is written from its own records alone.
+A record's number depends only on the seed and on the record's place in the input. So every process or machine can
+compute the shard of a record without the other records, and a shard is written from its own records alone.
 """
 
 import hashlib
@@ -9,25 +9,26 @@ import os
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.files.written_files import new_file
 from infoxlm_keras.stateless_random import fold, random_bits, random_key
 
-# Shards are about equally full, as dice are; with fewer records than this a shard one might be empty.
+# The number of records in a shard is random; with a smaller mean than this, a shard might be empty.
 LEAST_RECORDS = 8
 BLOCK_BYTES = 1 << 20
 
 
-def shard_stem(kind, name, length):
+def shard_stem(kind: str, name: str, length: int) -> str:
     """What the file names of a stream's shards begin with: its language, or its bucket's bound."""
     return name if kind == "mmlm" else f"length-{length:03d}"
 
 
-def shard_path(name, stem, shard, shards):
+def shard_path(name: str, stem: str, shard: int, shards: int) -> str:
     """Path of shard number `shard` of `shards`, relative to the manifest."""
     return f"{name}/{stem}-{shard:05d}-of-{shards:05d}.tfrecord"
 
 
-def record_keys(kind, seed, name, file_number, chunk_number, lengths):
+def record_keys(kind: str, seed: int, name: str, file_number: int, chunk_number: int, lengths: Array) -> Array:
     """The random numbers of a chunk's records.
 
     Args:
@@ -49,22 +50,24 @@ def record_keys(kind, seed, name, file_number, chunk_number, lengths):
     return keys
 
 
-def number_of_shards(records, size, shard_bytes):
+def number_of_shards(records: int, size: int, shard_bytes: int) -> int:
     """The least number of shards that keeps `size` bytes in `records` records near `shard_bytes` each."""
     return max(1, min(-(-size // shard_bytes), records // LEAST_RECORDS))
 
 
-def range_starts(parts):
+def range_starts(parts: int) -> Array:
     """uint64 [parts]: the first number of each of `parts` equal ranges of all 64-bit numbers."""
     return np.array([range_of(part, parts)[0] for part in range(parts)], np.uint64)
 
 
-def range_of(part, parts):
+def range_of(part: int, parts: int) -> tuple[int, int]:
     """(first, last) number of range `part` of `range_starts(parts)`, int."""
     return -(-(part << 64) // parts), -(-(part + 1 << 64) // parts) - 1
 
 
-def write_shard(path, keys, starts, sizes, buffer):
+def write_shard(
+    path: PathLike, keys: Array, starts: Array, sizes: Array, buffer: bytes | bytearray | memoryview
+) -> tuple[int, str]:
     """Writes the records of one shard in the order of their numbers, atomically.
 
     Args:

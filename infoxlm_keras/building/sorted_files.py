@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.files.written_files import new_file
 
 # What `write_sorted` adds to its path.
 SUFFIXES = (".keys.npy", ".rows.npy")
 
 
-def write_sorted(path, keys, rows):
+def write_sorted(path: str, keys: Array, rows: Array) -> Array:
     """Writes `rows` in the order of their keys.
 
     Args:
@@ -26,7 +27,7 @@ def write_sorted(path, keys, rows):
     return order
 
 
-def read_range(path, first, last):
+def read_range(path: str, first: int, last: int) -> tuple[Array, Array]:
     """(keys, rows) of `write_sorted` with `first` <= key <= `last`, as arrays in memory."""
     keys = np.load(path + SUFFIXES[0], mmap_mode="r")
     start = int(np.searchsorted(keys, np.uint64(first)))
@@ -35,6 +36,6 @@ def read_range(path, first, last):
     return np.array(keys[start:end]), np.array(rows[start:end])
 
 
-def read_rows(path):
+def read_rows(path: str) -> Array:
     """All rows of `write_sorted`, mapped from the file."""
     return np.load(path + SUFFIXES[1], mmap_mode="r")

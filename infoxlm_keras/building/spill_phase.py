@@ -1,8 +1,12 @@
-"""One phase of a build: all chunks through a function, what comes out spilled to disk in runs."""
+"""One phase of a build: applies a function to all chunks and writes the results to disk in runs."""
+
+from __future__ import annotations
 
 import collections
 import contextlib
 import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from infoxlm_keras.building import spills
 from infoxlm_keras.building.encoded_chunk import EncodedChunk
@@ -10,6 +14,13 @@ from infoxlm_keras.building.input_account import input_size
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.worker_pool import map_in_order
+
+if TYPE_CHECKING:
+    from infoxlm_keras.building.journal import BuildJournal
+    from infoxlm_keras.text.readers.reader import Reader
+
+
+Run: TypeAlias = spills.RecordRun | spills.DigestRun
 
 
 class SpillPhase:
@@ -33,7 +44,9 @@ class SpillPhase:
         file_numbers: list of int, number of each reader among those of its name.
     """
 
-    def __init__(self, phase, readers, journal, groups=None):
+    def __init__(
+        self, phase: str, readers: Sequence[Reader], journal: BuildJournal, groups: Mapping[str, str] | None = None
+    ) -> None:
         self.phase, self.readers, self.journal = phase, readers, journal
         # Of many texts in a folder some may hold nothing.
         self.explicit = getattr(readers, "explicit", [True] * len(readers))
@@ -41,22 +54,22 @@ class SpillPhase:
         self._chunks_done = [0] * len(readers)
         self._finished = {number for run in self.runs for number in run["finished"]}
         self._finished.update(*journal.values(phase, "finished"))
-        self._runs = {reader.name: [] for reader in readers}
+        self._runs: dict[str, list[dict[str, Any]]] = {reader.name: [] for reader in readers}
         self._groups = groups or {name: name for name in self._runs}
         self._count = dict.fromkeys(self._groups.values(), 0)
         self.file_numbers = []
-        earlier = collections.Counter()
+        earlier: collections.Counter[str] = collections.Counter()
         for reader in readers:
             self.file_numbers.append(earlier[reader.name])
             earlier[reader.name] += 1
         for run in self.runs:
             self._take(run)
 
-    def runs_by_name(self):
+    def runs_by_name(self) -> dict[str, list[dict[str, Any]]]:
         """dict of every name to the list of its runs."""
         return dict(self._runs)
 
-    def parts(self, name=None):
+    def parts(self, name: str | None = None) -> Iterator[tuple[dict[str, Any], dict[str, Any], int]]:
         """Yields (part, run, number of the part's first record) of all runs, or those of a name, in input order."""
         for run in self.runs if name is None else self._runs[name]:
             first = run["first"]
@@ -64,7 +77,16 @@ class SpillPhase:
                 yield part, run, first
                 first += part["count"]
 
-    def write(self, title, units, processes, function, new_run, extra=None, check=None):
+    def write(
+        self,
+        title: str,
+        units: str,
+        processes: int,
+        function: Callable[..., Any],
+        new_run: Callable[[str], Run],
+        extra: Callable[[int, int], Any] | None = None,
+        check: Callable[[str], None] | None = None,
+    ) -> None:
         """Writes the runs that are missing.
 
         Args:
@@ -95,8 +117,9 @@ class SpillPhase:
                 if check:
                     check(name)
                 del unchecked[name]
-        for name in unchecked if check else ():
-            check(name)
+        if check:
+            for name in unchecked:
+                check(name)
 
     def _items(self, extra, advance):
         for number, reader in enumerate(self.readers):
@@ -113,11 +136,11 @@ class SpillPhase:
             if chunk_number < 0 and self.explicit[number]:
                 raise InputError(f"{reader.files[0]}: is empty; remove it from --input, or fetch it again")
 
-    def chunks_done(self, number):
+    def chunks_done(self, number: int) -> int:
         """int: chunks of a reader that are in runs."""
         return self._chunks_done[number]
 
-    def note(self, name, run, numbers, finished):
+    def note(self, name: str, run: Run, numbers: Sequence[int], finished: Sequence[int | None]) -> None:
         """Writes a run and notes it.
 
         Args:
@@ -136,7 +159,7 @@ class SpillPhase:
         self.runs.append({**noted, **written})
         self._take(self.runs[-1])
 
-    def note_finished(self, name, finished):
+    def note_finished(self, name: str, finished: Sequence[int | None]) -> None:
         """Notes that all chunks of some readers of a name are in runs already."""
         self.journal.note(self.phase, "finished", name, value=finished)
 

@@ -1,4 +1,4 @@
-"""What a build keeps on disk between its steps: runs of many chunks' records, or of their digests, sorted by key.
+"""Intermediate files of a build: runs with the records, or the digests, of many chunks, sorted by key.
 
 A run holds whole chunks of one name. Its files begin with the same path:
 
@@ -7,11 +7,16 @@ A run holds whole chunks of one name. Its files begin with the same path:
     <path>.sentences.npy                             how many sentences end in each record, where that is counted
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.building.input_account import SourceCounts
 from infoxlm_keras.building.repeated_records import KEPT
 from infoxlm_keras.building.shuffled_shards import range_of, record_keys, write_shard
@@ -19,7 +24,10 @@ from infoxlm_keras.building.sorted_files import SUFFIXES, read_range, read_rows,
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.written_files import new_file
 
-# A run is written once it holds so many bytes, or so many chunks; they are in memory until then.
+if TYPE_CHECKING:
+    from infoxlm_keras.building.encoded_chunk import EncodedChunk
+
+# A run stays in memory until it holds `RUN_BYTES` bytes or `RUN_CHUNKS` chunks; then it is written.
 RUN_BYTES = 16 << 20
 RUN_CHUNKS = 2000
 # `number` counts the records of a name in the order of the input.
@@ -37,21 +45,21 @@ class DigestRun:
         chunks: int, chunks added.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.size = self.chunks = 0
-        self._parts = []
+        self._parts: list[list[Array]] = []
 
-    def begin_part(self, file_number):
+    def begin_part(self, file_number: int) -> None:
         """What is added from here on is of another reader."""
         self._parts.append([])
 
-    def add(self, chunk_number, digests):
+    def add(self, chunk_number: int, digests: Array) -> None:
         """Adds a chunk's digests, uint64 [sentences]."""
         self._parts[-1].append(digests)
         self.chunks += 1
         self.size += 16 * len(digests)
 
-    def write(self, path, first):
+    def write(self, path: str, first: int) -> dict[str, Any]:
         """Writes the files; `first` is the number of the first sentence.
 
         Returns:
@@ -78,18 +86,22 @@ class RecordRun:
         chunks: int, chunks added.
     """
 
-    def __init__(self, kind, seed, name):
+    def __init__(self, kind: str, seed: int, name: str) -> None:
         self.kind, self.seed, self.name = kind, seed, name
         self.chunks = self.size = 0
-        self._records, self._columns, self._exact, self._near = [], [], [], []
-        self._parts, self._sentences = [], []
+        self._records: list[bytes] = []
+        self._columns: list[tuple[Array, Array, Array, Array]] = []
+        self._exact: list[bytes] = []
+        self._near: list[tuple[bytes, ...]] = []
+        self._parts: list[dict[str, Any]] = []
+        self._sentences: list[Array] = []
 
-    def begin_part(self, file_number):
+    def begin_part(self, file_number: int) -> None:
         """What is added from here on is of reader number `file_number` (int) among those of the name."""
         self._file_number = file_number
         self._parts.append({"chunks": 0, "count": 0, "near": 0, "counts": SourceCounts()})
 
-    def add(self, chunk_number, encoded):
+    def add(self, chunk_number: int, encoded: EncodedChunk) -> None:
         """Adds an `EncodedChunk`, the reader's chunk number `chunk_number` (int)."""
         lengths = np.asarray(encoded.lengths)
         keys = record_keys(self.kind, self.seed, self.name, self._file_number, chunk_number, lengths)
@@ -107,7 +119,7 @@ class RecordRun:
         self.chunks += 1
         self.size += sum(map(len, encoded.records))
 
-    def write(self, path, first):
+    def write(self, path: str, first: int) -> dict[str, Any]:
         """Writes the files; `first` is the number of the first record.
 
         Returns:
@@ -154,12 +166,12 @@ def _write_keys(path, suffix, keys, rows):
     return [suffix + ending for ending in SUFFIXES]
 
 
-def exact_keys(identities):
+def exact_keys(identities: Iterable[bytes]) -> Array:
     """uint64 [records] of `EncodedChunk.identities`."""
     return np.frombuffer(b"".join(identities), np.uint64)
 
 
-def near_keys(near_identities):
+def near_keys(near_identities: Sequence[tuple[bytes, ...]]) -> tuple[Array, Array]:
     """(keys, counts) of `EncodedChunk.near_identities`: uint64 [all keys], and int64 [records], how many each has."""
     counts = np.fromiter(map(len, near_identities), np.int64, count=len(near_identities))
     digests = [hashlib.blake2b(key, digest_size=8).digest() for keys in near_identities for key in keys]
@@ -182,7 +194,7 @@ class SpilledStream:
     spills: tuple[str, ...]
     verdict: str | None
 
-    def totals(self):
+    def totals(self) -> tuple[int, ...]:
         """(records, bytes, tokens, unknown tokens) of the records that stay, int."""
         verdict = self._verdict()
         totals = np.zeros(4, np.int64)
@@ -193,18 +205,18 @@ class SpilledStream:
             totals += [len(rows), rows["size"].sum(), rows["tokens"].sum(), rows["unknown"].sum()]
         return tuple(totals.tolist())
 
-    def write_shard(self, path, shard, shards):
+    def write_shard(self, path: str, shard: int, shards: int) -> list[Any]:
         """Writes shard number `shard` of `shards` to `path`; returns [records, bytes, sha256]."""
         verdict = self._verdict()
-        keys, rows, bounds, total = [], [], [], 0
+        key_parts, row_parts, bounds, total = [], [], [], 0
         for spill in self.spills:
             spill_keys, spill_rows = read_range(spill, *range_of(shard, shards))
             if len(spill_rows):
                 begin, end = int(spill_rows["start"][0]), int(spill_rows["start"][-1] + spill_rows["size"][-1])
                 spill_rows["start"] += total - begin
                 bounds.append((spill, begin, total, total + end - begin))
-                keys.append(spill_keys)
-                rows.append(spill_rows)
+                key_parts.append(spill_keys)
+                row_parts.append(spill_rows)
                 total += end - begin
         buffer = memoryview(bytearray(total))
         for spill, begin, start, end in bounds:
@@ -216,7 +228,8 @@ class SpilledStream:
                     f"{spill}.records: ends {end - start - found} bytes too early: it was changed during the build; "
                     "run the command again"
                 )
-        keys, rows = np.concatenate([np.empty(0, np.uint64), *keys]), np.concatenate([np.empty(0, ROW), *rows])
+        keys = np.concatenate([np.empty(0, np.uint64), *key_parts])
+        rows = np.concatenate([np.empty(0, ROW), *row_parts])
         if verdict is not None:
             kept = verdict[rows["number"]] == KEPT
             keys, rows = keys[kept], rows[kept]

@@ -1,6 +1,9 @@
-"""What a command says of its inputs, and the closing table of a build."""
+"""Prints the inputs of a command, and the closing table of a build."""
+
+from __future__ import annotations
 
 import collections
+from typing import TYPE_CHECKING
 
 import rich
 import rich.box
@@ -8,14 +11,18 @@ import rich.table
 
 from infoxlm_keras.text.readers.found import MOST_NAMES
 
+if TYPE_CHECKING:
+    from infoxlm_keras.records.manifest import Manifest
+    from infoxlm_keras.text.readers.found import Found
 
-def print_found(found):
-    """Prints what a command takes of its inputs and what it leaves; `found` is a `Found`."""
+
+def print_found(found: Found) -> None:
+    """Prints the inputs that a command takes and those that it ignores; `found` is a `Found`."""
     for line in found.report():
         print(line, flush=True)
 
 
-def print_summary(manifest, seconds):
+def print_summary(manifest: Manifest, seconds: float) -> None:
     """Prints what `manifest` holds, a row a language or pair, and the time that it took.
 
     Args:
@@ -55,7 +62,7 @@ def print_summary(manifest, seconds):
 
 def _without_text(sources):
     """List of str: a line for the inputs of which nothing is left, by what became of them."""
-    groups = {}
+    groups: dict[str, list[str]] = {}
     for source in sources:
         if not source.sentences:
             reasons = ", ".join(reason for reason, number in source.dropped.items() if number)

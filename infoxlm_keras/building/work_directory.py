@@ -1,4 +1,4 @@
-"""The directory in which a build works: locked against a second build, kept where the next start can go on."""
+"""The working directory of a build: locked against a second build, and kept so that an interrupted build resumes."""
 
 import contextlib
 import fcntl
@@ -6,7 +6,9 @@ import os
 import pathlib
 import shutil
 import stat
+from collections.abc import Iterator
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.atomic import remove
 from infoxlm_keras.worker_pool import WorkerDiedError
@@ -17,7 +19,7 @@ INPUTS = "inputs.json"
 
 
 @contextlib.contextmanager
-def work_directory(directory):
+def work_directory(directory: PathLike) -> Iterator[pathlib.Path]:
     """Yields a directory beside `directory` for the work on it, locked against a second build.
 
     Parents are made. The directory is kept when the process is killed or interrupted, so that the work can go on; when
@@ -52,7 +54,7 @@ def work_directory(directory):
     _remove_with_parents(path, missing)
 
 
-def clear(directory):
+def clear(directory: pathlib.Path) -> None:
     """Removes what is in a work directory but the lock and what is known of the inputs."""
     for path in directory.iterdir():
         if path.name not in (LOCK, INPUTS):

@@ -1,9 +1,9 @@
 """Encodes sentence pairs and sorts them into length buckets: shuffled TFRecord shards for TLM and XLCO.
 
 Input files are two-column <src>-<tgt>.tsv, Moses pairs X.<src>-<tgt>.<src> + X.<src>-<tgt>.<tgt>, archives of
-these as OPUS ships them, and other formats below. Text is cleaned first. Left out, and counted: pairs with an empty
-side, with identical sides, with a side above --max_length tokens, and repeated pairs. Pairs in both directions (en-de
-and de-en) are one corpus here: what is in both stays in the direction whose name comes first. Writes
+these as OPUS ships them, and other formats below. The command cleans the text first. It drops and counts
+pairs with an empty side, with identical sides, with a side above --max_length tokens, and repeated pairs. Pairs in
+both directions (en-de and de-en) are one corpus: a pair in both stays in the direction whose name sorts first. Writes
 DIR/bitext/<src>-<tgt>/length-NNN-*.tfrecord and DIR/bitext/manifest.json; each
 record is a tf.train.Example with the int64 lists `source_ids` and `target_ids`, without special tokens. A pair's
 bucket is the smallest of --lengths that its longer side does not exceed.
@@ -12,6 +12,7 @@ bucket is the smallest of --lengths that its longer side does not exceed.
 """
 
 import time
+from collections.abc import Sequence
 
 from infoxlm_keras.building.bitext_plan import add_arguments, plan_build
 from infoxlm_keras.building.build import build_records
@@ -19,7 +20,7 @@ from infoxlm_keras.building.summary import print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     add_arguments(parser)
     options = parser.parse_args(arguments)

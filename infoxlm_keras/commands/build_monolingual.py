@@ -9,6 +9,7 @@ DIR/mmlm/manifest.json; each record is a tf.train.Example with the int64 list `t
 """
 
 import time
+from collections.abc import Sequence
 
 from infoxlm_keras.building.build import build_records
 from infoxlm_keras.building.monolingual_plan import add_arguments, plan_build
@@ -16,7 +17,7 @@ from infoxlm_keras.building.summary import print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     add_arguments(parser)
     options = parser.parse_args(arguments)

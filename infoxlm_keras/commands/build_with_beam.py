@@ -1,9 +1,9 @@
 """The record builders on Apache Beam, for text that is too much for one machine: the same records, the same manifest.
 
-`monolingual` makes what build_monolingual.py makes, `bitext` what build_bitext.py makes, with their options; the
-shards are equal byte for byte. Beam's own options are passed on, --runner among them. Input and --output_dir must
-be reachable under the same paths by this machine and by the workers (a shared or mounted file system); the files are
-read by one worker each, and each piece of them is encoded by any. Needs `pip install "infoxlm_keras[beam]"`.
+`monolingual` does the work of infoxlm build-monolingual, and `bitext` that of infoxlm build-bitext, with the same
+options; the shards are equal byte for byte. The command passes Beam's own options on, for instance --runner. This
+machine and the workers must reach the input and --output_dir under the same paths (a shared or mounted file system).
+One worker reads a file, and any worker encodes a piece of it. Needs `pip install "infoxlm_keras[beam]"`.
 
     infoxlm build-with-beam bitext --input pairs/ --tokenizer tokenizer/ --output_dir data/ \\
         --runner DirectRunner --direct_running_mode multi_processing --direct_num_workers 2
@@ -17,6 +17,7 @@ it does not resume as the local builders do: the runner repeats what fails.
 """
 
 import time
+from collections.abc import Sequence
 
 from infoxlm_keras.building import bitext_plan, monolingual_plan
 from infoxlm_keras.building.beam_build import build_with_beam, import_beam
@@ -26,12 +27,12 @@ from infoxlm_keras.command_line import argument_parser, print_settings
 BUILDERS = {"monolingual": monolingual_plan, "bitext": bitext_plan}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     import_beam()
     parser = argument_parser(__doc__)
     kinds = parser.add_subparsers(dest="builder", required=True, metavar="|".join(BUILDERS))
     for name, builder in BUILDERS.items():
-        kind = kinds.add_parser(name, help=f"see build_{name}.py", formatter_class=parser.formatter_class)
+        kind = kinds.add_parser(name, help=f"see infoxlm build-{name}", formatter_class=parser.formatter_class)
         builder.add_arguments(kind)
         kind.add_argument("--runner", default="DirectRunner", help="Beam's runner; its own options may follow")
     options, beam_arguments = parser.parse_known_args(arguments)

@@ -18,11 +18,19 @@ Formats:
   sentence-transformers  SentenceTransformer(DIR).encode gives the SavedModel's vectors; cut above the universal layer
 """
 
+from __future__ import annotations
+
+import argparse
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.choices import CONVERSION_FORMATS, POOLINGS, WEIGHT_DTYPES
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
+
+if TYPE_CHECKING:
+    from infoxlm_keras.exporting.convert import Conversion
 
 TENSOR_FORMATS = ("hf", "sentence-transformers")
 VECTOR_FORMATS = ("keras-embedder", "sentence-transformers")
@@ -37,7 +45,7 @@ FORMATS_OF_OPTION = {
 DEFAULTS = {"dtype": "float32", "max_shard_size": "5GB"}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     settings = {name: getattr(options, name) for name in FORMATS_OF_OPTION}
     check(options.format, settings)
@@ -59,28 +67,34 @@ def main(arguments=None):
     report(result, options)
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--from", required=True, dest="source", metavar="SRC", help="the model to read")
     parser.add_argument(
         "--to", required=True, dest="directory", type=pathlib.Path, metavar="DIR", help="the folder to write"
     )
-    parser.add_argument("--format", choices=CONVERSION_FORMATS, default="keras", help="what to write")
-    parser.add_argument("--layer", type=int, metavar="K", help="hidden state of a sentence vector; unset: universal")
-    parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
+    parser.add_argument("--format", choices=CONVERSION_FORMATS, default="keras", help="format to write")
+    parser.add_argument(
+        "--layer", type=int, metavar="K", help="layer of the sentence vector; unset: the universal layer"
+    )
+    parser.add_argument(
+        "--pooling", choices=POOLINGS, help="pooling of the sentence vector; unset: as in training, else mean"
+    )
     parser.add_argument(
         "--normalize",
         choices=("true", "false"),
         type=str.lower,
-        help="unit sentence vectors; unset: as the source's, else true",
+        help="scale sentence vectors to unit length; unset: as the source does, else true",
     )
-    parser.add_argument("--dtype", choices=WEIGHT_DTYPES, help="of the weights in safetensors; unset: float32")
+    parser.add_argument("--dtype", choices=WEIGHT_DTYPES, help="dtype of the safetensors weights; unset: float32")
     parser.add_argument("--max_shard_size", metavar="SIZE", help="largest safetensors file; unset: 5GB")
     parser.add_argument(
         "--results", metavar="FILE.json", help="output of infoxlm evaluate-retrieval, for the model card"
     )
     parser.add_argument(
-        "--upload", metavar="URI", help="hf://org/name, or for a preset kaggle://user/model/keras/variation, as well"
+        "--upload",
+        metavar="URI",
+        help="also upload to hf://org/name, or a preset to kaggle://user/model/keras/variation",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace DIR if it exists")
     options = parser.parse_args(arguments)
@@ -89,7 +103,7 @@ def parse(arguments):
     return options
 
 
-def check(format, settings):
+def check(format: str, settings: Mapping[str, Any]) -> None:
     """Refuses, before anything heavy loads, a setting that the chosen format has no use for."""
     for name, formats in FORMATS_OF_OPTION.items():
         if settings[name] is not None and format not in formats:
@@ -98,12 +112,14 @@ def check(format, settings):
             )
 
 
-def report(result, options):
+def report(result: Conversion, options: argparse.Namespace) -> None:
     """Prints the table of results, and where the files are."""
     import rich
     from rich.table import Table
 
-    model, vector = result.model, result.vector
+    # A `PretrainedModel`, or a fine-tuned one.
+    model: Any = result.model
+    vector = result.vector
     layers = f"{model.backbone.num_layers}" if vector is None else f"{vector.layer} of {model.backbone.num_layers}"
     name, head = "masked-LM head", "yes" if model.has_head else "no: the source has none"
     if vector is not None:

@@ -4,30 +4,34 @@
   infoxlm demo --output_dir runs/demo
 
 Each stage is one of the project's commands, printed before it runs, so that you can run them on your own text. A stage
-whose output is complete is not run again, and training resumes where it was: after an interruption just repeat the
-command. To start afresh, remove the output directory.
+whose output is complete does not run again, and training resumes from its last checkpoint: after an interruption,
+repeat the command. To start afresh, remove the output directory.
 
 Writes to OUTPUT_DIR: results.json and plots/ (the report), model/ (KerasHub preset), serving/1/ (SavedModel).
 """
 
+import argparse
 import pathlib
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from infoxlm_keras.command_line import argument_parser, quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import parsing, read_json, write_json
+from infoxlm_keras.files.parser_errors import parsing
+from infoxlm_keras.files.text_and_json import read_json, write_json
 
 VOCABULARY_SIZE = 16000
 BLOCK_LENGTH = 64
 PAIR_LENGTHS = (16, 32, 64)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--output_dir", default="runs/demo", help="where everything goes")
+    parser.add_argument("--output_dir", default="runs/demo", help="folder for all output")
     parser.add_argument("--config", default="demo", help="settings of the pre-training: a name or a file")
     parser.add_argument("--steps", type=int, help="optimizer updates; overrides the configuration")
     parser.add_argument(
@@ -35,13 +39,13 @@ def main(arguments=None):
     )
     options = parser.parse_args(arguments)
     output = pathlib.Path(options.output_dir).resolve()
-    timing = {}
+    timing: dict[str, float] = {}
     for title, command, product in stages(output, options):
         run_stage(title, command, output / product, timing)
     report(output, timing)
 
 
-def stages(output, options):
+def stages(output: pathlib.Path, options: argparse.Namespace) -> list[tuple[str, list[Any], str]]:
     """List of (title, command line, product): the product exists only once the stage is complete."""
     corpus, tokenizer, records = output / "corpus", output / "tokenizer", output / "records"
     pretraining = ["pretrain", "--config", options.config, "--data_dir", records, "--output_dir", output]
@@ -73,7 +77,7 @@ def stages(output, options):
     ]
 
 
-def warm_up(options):
+def warm_up(options: argparse.Namespace) -> list[str]:
     """Arguments of `infoxlm pretrain` that shorten the warm-up where `--steps` is not above the configuration's."""
     with quiet_imports():
         from infoxlm_keras.config import load_config
@@ -87,25 +91,25 @@ def warm_up(options):
     return ["--set", f"optimizer.warmup_steps={shorter}"]
 
 
-def run_stage(title, command, product, timing):
+def run_stage(title: str, command: Sequence[object], product: pathlib.Path, timing: dict[str, float]) -> None:
     """Runs one command of the project unless its product is there; its seconds go to `timing`."""
     print(f"\n=== {title} ===", flush=True)
     if product.exists():
         print(f"done before: {product}", flush=True)
         return
-    command = [str(part) for part in command]
-    print("$ infoxlm " + shlex.join(command), flush=True)
+    words = [str(part) for part in command]
+    print("$ infoxlm " + shlex.join(words), flush=True)
     start = time.perf_counter()
-    status = subprocess.run([sys.executable, "-m", "infoxlm_keras", *command], check=False).returncode
+    status = subprocess.run([sys.executable, "-m", "infoxlm_keras", *words], check=False).returncode
     if status:
-        raise InputError(f"{command[0]} ended with status {status}; its message is above")
+        raise InputError(f"{words[0]} ended with status {status}; its message is above")
     if not product.exists():
         # A training that is stopped by a signal saves, and ends well.
-        raise InputError(f"{command[0]} was stopped before {product.name} was complete; repeat the command to go on")
+        raise InputError(f"{words[0]} was stopped before {product.name} was complete; repeat the command to go on")
     timing[title] = round(time.perf_counter() - start, 1)
 
 
-def report(output, timing):
+def report(output: pathlib.Path, timing: Mapping[str, float]) -> None:
     """Draws the plots, writes results.json and prints the table."""
     import rich
 
@@ -116,7 +120,7 @@ def report(output, timing):
     untrained = read_retrieval(output / "retrieval_untrained.json")
     trained = read_retrieval(output / "retrieval_trained.json")
     training = read_json(output / "pretraining.json")
-    # A rate hangs on the machine, not on the seed.
+    # The rate depends on the machine, not on the seed, so it is reported with the times.
     with parsing(output / "pretraining.json", "what a training wrote", "remove it, and repeat the command"):
         speed = {"tokens_per_second": training["last_interval"].pop("tokens_per_second")}
     previous = {}
@@ -132,7 +136,7 @@ def report(output, timing):
     print(f"results.json, plots/, model/ and serving/1/ are in {output} ({total:,.0f} s in all stages)")
 
 
-def draw_plots(output, trained, results):
+def draw_plots(output: pathlib.Path, trained: dict[str, Any], results: dict[str, Any]) -> None:
     """The three figures of the report: curves, heat map, and languages projected to two dimensions."""
     from infoxlm_keras.evaluation import TextEmbedder, parallel_sentences, read_pair_sets
     from infoxlm_keras.pretrained import load_pretrained

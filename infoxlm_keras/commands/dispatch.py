@@ -1,9 +1,10 @@
-"""`infoxlm COMMAND ...`: finds the command and hands its arguments on."""
+"""`infoxlm COMMAND ...`: finds the command and passes its arguments on."""
 
 import difflib
 import importlib
 import itertools
 import sys
+from collections.abc import Sequence
 
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.commands.registry import COMMANDS
@@ -11,7 +12,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.version import __version__
 
 
-def usage():
+def usage() -> str:
     """The text of `infoxlm --help`: all commands by group."""
     lines = [
         "usage: infoxlm COMMAND [OPTION ...]",
@@ -27,7 +28,7 @@ def usage():
     return "\n".join(lines)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command that `arguments` (list of str; default: those of the process) name.
 
     Raises:
@@ -52,6 +53,6 @@ def main(arguments=None):
     module.main(rest)
 
 
-def console_script():
+def console_script() -> None:
     """The entry point that `pip` installs as `infoxlm`."""
     run_command(main)

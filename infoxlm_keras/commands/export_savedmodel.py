@@ -23,14 +23,25 @@ For TensorFlow Serving, OUTPUT_DIR gets models.config and batching_parameters.tx
 version gets warm-up requests if tensorflow-serving-api is installed: see docs/serving.md.
 """
 
+from __future__ import annotations
+
+import argparse
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
+
+if TYPE_CHECKING:
+    from infoxlm_keras.evaluation.pairs import PairSet
+    from infoxlm_keras.serving.export import Export
+    from infoxlm_keras.serving.serving_module import ServingModule
 
 HEADS = ("embedding", "masked_lm", "classifier", "qa")
 OPTIONS_OF_ONE_HEAD = {
@@ -45,7 +56,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 DEFAULT_TOP_K = 5
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     check(options)
 
@@ -70,30 +81,49 @@ def main(arguments=None):
     report(result, measure(module, model, directory, pair_sets) if pair_sets else {})
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="preset: a directory, or a name that KerasHub knows")
-    parser.add_argument("--output_dir", required=True, type=pathlib.Path, help="home of all versions of a model")
-    parser.add_argument("--head", choices=HEADS, default="embedding", help="what the model answers")
-    parser.add_argument("--layer", type=int, metavar="K", help="hidden state, 0 = embeddings; unset: universal")
-    parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
-    parser.add_argument("--top_k", type=int, help=f"fillings for each <mask>; unset: {DEFAULT_TOP_K}")
-    parser.add_argument("--max_answer", type=int, metavar="N", help="tokens of the longest answer; unset: 30")
-    parser.add_argument("--max_windows", type=int, metavar="N", help="windows of the longest context; unset: 16")
-    parser.add_argument("--max_length", type=int, metavar="N", help="tokens a text; unset: all positions")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="how weights are stored")
+    parser.add_argument(
+        "--output_dir", required=True, type=pathlib.Path, help="folder that holds all versions of the model"
+    )
+    parser.add_argument("--head", choices=HEADS, default="embedding", help="output of the model")
+    parser.add_argument(
+        "--layer", type=int, metavar="K", help="layer to pool, 0 = embeddings; unset: the universal layer"
+    )
+    parser.add_argument(
+        "--pooling", choices=POOLINGS, help="pooling of the sentence vector; unset: as in training, else mean"
+    )
+    parser.add_argument("--top_k", type=int, help=f"candidates for each <mask>; unset: {DEFAULT_TOP_K}")
+    parser.add_argument("--max_answer", type=int, metavar="N", help="maximum tokens of an answer; unset: 30")
+    parser.add_argument(
+        "--max_windows", type=int, metavar="N", help="maximum number of windows per context; unset: 16"
+    )
+    parser.add_argument(
+        "--max_length", type=int, metavar="N", help="maximum tokens per text; unset: all positions of the model"
+    )
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="dtype of the stored weights")
     parser.add_argument("--quantize", choices=("int8",), help="store weights in 8 bits")
-    parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as evaluate_retrieval.py")
+    parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as in infoxlm evaluate-retrieval")
     parser.add_argument("--max_pairs", type=int, metavar="N", help="use only the first N pairs of each language")
     parser.add_argument(
-        "--tokens_only", action="store_true", help="no signatures on strings: for servers without SentencePiece ops"
+        "--tokens_only",
+        action="store_true",
+        help="export no signatures that take strings, for servers without SentencePiece ops",
     )
-    parser.add_argument("--model_name", metavar="NAME", help="at the server; unset: the name of OUTPUT_DIR")
-    parser.add_argument("--model_version", type=int, metavar="N", help="unset: one more than the highest")
+    parser.add_argument(
+        "--model_name", metavar="NAME", help="name of the model on the server; unset: the name of OUTPUT_DIR"
+    )
+    parser.add_argument(
+        "--model_version",
+        type=int,
+        metavar="N",
+        help="version number; unset: one more than the highest existing version",
+    )
     return parser.parse_args(arguments)
 
 
-def check(options):
+def check(options: argparse.Namespace) -> None:
     """Refuses, before anything heavy loads, a setting of another head than the chosen one."""
     for name, head in OPTIONS_OF_ONE_HEAD.items():
         value = getattr(options, name)
@@ -105,7 +135,7 @@ def check(options):
         raise InputError(f"--quantize {options.quantize} --dtype {options.dtype}: give one of them, not both")
 
 
-def load_module(options):
+def load_module(options: argparse.Namespace) -> tuple[ServingModule, Any]:
     """The `ServingModule` of the chosen head, and the model it came from, with the preset's weights in float32."""
     from infoxlm_keras import serving
     from infoxlm_keras.finetuning.question_answering import load_question_answering
@@ -137,7 +167,7 @@ def load_module(options):
     return serving.MaskedLMModule(model, top_k, **common), model
 
 
-def measure(module, model, directory, pair_sets):
+def measure(module: ServingModule, model: Any, directory: PathLike, pair_sets: Sequence[PairSet]) -> dict[str, float]:
     """Mean retrieval accuracy, by who embeds: the Keras model and the export."""
     from infoxlm_keras.evaluation.retrieval import accuracy_at
     from infoxlm_keras.serving.retrieval_comparison import compare_retrieval
@@ -148,7 +178,7 @@ def measure(module, model, directory, pair_sets):
     return {name: accuracy_at(result, module.layer)["average"] for name, result in results.items()}
 
 
-def report(result, accuracies):
+def report(result: Export, accuracies: Mapping[str, float]) -> None:
     """Writes what was measured beside the facts, prints the table of results, and where the files are."""
     import rich
     from rich.table import Table

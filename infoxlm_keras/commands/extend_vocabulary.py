@@ -11,8 +11,13 @@ Use it as --tokenizer of the builders and as --init of infoxlm pretrain.
     infoxlm extend-vocabulary --model runs/mine/model --input new_text/ --add 4000 --output_dir extended/
 """
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import rich
 import rich.box
@@ -29,20 +34,27 @@ from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sam
 from infoxlm_keras.text.vocabulary_extension import extend_proto, learn_pieces
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
+if TYPE_CHECKING:
+    from infoxlm_keras.text.vocabulary_extension import NewPiece
+
 REPORT_FILE = "vocabulary_extension.json"
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="preset directory, or name or handle of a KerasHub preset")
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
     parser.add_argument("--add", type=int, required=True, help="number of pieces to add")
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder for the extended preset")
-    parser.add_argument("--sentences", type=int, default=120_000, help="size of the sample to learn from")
+    parser.add_argument(
+        "--sentences", type=int, default=120_000, help="number of sentences to sample for learning the pieces"
+    )
     parser.add_argument("--exponent", type=float, default=0.7, help="language sampling exponent, 0 to 1")
-    parser.add_argument("--character_coverage", type=float, default=0.9995, help="share of characters with a piece")
+    parser.add_argument(
+        "--character_coverage", type=float, default=0.9995, help="share of all characters that get a piece"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
-    parser.add_argument("--overwrite", action="store_true", help="replace a preset that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing preset")
     options = parser.parse_args(arguments)
     start = time.perf_counter()
     check_settings(options)
@@ -78,7 +90,7 @@ def main(arguments=None):
     )
 
 
-def check_settings(options):
+def check_settings(options: argparse.Namespace) -> None:
     """Raises `InputError` for settings out of range."""
     if options.add < 1:
         raise InputError(f"--add {options.add}: must be at least 1")
@@ -90,11 +102,11 @@ def check_settings(options):
         raise InputError(f"--exponent {options.exponent}: must be within 0 to 1")
 
 
-def compare_languages(old, new, samples):
+def compare_languages(old: Tokenizer, new: Tokenizer, samples: Mapping[str, list[str]]) -> dict[str, dict[str, float]]:
     """dict of language to tokens and unknown rate of its sample under the old and the new tokenizer."""
     languages = {}
     for language, sentences in sorted(samples.items()):
-        row = {"sampled": len(sentences)}
+        row: dict[str, float] = {"sampled": len(sentences)}
         for name, tokenizer in (("old", old), ("new", new)):
             token_ids, _ = tokenizer.encode_ragged(sentences)
             row[f"{name}_tokens"] = len(token_ids)
@@ -103,7 +115,9 @@ def compare_languages(old, new, samples):
     return languages
 
 
-def report(old, new, pieces, languages):
+def report(
+    old: Tokenizer, new: Tokenizer, pieces: Sequence[NewPiece], languages: dict[str, dict[str, float]]
+) -> dict[str, Any]:
     """The content of vocabulary_extension.json."""
     return {
         "old": {"fingerprint": old.fingerprint, "vocabulary_size": old.vocabulary_size, "mask_id": old.mask_id},
@@ -114,7 +128,7 @@ def report(old, new, pieces, languages):
     }
 
 
-def print_languages(languages):
+def print_languages(languages: Mapping[str, Mapping[str, float]]) -> None:
     """Prints the table of `compare_languages`."""
     table = rich.table.Table(box=rich.box.SIMPLE)
     for heading in ("language", "sampled", "tokens before", "after", "unknown before", "after"):

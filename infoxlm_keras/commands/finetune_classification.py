@@ -16,19 +16,29 @@ Writes to OUTPUT_DIR: model/ (KerasHub preset with labels.json: infoxlm export-s
 it) as soon as training ends, then results.json and accuracy.png. SIGTERM or Ctrl-C during training leaves nothing.
 """
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import os
 import pathlib
 import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import rich
 import rich.box
 import rich.table
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
+
+if TYPE_CHECKING:
+    from infoxlm_keras.finetuning.classification import TextClassifier
+    from infoxlm_keras.text.labelled_texts import LabelledTexts
 
 with quiet_imports():
     from infoxlm_keras.finetuning import (
@@ -54,7 +64,7 @@ with quiet_imports():
 DEFAULTS = ClassificationSettings()
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     settings = ClassificationSettings(
         **{field.name: getattr(options, field.name) for field in dataclasses.fields(ClassificationSettings)}
@@ -91,13 +101,19 @@ def main(arguments=None):
             measure(classifier, options, settings, (training, development, test), epochs)
 
 
-def measure(classifier, options, settings, data, epochs):
+def measure(
+    classifier: TextClassifier,
+    options: argparse.Namespace,
+    settings: ClassificationSettings,
+    data: tuple[list[LabelledTexts], list[LabelledTexts], list[LabelledTexts]],
+    epochs: list[dict[str, Any]],
+) -> None:
     """Measures the trained classifier, writes the results and prints them."""
     training, development, test = data
     output, languages = pathlib.Path(options.output_dir), [part.language for part in training]
     for epoch in epochs:
-        measured = f"  development {epoch['development_mean']:.4f}" if development else ""
-        print(f"epoch {epoch['epoch']}  loss {epoch['loss']:.4f}  accuracy {epoch['accuracy']:.4f}{measured}")
+        shown = f"  development {epoch['development_mean']:.4f}" if development else ""
+        print(f"epoch {epoch['epoch']}  loss {epoch['loss']:.4f}  accuracy {epoch['accuracy']:.4f}{shown}")
     measured = test or development
     with progress_bar("Measuring", sum(map(len, measured)), "samples") as advance:
         accuracies = classifier.accuracies(measured, options.batch_size, lambda samples: advance(samples, samples))
@@ -125,28 +141,36 @@ def measure(classifier, options, settings, data, epochs):
     print(f"wrote {output}/model, results.json and accuracy.png")
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument("--model", required=True, help="preset, Hugging Face directory or id: what is fine-tuned")
-    parser.add_argument("--train", required=True, nargs="+", metavar="FILE", help="labelled texts to learn from")
-    parser.add_argument("--dev", nargs="+", metavar="FILE", help="those that choose the epoch")
-    parser.add_argument("--test", nargs="+", metavar="FILE", help="those that are reported")
-    parser.add_argument("--output_dir", required=True, help="where model and results go")
-    parser.add_argument("--overwrite", action="store_true", help="replace what a run left in OUTPUT_DIR")
-    parser.add_argument("--train_languages", nargs="+", metavar="LANG", help="use only these of --train; unset: all")
+    parser.add_argument("--model", required=True, help="model to fine-tune: preset, Hugging Face directory or id")
+    parser.add_argument("--train", required=True, nargs="+", metavar="FILE", help="labelled texts for training")
+    parser.add_argument("--dev", nargs="+", metavar="FILE", help="labelled texts that select the best epoch")
+    parser.add_argument("--test", nargs="+", metavar="FILE", help="labelled texts whose accuracy is reported")
+    parser.add_argument("--output_dir", required=True, help="folder for the model and the results")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in OUTPUT_DIR")
+    parser.add_argument("--train_languages", nargs="+", metavar="LANG", help="languages of --train to use; unset: all")
     parser.add_argument("--max_train_samples", type=int, metavar="N", help="use only the first N of each language")
     parser.add_argument("--epochs", type=int, default=DEFAULTS.epochs, help="passes over --train")
-    parser.add_argument("--batch_size", type=int, default=DEFAULTS.batch_size, help="samples an update")
-    parser.add_argument("--learning_rate", type=float, default=DEFAULTS.learning_rate, help="the peak")
-    parser.add_argument("--warmup_share", type=float, default=DEFAULTS.warmup_share, help="updates until the peak")
-    parser.add_argument("--weight_decay", type=float, default=DEFAULTS.weight_decay, help="decoupled")
-    parser.add_argument("--dropout", type=float, default=DEFAULTS.dropout, help="of encoder and head")
-    parser.add_argument("--max_length", type=int, help="tokens of a sample; unset: 128, or all positions")
-    parser.add_argument("--seed", type=int, default=DEFAULTS.seed, help="of head, dropout and order")
+    parser.add_argument("--batch_size", type=int, default=DEFAULTS.batch_size, help="samples per update")
+    parser.add_argument("--learning_rate", type=float, default=DEFAULTS.learning_rate, help="peak learning rate")
+    parser.add_argument(
+        "--warmup_share", type=float, default=DEFAULTS.warmup_share, help="share of updates until the peak"
+    )
+    parser.add_argument(
+        "--weight_decay", type=float, default=DEFAULTS.weight_decay, help="decoupled weight decay (AdamW)"
+    )
+    parser.add_argument("--dropout", type=float, default=DEFAULTS.dropout, help="dropout rate of encoder and head")
+    parser.add_argument(
+        "--max_length", type=int, help="maximum tokens per sample; unset: 128, or all positions if fewer"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=DEFAULTS.seed, help="seed of the head's weights, dropout and the order of samples"
+    )
     return parser.parse_args(arguments)
 
 
-def check_kinds(training, measured):
+def check_kinds(training: Sequence[LabelledTexts], measured: Iterable[LabelledTexts]) -> None:
     """Raises `InputError` if some samples are single texts and others pairs."""
     sides = len(training[0].texts)
     for part in measured:
@@ -155,16 +179,16 @@ def check_kinds(training, measured):
             raise InputError(f"{part.files[0]}: holds {kinds[len(part.texts)]}, but the training data {kinds[sides]}")
 
 
-def describe(parts):
+def describe(parts: Sequence[LabelledTexts]) -> str:
     """One line on what was read."""
     counts = ", ".join(f"{part.language} {len(part):,}" for part in parts) or "none"
     rows = sum(part.left_out for part in parts)
     return f"{counts} ({rows:,} rows without label or text left out)" if rows else counts
 
 
-def left_out(parts):
+def left_out(parts: Iterable[LabelledTexts]) -> dict[str, dict[str, int]]:
     """{file: {reason: rows}} over all languages."""
-    files = {}
+    files: dict[str, dict[str, int]] = {}
     for part in parts:
         for file, reasons in part.reasons.items():
             counts = files.setdefault(file, {})
@@ -173,7 +197,7 @@ def left_out(parts):
     return files
 
 
-def notes(labels, data):
+def notes(labels: Sequence[str], data: Mapping[str, Sequence[LabelledTexts]]) -> None:
     """Prints what was left out of each file, and the classes that data for measuring lacks.
 
     Args:
@@ -191,12 +215,12 @@ def notes(labels, data):
     sys.stdout.flush()
 
 
-def readable(path):
+def readable(path: PathLike) -> str:
     """A path for JSON: bytes of its name that are not UTF-8 are replaced."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def report(results):
+def report(results: Mapping[str, Any]) -> None:
     """Prints the table: a row a language, their mean, and the transfer gap."""
     table = rich.table.Table(title=f"Accuracy in %, {results['measured_on']}", box=rich.box.SIMPLE)
     for name in ("language", "samples", "accuracy"):

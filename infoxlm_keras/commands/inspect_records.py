@@ -1,19 +1,25 @@
 """Shows what is in prepared records: samples as text, counts, lengths, unknown tokens, sampling, padding.
 
-Reads DIR/mmlm and DIR/bitext, what there is of them (or a folder with a manifest.json itself), without TensorFlow. Of
-each stream the first --records are read, which are a random sample, since the builders shuffle; --records 0 reads and
+Reads DIR/mmlm and DIR/bitext, as far as they exist (or one folder with a manifest.json), without TensorFlow. Of each
+stream it reads the first --records records; the builders shuffle, so these are a random sample. --records 0 reads and
 checks every byte. Prints tables and saves them as inspection.json with plots in --output_dir, if that is given.
 
     infoxlm inspect-records records/ --language_exponent 0.7 --output_dir inspection/
 """
 
+from __future__ import annotations
+
+import argparse
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rich
 import rich.box
 import rich.table
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
@@ -23,15 +29,22 @@ from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, check_tokenizer, read_manifest
 from infoxlm_keras.records.statistics import FEATURES, describe, read_stream
 
+if TYPE_CHECKING:
+    from infoxlm_keras.records.manifest import Manifest
+    from infoxlm_keras.records.statistics import StreamStatistics
+    from infoxlm_keras.tokenizer import Tokenizer
 
-def main(arguments=None):
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("directory", metavar="DIR", help="folder of the prepared data")
     parser.add_argument("--language_exponent", type=float, default=0.7, help="sampling exponent, 0 to 1")
-    parser.add_argument("--records", type=int, default=2000, help="records read of each stream; 0 reads all")
-    parser.add_argument("--samples", type=int, default=1, help="samples shown of each language")
+    parser.add_argument(
+        "--records", type=int, default=2000, help="number of records to read from each stream; 0 reads all"
+    )
+    parser.add_argument("--samples", type=int, default=1, help="number of samples to show for each language")
     parser.add_argument("--output_dir", metavar="DIR", help="folder for inspection.json and plots; default: none")
-    parser.add_argument("--overwrite", action="store_true", help="replace an inspection that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing inspection")
     options = parser.parse_args(arguments)
     if options.records < 0 or options.samples < 0:
         raise InputError("--records and --samples must not be negative")
@@ -41,7 +54,7 @@ def main(arguments=None):
     print_settings("inspect_records", vars(options))
     results, lengths = {}, {}
     for manifest in manifests:
-        tokenizer = load_tokenizer(manifest.directory / manifest.tokenizer.file)
+        tokenizer = load_tokenizer(pathlib.Path(manifest.directory or options.directory) / manifest.tokenizer.file)
         check_tokenizer(manifest, tokenizer)
         statistics = read_all(manifest, options)
         result = describe(manifest, statistics, options.language_exponent)
@@ -56,7 +69,7 @@ def main(arguments=None):
         print(f"wrote {options.output_dir}")
 
 
-def find_manifests(directory):
+def find_manifests(directory: PathLike) -> list[Manifest]:
     """list of `Manifest`s in a folder of prepared data, or the one of a folder of one kind."""
     directory = pathlib.Path(directory)
     if directory.name in BUILDERS and (directory / FILE_NAME).is_file():
@@ -68,7 +81,7 @@ def find_manifests(directory):
     return [read_manifest(directory, kind) for kind in kinds]
 
 
-def read_all(manifest, options):
+def read_all(manifest: Manifest, options: argparse.Namespace) -> list[StreamStatistics]:
     """list of `StreamStatistics`, one a stream."""
     found = []
     with progress_bar(f"Reading {manifest.kind}", len(manifest.streams), "records") as advance:
@@ -78,9 +91,11 @@ def read_all(manifest, options):
     return found
 
 
-def decode_samples(manifest, statistics, tokenizer, number):
+def decode_samples(
+    manifest: Manifest, statistics: Sequence[StreamStatistics], tokenizer: Tokenizer, number: int
+) -> dict[str, list[dict[str, str]]]:
     """dict of language to list of dicts of feature to text."""
-    samples = {}
+    samples: dict[str, list[dict[str, str]]] = {}
     for stream, found in zip(manifest.streams, statistics, strict=True):
         own = samples.setdefault(stream.name, [])
         for features in found.samples[: number - len(own)]:
@@ -88,15 +103,15 @@ def decode_samples(manifest, statistics, tokenizer, number):
     return samples
 
 
-def by_bucket(manifest, statistics):
+def by_bucket(manifest: Manifest, statistics: Sequence[StreamStatistics]) -> dict[int, Array]:
     """dict of length to the lengths of the records read."""
-    lengths = {}
+    lengths: dict[int, list[Array]] = {}
     for stream, found in zip(manifest.streams, statistics, strict=True):
         lengths.setdefault(stream.length, []).append(found.lengths)
     return {length: np.concatenate(values) for length, values in lengths.items()}
 
 
-def print_result(result):
+def print_result(result: Mapping[str, Any]) -> None:
     """Prints samples and tables of one kind."""
     print(f"\n{result['kind']}: {result['records']:,} records")
     for name, samples in result["samples"].items():
@@ -116,7 +131,9 @@ def print_result(result):
     print(f"  padding expected overall: {result['expected_padding_waste']:.1%}")
 
 
-def save_plots(directory, results, lengths):
+def save_plots(
+    directory: pathlib.Path, results: Mapping[str, Any], lengths: Mapping[str, Mapping[int, Array]]
+) -> None:
     """Writes two PNG files a kind."""
     with quiet_imports():
         from infoxlm_keras.reports.plots.records import language_shares, length_histogram

@@ -15,8 +15,14 @@ Example (every language there is, about 700,000 pairs, in a few minutes):
         --output_dir help_corpus
 """
 
+from __future__ import annotations
+
+import argparse
 import functools
+import pathlib
 import shutil
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import rich
 import rich.table
@@ -40,11 +46,14 @@ from infoxlm_keras.sample_corpus.splitting import split_rows
 from infoxlm_keras.sample_corpus.storage import write_rows
 from infoxlm_keras.worker_pool import available_processes, map_in_order
 
+if TYPE_CHECKING:
+    from infoxlm_keras.sample_corpus.alignment import Key
+
 BUNDLED_LANGUAGES = "de el es et fi fr hi hu id ja ko pl pt ru tr vi zh".split()
 LICENCE_TEXT = BUNDLED_CORPUS / LICENCE_FILE
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command with `arguments` (list of str; default: those of the process)."""
     parser = argument_parser(__doc__)
     parser.add_argument("--packages", required=True, metavar="DIR", help="folder with the .deb files")
@@ -52,7 +61,7 @@ def main(arguments=None):
     parser.add_argument("--languages", nargs="+", default=BUNDLED_LANGUAGES, metavar="CODE", help="or `all`")
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder to write; new or empty")
     parser.add_argument("--heldout", type=int, default=350, help="held-out sentences, in every language")
-    parser.add_argument("--max_megabytes", type=float, help="fail if it gets larger; None: no limit")
+    parser.add_argument("--max_megabytes", type=float, help="fail if the corpus is larger than this; None: no limit")
     parser.add_argument("--processes", type=int, default=available_processes(), help="worker processes")
     options = parser.parse_args(arguments)
     print_settings("Making the sample corpus", vars(options))
@@ -84,7 +93,7 @@ def main(arguments=None):
     print(f"{options.output_dir}: {len(training):,} paragraphs, {megabytes:.2f} MB")
 
 
-def check_options(options):
+def check_options(options: argparse.Namespace) -> None:
     """Raises `InputError` on values that no corpus can be made with."""
     if options.heldout < 1:
         raise InputError(f"--heldout {options.heldout}: must be at least 1")
@@ -94,7 +103,7 @@ def check_options(options):
         raise InputError("--languages all: stands alone; leave out the other codes")
 
 
-def read_in_parallel(packages, english, processes):
+def read_in_parallel(packages: Mapping[str, pathlib.Path], english: Mapping[Key, str], processes: int) -> Any:
     """`read_translations` of each package: {code: translations}, {code: why others were dropped}."""
     function = functools.partial(read_translations, english=english)
     items = [(path, code) for code, path in packages.items()]
@@ -106,7 +115,7 @@ def read_in_parallel(packages, english, processes):
     return translations, dropped
 
 
-def check_size(directory, limit, description):
+def check_size(directory: pathlib.Path, limit: float, description: Mapping[str, Any]) -> float:
     """Megabytes (10^6 bytes) of all files in `directory`; `InputError` if they are over `limit`."""
     megabytes = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1e6
     if limit is not None and megabytes > limit:
@@ -116,7 +125,7 @@ def check_size(directory, limit, description):
     return megabytes
 
 
-def print_table(description, dropped):
+def print_table(description: Mapping[str, Any], dropped: Any) -> None:
     """Prints counts for each language; `dropped` tells why translations were left out."""
     table = rich.table.Table("language", "pairs", "lines", "held out", "KB", "untranslated", "other faults")
     for column in table.columns[1:]:

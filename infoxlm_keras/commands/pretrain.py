@@ -28,6 +28,8 @@ encoder as a KerasHub preset in model/ (best_model/: the one that retrieved best
 The Keras backend is chosen by the environment variable KERAS_BACKEND.
 """
 
+from collections.abc import Sequence
+
 from infoxlm_keras.choices import STRATEGIES
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.configs import shipped_configurations
@@ -35,7 +37,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import check_local, write_json
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     shipped = ", ".join(shipped_configurations())
     parser.add_argument("--config", required=True, help=f"YAML file of settings, or the name of one of {shipped}")

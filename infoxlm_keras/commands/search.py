@@ -11,43 +11,56 @@ query prints the nearest sentences with their cosine and line, and writes --outp
 The index is usearch's HNSW graph (approximate; --exact compares with every vector): pip install infoxlm_keras[search].
 """
 
-import pathlib
+from __future__ import annotations
 
+import argparse
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
 from infoxlm_keras.progress import progress_bar
 
+if TYPE_CHECKING:
+    from infoxlm_keras.search.embedder import SavedModelEmbedder
+
 VECTOR_TYPES = {"float16": "f16", "float32": "f32", "int8": "i8"}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     {"index": index, "query": query}[options.command](options)
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="index|query")
     index = commands.add_parser("index", help="build an index", formatter_class=parser.formatter_class)
     index.add_argument("--model", required=True, type=pathlib.Path, help="SavedModel: a version, or home of versions")
-    index.add_argument("--input", required=True, type=pathlib.Path, metavar="FILE", help="one sentence a line")
-    index.add_argument("--output_dir", required=True, type=pathlib.Path, help="where the index goes")
-    index.add_argument("--vectors", choices=VECTOR_TYPES, default="float16", help="how vectors are kept")
-    index.add_argument("--batch_size", type=int, default=64, help="sentences a forward pass")
+    index.add_argument(
+        "--input", required=True, type=pathlib.Path, metavar="FILE", help="text file with one sentence per line"
+    )
+    index.add_argument("--output_dir", required=True, type=pathlib.Path, help="folder for the index")
+    index.add_argument("--vectors", choices=VECTOR_TYPES, default="float16", help="dtype of the stored vectors")
+    index.add_argument("--batch_size", type=int, default=64, help="sentences per forward pass")
     index.add_argument("--overwrite", action="store_true", help="replace OUTPUT_DIR")
     query = commands.add_parser("query", help="search an index", formatter_class=parser.formatter_class)
-    query.add_argument("--index", required=True, type=pathlib.Path, metavar="DIR", help="what index wrote")
+    query.add_argument(
+        "--index", required=True, type=pathlib.Path, metavar="DIR", help="folder that `infoxlm search index` wrote"
+    )
     query.add_argument("--model", type=pathlib.Path, help="SavedModel; unset: the one it was built with")
-    query.add_argument("--text", action="append", metavar="TEXT", help="repeatable")
-    query.add_argument("--file", type=pathlib.Path, metavar="FILE", help="one query a line")
-    query.add_argument("--top_k", type=int, default=5, metavar="K", help="sentences a query")
+    query.add_argument("--text", action="append", metavar="TEXT", help="a query; may be repeated")
+    query.add_argument("--file", type=pathlib.Path, metavar="FILE", help="file with one query per line")
+    query.add_argument("--top_k", type=int, default=5, metavar="K", help="number of sentences to return per query")
     query.add_argument("--exact", action="store_true", help="compare with every vector")
-    query.add_argument("--output", type=pathlib.Path, metavar="FILE.json", help="where to write the results")
+    query.add_argument("--output", type=pathlib.Path, metavar="FILE.json", help="file for the results")
     return parser.parse_args(arguments)
 
 
-def index(options):
+def index(options: argparse.Namespace) -> None:
     """Builds the index: complete, or not at all."""
     from infoxlm_keras.search.index import IndexWriter
     from infoxlm_keras.search.sentences import input_size, read_sentences
@@ -69,7 +82,7 @@ def index(options):
     print(f"wrote {options.output_dir}")
 
 
-def query(options):
+def query(options: argparse.Namespace) -> None:
     """Prints the nearest sentences of each query."""
     import rich
     from rich.table import Table
@@ -96,7 +109,7 @@ def query(options):
         print(f"wrote {options.output}")
 
 
-def load_embedder(directory):
+def load_embedder(directory: PathLike) -> SavedModelEmbedder:
     """The `SavedModelEmbedder` in a directory, without the messages of TensorFlow's import."""
     from infoxlm_keras.command_line import quiet_imports
 
@@ -105,7 +118,7 @@ def load_embedder(directory):
     return SavedModelEmbedder(directory)
 
 
-def print_table(title, values):
+def print_table(title: str, values: Mapping[str, Any]) -> None:
     import rich
     from rich.table import Table
 

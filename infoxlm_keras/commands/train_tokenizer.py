@@ -1,15 +1,20 @@
 """Trains a SentencePiece vocabulary (unigram) in XLM-R's id layout on text in many languages.
 
-Input files are named <lang>.txt[.gz|.xz] and hold one sentence a line. A sample is taken in which a language of n
-sentences has a share in proportion to n ** exponent, as in the training that follows. --vocabulary_size counts all
+Input files are named <lang>.txt[.gz|.xz] and hold one sentence a line. The command samples sentences: a language of n
+sentences gets a share proportional to n ** exponent, as in pre-training. --vocabulary_size counts all
 ids of the model: the pieces, <s>, </s>, <unk>, and <pad> and <mask>, which have no piece. Writes DIR/vocabulary.spm
 and DIR/vocabulary.json (its fingerprint, the settings, and each language's share of unknown tokens).
 
     infoxlm train-tokenizer --input text/ --vocabulary_size 16000 --output_dir tokenizer/
 """
 
+from __future__ import annotations
+
+import argparse
 import pathlib
 import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import rich
 import rich.box
@@ -26,20 +31,25 @@ from infoxlm_keras.text.readers import find_monolingual
 from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sample_sizes, train_sentencepiece
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.reader import Reader
+
 MODEL_FILE, REPORT_FILE = "vocabulary.spm", "vocabulary.json"
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
-    parser.add_argument("--vocabulary_size", type=int, required=True, help="number of ids, special ones included")
+    parser.add_argument("--vocabulary_size", type=int, required=True, help="number of ids, special tokens included")
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder for the vocabulary")
-    parser.add_argument("--sentences", type=int, default=120_000, help="size of the sample to train on")
+    parser.add_argument("--sentences", type=int, default=120_000, help="number of sentences to sample for training")
     parser.add_argument("--exponent", type=float, default=0.7, help="language sampling exponent, 0 to 1")
-    parser.add_argument("--character_coverage", type=float, default=0.9995, help="share of characters with a piece")
-    parser.add_argument("--byte_fallback", action="store_true", help="spell other characters in bytes")
+    parser.add_argument(
+        "--character_coverage", type=float, default=0.9995, help="share of all characters that get a piece"
+    )
+    parser.add_argument("--byte_fallback", action="store_true", help="encode other characters as bytes")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
-    parser.add_argument("--overwrite", action="store_true", help="replace a vocabulary that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing vocabulary")
     options = parser.parse_args(arguments)
     start = time.perf_counter()
     check_settings(options)
@@ -66,7 +76,7 @@ def main(arguments=None):
     )
 
 
-def check_settings(options):
+def check_settings(options: argparse.Namespace) -> None:
     """Raises `InputError` for settings out of range, and for an output that is not to be replaced."""
     if options.sentences < 1:
         raise InputError(f"--sentences {options.sentences}: must be at least 1")
@@ -85,7 +95,7 @@ def check_settings(options):
             )
 
 
-def draw_sample(readers, options):
+def draw_sample(readers: Sequence[Reader], options: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, int]]:
     """(sentences by language, number of all sentences by language)."""
     with progress_bar("Sampling sentences"):
         counts = count_sentences(readers)
@@ -93,7 +103,9 @@ def draw_sample(readers, options):
         return sample_sentences(readers, counts, sizes, options.seed), counts
 
 
-def describe_languages(tokenizer, samples, counts):
+def describe_languages(
+    tokenizer: Tokenizer, samples: Mapping[str, list[str]], counts: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
     """dict of language to what the vocabulary makes of its sample."""
     languages = {}
     for language, sentences in sorted(samples.items()):
@@ -108,7 +120,7 @@ def describe_languages(tokenizer, samples, counts):
     return languages
 
 
-def report(tokenizer, languages, options):
+def report(tokenizer: Tokenizer, languages: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """The content of vocabulary.json; no paths and no times, so that a repetition gives the same file."""
     settings = ("sentences", "exponent", "character_coverage", "byte_fallback", "seed")
     return {
@@ -120,7 +132,7 @@ def report(tokenizer, languages, options):
     }
 
 
-def print_languages(languages):
+def print_languages(languages: Mapping[str, Mapping[str, float]]) -> None:
     """Prints the table of `describe_languages`."""
     table = rich.table.Table(box=rich.box.SIMPLE)
     for heading in ("language", "sentences", "sampled", "characters a token", "unknown"):

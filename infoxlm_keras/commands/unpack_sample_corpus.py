@@ -11,7 +11,10 @@ Example:
     infoxlm unpack-sample-corpus --output_dir corpus --languages de fr
 """
 
+import argparse
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import rich
 import rich.table
@@ -25,13 +28,15 @@ from infoxlm_keras.sample_corpus.storage import read_rows
 from infoxlm_keras.sample_corpus.text_files import monolingual_lines, pair_lines
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command with `arguments` (list of str; default: those of the process)."""
     parser = argument_parser(__doc__)
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder to write; new or empty")
-    parser.add_argument("--languages", nargs="+", metavar="CODE", help="only these; None: all")
-    parser.add_argument("--max_pairs", type=int, help="most training pairs a language; None: all")
-    parser.add_argument("--corpus", default=BUNDLED_CORPUS, metavar="DIR", help="made by make_sample_corpus.py")
+    parser.add_argument("--languages", nargs="+", metavar="CODE", help="languages to unpack; None: all")
+    parser.add_argument("--max_pairs", type=int, help="maximum number of training pairs per language; None: all")
+    parser.add_argument(
+        "--corpus", default=BUNDLED_CORPUS, metavar="DIR", help="folder that infoxlm make-sample-corpus wrote"
+    )
     options = parser.parse_args(arguments)
     print_settings("Unpacking the sample corpus", vars(options))
 
@@ -53,7 +58,7 @@ def main(arguments=None):
     print_table(counts)
 
 
-def choose_languages(description, options):
+def choose_languages(description: Mapping[str, Any], options: argparse.Namespace) -> list[str]:
     """The languages of the corpus, or those asked for, sorted and without English."""
     known = [entry["language"] for entry in description["languages"] if entry["language"] != "en"]
     wanted = sorted(set(options.languages or known) - {"en"})
@@ -64,7 +69,7 @@ def choose_languages(description, options):
     return wanted
 
 
-def write_lines(path, lines):
+def write_lines(path: pathlib.Path, lines: Iterable[str]) -> int:
     """Writes lines (list of str) to `path`, and returns how many are not empty."""
     path.parent.mkdir(exist_ok=True)
     with open(path, "w", encoding="utf-8", newline="\n") as file:
@@ -72,7 +77,7 @@ def write_lines(path, lines):
     return sum(line != "" for line in lines)
 
 
-def print_table(counts):
+def print_table(counts: Mapping[str, Sequence[int]]) -> None:
     """Prints the counts: {language: (monolingual lines, training pairs, held-out pairs)}."""
     table = rich.table.Table("language", "monolingual lines", "training pairs", "held-out pairs")
     for column in table.columns[1:]:

@@ -13,6 +13,7 @@ give the token ids. Building the records again (--overwrite) removes the files. 
 """
 
 import pathlib
+from collections.abc import Sequence
 
 import rich
 import rich.box
@@ -24,7 +25,7 @@ from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, read_manifest
 from infoxlm_keras.records.tfds_metadata import import_tfds, write_tfds_metadata
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--data_dir", required=True, metavar="DIR", help="the --output_dir of the builders")
     options = parser.parse_args(arguments)

@@ -1,6 +1,21 @@
 """The one door to storage: whole writes, locks, compression, hubs, text and JSON."""
 
+from typing import TYPE_CHECKING
+
 from infoxlm_keras.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from infoxlm_keras.files.atomic import new_directory as new_directory
+    from infoxlm_keras.files.atomic import write_atomically as write_atomically
+    from infoxlm_keras.files.parser_errors import describe as describe
+    from infoxlm_keras.files.parser_errors import parsing as parsing
+    from infoxlm_keras.files.paths import check_local as check_local
+    from infoxlm_keras.files.paths import resolved_output as resolved_output
+    from infoxlm_keras.files.paths import without_wildcards as without_wildcards
+    from infoxlm_keras.files.text_and_json import read_json as read_json
+    from infoxlm_keras.files.text_and_json import read_text as read_text
+    from infoxlm_keras.files.text_and_json import read_yaml as read_yaml
+    from infoxlm_keras.files.text_and_json import write_json as write_json
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,

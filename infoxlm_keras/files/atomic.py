@@ -2,14 +2,17 @@
 
 import contextlib
 import os
+import pathlib
 import shutil
+from collections.abc import Iterator
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.paths import resolved_output
 
 
 @contextlib.contextmanager
-def new_directory(path, replace=False):
+def new_directory(path: PathLike, replace: bool = False) -> Iterator[pathlib.Path]:
     """Yields a temporary directory that becomes `path` when the block ends well.
 
     Args:
@@ -61,7 +64,7 @@ def _replace_content(path, temporary):
         os.replace(new, path / new.name)
 
 
-def write_atomically(path, text):
+def write_atomically(path: PathLike, text: str) -> None:
     """Writes `text` (str) to `path` in UTF-8 through a temporary file that is renamed; a link stays a link."""
     path = resolved_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +76,7 @@ def write_atomically(path, text):
         temporary.unlink(missing_ok=True)
 
 
-def remove(path):
+def remove(path: pathlib.Path) -> None:
     """Removes a file or a folder with all that is in it, if it is there; of a link, the link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""Compressed files as streams of bytes that tell damage, truncation and trailing bytes from the end.
+"""Decompression as streams of bytes that detect damage, truncation and trailing bytes.
 
 A file may hold several streams, one after another (as pbzip2, pigz, pixz and `cat` write them). All of them are read,
 and what follows a stream must be another one, or padding that the format's own tool accepts.
@@ -9,6 +9,8 @@ import io
 import lzma
 import zipfile
 import zlib
+from collections.abc import Callable
+from typing import IO, Any, TypeAlias
 
 import zstandard
 
@@ -32,7 +34,7 @@ class WindowError(Exception):
 DAMAGE = (DamagedError, lzma.LZMAError, zlib.error, zstandard.ZstdError, zipfile.BadZipFile)
 
 
-def decompressed(file, path):
+def decompressed(file: IO[bytes], path: str) -> IO[bytes]:
     """A buffered binary stream of the content of `file` (open, binary), by the ending of `path`.
 
     Reading raises `EOFError` where the data ends too early, `WindowError` where it needs too much memory, and `DAMAGE`
@@ -54,16 +56,16 @@ class ConcatenatedStreams(io.RawIOBase):
         format: object that describes the format, as `_Gzip`.
     """
 
-    def __init__(self, file, format):
+    def __init__(self, file: IO[bytes], format: "Format") -> None:
         self.file, self.format = file, format
-        self.stream = None
+        self.stream: Any = None
         self.streams = 0
         self.rest = b""
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         while True:
             if self.stream is None and not self._begin():
                 return 0
@@ -81,10 +83,11 @@ class ConcatenatedStreams(io.RawIOBase):
 
     def _begin(self):
         """Begins the next stream; False at the end of the file."""
-        padding = self._skip_padding() if self.streams and self.format.padding_multiple else 0
+        multiple = self.format.padding_multiple if self.streams else None
+        padding = self._skip_padding() if multiple else 0
         magic = self.format.magic
         self._fill(max(1, len(magic)))
-        if padding and padding % self.format.padding_multiple:
+        if multiple and padding % multiple:
             raise DamagedError(f"{padding} NUL bytes follow its stream {self.streams}, no multiple of four")
         if not self.rest:
             if not self.streams:
@@ -92,7 +95,7 @@ class ConcatenatedStreams(io.RawIOBase):
             return False
         if self.streams:
             if not self.rest.startswith(magic[: len(self.rest)]) or not self.format.several_streams:
-                raise DamagedError(f"what follows its stream {self.streams} is no {self.format.name} data")
+                raise DamagedError(f"what follows its stream {self.streams} is not {self.format.name} data")
             if padding and not self.format.stream_after_padding:
                 raise DamagedError(f"NUL bytes and more data follow its stream {self.streams}")
             if len(self.rest) < len(magic):
@@ -157,7 +160,8 @@ class _Xz:
     magic = b"\xfd7zXZ\0"
     several_streams = True
     # Section 2.2 of the format: stream padding.
-    padding_multiple, stream_after_padding = 4, True
+    padding_multiple: int | None = 4
+    stream_after_padding = True
     feed_bytes = BUFFER_BYTES
 
     def begin(self, head):
@@ -235,7 +239,7 @@ class _ZstandardFrame:
     def __init__(self, frame):
         self.frame = frame
         self.head = b""
-        self.ready = b""
+        self.ready: bytes | memoryview = b""
         self.needs_input = True
 
     @property
@@ -268,4 +272,5 @@ class _ZstandardFrame:
         )
 
 
-FORMATS = dict(zip(COMPRESSIONS, (_Gzip, _Xz, _Bzip2, _Zstandard), strict=True))
+Format: TypeAlias = _Gzip | _Bzip2 | _Xz | _Zstandard
+FORMATS: dict[str, Callable[[], Format]] = dict(zip(COMPRESSIONS, (_Gzip, _Xz, _Bzip2, _Zstandard), strict=True))

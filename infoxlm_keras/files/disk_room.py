@@ -1,17 +1,25 @@
-"""Whether weights have room on the disk, asked before another library begins to write them."""
+"""Checks the free disk space for weights before another library writes them."""
+
+from __future__ import annotations
 
 import errno
 import math
 import os
 import shutil
 import tempfile
+from typing import TYPE_CHECKING
+
+from infoxlm_keras.annotations import PathLike
+
+if TYPE_CHECKING:
+    import keras
 
 _BLOCK_BYTES = 1 << 20
 # What HDF5 takes besides the numbers, for a file and for an array in it, at most.
 _FILE_BYTES, _ARRAY_BYTES = 1 << 16, 1 << 12
 
 
-def check_room(directory, *models):
+def check_room(directory: PathLike, *models: keras.Model) -> None:
     """Raises an `OSError` that names `directory` unless the weights of each of `models` can be written there.
 
     h5py does not survive a disk that is full when it closes a file, nor a limit on the size of files: the process

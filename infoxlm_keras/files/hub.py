@@ -2,7 +2,9 @@
 
 import pathlib
 import re
+from collections.abc import Iterable
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 HUGGING_FACE = "hf://"
@@ -43,7 +45,7 @@ MODEL_FILES = (
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
-def is_repository(source):
+def is_repository(source: str) -> bool:
     """Whether `source` (str) names a Hugging Face repository: `hf://org/name`, or `org/name` where `org` is no
     directory here; `@revision` may follow."""
     if source.startswith(HUGGING_FACE):
@@ -52,7 +54,7 @@ def is_repository(source):
     return bool(_REPOSITORY.fullmatch(source)) and first not in (".", "..") and not pathlib.Path(first).exists()
 
 
-def download(source, patterns=MODEL_FILES):
+def download(source: str, patterns: Iterable[str] = MODEL_FILES) -> pathlib.Path:
     """The local directory of a Hugging Face repository's files, from the cache if they are there.
 
     Args:
@@ -71,12 +73,12 @@ def download(source, patterns=MODEL_FILES):
         directory = hub.snapshot_download(repository, revision=revision or None, allow_patterns=list(patterns))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{source}: is no directory here, and cannot be fetched from Hugging Face ({_first_line(error)})"
+            f"{source}: is not a directory here, and cannot be fetched from Hugging Face ({_first_line(error)})"
         ) from None
     return pathlib.Path(directory)
 
 
-def check_upload(uri, to_keras):
+def check_upload(uri: str, to_keras: bool) -> None:
     """Raises InputError unless `uri` names a place that takes a folder of this format.
 
     Args:
@@ -94,7 +96,7 @@ def check_upload(uri, to_keras):
     raise InputError(f"--upload {uri}: must be hf://org/name or kaggle://user/model/keras/variation")
 
 
-def upload(directory, uri, to_keras):
+def upload(directory: PathLike, uri: str, to_keras: bool) -> None:
     """Uploads a finished folder.
 
     Args:

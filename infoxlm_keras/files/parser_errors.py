@@ -1,7 +1,9 @@
-"""The one place that turns whatever a parser raises into an error that names file, place and remedy."""
+"""Turns every exception of a parser into an `InputError` that names file, place and remedy."""
 
 import contextlib
+from collections.abc import Callable, Iterator
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 # The most characters of another library's own words in one of our messages.
@@ -9,7 +11,9 @@ DETAIL_CHARACTERS = 200
 
 
 @contextlib.contextmanager
-def parsing(path, what, remedy="fetch or write it again", place=None):
+def parsing(
+    path: PathLike, what: str, remedy: str = "fetch or write it again", place: Callable[[], str] | None = None
+) -> Iterator[None]:
     """Raises `InputError` for every exception that a parser raises in the block.
 
     Parsers written by others raise many kinds of exception on damaged input (`KeyError`, `OverflowError`,
@@ -49,7 +53,7 @@ def _message(path, what, remedy, place, error):
     return f"{found}is not {what}: {describe(error)}; {remedy}"
 
 
-def describe(error):
+def describe(error: BaseException) -> str:
     """One line, at most `DETAIL_CHARACTERS` long, for an exception of another library."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"

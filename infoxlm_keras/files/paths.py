@@ -5,14 +5,16 @@ import os
 import pathlib
 import re
 import tempfile
+from collections.abc import Iterator
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 # A lone surrogate stands for a byte of a file's name that is not UTF-8.
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def resolved_output(path):
+def resolved_output(path: PathLike) -> pathlib.Path:
     """`path` with symbolic links followed: the place to write to, beside which temporary files belong.
 
     Args:
@@ -24,14 +26,14 @@ def resolved_output(path):
     try:
         resolved = pathlib.Path(os.path.realpath(path))
     except ValueError as error:
-        raise InputError(f"{ascii(str(path))}: is no path ({error})") from None
+        raise InputError(f"{ascii(str(path))}: is not a path ({error})") from None
     if resolved.is_symlink():
         raise InputError(f"{path}: is a symbolic link that leads back to itself; remove it")
     return resolved
 
 
 @contextlib.contextmanager
-def without_wildcards(path):
+def without_wildcards(path: PathLike) -> Iterator[str]:
     """Yields a name for the existing directory `path` that is UTF-8 and holds no character with a meaning in patterns.
 
     TensorFlow takes the names of its checkpoints and SavedModels for patterns, so it does not find a file below
@@ -51,7 +53,7 @@ def without_wildcards(path):
         yield link
 
 
-def check_local(path):
+def check_local(path: PathLike | None) -> None:
     """Raises InputError if `path` (str, path or None) is an address of another file system, such as gs://bucket."""
     scheme, separator, _ = str(path or "").partition("://")
     if separator:

@@ -1,14 +1,16 @@
-"""JSON files of our own that are believed only if they are as they were written."""
+"""JSON files with a checksum: a changed file counts as missing."""
 
 import hashlib
 import json
 import pathlib
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.files.atomic import remove, write_atomically
 from infoxlm_keras.files.written_files import naming
 
 
-def write_sealed(path, value):
+def write_sealed(path: PathLike, value: Any) -> None:
     """Writes `value` as JSON to `path` behind a line with its checksum, atomically."""
     text = json.dumps(value)
     path = pathlib.Path(path)
@@ -19,7 +21,7 @@ def write_sealed(path, value):
         write_atomically(path, f"{_checksum(text)}\n{text}")
 
 
-def read_sealed(path):
+def read_sealed(path: PathLike) -> Any:
     """The value of `write_sealed`; None if there is no such file, or it was changed since."""
     path = pathlib.Path(path)
     if not path.is_file():

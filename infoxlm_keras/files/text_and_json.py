@@ -3,14 +3,16 @@
 import json
 import pathlib
 import stat
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.atomic import write_atomically
 from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.files.paths import SURROGATE
 
 
-def write_json(path, value):
+def write_json(path: PathLike, value: Any) -> None:
     """Writes `value` as indented JSON to `path`, atomically; keys keep their order.
 
     The name of a file that is not UTF-8 is written with escapes, and `read_json` gives it back.
@@ -19,7 +21,7 @@ def write_json(path, value):
     write_atomically(path, SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
-def read_text(path):
+def read_text(path: PathLike) -> str:
     """The text of the UTF-8 file `path`.
 
     Raises:
@@ -31,7 +33,7 @@ def read_text(path):
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file") from None
     except ValueError as error:
-        raise InputError(f"{ascii(str(path))}: is no path ({error})") from None
+        raise InputError(f"{ascii(str(path))}: is not a path ({error})") from None
     if stat.S_ISDIR(mode):
         raise InputError(f"{path}: is a directory, not a file")
     if not stat.S_ISREG(mode):
@@ -42,10 +44,10 @@ def read_text(path):
         raise InputError(f"{path}: is not UTF-8 text: {error}") from None
 
 
-_KINDS = {dict: 'an object ({"name": value, ...})', list: "a list ([value, ...])"}
+_KINDS: dict[type, str] = {dict: 'an object ({"name": value, ...})', list: "a list ([value, ...])"}
 
 
-def read_json(path, kind=None):
+def read_json(path: PathLike, kind: type | None = None) -> Any:
     """The value in the JSON file `path`.
 
     Args:
@@ -63,7 +65,7 @@ def read_json(path, kind=None):
     return value
 
 
-def read_yaml(path):
+def read_yaml(path: PathLike) -> Any:
     """The value in the YAML file `path`, of plain types only.
 
     Raises:
@@ -74,7 +76,7 @@ def read_yaml(path):
         return load_yaml(text)
 
 
-def load_yaml(text):
+def load_yaml(text: str) -> Any:
     """The value of a YAML text, of plain types only.
 
     Raises:

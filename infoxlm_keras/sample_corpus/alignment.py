@@ -1,8 +1,13 @@
 """Brings the paragraphs of all languages into rows: one paragraph, in English and its translations."""
 
+from __future__ import annotations
+
 import collections
 import dataclasses
+from collections.abc import Mapping
+from typing import TypeAlias
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.sample_corpus.packages import read_pages
 from infoxlm_keras.sample_corpus.pages import read_paragraphs
@@ -12,6 +17,9 @@ from infoxlm_keras.sample_corpus.paragraph_faults import (
     length_outliers,
     normalise_text,
 )
+
+# (page, id): what names a paragraph in every language.
+Key: TypeAlias = tuple[str, str]
 
 
 @dataclasses.dataclass
@@ -26,10 +34,10 @@ class Row:
 
     page: str
     english: str
-    translations: dict
+    translations: dict[str, str]
 
 
-def read_package(path):
+def read_package(path: PathLike) -> dict[Key, str]:
     """The normalised text of every paragraph of a help package: {(page, id): str}, in page order.
 
     An id that stands twice on a page (pages embed parts of others) names nothing and is left out.
@@ -44,9 +52,9 @@ def read_package(path):
     return paragraphs
 
 
-def read_english(path):
+def read_english(path: PathLike) -> tuple[dict[Key, str], collections.Counter[str]]:
     """The usable paragraphs of the English package, and a `Counter` of why others were dropped."""
-    kept, dropped = {}, collections.Counter()
+    kept, dropped = {}, collections.Counter[str]()
     for key, text in read_package(path).items():
         fault = fault_of_paragraph(text)
         if fault is None:
@@ -56,7 +64,9 @@ def read_english(path):
     return kept, dropped
 
 
-def read_translations(path, language, english):
+def read_translations(
+    path: PathLike, language: str, english: Mapping[Key, str]
+) -> tuple[dict[Key, str], collections.Counter[str]]:
     """The usable translations in one package.
 
     Args:
@@ -73,7 +83,7 @@ def read_translations(path, language, english):
     paragraphs = read_package(path)
     if not paragraphs:
         raise InputError(f"{path}: has no pages of its own; leave {language} out of --languages")
-    kept, dropped = {}, collections.Counter()
+    kept, dropped = {}, collections.Counter[str]()
     for key, text in english.items():
         fault = fault_of_translation(text, paragraphs.get(key, ""), language)
         if fault is None:
@@ -88,7 +98,7 @@ def read_translations(path, language, english):
     return kept, dropped
 
 
-def align(english, translations):
+def align(english: Mapping[Key, str], translations: Mapping[str, Mapping[Key, str]]) -> list[Row]:
     """Rows in the order of the English pages, each pair of texts once.
 
     Args:
@@ -100,7 +110,7 @@ def align(english, translations):
         without any translation has no row.
     """
     rows = []
-    seen = {language: set() for language in translations}
+    seen: dict[str, set[tuple[str, str]]] = {language: set() for language in translations}
     for (page, paragraph_id), text in english.items():
         row = Row(page, text, {})
         for language, paragraphs in translations.items():

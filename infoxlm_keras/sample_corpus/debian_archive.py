@@ -4,14 +4,16 @@ import io
 import lzma
 import tarfile
 import zlib
+from collections.abc import Iterator
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER_SIZE = 60
 
 
-def read_files(path, member):
+def read_files(path: PathLike, member: str) -> Iterator[tuple[str, bytes]]:
     """Yields (name, contents) of the plain files in one half of a package.
 
     Args:
@@ -28,14 +30,14 @@ def read_files(path, member):
     try:
         with tarfile.open(fileobj=io.BytesIO(body)) as archive:
             for entry in archive:
-                if entry.isfile():
-                    yield entry.name.removeprefix("./"), archive.extractfile(entry).read()
+                if entry.isfile() and (file := archive.extractfile(entry)) is not None:
+                    yield entry.name.removeprefix("./"), file.read()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: {name}: {reason}; fetch it again, or repack it with xz") from None
 
 
-def read_member(path, member):
+def read_member(path: PathLike, member: str) -> tuple[bytes, str]:
     """The bytes of the member of a .deb whose name begins with `<member>.tar`, and its full name.
 
     A .deb is an `ar` archive: a magic line, then members with a header of 60 bytes (the name in the

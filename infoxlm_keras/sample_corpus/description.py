@@ -1,11 +1,19 @@
 """What stands beside the stored corpus: `corpus.json` for programs, `README.md` for people."""
 
-import pathlib
+from __future__ import annotations
 
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 from infoxlm_keras.sample_corpus.storage import SUFFIX
 from infoxlm_keras.sample_corpus.text_files import monolingual_lines
+
+if TYPE_CHECKING:
+    from infoxlm_keras.sample_corpus.alignment import Row
 
 FORMAT = "infoxlm_keras/help_corpus"
 VERSION = 1
@@ -13,7 +21,9 @@ DESCRIPTION_FILE = "corpus.json"
 LICENCE_FILE = "LICENSE-MPL-2.0.txt"
 
 
-def describe_corpus(directory, training, heldout, versions):
+def describe_corpus(
+    directory: pathlib.Path, training: Sequence[Row], heldout: Sequence[Row], versions: Mapping[str, tuple[str, str]]
+) -> dict[str, Any]:
     """The contents of `corpus.json`.
 
     Args:
@@ -49,7 +59,7 @@ def describe_corpus(directory, training, heldout, versions):
     }
 
 
-def read_description(directory):
+def read_description(directory: PathLike) -> dict[str, Any]:
     """The contents of `corpus.json` in `directory`.
 
     Raises:
@@ -58,11 +68,13 @@ def read_description(directory):
     path = pathlib.Path(directory) / DESCRIPTION_FILE
     description = read_json(path)
     if description.get("format") != FORMAT or description.get("version") != VERSION:
-        raise InputError(f"{path}: is not {FORMAT} version {VERSION}; name what make_sample_corpus.py wrote")
+        raise InputError(
+            f"{path}: is not {FORMAT} version {VERSION}; give a folder that infoxlm make-sample-corpus wrote"
+        )
     return description
 
 
-def readme(description):
+def readme(description: Mapping[str, Any]) -> str:
     """The text of `README.md` for the contents of `corpus.json`."""
     languages = [entry for entry in description["languages"] if entry["language"] != "en"]
     codes = " ".join(entry["language"] for entry in languages)
@@ -84,7 +96,7 @@ def readme(description):
     )
 
 
-def table_row(entry):
+def table_row(entry: Mapping[str, Any]) -> str:
     """One language's row of the table in `README.md`."""
     counts = [entry["training_pairs"], entry["monolingual_lines"], entry["heldout_pairs"]]
     cells = [entry["language"], entry["package"], *(f"{count:,}" for count in counts)]

@@ -4,7 +4,9 @@ import pathlib
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.sample_corpus.debian_archive import read_files
 
@@ -18,12 +20,12 @@ NOT_TRANSLATIONS = ("en-us", "en-gb", "common")
 CODES = {"en-us": "en", "zh-cn": "zh"}
 
 
-def package_language(path):
+def package_language(path: PathLike) -> str:
     """`de` of `.../libreoffice-help-de_4%3a7.4.7-1_all.deb`."""
     return pathlib.Path(path).name.removeprefix(PACKAGE_PREFIX).split("_")[0]
 
 
-def language_code(package_language):
+def language_code(package_language: str) -> str:
     """The corpus's code of a package's language: `zh-cn` -> `zh`, `pt-br` -> `pt_br`, `de` -> `de`.
 
     The region follows an underscore, so that `en-pt_br` splits into its two languages at the hyphen.
@@ -31,7 +33,7 @@ def language_code(package_language):
     return CODES.get(package_language, package_language.replace("-", "_"))
 
 
-def find_packages(directory):
+def find_packages(directory: PathLike) -> dict[str, pathlib.Path]:
     """The help packages in a folder: {language code: path}, sorted, without British English.
 
     Args:
@@ -43,7 +45,7 @@ def find_packages(directory):
     directory = pathlib.Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; name that of the .deb files, or add --download")
-    packages = {}
+    packages: dict[str, pathlib.Path] = {}
     for path in sorted(directory.glob(f"{PACKAGE_PREFIX}*.deb")):
         language = package_language(path)
         if language in NOT_TRANSLATIONS and language != "en-us":
@@ -57,7 +59,7 @@ def find_packages(directory):
     return dict(sorted(packages.items()))
 
 
-def choose_packages(packages, languages):
+def choose_packages(packages: Mapping[str, pathlib.Path], languages: Iterable[str] | None) -> dict[str, pathlib.Path]:
     """The packages of some languages, without English: {language code: path}, sorted.
 
     Args:
@@ -81,7 +83,7 @@ def choose_packages(packages, languages):
     return chosen
 
 
-def download_packages(directory, languages):
+def download_packages(directory: PathLike, languages: Iterable[str] | None) -> None:
     """Fetches help packages, English among them, with `apt-get download`; those already there are kept.
 
     Args:
@@ -99,8 +101,8 @@ def download_packages(directory, languages):
     known = {language_code(short): name for name, short in offered.items() if short not in NOT_TRANSLATIONS}
     unknown = sorted(set(languages or ()) - set(known))
     if unknown or not known:
-        wanted = " ".join(unknown) or "any language"
-        raise InputError(f"--download: no package for {wanted}; run `apt-get update`, or change --languages")
+        asked = " ".join(unknown) or "any language"
+        raise InputError(f"--download: no package for {asked}; run `apt-get update`, or change --languages")
     wanted = [ENGLISH_PACKAGE, *(known[code] for code in sorted(languages or known))]
     missing = [name for name in wanted if not any(directory.glob(f"{name}_*.deb"))]
     if not missing:
@@ -112,12 +114,12 @@ def download_packages(directory, languages):
         raise InputError(f"{directory}: apt-get: {reason}; check the network, or put the files there")
 
 
-def run(command, directory=None):
+def run(command: Sequence[str], directory: PathLike | None = None) -> subprocess.CompletedProcess[str]:
     """The finished process of `command` (list of str), whose output is kept and status left to the caller."""
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
 
 
-def package_version(path):
+def package_version(path: PathLike) -> str:
     """The `Version` of a Debian package, for example `4:7.4.7-1+deb12u14`."""
     control = dict(read_files(path, "control")).get("control", b"").decode("utf-8")
     match = re.search(r"^Version: *(\S+)", control, re.MULTILINE)
@@ -126,7 +128,7 @@ def package_version(path):
     return match.group(1)
 
 
-def read_pages(path):
+def read_pages(path: PathLike) -> Iterator[tuple[str, str]]:
     """Yields (page, html) of a help package: page is like `text/shared/00/00000005.html`, html a str.
 
     Only pages in the package's own language: Catalan brings Valencian too, and Slovak merely links to
@@ -139,6 +141,6 @@ def read_pages(path):
             yield match.group(2), contents.decode("utf-8")
 
 
-def has_pages(path):
+def has_pages(path: PathLike) -> bool:
     """Whether the package has at least one page in its own language."""
     return next(read_pages(path), None) is not None

@@ -1,6 +1,10 @@
 """Reads the paragraphs of one help page."""
 
+from __future__ import annotations
+
 import html.parser
+from collections.abc import Mapping
+from typing import Any
 
 PARAGRAPH_TAGS = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6"])
 
@@ -11,7 +15,7 @@ CODE_CLASSES = frozenset(["code", "codeintable", "smathcode", "example", "bascod
 IMAGE = "\ufffc"
 
 
-def read_paragraphs(page):
+def read_paragraphs(page: str) -> list[tuple[str, str]]:
     """The paragraphs of a help page that carry an id, in order.
 
     Args:
@@ -38,13 +42,13 @@ class PageReader(html.parser.HTMLParser):
     `Switch` chooses the one that most readers see.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.paragraphs = []
-        self.paragraph_id = None
-        self.spans = []  # of the open paragraph, outermost first; the first entry is its own text
+        self.paragraphs: list[tuple[str, str]] = []
+        self.paragraph_id: str | None = None
+        self.spans: list[Span] = []  # of the open paragraph, outermost first; the first entry is its own text
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         if tag in PARAGRAPH_TAGS:
             self.end_paragraph()
             self.begin_paragraph(dict(attributes))
@@ -57,24 +61,24 @@ class PageReader(html.parser.HTMLParser):
         elif tag == "img":
             self.handle_data(IMAGE)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         if tag in PARAGRAPH_TAGS:
             self.end_paragraph()
         elif tag == "span" and len(self.spans) > 1:
             span = self.spans.pop()
             self.spans[-1].add(span, span.text())
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if self.paragraph_id is not None:
             self.spans[-1].add(None, data)
 
-    def begin_paragraph(self, attributes):
+    def begin_paragraph(self, attributes: Mapping[str, str | None]) -> None:
         classes = (attributes.get("class") or "").split()
         if attributes.get("id") and CODE_CLASSES.isdisjoint(classes):
             self.paragraph_id = attributes["id"]
             self.spans = [Span(attributes)]
 
-    def end_paragraph(self):
+    def end_paragraph(self) -> None:
         if self.paragraph_id is None:
             return
         while len(self.spans) > 1:
@@ -83,7 +87,7 @@ class PageReader(html.parser.HTMLParser):
         self.paragraph_id = None
 
     @staticmethod
-    def new_span(attributes):
+    def new_span(attributes: Mapping[str, str | None]) -> Span:
         if attributes.get("class") in ("switch", "switchinline"):
             return Switch(attributes)
         return Span(attributes)
@@ -92,26 +96,26 @@ class PageReader(html.parser.HTMLParser):
 class Span:
     """Text, in pieces."""
 
-    def __init__(self, attributes):
+    def __init__(self, attributes: Mapping[str, str | None]) -> None:
         self.id = attributes.get("id") or ""
         self.kind = attributes.get("class") or ""
-        self.pieces = []
+        self.pieces: list[Any] = []
 
-    def add(self, span, text):
+    def add(self, span: Span | None, text: str) -> None:
         self.pieces.append(text)
 
-    def text(self):
+    def text(self) -> str:
         return "".join(self.pieces)
 
 
 class Switch(Span):
     """Spans that exclude one another."""
 
-    def add(self, span, text):
+    def add(self, span: Span | None, text: str) -> None:
         if span is not None:  # what stands between the variants is white space
             self.pieces.append((span, text))
 
-    def text(self):
+    def text(self) -> str:
         """The default variant; without one the first that is not for macOS alone, or nothing."""
         for span, text in self.pieces:
             if span.id.startswith("default"):

@@ -4,6 +4,7 @@ import collections
 import re
 import statistics
 import unicodedata
+from collections.abc import Callable, Sequence
 
 from infoxlm_keras.sample_corpus.pages import IMAGE
 
@@ -18,7 +19,7 @@ MINIMUM_LETTERS = 0.6
 # A translation that repeats more of its words from the English is mostly names of commands.
 MAXIMUM_SHARED_WORDS = 0.7
 
-# So many lower-case English words in a row inside a translation are a part left untranslated.
+# This many consecutive lower-case English words in a translation mean that a part is untranslated.
 COPIED_WORDS = 4
 
 # Least share of a translation's letters in its own script, where that is not Latin.
@@ -69,11 +70,11 @@ KEPT_FORMAT_CHARACTERS = "\u200b\u200c\u200d"
 class Translation(dict):
     """A table for `str.translate` that fills itself, by a function of the character."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[[str], str]) -> None:
         super().__init__()
         self.function = function
 
-    def __missing__(self, code):
+    def __missing__(self, code: int) -> str:
         self[code] = self.function(chr(code))
         return self[code]
 
@@ -93,13 +94,13 @@ CONTROLS = Translation(_without_controls)
 LETTERS = Translation(_letters_and_marks)
 
 
-def normalise_text(text):
+def normalise_text(text: str) -> str:
     """`text` in Unicode NFC, on one line, single spaces, without images and control characters."""
     text = IMAGE_BEFORE_MARK.sub("", text).replace(IMAGE, "")
     return " ".join(unicodedata.normalize("NFC", text.translate(CONTROLS)).split())
 
 
-def comparison_form(text):
+def comparison_form(text: str) -> str:
     """The words of `text` in lower case, without digits and punctuation, joined by single spaces.
 
     Two sentences with one comparison form differ in nothing that matters to retrieval.
@@ -107,7 +108,7 @@ def comparison_form(text):
     return " ".join(unicodedata.normalize("NFKC", text.casefold()).translate(LETTERS).split())
 
 
-def fault_of_paragraph(english):
+def fault_of_paragraph(english: str) -> str | None:
     """Why an English paragraph is not used, as one word, or None if it is fine."""
     if not any(map(str.isalpha, english)):
         return "empty"
@@ -123,7 +124,7 @@ def fault_of_paragraph(english):
     return None
 
 
-def fault_of_translation(english, translation, language):
+def fault_of_translation(english: str, translation: str, language: str) -> str | None:
     """Why `translation` (str) of `english` (str) is not used, as one word, or None if it is fine.
 
     Args:
@@ -148,14 +149,14 @@ def fault_of_translation(english, translation, language):
     return None
 
 
-def runs_of_lower_case(text):
+def runs_of_lower_case(text: str) -> set[tuple[str, ...]]:
     """The set of all `COPIED_WORDS` neighbouring words of `text` in lower case and of two letters or more."""
     words = text.translate(LETTERS).split()
     runs = (words[start : start + COPIED_WORDS] for start in range(len(words) - COPIED_WORDS + 1))
     return {tuple(run) for run in runs if all(word.islower() and len(word) > 1 for word in run)}
 
 
-def script_share(text, language):
+def script_share(text: str, language: str) -> float:
     """Share of the letters of `text` in the script of `language`; 1 for languages in Latin script."""
     names = SCRIPTS.get(language)
     letters = collections.Counter(filter(str.isalpha, text))
@@ -165,7 +166,7 @@ def script_share(text, language):
     return own / letters.total()
 
 
-def length_outliers(pairs):
+def length_outliers(pairs: Sequence[tuple[str, str]]) -> list[bool]:
     """Which pairs differ in length as translations of one sentence do not.
 
     Args:

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.sample_corpus.alignment import Row
@@ -11,7 +12,7 @@ MINIMUM_HELDOUT_WORDS = 4
 MAXIMUM_HELDOUT_WORDS = 40
 
 
-def split_rows(rows, languages, heldout):
+def split_rows(rows: Sequence[Row], languages: Sequence[str], heldout: int) -> tuple[list[Row], list[Row]]:
     """Chooses held-out rows, and takes their sentences out of the others.
 
     A held-out row is translated into every language, by words that no other English paragraph is
@@ -48,18 +49,20 @@ def split_rows(rows, languages, heldout):
     return training, [rows[index] for index in chosen]
 
 
-def row_forms(row):
+def row_forms(row: Row) -> dict[str, str]:
     """The comparison form of each text of a row: {language code: str}, English included."""
     texts = {"en": row.english, **row.translations}
     return {language: comparison_form(text) for language, text in texts.items()}
 
 
-def choose_rows(rows, forms, languages, heldout):
+def choose_rows(
+    rows: Sequence[Row], forms: Sequence[Mapping[str, str]], languages: Sequence[str], heldout: int
+) -> list[int]:
     """Indices of the held-out rows in ascending order; see `split_rows`."""
     everything = {language: distinct_forms(forms, language) for language in ("en", *languages)}
     meanings = {language: count_meanings(forms, language) for language in languages}
-    taken = set()
-    chosen = []
+    taken: set[str] = set()
+    chosen: list[int] = []
     for index in hash_order(forms):
         if len(chosen) == heldout:
             break
@@ -74,7 +77,7 @@ def choose_rows(rows, forms, languages, heldout):
         chosen.append(index)
     if len(chosen) < heldout:
         counts = {language: sum(language in row.translations for row in rows) for language in languages}
-        fewest = min(counts, key=counts.get)
+        fewest = min(counts, key=counts.__getitem__)
         raise InputError(
             f"--heldout {heldout}: only {len(chosen)} sentences are fit and in all of {' '.join(languages)}; "
             f"ask for fewer, or leave out {fewest}, which has {counts[fewest]} paragraphs"
@@ -82,13 +85,13 @@ def choose_rows(rows, forms, languages, heldout):
     return sorted(chosen)
 
 
-def hash_order(forms):
+def hash_order(forms: Sequence[Mapping[str, str]]) -> list[int]:
     """The indices of `forms`, ordered by SHA-256 of the English, and then by index."""
     digests = [hashlib.sha256(form["en"].encode()).digest() for form in forms]
     return sorted(range(len(forms)), key=lambda index: (digests[index], index))
 
 
-def is_candidate(row, form, languages):
+def is_candidate(row: Row, form: Mapping[str, str], languages: Sequence[str]) -> bool:
     """Whether a row has every language, with words in each, and an English length fit for retrieval."""
     lengths = len(row.english.split()), len(form["en"].split())
     if not all(MINIMUM_HELDOUT_WORDS <= length <= MAXIMUM_HELDOUT_WORDS for length in lengths):
@@ -96,17 +99,17 @@ def is_candidate(row, form, languages):
     return all(form.get(language) for language in languages)
 
 
-def count_meanings(forms, language):
+def count_meanings(forms: Iterable[Mapping[str, str]], language: str) -> collections.Counter[str]:
     """How many different English forms each form of `language` translates: a `Counter`."""
     pairs = {(form[language], form["en"]) for form in forms if language in form}
     return collections.Counter(translation for translation, _ in pairs)
 
 
-def distinct_forms(forms, language):
+def distinct_forms(forms: Iterable[Mapping[str, str]], language: str) -> str:
     """The distinct comparison forms of one language, a line each, to be searched as one string."""
     return "\n" + "\n".join(dict.fromkeys(form[language] for form in forms if language in form)) + "\n"
 
 
-def is_part_of_another(form, everything):
+def is_part_of_another(form: str, everything: str) -> bool:
     """Whether `form` stands inside a longer line of `everything` (from `distinct_forms`)."""
     return everything.count(form) > everything.count(f"\n{form}\n")

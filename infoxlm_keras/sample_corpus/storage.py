@@ -11,7 +11,9 @@ Compression depends on nothing but the text: no time stamps, no names.
 
 import lzma
 import pathlib
+from collections.abc import Iterable, Sequence
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.compression import DAMAGE, decompressed
 from infoxlm_keras.sample_corpus.alignment import Row
@@ -23,7 +25,7 @@ SUFFIX = ".txt.xz"
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "lp": 0, "pb": 0}]
 
 
-def write_rows(directory, rows, languages):
+def write_rows(directory: pathlib.Path, rows: Sequence[Row], languages: Sequence[str]) -> None:
     """Writes rows into `directory`, which is made.
 
     Args:
@@ -40,12 +42,12 @@ def write_rows(directory, rows, languages):
         write_lines(directory, language, [row.translations.get(language, "") for row in rows])
 
 
-def write_lines(directory, name, lines):
+def write_lines(directory: pathlib.Path, name: str, lines: Iterable[str]) -> None:
     data = "".join(f"{line}\n" for line in lines).encode("utf-8")
     (directory / f"{name}{SUFFIX}").write_bytes(lzma.compress(data, filters=FILTERS))
 
 
-def read_rows(directory, languages):
+def read_rows(directory: PathLike, languages: Sequence[str]) -> list[Row]:
     """The rows that `write_rows` wrote, with the given languages only.
 
     Rows without a translation into any of `languages` are kept: they are English text.
@@ -69,7 +71,7 @@ def read_rows(directory, languages):
     return rows
 
 
-def read_lines(directory, name):
+def read_lines(directory: pathlib.Path, name: str) -> list[str]:
     path = directory / f"{name}{SUFFIX}"
     try:
         with open(path, "rb") as file:

@@ -17,7 +17,9 @@ missing (null, empty, or a placeholder such as PAWS-X's `NS`).
 import collections
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.sample_columns import SampleColumns, named_language, wanted
 from infoxlm_keras.text.sample_files import SampleFile
@@ -37,28 +39,30 @@ class LabelledTexts:
     """
 
     language: str
-    texts: list
-    labels: list = dataclasses.field(default_factory=list)
-    files: list = dataclasses.field(default_factory=list)
-    reasons: dict = dataclasses.field(default_factory=dict)
-    places: dict = dataclasses.field(default_factory=dict)
+    texts: list[list[str]]
+    labels: list[str] = dataclasses.field(default_factory=list)
+    files: list[str] = dataclasses.field(default_factory=list)
+    reasons: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    places: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def left_out(self):
+    def left_out(self) -> int:
         """int, rows without a gold label or with a missing text."""
         return sum(sum(counts.values()) for counts in self.reasons.values())
 
 
-def read_labelled_texts(paths, languages=None, max_samples=None):
+def read_labelled_texts(
+    paths: Iterable[PathLike], languages: Iterable[str] | None = None, max_samples: int | None = None
+) -> list[LabelledTexts]:
     """Reads labelled texts.
 
     Args:
         paths: sequence of str or path, files as above; those of one language are joined in this order.
         languages: optional collection of str, the only languages to take, under any of their codes.
-        max_samples: int or None, take only the first so many of each language.
+        max_samples: int or None, maximum number of samples of each language; the first ones are taken.
 
     Returns:
         list of `LabelledTexts`, sorted by language.
@@ -70,11 +74,11 @@ def read_labelled_texts(paths, languages=None, max_samples=None):
     """
     if max_samples is not None and max_samples < 1:
         raise InputError(f"max_samples = {max_samples}: must be at least 1")
-    paths = [pathlib.Path(path) for path in paths]
-    _check_given_once(paths)
+    files = [pathlib.Path(path) for path in paths]
+    _check_given_once(files)
     languages = None if languages is None else [named_language(code) for code in languages]
-    found = {}
-    for path in paths:
+    found: dict[str, LabelledTexts] = {}
+    for path in files:
         file = SampleFile(path, wanted)
         columns = SampleColumns(path, file.names)
         for place, row in file.rows:
@@ -83,7 +87,7 @@ def read_labelled_texts(paths, languages=None, max_samples=None):
                     part = found.setdefault(name, LabelledTexts(name, [[] for _ in texts]))
                     _check_kind(next(iter(found.values())), texts, place)
                     _add(part, str(path), place, label, texts, reason, max_samples)
-    _check_found(found, paths, languages)
+    _check_found(found, files, languages)
     return [found[name] for name in sorted(found)]
 
 
@@ -117,7 +121,7 @@ def _check_found(found, paths, languages):
     expected = dict.fromkeys([*(languages or ()), *found])
     empty = sorted(name for name in expected if not len(found.get(name, ())))
     if empty or not found:
-        reasons = collections.Counter()
+        reasons: collections.Counter[str] = collections.Counter()
         for name in empty:
             for counts in found[name].reasons.values() if name in found else ():
                 reasons.update(counts)

@@ -5,13 +5,21 @@ output n. Whoever takes a preset elsewhere (transformers' `id2label`, a SavedMod
 `read_labels`.
 """
 
+from __future__ import annotations
+
 import math
 import pathlib
 import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
 from infoxlm_keras.text.readers.packed import check_text
+
+if TYPE_CHECKING:
+    from infoxlm_keras.text.labelled_texts import LabelledTexts
 
 LABELS_FILE = "labels.json"
 # How programs write a value that is missing.
@@ -25,8 +33,8 @@ WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0*")
 FRACTION = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?|[+-]?\d+[eE][+-]?\d+")
 
 
-def gold_label(value, place):
-    """The class that a value of a file names: one name, whether it is written as text, number or truth value.
+def gold_label(value: Any, place: str) -> str | None:
+    """The class name of a label: the same for text, number and truth value.
 
     Args:
         value: what JSON, Parquet or a cell of text gave.
@@ -59,7 +67,7 @@ def gold_label(value, place):
     return LABEL_ALIASES.get(label, check_text(label, f"{place}: the label"))
 
 
-def class_names(parts):
+def class_names(parts: Iterable[LabelledTexts]) -> list[str]:
     """The classes of labelled texts in the order of a classifier's outputs: numbers by value, names by alphabet.
 
     Args:
@@ -71,15 +79,15 @@ def class_names(parts):
     Raises:
         InputError: if there are fewer.
     """
-    labels = {label for part in parts for label in part.labels}
-    numbers = all(re.fullmatch(r"[+-]?\d+", label) for label in labels)
-    labels = sorted(labels, key=lambda label: (int(label) if numbers else 0, label))
+    found = {label for part in parts for label in part.labels}
+    numbers = all(re.fullmatch(r"[+-]?\d+", label) for label in found)
+    labels = sorted(found, key=lambda label: (int(label) if numbers else 0, label))
     if len(labels) < 2:
         raise InputError(f"labels = {labels}: a classifier needs at least two in its training data")
     return labels
 
 
-def check_labels(labels, parts):
+def check_labels(labels: Sequence[str], parts: Iterable[LabelledTexts]) -> None:
     """Raises `InputError` for a label in `parts` (list of `LabelledTexts`) that is not in `labels`: file and line."""
     for part in parts:
         for label in sorted(set(part.labels) - set(labels)):
@@ -89,12 +97,12 @@ def check_labels(labels, parts):
             )
 
 
-def write_labels(directory, labels):
+def write_labels(directory: PathLike, labels: Sequence[str]) -> None:
     """Writes `labels` (list of str) into the preset `directory`."""
     write_json(pathlib.Path(directory) / LABELS_FILE, labels)
 
 
-def read_labels(directory, classes=None):
+def read_labels(directory: PathLike, classes: int | None = None) -> list[str]:
     """The class names of a fine-tuned preset, in the order of its outputs.
 
     Args:

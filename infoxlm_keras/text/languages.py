@@ -1,4 +1,4 @@
-"""One name for each language, whatever a corpus calls it: `deu`, `ger`, `de-DE` and `de_DE.UTF-8` are all `de`.
+"""One name for each language, whatever code a corpus uses: `deu`, `ger`, `de-DE` and `de_DE.UTF-8` are all `de`.
 
 A name is the shortest code of ISO 639, lower case, and the script behind an underscore where it is not the one the
 language is usually written in: `zh`, `zh_Hant`, `sr`, `sr_Latn`. A country only counts for the script that it implies
@@ -11,9 +11,11 @@ A pair of two varieties of one language (`pt`-`pt_br`) is the exception: its sid
 
 import functools
 import re
+from collections.abc import Sequence
 
 import langcodes
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 # What corpora and tools call a language in ways that BCP 47 does not know, as valid tags; in lower case with `_`.
@@ -69,7 +71,7 @@ LONGEST_CODE = 40
 
 
 @functools.lru_cache(maxsize=4096)
-def language_or_none(code):
+def language_or_none(code: str) -> str | None:
     """The name of the language `code` (str), or None if it is no code of a language."""
     tag = _tag(code)
     if tag is None:
@@ -81,7 +83,7 @@ def language_or_none(code):
 
 
 @functools.lru_cache(maxsize=4096)
-def variety_or_none(code):
+def variety_or_none(code: str) -> str | None:
     """As `language_or_none`, with country and variants: `pt_BR`, `zh_Hant_HK`, `ca_valencia`, and `pt` for `por`."""
     name = language_or_none(code)
     if name is None:
@@ -90,7 +92,7 @@ def variety_or_none(code):
     return "_".join([name, *([tag.territory] if tag.territory else []), *(tag.variants or ())])
 
 
-def language_among(code, languages):
+def language_among(code: str, languages: Sequence[str]) -> str | None:
     """The one of `languages` (names, as a pair has them) that `code` (str) stands for, or None.
 
     `pt-BR` is `pt_BR` in the pair (`pt`, `pt_BR`) and `pt` in (`en`, `pt`).
@@ -102,7 +104,7 @@ def language_among(code, languages):
     return name if name in languages else None
 
 
-def language_name(code, path):
+def language_name(code: str, path: PathLike) -> str:
     """The name of the language `code` (str), found in `path` (for the message).
 
     Raises:
@@ -111,24 +113,30 @@ def language_name(code, path):
     name = language_or_none(code)
     if name is None:
         raise InputError(
-            f"{path}: {code!r} is no language code of ISO 639 (such as de, deu, zh_Hant); rename the file, or name "
+            f"{path}: {code!r} is not an ISO 639 language code (such as de, deu, zh_Hant); rename the file, or name "
             "the language before it, as in de=FILE"
         )
     return name
 
 
-def pair_name(source, target, path):
+def pair_name(source: str, target: str, path: PathLike) -> str:
     """`<source>-<target>` of two codes found in `path`; two varieties of one language keep country and variant.
 
     Raises:
         InputError: if one is no code of a language, or both are the same language.
     """
-    names = language_name(source, path), language_name(target, path)
+    names: tuple[str | None, str | None] = language_name(source, path), language_name(target, path)
     if names[0] == names[1]:
         names = variety_or_none(source), variety_or_none(target)
     if names[0] == names[1]:
         raise InputError(f"{path}: names {names[0]} on both sides; a pair has two languages, rename the file")
-    return "-".join(names)
+    return f"{names[0]}-{names[1]}"
+
+
+def pair_languages(pair: str) -> tuple[str, str]:
+    """The two languages of a pair's name: `("en", "pt_BR")` of `en-pt_BR`."""
+    source, _, target = pair.partition("-")
+    return source, target
 
 
 def _tag(code):

@@ -1,7 +1,10 @@
 """Which columns of a file hold label, texts and language, and the samples of a row."""
 
 import math
+import pathlib
 import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.labels import MISSING, gold_label
@@ -24,7 +27,7 @@ NO_LANGUAGES = set(
 CODES, TRANSLATIONS = "language", "translation"
 
 
-def wanted(name):
+def wanted(name: str) -> bool:
     """Whether the column of this (folded) name may hold label, language or text."""
     kinds = {kind for kinds in TEXT_NAMES for kind in kinds}
     named = name in kinds or any(name.startswith(f"{kind}_") for kind in kinds)
@@ -42,7 +45,7 @@ class SampleColumns:
         InputError: if they hold no label or no text.
     """
 
-    def __init__(self, path, names):
+    def __init__(self, path: pathlib.Path, names: Sequence[str]) -> None:
         self.path = path
         folded = [fold(name) for name in names]
         self.label = next((name for name in LABEL_NAMES if name in folded), None)
@@ -57,7 +60,7 @@ class SampleColumns:
                 "a header needs one"
             )
 
-    def samples(self, place, row):
+    def samples(self, place: str, row: Mapping[str, Any]) -> Iterator[tuple[str, str | None, list[str], str | None]]:
         """The samples of a row, one for each language that it holds.
 
         Args:
@@ -67,7 +70,7 @@ class SampleColumns:
         Yields:
             (language, label, texts, reason): str; str or None; list of str; str or None, why it has to be left out.
         """
-        value = row.get(self.label)
+        value = None if self.label is None else row.get(self.label)
         label = gold_label(value, place)
         for language, names in self.texts.items():
             sides = [_by_language(row.get(name), name, place) for name in names]
@@ -99,7 +102,7 @@ class SampleColumns:
         return named_language(check_text(code, place))
 
 
-def named_language(code):
+def named_language(code: str) -> str:
     """One name for each language, as the records have it; what is no code stays as it is."""
     return language_or_none(code) or code
 
@@ -156,7 +159,7 @@ def _by_language(value, name, place):
 
 def _text_columns(path, names):
     """dict of language (None where the names do not say) to the names of its columns with texts."""
-    found = {}
+    found: dict[str | None, tuple[str, ...]] = {}
     for kinds in TEXT_NAMES:
         if all(kind in names for kind in kinds):
             return {None: kinds}

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import pathlib
+from collections.abc import Callable
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
 from infoxlm_keras.text.readers.inputs import path_kind, plain_name
 
@@ -29,13 +31,13 @@ class SampleFile:
             twice.
     """
 
-    def __init__(self, path, wanted):
+    def __init__(self, path: pathlib.Path, wanted: Callable[[str], bool]) -> None:
         kind = path_kind(path)
         if kind != "file":
             raise InputError(f"{path}: is a folder; give its files" if kind else f"{path}: no such file")
         self.path = path
         self.wanted = wanted
-        self._names = {}
+        self._names: dict[str, None] = {}
         name = plain_name(path).lower()
         if path.name.lower().endswith(".parquet"):
             self.rows = list(self._parquet_rows())
@@ -120,7 +122,8 @@ class SampleFile:
     def _json_row(self, row, place):
         if not isinstance(row, _Object):
             raise InputError(f'{place}: must be an object such as {{"label": ..., "text": ...}}')
-        return place, {name: _plain(value, place) for name, value in self._row(*row.columns(), place).items()}
+        names, values = row.columns()
+        return place, {name: _plain(value, place) for name, value in self._row(names, values, place).items()}
 
     def _parquet_rows(self):
         try:
@@ -164,7 +167,7 @@ def _python_rows(batch, path, first):
         return rows
 
 
-def fold(name):
+def fold(name: str) -> str:
     """The name of a column as it is looked up: whatever case and white space a file has it in."""
     return name.strip().casefold()
 

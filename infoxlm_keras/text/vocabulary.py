@@ -1,15 +1,23 @@
 """A sample of text in many languages -> a SentencePiece unigram model in XLM-R's id layout."""
 
+from __future__ import annotations
+
 import io
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.language_sampling import language_probabilities
 from infoxlm_keras.stateless_random import random_bits, random_key
 from infoxlm_keras.text.readers.found import describe
 from infoxlm_keras.text.readers.inputs import PassedOver
+
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.reader import Reader
 
 # The pieces <unk>, <s>, </s> of the model, and <pad> and <mask>, which XLM-R's layout adds to them.
 ADDED_IDS = 2
@@ -24,7 +32,7 @@ LONGEST_SENTENCE_BYTES = 1 << 16
 LARGE_CORPUS_CHARACTERS = 1 << 30
 
 
-def sample_sizes(sentences, total, exponent):
+def sample_sizes(sentences: Mapping[str, int], total: int, exponent: float) -> dict[str, int]:
     """How many sentences to take of each language.
 
     Args:
@@ -51,7 +59,7 @@ def sample_sizes(sentences, total, exponent):
     return sizes
 
 
-def sample_indices(count, size, key):
+def sample_indices(count: int, size: int, key: int) -> Array:
     """`size` of `range(count)`, ascending: one at random from each of `size` equal parts.
 
     Spread evenly over the text, and found in memory of the sample's size.
@@ -69,19 +77,20 @@ def sample_indices(count, size, key):
     return bounds[:-1] + (random_bits(key, np.arange(size)) % parts.astype(np.uint64)).astype(np.int64)
 
 
-def read_sentences(reader):
+def read_sentences(reader: Reader) -> Iterator[str]:
     """Yields the sentences of a reader of `infoxlm_keras.text.readers` one by one, without blank lines."""
     for chunk in reader.chunks():
         yield from (sentence for sentence in reader.read(chunk) if sentence)
 
 
-def count_sentences(readers):
+def count_sentences(readers: Sequence[Reader]) -> dict[str, int]:
     """dict of language to int over `readers`; prints the files of folders that hold nothing.
 
     Raises:
         InputError: if a file that was given by its name holds no text, or none does.
     """
-    counts, empty = {}, []
+    counts: dict[str, int] = {}
+    empty: list[PassedOver] = []
     explicit = getattr(readers, "explicit", [True] * len(readers))
     for reader, named in zip(readers, explicit, strict=True):
         count = sum(1 for _ in read_sentences(reader))
@@ -96,9 +105,11 @@ def count_sentences(readers):
     return counts
 
 
-def sample_sentences(readers, counts, sizes, seed):
+def sample_sentences(
+    readers: Sequence[Reader], counts: Mapping[str, int], sizes: Mapping[str, int], seed: int
+) -> dict[str, list[str]]:
     """dict of language to list of str: `sizes[language]` of its `counts[language]` sentences, in their order."""
-    samples = {language: [] for language in counts}
+    samples: dict[str, list[str]] = {language: [] for language in counts}
     passed = dict.fromkeys(counts, 0)
     chosen = {}
     for language, count in counts.items():
@@ -115,8 +126,12 @@ def sample_sentences(readers, counts, sizes, seed):
 
 
 def train_sentencepiece(
-    sentences, vocabulary_size, character_coverage=0.9995, byte_fallback=False, size_is_limit=False
-):
+    sentences: Sequence[str],
+    vocabulary_size: int,
+    character_coverage: float = 0.9995,
+    byte_fallback: bool = False,
+    size_is_limit: bool = False,
+) -> bytes:
     """Trains a unigram model whose ids are XLM-R's once `<pad>` and `<mask>` are added.
 
     The same sentences and settings give the same model.

@@ -1,8 +1,9 @@
-"""More pieces for a vocabulary that a model was trained with: new text gets shorter, every old piece keeps its id."""
+"""Adds pieces to the vocabulary of a trained model: new text needs fewer tokens, and every old piece keeps its id."""
 
 import dataclasses
 import math
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Segmenter:
         tokenizer: `Tokenizer`.
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: Tokenizer) -> None:
         processor = tokenizer.processor
         self.pieces, self.bytes = {}, {}
         for number in range(processor.get_piece_size()):
@@ -54,19 +55,20 @@ class Segmenter:
         self.lowest, self.highest = min(scores), max(scores)
         self.longest = max(map(len, self.pieces))
 
-    def split(self, text):
+    def split(self, text: str) -> tuple[tuple[int, ...], float]:
         """(ids, score): tuple of int, token ids of the best split of `text`, and the sum of their scores."""
-        best = [(0.0, 0, ())] + [None] * len(text)
+        best: list[tuple[float, int, tuple[int, ...]]] = [(0.0, 0, ())]
         for end in range(1, len(text) + 1):
-            options = []
+            options: list[tuple[float, int, tuple[int, ...]]] = []
             for start in range(max(0, end - self.longest), end):
                 if (found := self.pieces.get(text[start:end])) is not None:
                     options.append((best[start][0] + found[1], start, (found[0],)))
             if text[end - 1] not in self.pieces:
                 score = best[end - 1][0] + self.lowest - UNKNOWN_PENALTY
                 options.append((score, end - 1, self._spelled(text[end - 1])))
-            best[end] = max(options)
-        ids, end = [], len(text)
+            best.append(max(options))
+        ids: list[int] = []
+        end = len(text)
         while end:
             _, start, last = best[end]
             ids[:0] = last
@@ -79,7 +81,9 @@ class Segmenter:
         return tuple(self.bytes[byte] for byte in character.encode())
 
 
-def learn_pieces(tokenizer, sentences, number, character_coverage=0.9995):
+def learn_pieces(
+    tokenizer: Tokenizer, sentences: Sequence[str], number: int, character_coverage: float = 0.9995
+) -> list[NewPiece]:
     """New pieces for `sentences`, the likeliest first.
 
     They come from a unigram model trained on the sentences alone. Its log-probabilities are shifted to the scale of
@@ -121,7 +125,7 @@ def learn_pieces(tokenizer, sentences, number, character_coverage=0.9995):
     return found[:number]
 
 
-def extend_proto(proto, pieces):
+def extend_proto(proto: bytes, pieces: Sequence[NewPiece]) -> bytes:
     """A SentencePiece model with `pieces` after its own ones.
 
     Fields of a protocol buffer that come again are joined (repeated ones) or replaced (numbers), so that what is added

@@ -97,7 +97,7 @@ def test_every_file_that_a_resumed_build_reads_back_is_checked(kind, inputs, tmp
         capsys.readouterr()
         build(kind, inputs, tmp_path / "data")
         printed = capsys.readouterr().out
-        assert f"{path}" in printed.replace("\n", "") and "is damaged: what it held is made again" in printed, damage
+        assert f"{path}" in printed.replace("\n", "") and "is damaged; the build repeats this work" in printed, damage
         assert tree(tmp_path / "data") == whole, (name, damage)
 
 
@@ -140,7 +140,7 @@ def test_a_journal_that_cannot_be_read_costs_work_and_nothing_else(name, inputs,
     capsys.readouterr()
     build("mmlm", inputs, tmp_path / "data")
     printed = capsys.readouterr().out
-    assert f"{path}" in printed.replace("\n", "") and "is damaged: what it held is made again" in printed
+    assert f"{path}" in printed.replace("\n", "") and "is damaged; the build repeats this work" in printed
     assert ("starting over" in printed) != ("going on with an unfinished build" in printed)
     assert tree(tmp_path / "data") == tree(tmp_path / "whole")
 

@@ -126,7 +126,7 @@ def interrupt(main, arguments, count, monkeypatch):
 
 
 CHANGES = {
-    "nothing": ((), "going on with an unfinished build: 3 steps are done"),
+    "nothing": ((), "resuming an unfinished build: 3 steps are done"),
     "an argument": (("--sequence_length", 24), "an unfinished build differs in sequence_length: starting over"),
     "the seed": (("--seed", 4), "differs in seed: starting over"),
     "the input": (None, "differs in input: starting over"),

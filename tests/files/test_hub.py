@@ -100,7 +100,7 @@ def test_a_tokenizer_alone(offline, tokenizer):
     [
         ("org/pickle", ["no model.safetensors", "pytorch_model.bin", "weights_only=True"]),
         ("hf://org/nothing", ["hf://org/nothing", "cannot be fetched"]),
-        ("org/nothing", ["org/nothing", "is no directory here, and cannot be fetched"]),
+        ("org/nothing", ["org/nothing", "is not a directory here, and cannot be fetched"]),
         ("org/transformers@other", ["org/transformers@other", "cannot be fetched"]),
         ("hf://one", ["hf://one", "cannot be fetched"]),
         ("a/b/c", ["a/b/c", "no such directory"]),

@@ -1,5 +1,6 @@
 """Prepared records and the sample corpus as data sets of TensorFlow Datasets."""
 
+import pathlib
 import sys
 import tempfile
 
@@ -90,7 +91,7 @@ def test_the_bundled_corpus_is_registered():
     with tempfile.TemporaryDirectory() as folder:
         made = tfds.builder("infoxlm_sample_corpus/en-hi", data_dir=folder)
         assert isinstance(made, builder.InfoxlmSampleCorpus)
-        generated = dict(made._generate_examples(builder.CORPUS / "heldout"))
+        generated = dict(made._generate_examples(builder.BUNDLED_CORPUS / "heldout"))
     assert len(generated) == 350
     assert all(example["translation"]["hi"] and example["translation"]["en"] for example in generated.values())
 
@@ -100,8 +101,8 @@ def small_corpus():
     folder = tempfile.TemporaryDirectory()
     english, german = sentences("en", 6), sentences("de", 6)
     rows = [Row(f"page{n // 2}", english[n], {"de": german[n]} if n != 1 else {}) for n in range(6)]
-    write_rows(builder.pathlib.Path(folder.name) / "train", rows[:4], ["de"])
-    write_rows(builder.pathlib.Path(folder.name) / "heldout", rows[4:], ["de"])
+    write_rows(pathlib.Path(folder.name) / "train", rows[:4], ["de"])
+    write_rows(pathlib.Path(folder.name) / "heldout", rows[4:], ["de"])
     return folder
 
 
@@ -118,7 +119,7 @@ class SampleCorpusTest(tfds.testing.DatasetBuilderTestCase):
         cls.folder = small_corpus()
         cls.EXAMPLE_DIR = cls.folder.name
         cls.bundled = builder.InfoxlmSampleCorpus.corpus
-        builder.InfoxlmSampleCorpus.corpus = builder.pathlib.Path(cls.folder.name)
+        builder.InfoxlmSampleCorpus.corpus = pathlib.Path(cls.folder.name)
         super().setUpClass()
 
     @classmethod

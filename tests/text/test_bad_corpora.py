@@ -105,10 +105,25 @@ REFUSED = {
     ),
     "NUL in a compressed file": (MONOLINGUAL, {"de.txt.bz2": bz2.compress(TEXT + b"\0\n")}, None, ("line 41", "NUL")),
     # Languages.
-    "unknown language": (MONOLINGUAL, {"xx.txt": TEXT}, None, ("xx.txt: 'xx' is no language code", "de=FILE")),
-    "unknown language given by hand": (MONOLINGUAL, {"a.txt": TEXT}, ["qq={}/a.txt"], ("'qq' is no language code",)),
-    "a language that is none": (MONOLINGUAL, {"und.txt": TEXT}, None, ("'und' is no language code",)),
-    "unknown language of a pair": (BITEXT, {"en-xx.tsv": tsv(PAIRS)}, None, ("en-xx.tsv: 'xx' is no language code",)),
+    "unknown language": (
+        MONOLINGUAL,
+        {"xx.txt": TEXT},
+        None,
+        ("xx.txt: 'xx' is not an ISO 639 language code", "de=FILE"),
+    ),
+    "unknown language given by hand": (
+        MONOLINGUAL,
+        {"a.txt": TEXT},
+        ["qq={}/a.txt"],
+        ("'qq' is not an ISO 639 language code",),
+    ),
+    "a language that is none": (MONOLINGUAL, {"und.txt": TEXT}, None, ("'und' is not an ISO 639 language code",)),
+    "unknown language of a pair": (
+        BITEXT,
+        {"en-xx.tsv": tsv(PAIRS)},
+        None,
+        ("en-xx.tsv: 'xx' is not an ISO 639 language code",),
+    ),
     "one language under two codes": (BITEXT, {"de-deu.tsv": tsv(PAIRS)}, None, ("names de on both sides",)),
     # Folders, links and names.
     "no such named file": (MONOLINGUAL, {"de.txt": TEXT}, ["de={}/no.txt"], ("no.txt: no such file",)),
@@ -150,8 +165,8 @@ REFUSED = {
     "a member on a drive": (BITEXT, {"a.zip": zip_with("C:\\x")}, None, ("leads out",)),
     "a zip bomb": (BITEXT, {"a.zip": bomb(32)}, None, ("grows from", "zip bomb")),
     "an encrypted archive": (BITEXT, {"a.zip": encrypted()}, None, ("is encrypted",)),
-    "no archive": (BITEXT, {"a.zip": TEXT}, None, ("a.zip: is no complete ZIP archive", "fetch it again")),
-    "a truncated archive": (BITEXT, {"a.zip": zip_with("README")[:-30]}, None, ("is no complete ZIP archive",)),
+    "no archive": (BITEXT, {"a.zip": TEXT}, None, ("a.zip: is not a complete ZIP archive", "fetch it again")),
+    "a truncated archive": (BITEXT, {"a.zip": zip_with("README")[:-30]}, None, ("is not a complete ZIP archive",)),
     "a damaged member": (BITEXT, {"a.zip": flipped(zip_with("z", os.urandom(9)), 0.1)}, None, ("a.zip: X", "damaged")),
     "an archive of something else": (BITEXT, {"a.zip": archive({"a.xml": b"x"})}, None, ("holds no pair of files",)),
     "an archive of other pairs": (BITEXT, {"a.zip": zip_with("R")}, ["en-fr={}/a.zip"], ("holds en-de, not en-fr",)),
@@ -227,7 +242,7 @@ REFUSED = {
         BITEXT,
         {"WikiMatrix.en-de.tsv": margins(PAIRS) + b"high\ta\tb\n"},
         None,
-        ("line 41: its margin 'high' is no number",),
+        ("line 41: its margin 'high' is not a number",),
     ),
     "all below the margin": (
         BITEXT,
@@ -251,7 +266,7 @@ REFUSED = {
         None,
         ("line 1: has no field for de, only 'en', 'fr'", "--fields"),
     ),
-    "a number for text": (MONOLINGUAL, {"de.jsonl": b'{"text": 5}\n'}, None, ("field 'text' is no text but int",)),
+    "a number for text": (MONOLINGUAL, {"de.jsonl": b'{"text": 5}\n'}, None, ("field 'text' is not text but int",)),
     "an escaped NUL": (MONOLINGUAL, {"de.jsonl": b'{"text": "a\\u0000"}\n'}, None, ("line 1", "NUL")),
     "half a surrogate pair": (
         MONOLINGUAL,
@@ -268,7 +283,12 @@ REFUSED = {
     ),
     "an empty catalog": (BITEXT, {"de.po": b""}, None, ("de.po: is empty",)),
     "a catalog without a language": (BITEXT, {"app.po": catalog(PAIRS, "")}, None, ("neither its header",)),
-    "a catalog of an unknown language": (BITEXT, {"a.po": catalog(PAIRS, "xx")}, None, ("a.po: 'xx' is no language",)),
+    "a catalog of an unknown language": (
+        BITEXT,
+        {"a.po": catalog(PAIRS, "xx")},
+        None,
+        ("a.po: 'xx' is not an ISO 639 language code",),
+    ),
     "a catalog of broken UTF-8": (BITEXT, {"de.po": catalog(PAIRS) + b'msgid "\xff"\n'}, None, ("cannot be decoded",)),
     "a catalog of nothing": (BITEXT, {"de.po": catalog([("a", "")])}, None, ("nothing is left", "1 untranslated")),
     # Tatoeba.

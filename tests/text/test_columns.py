@@ -87,7 +87,7 @@ def test_a_column_of_numbers_is_no_side_of_pairs(side, tmp_path, tokenizer_dir, 
     (tmp_path / "en-de.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
     arguments = ("--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "out")
     message = refused(capsys, build_bitext.main, "--input", tmp_path / "en-de.tsv", *arguments)
-    assert f"its column {side + 1} holds numbers only" in message
+    assert f"its column {side + 1} holds only numbers" in message
     # Some numbers are sentences like others.
     (tmp_path / "en-de.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in PAIRS) + "1\t2\n")
     assert len(read(tmp_path / "en-de.tsv")) == 61

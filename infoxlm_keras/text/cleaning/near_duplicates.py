@@ -7,9 +7,11 @@ bands of r rows (Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, sectio
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.optional_library import import_library
 
 PURPOSE = "Detection of near duplicates (--near_duplicates)"
@@ -33,7 +35,7 @@ class NearDuplicates:
     shingle: int = 5
     seed: int = 1
 
-    def text_keys(self, texts):
+    def text_keys(self, texts: Iterable[str]) -> list[tuple[bytes, ...]]:
         """List of tuple of `bands` bytes, one a text; an empty tuple for a text shorter than a shingle.
 
         Case and white space do not count.
@@ -46,7 +48,7 @@ class NearDuplicates:
         units = np.frombuffer("".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
         return self.keys(units, np.cumsum([0, *map(len, folded)]))
 
-    def keys(self, units, offsets):
+    def keys(self, units: Array, offsets: Array) -> list[tuple[bytes, ...]]:
         """List of tuple of `bands` bytes, one a row; an empty tuple for a row shorter than a shingle.
 
         Args:
@@ -59,7 +61,7 @@ class NearDuplicates:
         rensa = import_library("rensa", PURPOSE)
         hashes, counts = _shingle_hashes(units, np.asarray(offsets), self.shingle)
         full = np.flatnonzero(counts)
-        keys = [()] * len(counts)
+        keys: list[tuple[bytes, ...]] = [()] * len(counts)
         if len(full):
             bounds = np.concatenate([[0], np.cumsum(counts[full])]).astype(np.uint64)
             matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(
@@ -71,7 +73,7 @@ class NearDuplicates:
 
     def _band_keys(self, digest):
         return tuple(
-            # The salt keeps equal values in different bands from meeting.
+            # The salt gives equal values in different bands different keys.
             hashlib.blake2b(band.tobytes(), digest_size=KEY_BYTES, salt=bytes([index])).digest()
             for index, band in enumerate(digest.reshape(self.bands, self.rows))
         )
@@ -86,7 +88,7 @@ def _shingle_hashes(units, offsets, width):
     hashes = np.zeros(len(units) - width + 1, np.uint64)
     for place in range(width):
         hashes = (hashes * _MULTIPLIER) ^ (units[place : len(hashes) + place] + np.uint64(1))
-        # A product's low bits know nothing of the factors' high ones.
+        # The low bits of a product do not depend on the high bits of its factors.
         hashes ^= hashes >> np.uint64(29)
     starts = np.repeat(np.asarray(offsets[:-1]), counts)
     places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -7,7 +7,7 @@ so before makes equal texts equal for the detection of duplicates too.
 import unicodedata
 
 
-def normalize(lines):
+def normalize(lines: list[str]) -> list[str]:
     """List of str: `lines` in NFKC."""
     # The check costs a tenth of the work, and nearly all lines pass it.
     return [

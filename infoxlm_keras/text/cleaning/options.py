@@ -12,31 +12,31 @@ from infoxlm_keras.text.cleaning.near_duplicates import NearDuplicates
 from infoxlm_keras.text.cleaning.pipeline import Cleaning
 
 
-def add_cleaning_arguments(parser, pairs):
+def add_cleaning_arguments(parser: argparse.ArgumentParser, pairs: bool) -> None:
     """Adds a group of options to an `argparse` parser; `pairs` (bool) says whether it reads pairs or sentences."""
-    group = parser.add_argument_group("cleaning", "What is dropped is counted in the manifest, by its reason.")
+    group = parser.add_argument_group("cleaning", "The manifest counts the dropped sentences and pairs by reason.")
     add = group.add_argument
 
     def switch(option, name, help):
-        # A default in the help of a negative would be read the wrong way round.
+        # A default shown in the help of a `--no_` option would be misread.
         parser.set_defaults(**{name: True})
         add(option, dest=name, action="store_false", default=argparse.SUPPRESS, help=help)
 
-    switch("--no_clean", "clean", "no cleaning at all, text as it is")
-    switch("--no_repair", "repair", "leave text that was decoded by the wrong charset")
-    switch("--no_normalize", "normalize", "do not bring text to NFKC before encoding")
-    switch("--no_control_characters", "control_characters", "leave control characters in")
+    switch("--no_clean", "clean", "do not clean the text")
+    switch("--no_repair", "repair", "do not repair text that was decoded with the wrong charset (mojibake)")
+    switch("--no_normalize", "normalize", "do not normalize text to NFKC")
+    switch("--no_control_characters", "control_characters", "do not remove control characters")
     add("--min_characters", type=int, metavar="N", help="drop shorter sentences")
     add("--max_characters", type=int, metavar="N", help="drop longer sentences")
     add("--min_words", type=int, metavar="N", help="drop sentences of fewer words; not for scripts without spaces")
     add("--max_words", type=int, metavar="N", help="drop sentences of more words")
     if pairs:
         ratio = (
-            "most characters of a pair's longer side for each of the shorter; a Chinese one counts as three, one of "
-            "kana or Hangul as two"
+            "drop pairs whose lengths in characters differ by more than this ratio; a Chinese character counts as "
+            "three, a kana or Hangul syllable as two"
         )
         add("--max_character_ratio", type=float, metavar="X", help=ratio)
-        identical = "keep pairs whose sides are equal"
+        identical = "keep pairs with identical sides"
         switch("--no_identical_sides", "identical_sides", identical)
     add(
         "--identify_language",
@@ -44,25 +44,32 @@ def add_cleaning_arguments(parser, pairs):
         nargs="?",
         const=LanguageIdentification.confidence,
         metavar="CONFIDENCE",
-        help="drop sentences of 30 characters or more that fastText is at least so sure are in another language; "
-        f"{LanguageIdentification.confidence} if no number is given",
+        help="drop sentences of 30 characters or more that fastText assigns to another language with at least this "
+        f"probability; {LanguageIdentification.confidence} if no number is given",
     )
     evaluation = (
-        "drop sentences that these files or folders hold too, in the formats of --input or any text in columns"
+        "drop sentences that also occur in these files or folders, in the formats of --input or as text in columns"
     )
     add("--evaluation_files", nargs="+", metavar="PATH", help=evaluation)
     ngram = (
-        "drop sentences with so many words in a row from --evaluation_files as well, for instance 13; 0: whole ones"
+        "also drop sentences that share N consecutive words with --evaluation_files, for instance 13; 0: only whole "
+        "sentences"
     )
     add("--evaluation_ngram", type=int, default=0, metavar="N", help=ngram)
     if not pairs:
-        repeated = "drop sentences that came before in the same 2 MB of their file"
+        repeated = "drop sentences that occurred earlier in the same 2 MB of their file"
         add("--drop_repeated_lines", action="store_true", help=repeated)
-    add("--near_duplicates", action="store_true", help="drop records nearly equal to an earlier one (MinHash)")
-    add("--dropped_samples", type=int, default=Cleaning.samples, metavar="N", help="samples kept of what is dropped")
+    add("--near_duplicates", action="store_true", help="drop near duplicates of earlier records (MinHash)")
+    add(
+        "--dropped_samples",
+        type=int,
+        default=Cleaning.samples,
+        metavar="N",
+        help="number of dropped sentences or pairs to keep as samples, for each reason",
+    )
 
 
-def cleaning_of(options):
+def cleaning_of(options: argparse.Namespace) -> Cleaning | None:
     """`Cleaning` of parsed options, or None with --no_clean.
 
     Raises:

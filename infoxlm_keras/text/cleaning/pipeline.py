@@ -3,6 +3,8 @@
 import collections
 import dataclasses
 import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from infoxlm_keras.text.cleaning.control_characters import remove_control_characters
 from infoxlm_keras.text.cleaning.evaluation_text import EvaluationText
@@ -13,7 +15,7 @@ from infoxlm_keras.text.cleaning.near_duplicates import NearDuplicates
 from infoxlm_keras.text.cleaning.normalization import normalize
 from infoxlm_keras.text.cleaning.unicode_repair import repair
 
-# A sample is to be looked at, not to be kept.
+# A sample shows a reader what was dropped; it need not be complete.
 SAMPLE_CHARACTERS = 200
 
 
@@ -28,10 +30,10 @@ class CleanedSentences:
         evaluation: dict of the path of an evaluation file to number of sentences that it holds too.
     """
 
-    lines: list
-    dropped: dict
-    samples: dict
-    evaluation: dict
+    lines: list[str]
+    dropped: dict[str, int]
+    samples: dict[str, list[str]]
+    evaluation: dict[str, int]
 
 
 @dataclasses.dataclass
@@ -45,18 +47,18 @@ class CleanedPairs:
         evaluation: dict of the path of an evaluation file to number of pairs of which it holds a side too.
     """
 
-    pairs: list
-    dropped: dict
-    samples: dict
-    evaluation: dict
+    pairs: list[tuple[str, str]]
+    dropped: dict[str, int]
+    samples: dict[str, list[str]]
+    evaluation: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
 class Cleaning:
-    """Cleans the sentences or pairs of a chunk; picklable, so that workers have it.
+    """Cleans the sentences or pairs of a chunk. It is picklable, because workers run it.
 
-    Steps that rewrite: `repair`, `control_characters`, `normalize`. Then each sentence or pair is dropped, and
-    counted, for the first of these reasons that it gives: `empty`, `characters`, `words`, `character_ratio`,
+    Steps that rewrite: `repair`, `control_characters`, `normalize`. Then the first of these
+    reasons that applies drops a sentence or pair, and is counted: `empty`, `characters`, `words`, `character_ratio`,
     `identical`, `language`, `evaluation`, `repeated`.
 
     Args:
@@ -83,7 +85,7 @@ class Cleaning:
     near_duplicates: NearDuplicates | None = None
     samples: int = 3
 
-    def sentences(self, language, lines):
+    def sentences(self, language: str, lines: list[str]) -> CleanedSentences:
         """`CleanedSentences` of `lines` (list of str, "" between documents) in `language` (str)."""
         account, kept, seen = Account(self.samples), [], set()
         for line, text in zip(lines, self.rewrite(lines), strict=True):
@@ -102,7 +104,7 @@ class Cleaning:
                 account.match(reason, self.evaluation, (text,))
         return CleanedSentences(kept, account.dropped, account.samples, account.evaluation)
 
-    def pairs(self, languages, pairs):
+    def pairs(self, languages: Sequence[str], pairs: Sequence[tuple[str, str]]) -> CleanedPairs:
         """`CleanedPairs` of `pairs` (list of (str, str)) in `languages` (str, str)."""
         account, kept = Account(self.samples), []
         sources = self.rewrite([source for source, _ in pairs])
@@ -116,7 +118,7 @@ class Cleaning:
                 account.match(reason, self.evaluation, (source, target))
         return CleanedPairs(kept, account.dropped, account.samples, account.evaluation)
 
-    def rewrite(self, lines):
+    def rewrite(self, lines: list[str]) -> list[str]:
         """List of str: `lines` after the steps that rewrite, without surrounding white space."""
         if self.repair:
             lines = repair(lines)
@@ -127,7 +129,7 @@ class Cleaning:
             lines = normalize(lines)
         return [line.strip() for line in lines]
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """dict for the manifest: the steps and their limits; evaluation text by its digest."""
         settings = dataclasses.asdict(dataclasses.replace(self, evaluation=None))
         if self.evaluation:
@@ -177,19 +179,19 @@ class Account:
         evaluation: dict of path of an evaluation file to int.
     """
 
-    def __init__(self, most_samples):
+    def __init__(self, most_samples: int) -> None:
         self.most_samples = most_samples
-        self.dropped = collections.Counter()
-        self.samples = {}
-        self.evaluation = collections.Counter()
+        self.dropped: collections.Counter[str] = collections.Counter()
+        self.samples: dict[str, list[str]] = {}
+        self.evaluation: collections.Counter[str] = collections.Counter()
 
-    def drop(self, reason, text):
+    def drop(self, reason: str, text: str) -> None:
         """Counts `text` (str) as dropped for `reason`."""
         self.dropped[reason] += 1
         if self.dropped[reason] <= self.most_samples and text.strip():
             self.samples.setdefault(reason, []).append(text[:SAMPLE_CHARACTERS])
 
-    def match(self, reason, evaluation, texts):
+    def match(self, reason: str, evaluation: EvaluationText | None, texts: Iterable[str]) -> None:
         """Counts the evaluation files that hold any of `texts`, if that is the `reason` for which they are dropped."""
-        if reason == "evaluation":
+        if reason == "evaluation" and evaluation is not None:
             self.evaluation.update({path for text in texts for path in evaluation.matches(text)})

@@ -10,24 +10,24 @@ PURPOSE = "Unicode repair (--no_repair does without)"
 MISTAKEN_FOR = "latin-1 cp1250 cp1251 cp1252 cp1253 cp1254 cp1257 iso8859-2 mac-roman cp437".split()
 # First and following bytes of a character in UTF-8; ftfy also takes a lost byte, as the marks that stand for it.
 LEADING, FOLLOWING, LOST = range(0xC2, 0xF5), range(0x80, 0xC0), "\ufffd\x1a"
-# Lines up to this many characters, and pieces of longer ones, are looked at as a whole.
+# ftfy gets lines up to this length whole, and longer lines in pieces.
 LONGEST_FIXED, PIECE_CHARACTERS = 20_000, 1000
 PIECE_END = re.compile("[!-~](?=[ A-Za-z0-9])")
 
 
-def repair(lines):
-    """List of str: `lines` with wrong decoding undone; the rest of them, their quotes and ligatures too, as they were.
+def repair(lines: list[str]) -> list[str]:
+    """List of str: `lines` with wrong decoding undone. Nothing else changes: quotes and ligatures stay.
 
     Raises:
         InputError: if ftfy is not installed.
     """
     fix, suspicion = _fixer(), _suspicion()
-    # ftfy looks hard at every line; hardly any has what wrong decoding leaves.
+    # ftfy is slow, and few lines contain traces of a wrong decoding.
     return [line if line.isascii() or not suspicion(line) else _fix_in_pieces(fix, line) for line in lines]
 
 
 def _fix_in_pieces(fix, line):
-    """`fix` of each piece of a line that is longer than any sentence: its time grows faster than the line.
+    """Applies `fix` to pieces of a long line, because its time grows faster than linearly with the line.
 
     A piece ends before a space or an ASCII letter or digit that follows another ASCII character, where no wrongly
     decoded character can lie; or in the midst of a run without these.
@@ -62,7 +62,10 @@ def _fixer():
 
 @functools.cache
 def _suspicion():
-    """Callable, line -> what no wrong decoding is without, or None: bytes of a UTF-8 character in a charset, or C1."""
+    """Returns a function that tells whether a line may be mojibake.
+
+    It looks for the bytes of one UTF-8 character, read in a single-byte charset, and for C1 control characters.
+    """
 
     def characters(codes, *charsets):
         decoded = (bytes([code]).decode(charset, "ignore") for charset in charsets for code in codes)
@@ -73,7 +76,7 @@ def _suspicion():
     others = ["Ã ", "[\x80-\x84\x86-\x9f\ud800-\udfff]"]
     pairs = [f"[{characters(LEADING, charset)}][{characters(FOLLOWING, charset)}{LOST}]" for charset in MISTAKEN_FOR]
     exact = re.compile("|".join([*pairs, *others]))
-    # The same of all charsets mixed lets more through, but is looked for much faster.
+    # One pattern over all charsets is less exact but much faster, so it filters first.
     mixed = f"[{characters(LEADING, *MISTAKEN_FOR)}][{characters(FOLLOWING, *MISTAKEN_FOR)}{LOST}]"
     quick = re.compile("|".join([mixed, *others]))
     return lambda line: quick.search(line) and exact.search(line)

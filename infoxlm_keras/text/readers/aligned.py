@@ -10,7 +10,9 @@ Two languages are a pair. Of more than two, English makes a pair with each of th
 import dataclasses
 import pathlib
 import re
+from collections.abc import Iterable
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.text.languages import language_or_none
 from infoxlm_keras.text.readers.names import is_pair, is_usual, moses_sides
 
@@ -53,7 +55,7 @@ class Side:
     number: int
 
 
-def aligned_sides(names, folder):
+def aligned_sides(names: Iterable[str], folder: PathLike) -> tuple[dict[str, list[Side]], dict[str, str]]:
     """The sides that files of such names are.
 
     Args:
@@ -63,12 +65,13 @@ def aligned_sides(names, folder):
     Returns:
         (dict of name to list of `Side`; dict of name to the reason why it is none although it is named like one).
     """
-    corpora = {}
+    corpora: dict[str, dict[str, str]] = {}
     for name in sorted(set(names)):
         if part := _part(name, folder):
             corpus, code = part
             corpora.setdefault(corpus, {})[code] = name
-    sides, left = {}, {}
+    sides: dict[str, list[Side]] = {}
+    left: dict[str, str] = {}
     for corpus, files in corpora.items():
         languages = {code: language_or_none(code) for code in files}
         # Any three letters are a code: those of small languages count beside English only.
@@ -80,7 +83,8 @@ def aligned_sides(names, folder):
         if len(files) < 2:
             continue
         if len(files) == 2:
-            pairs = [tuple(sorted(files))]
+            first, second = sorted(files)
+            pairs = [(first, second)]
         else:
             pairs = _pairs_with_english(files, languages)
             if not pairs:

@@ -1,9 +1,11 @@
-"""ZIP archives as OPUS ships them: their members as streams, and what no corpus has refused."""
+"""ZIP archives of OPUS: streams of their members, with checks against unsafe archives."""
 
 import contextlib
 import re
 import zipfile
+from typing import IO
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 # Deflate reaches 1,000 to 1; text that is worth reading seldom 20.
@@ -13,7 +15,7 @@ HARMLESS_BYTES = 1 << 24
 ENCRYPTED = 0x1
 
 
-def read_members(path):
+def read_members(path: PathLike) -> list[zipfile.ZipInfo]:
     """The files in the archive `path`: list of `zipfile.ZipInfo`, folders left out.
 
     Raises:
@@ -36,12 +38,12 @@ def read_members(path):
         if member.file_size > HARMLESS_BYTES and member.file_size > MOST_EXPANSION * member.compress_size:
             raise InputError(
                 f"{path}: its member {name!r} grows from {member.compress_size:,} to {member.file_size:,} bytes, "
-                "which no text does (a zip bomb?); do not trust it, or unpack it yourself"
+                "more than text does (a zip bomb?); do not trust it, or unpack it yourself"
             )
     return members
 
 
-def open_member(file, path, name):
+def open_member(file: IO[bytes], path: PathLike, name: str) -> tuple[IO[bytes], int]:
     """(stream, offset): the member `name` of the archive `path`, already open as `file`; where its data begins.
 
     The stream never gives more than the archive's directory says, and checks the CRC at its end.
@@ -62,6 +64,6 @@ def _errors(path):
     try:
         yield
     except (zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path}: is no complete ZIP archive ({error}); fetch it again") from None
+        raise InputError(f"{path}: is not a complete ZIP archive ({error}); fetch it again") from None
     except (NotImplementedError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read as a ZIP archive ({error}); unpack it yourself") from None

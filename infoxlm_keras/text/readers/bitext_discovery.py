@@ -1,30 +1,27 @@
 """Command-line inputs -> readers of sentence pairs, by the names of the files."""
 
 import pathlib
+from collections.abc import Iterable, Sequence
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.text.languages import pair_name
-from infoxlm_keras.text.readers import tfds_examples, tmx
+from infoxlm_keras.text.languages import pair_languages, pair_name
+from infoxlm_keras.text.readers import tfds_examples
 from infoxlm_keras.text.readers.aligned import aligned_sides
 from infoxlm_keras.text.readers.fields import PairFields
 from infoxlm_keras.text.readers.formats import BITEXT_NAMES
 from infoxlm_keras.text.readers.found import Entry, Found
-from infoxlm_keras.text.readers.gettext_catalog import GettextPairs
-from infoxlm_keras.text.readers.gettext_catalog import find_pair as find_catalog_pair
-from infoxlm_keras.text.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
-from infoxlm_keras.text.readers.json_lines import JsonLines
+from infoxlm_keras.text.readers.inputs import GivenOnce, PassedOver, folder_files, parse_input, path_kind, plain_name
 from infoxlm_keras.text.readers.moses import MosesPairs
 from infoxlm_keras.text.readers.moses_discovery import MosesFiles, archive_entries, stem_reader, two_files
 from infoxlm_keras.text.readers.names import PAIR_PATTERN, find_pair, moses_sides, split_pair
-from infoxlm_keras.text.readers.parquet import ParquetRows, open_folder
-from infoxlm_keras.text.readers.tab_separated import MARGIN_THRESHOLD, MarginPairs, TabSeparatedPairs
+from infoxlm_keras.text.readers.parquet import open_folder
+from infoxlm_keras.text.readers.registry import BITEXT, Selection, endings, find_format
+from infoxlm_keras.text.readers.tab_separated import MARGIN_THRESHOLD
 from infoxlm_keras.text.readers.tatoeba import TatoebaPairs
 
-# Those whose names have a pair before the ending.
-NAMED_ENDINGS = (".tsv", ".tmx", ".jsonl", ".parquet")
-ENDINGS = (*NAMED_ENDINGS, ".po", ".zip")
-# Nothing else has these endings: a file without a pair in its name is not passed over, but explained.
-TAKEN_FROM_FOLDERS = (".tsv", ".tmx", ".po", ".zip")
+# Moses files inside, see `moses_discovery`.
+ARCHIVE = ".zip"
 TATOEBA_FILES = ("sentences.csv", "links.csv")
 
 
@@ -36,20 +33,20 @@ class BitextFinder:
         margin: float, least margin of mined pairs.
     """
 
-    def __init__(self, fields, margin):
+    def __init__(self, fields: tuple[str, str] | None, margin: float) -> None:
         self.fields = fields
         self.margin = margin
         self.given = GivenOnce()
         self.moses = MosesFiles(pair_name)
-        self.entries = []
-        self.passed_over = []
+        self.entries: list[Entry] = []
+        self.passed_over: list[PassedOver] = []
 
-    def add(self, item):
+    def add(self, item: PathLike) -> None:
         """Adds the readers of one input."""
         entry = parse_input(item, PAIR_PATTERN)
         codes = entry.name and split_pair(entry.name, item)
         if entry.name and codes is None:
-            raise InputError(f"{item}: {entry.name!r} names no two languages; give them as in en-de=PATH")
+            raise InputError(f"{item}: {entry.name!r} does not name two languages; give them as in en-de=PATH")
         pair = codes and pair_name(*codes, item)
         if entry.address.startswith(tfds_examples.PREFIX):
             self.entries.append(Entry(tfds_examples.open_pairs(entry.address, pair, self.fields), codes=codes or None))
@@ -59,7 +56,7 @@ class BitextFinder:
         else:
             self._add_unnamed(entry.address)
 
-    def found(self):
+    def found(self) -> Found:
         """`Found`."""
         return Found(self.entries + self.moses.entries(), self.passed_over)
 
@@ -86,20 +83,18 @@ class BitextFinder:
     def _add_file(self, path, sides, explicit):
         """Adds a file; `sides` are the `Side`s of it that its neighbours' names tell."""
         name = plain_name(path)
-        stem, ending = pathlib.Path(name).stem, pathlib.Path(name).suffix
-        codes = find_pair(stem, path) if ending in NAMED_ENDINGS else None
-        if codes:
-            self._add(self._reader(path, ending, pair_name(*codes, path)), explicit, codes)
-        elif ending == ".tmx":
-            pairs = tmx.find_pairs(str(path))
+        format = find_format(name, BITEXT)
+        codes = find_pair(pathlib.Path(name).stem, path) if format and format.pair_in_name else None
+        if format and codes:
+            self._add(self._reader(format, path, pair_name(*codes, path)), explicit, codes)
+        elif format and format.pairs_inside:
+            pairs = format.pairs_inside(str(path))
             for pair in pairs:
-                self._add(tmx.TmxPairs(pair, (str(path),)), explicit and len(pairs) == 1)
-        elif ending == ".po":
-            self._add(GettextPairs(find_catalog_pair(str(path)), (str(path),)), explicit)
-        elif ending == ".zip":
+                self._add(self._reader(format, path, pair), explicit and len(pairs) == 1)
+        elif name.endswith(ARCHIVE):
             self._add_archive(path, None)
         elif (found := moses_sides(name, path)) and found[2] is not None:
-            self.moses.add(path, *found, explicit)
+            self.moses.add(path, found[0], found[1], found[2], explicit)
         elif sides:
             for side in sides:
                 self.moses.add(path, side.corpus, side.codes, side.number, explicit)
@@ -128,16 +123,16 @@ class BitextFinder:
             self._add(open_folder(address, pair, None, self._finder(pair)), True, codes)
         elif plain == TATOEBA_FILES[0]:
             self._add_tatoeba(pathlib.Path(address).parent, pair, codes)
-        elif plain.endswith(".zip"):
+        elif plain.endswith(ARCHIVE):
             self._add_archive(address, pair)
+        elif format := find_format(plain, BITEXT):
+            self._add(self._reader(format, address, pair), True, codes)
         else:
-            ending = pathlib.Path(plain).suffix
-            if ending not in ENDINGS:
-                raise InputError(
-                    f"{address}: has none of the endings {', '.join(ENDINGS)}; its format is not known, rename it, "
-                    f"or give a text and its translation, line by line, as in {'-'.join(codes)}=A.txt,B.txt"
-                )
-            self._add(self._reader(address, ending, pair), True, codes)
+            known = ", ".join([*endings(BITEXT), ARCHIVE])
+            raise InputError(
+                f"{address}: has none of the endings {known}; its format is unknown; rename it, "
+                f"or give a text and its translation, line by line, as in {'-'.join(codes)}=A.txt,B.txt"
+            )
 
     def _add(self, reader, explicit, codes=None):
         self.entries.append(Entry(reader, explicit, codes))
@@ -148,30 +143,22 @@ class BitextFinder:
         self.passed_over += passed_over
 
     def _add_tatoeba(self, folder, pair, codes):
-        files = [folder / name for name in TATOEBA_FILES]
-        for file in files:
+        sentences, links = (folder / name for name in TATOEBA_FILES)
+        for file in (sentences, links):
             if path_kind(file) != "file":
                 raise InputError(f"{file}: no such file; Tatoeba's export is sentences.csv and links.csv together")
-        self._add(TatoebaPairs(pair, tuple(map(str, files))), True, codes)
+        self._add(TatoebaPairs(pair, (str(sentences), str(links))), True, codes)
 
-    def _reader(self, path, ending, pair):
-        files = (str(path),)
-        if ending == ".tsv":
-            if pathlib.Path(path).name.startswith("WikiMatrix."):
-                return MarginPairs(pair, files, self.margin)
-            return TabSeparatedPairs(pair, files)
-        if ending == ".tmx":
-            return tmx.TmxPairs(pair, files)
-        if ending == ".po":
-            return GettextPairs(pair, files)
-        kind = JsonLines if ending == ".jsonl" else ParquetRows
-        return kind(pair, files, self._finder(pair))
+    def _reader(self, format, path, pair):
+        return format.open(pair, (str(path),), Selection(self._finder(pair), self.margin))
 
     def _finder(self, pair):
-        return PairFields(tuple(pair.split("-")), self.fields)
+        return PairFields(pair_languages(pair), self.fields)
 
 
-def find_bitext(inputs, fields=None, margin=MARGIN_THRESHOLD):
+def find_bitext(
+    inputs: Iterable[PathLike], fields: Sequence[str] | None = None, margin: float = MARGIN_THRESHOLD
+) -> Found:
     """Readers of the pairs among `inputs`, sorted by pair of languages.
 
     Args:
@@ -188,15 +175,15 @@ def find_bitext(inputs, fields=None, margin=MARGIN_THRESHOLD):
     """
     if fields is not None and len(fields) != 2:
         raise InputError(f"--fields {' '.join(fields)}: pairs are in two fields; name source and target")
-    finder = BitextFinder(tuple(fields) if fields else None, margin)
+    finder = BitextFinder((fields[0], fields[1]) if fields else None, margin)
     for item in inputs:
         finder.add(item)
     return finder.found()
 
 
 def _is_bitext(name, folder):
-    stem, ending = pathlib.Path(name).stem, pathlib.Path(name).suffix
-    if ending in TAKEN_FROM_FOLDERS:
+    format, place = find_format(name, BITEXT), pathlib.Path(folder) / name
+    if name.endswith(ARCHIVE) or (format and format.always_corpus):
         return True
-    place = pathlib.Path(folder) / name
-    return bool(find_pair(stem, place) if ending in NAMED_ENDINGS else moses_sides(name, place))
+    named = format is not None and format.pair_in_name
+    return bool(find_pair(pathlib.Path(name).stem, place) if named else moses_sides(name, place))

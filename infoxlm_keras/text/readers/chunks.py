@@ -7,14 +7,17 @@ import contextlib
 import dataclasses
 import os
 import stat
+from collections.abc import Iterator
+from typing import IO, Self
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.compression import BUFFER_BYTES, DAMAGE, WindowError, decompressed
 from infoxlm_keras.text.readers.archive import open_member
 
 # Large enough that a chunk's last, partly filled block is well under a thousandth of its tokens.
 CHUNK_BYTES = 1 << 21
-# No sentence is longer; a file without line ends, or a compressed bomb, stops here instead of filling the memory.
+# No sentence is longer. The limit stops a file without line ends, or a decompression bomb, before memory is full.
 LONGEST_LINE_BYTES = 1 << 24
 BYTE_ORDER_MARK = "\ufeff"
 # First bytes of files that are not plain UTF-8, and what to do about them.
@@ -56,13 +59,13 @@ class LineStream:
         member: str or None, the file's name inside the ZIP archive `path`.
     """
 
-    def __init__(self, path, member=None):
+    def __init__(self, path: str, member: str | None = None) -> None:
         self.path = path
         self.member = member
         self.place = path if member is None else f"{path}: {member}"
         self.lines_before = 0
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.file = open_regular(self.path)
         self.start = 0
         if self.member is None:
@@ -71,20 +74,20 @@ class LineStream:
             self.stream, self.start = open_member(self.file, self.path, self.member)
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.file.close()
 
     @property
-    def position(self):
+    def position(self) -> int:
         """int: bytes of the file on disk read so far."""
         return self.file.tell() - self.start
 
-    def read(self, size):
+    def read(self, size: int) -> bytes:
         """The next `size` bytes, or as many as are left."""
         with self._errors():
             return self.stream.read(size)
 
-    def read_body(self):
+    def read_body(self) -> bytes:
         """The next `CHUNK_BYTES` and the rest of their last line, bytes; empty at the end."""
         with self._errors():
             body = self.stream.read(CHUNK_BYTES)
@@ -95,7 +98,7 @@ class LineStream:
         self.lines_before += count_lines(body)
         return body
 
-    def read_lines(self, number):
+    def read_lines(self, number: int) -> list[bytes]:
         """The next `number` lines, or as many as are left: list of bytes."""
         lines = []
         with self._errors():
@@ -108,7 +111,7 @@ class LineStream:
         self.lines_before += len(lines)
         return lines
 
-    def count_rest(self):
+    def count_rest(self) -> int:
         """How many lines are left; reads to the end."""
         lines, last = 0, b"\n"
         while block := self.read(BUFFER_BYTES):
@@ -119,7 +122,7 @@ class LineStream:
     def _check_length(self, length, number):
         if length > LONGEST_LINE_BYTES:
             raise InputError(
-                f"{self.place}: line {number}: is longer than {LONGEST_LINE_BYTES:,} bytes, which no sentence is; "
+                f"{self.place}: line {number}: is longer than {LONGEST_LINE_BYTES:,} bytes, too long for a sentence; "
                 "break it into lines, or remove it"
             )
 
@@ -145,7 +148,7 @@ class LineStream:
         return InputError(f"{self.place}: the compressed data is damaged ({error}); fetch it again")
 
 
-def open_regular(path):
+def open_regular(path: PathLike) -> IO[bytes]:
     """The file `path`, open for reading bytes.
 
     Raises:
@@ -162,12 +165,12 @@ def open_regular(path):
     return os.fdopen(descriptor, "rb")
 
 
-def count_lines(body):
+def count_lines(body: bytes) -> int:
     """Lines in `body` (bytes); the last one may lack its newline."""
     return body.count(b"\n") + (not body.endswith(b"\n") if body else 0)
 
 
-def file_chunks(path):
+def file_chunks(path: str) -> Iterator[Chunk]:
     """Yields the `Chunk`s of one file."""
     first_line, position = 1, 0
     with LineStream(path) as stream:
@@ -177,7 +180,7 @@ def file_chunks(path):
             first_line += count_lines(body)
 
 
-def decode_lines(body, path, first_line):
+def decode_lines(body: bytes, path: str, first_line: int) -> list[str]:
     """The lines of `body` as text, without line ends (LF or CRLF) and without a byte order mark.
 
     Args:
@@ -212,7 +215,7 @@ def decode_lines(body, path, first_line):
 
 
 def _remedy(body, first_line, otherwise):
-    """What the file's first bytes say to do, else `otherwise`."""
+    """The advice for the format that the file's first bytes show, else `otherwise`."""
     if first_line == 1:
         for signature, remedy in SIGNATURES.items():
             if body.startswith(signature):

@@ -1,11 +1,12 @@
-"""What the columns of a file by tabs hold, so that advice about them is right."""
+"""Finds the columns of a tab-separated file that hold text, for the advice in messages."""
 
 import collections
 import re
+from collections.abc import Sequence
 
 # Lines that are looked at.
 ROWS = 500
-# A column is told apart from text only by so many lines.
+# With fewer lines, a column of numbers is not reported: it may be text.
 LEAST_ROWS = 10
 URL = re.compile(r"[a-z]+://\S*|www\.\S*", re.IGNORECASE)
 # One word with a digit in it: row12, 2021-03-01, 0a1b-77.
@@ -13,7 +14,7 @@ KEY = re.compile(r"(?=\S*\d)[!-~]+")
 EXAMPLE_CHARACTERS = 20
 
 
-def is_number(text):
+def is_number(text: str) -> bool:
     """Whether `text` (str) is a number."""
     try:
         float(text)
@@ -22,7 +23,7 @@ def is_number(text):
     return True
 
 
-def text_columns(rows):
+def text_columns(rows: Sequence[Sequence[str]]) -> list[int]:
     """Numbers, from 0, of the columns of `rows` (list of lists of str, all of one length) that hold sentences.
 
     Not text: numbers, addresses, keys, and the same few words in every row.
@@ -36,7 +37,7 @@ def text_columns(rows):
     return found
 
 
-def columns_advice(lines, line):
+def columns_advice(lines: list[str], line: str) -> str:
     """What to do about `line` (str), which has not two columns, among the `lines` (list of str) of its file."""
     rows = [text.split("\t") for text in lines[:ROWS] if text.strip()]
     usual = collections.Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
@@ -57,7 +58,7 @@ def columns_advice(lines, line):
     return f"find which two are source and target ({shown}) and keep these with `cut -f`"
 
 
-def column_of_numbers(rows):
+def column_of_numbers(rows: Sequence[tuple[str, str]]) -> int | None:
     """The number, from 1, of a column of `rows` (list of (str, str)) that holds nothing but numbers; or None."""
     if len(rows) >= LEAST_ROWS:
         for number, column in enumerate(zip(*rows, strict=True), start=1):

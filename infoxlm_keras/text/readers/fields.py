@@ -1,6 +1,8 @@
 """Text in records with named fields (JSON objects, rows of Parquet files, TFDS examples)."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_among
@@ -25,7 +27,7 @@ class DocumentField:
 
     field: str = DOCUMENT_FIELD
 
-    def columns(self, names, place):
+    def columns(self, names: Mapping[str, Any], place: str) -> tuple[str, ...]:
         """tuple of str: the fields, as `a.b`, that are needed of records with the fields `names` at their top.
 
         Args:
@@ -37,7 +39,7 @@ class DocumentField:
         """
         return (_checked(names, self.field, place),)
 
-    def __call__(self, record, place):
+    def __call__(self, record: Any, place: str) -> list[str] | LeftOut:
         """List of str: the lines of the document, and "" where it ends; a `LeftOut` for null and white space.
 
         Raises:
@@ -68,7 +70,7 @@ class PairFields:
     languages: tuple[str, str]
     fields: tuple[str, str] | None = None
 
-    def columns(self, names, place):
+    def columns(self, names: Mapping[str, Any], place: str) -> tuple[str, ...]:
         """As `DocumentField.columns`."""
         if self.fields:
             return tuple(dict.fromkeys(_checked(names, field, place) for field in self.fields))
@@ -82,7 +84,7 @@ class PairFields:
                 return tuple(f"{field}.{key}" for key in self._keys(inside, True, place))
         return self._keys(names, False, place)
 
-    def __call__(self, record, place):
+    def __call__(self, record: Any, place: str) -> tuple[str, str] | list[tuple[str, str]] | LeftOut:
         """(source, target), str; line breaks in them have become spaces. Or a list of such, or a `LeftOut`.
 
         Raises:
@@ -108,7 +110,7 @@ class PairFields:
 
     def _by_lists(self, translations, place):
         """Every text in the first language with every one in the second; there may be several of each."""
-        sides = {language: [] for language in self.languages}
+        sides: dict[str, list[tuple[Any, str]]] = {language: [] for language in self.languages}
         for code, text in translations:
             language = language_among(_text(code, LANGUAGES_LIST, place), self.languages)
             if language in sides:
@@ -189,5 +191,7 @@ def _text(value, field, place):
         except UnicodeDecodeError as error:
             raise InputError(f"{place}: field {field!r} is not UTF-8 ({error.reason}); remove the record") from None
     if not isinstance(value, str):
-        raise InputError(f"{place}: field {field!r} is no text but {type(value).__name__}; name another with --fields")
+        raise InputError(
+            f"{place}: field {field!r} is not text but {type(value).__name__}; name another with --fields"
+        )
     return check_text(value, f"{place}: field {field!r}")

@@ -18,8 +18,8 @@ where the name does not say the language, write it before the file:
   [de=]tfds:NAME[/CONFIG][:VERSION][#SPLIT]
                          a prepared TensorFlow Datasets dataset (tfds:wikipedia/20230601.de,
                          de=tfds:c4/multilingual#de), or tfds:FOLDER of one
-Languages are codes of ISO 639 (de, deu, zh-CN, zh_Hant), and one language whatever it is called.
-The command prints what it takes of a folder, and what it passes over."""
+Languages are ISO 639 codes (de, deu, zh-CN, zh_Hant); all codes of a language count as one language.
+The command lists the files of a folder that it takes and those that it ignores."""
 
 BITEXT_FORMATS = """\
 formats of --input (all but .zip, .po and .parquet may be compressed: .gz .xz .bz2 .zst):
@@ -27,11 +27,13 @@ formats of --input (all but .zip, .po and .parquet may be compressed: .gz .xz .b
   X.<src>-<tgt>.<src> with X.<src>-<tgt>.<tgt>
                          Moses: line n translates line n (OPUS, MultiUN)
   X.en with X.hi, eng_Latn.dev with zho_Hans.dev, X-src.eng.txt with X-ref.zho-CN.txt
-                         the same in a folder (IIT Bombay, FLORES, NTREX); of many languages, English with each other
+                         the same in a folder (IIT Bombay, FLORES, NTREX); of several languages, English paired
+                         with each of the others
   X.zip                  archive of Moses files, as OPUS ships it
-  X.tmx                  translation memory; all pairs with its source language, or one with en-de=X.tmx
+  X.tmx                  translation memory; its source language paired with each other one, or
+                         only one pair with en-de=X.tmx
   WikiMatrix.<src>-<tgt>.tsv
-                         margin, source, target; from --margin up
+                         columns margin, source, target; pairs below --margin are dropped
   [X.]<src>-<tgt>.jsonl  {"translation": {"en": ..., "de": ...}} a line, or without `translation`; or --fields
   [X.]<src>-<tgt>.parquet the same in columns
   X.po                   gettext catalog; English and the language of its header or name
@@ -44,6 +46,6 @@ where the name does not say the languages, write them before the file:
                          (sentences.csv and links.csv)
   [en-de=]tfds:NAME[/CONFIG][:VERSION][#SPLIT]
                          a prepared TensorFlow Datasets dataset, for instance tfds:opus/medical
-Languages are codes of ISO 639 (de, deu, zh_CN, zh_Hant), and one language whatever they are called; in a pair of two
-varieties (pt-pt_br) they keep their countries. The command prints what it takes of a folder or archive, and what it
-passes over."""
+Languages are ISO 639 codes (de, deu, zh_CN, zh_Hant); all codes of a language count as one language. In a pair of
+two varieties (pt-pt_br) the names keep their countries. The command lists the files of a folder or archive that it
+takes and those that it ignores."""

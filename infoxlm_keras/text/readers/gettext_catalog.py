@@ -4,13 +4,17 @@ Left out, and counted: messages that are untranslated or marked fuzzy. Passed ov
 plural forms that stand for neither of English's two alone.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import gettext
 import pathlib
 import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.languages import language_name, language_or_none
 from infoxlm_keras.text.readers.chunks import open_regular
 from infoxlm_keras.text.readers.packed import (
@@ -22,6 +26,12 @@ from infoxlm_keras.text.readers.packed import (
     packed_chunks,
     unpack,
 )
+
+if TYPE_CHECKING:
+    import polib
+
+    from infoxlm_keras.text.readers.chunks import Chunk
+    from infoxlm_keras.text.readers.packed import Texts
 
 MESSAGE_LANGUAGE = "en"
 # What xgettext and gettext take where a catalog says nothing.
@@ -36,7 +46,7 @@ SYNTAX, REMEDY = "gettext's syntax", "check it with msgfmt --check"
 
 @dataclasses.dataclass(frozen=True)
 class GettextPairs:
-    """Pairs in one catalog; the interface is described in `infoxlm_keras.text.readers`.
+    """Pairs in one catalog; implements `reader.Reader`.
 
     Args:
         name: str, the pair; its first language is the messages', its second the translations'.
@@ -44,16 +54,16 @@ class GettextPairs:
     """
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""
         path = self.files[0]
         catalog = load_catalog(path)
         size = pathlib.Path(path).stat().st_size
         return packed_chunks(self._pairs(catalog), lambda: size)
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> Texts:
         """`Texts` of (message, translation); line breaks in them have become spaces."""
         return unpack(chunk)
 
@@ -89,7 +99,7 @@ class PluralRule:
         InputError: if it has plural forms and its rule is none that gettext understands.
     """
 
-    def __init__(self, catalog, path):
+    def __init__(self, catalog: polib.POFile, path: str) -> None:
         found = re.search(r"plural\s*=\s*([^;]+)", catalog.metadata.get("Plural-Forms", ""))
         rule = found[1].strip() if found else USUAL_PLURAL_RULE
         rule = USUAL_PLURAL_RULE if rule == NO_PLURAL_RULE else rule
@@ -101,7 +111,7 @@ class PluralRule:
                 self.singular = form_of(1)
                 self.plurals = sorted({form_of(number) for number in NUMBERS} - {self.singular})
 
-    def forms(self, entry):
+    def forms(self, entry: polib.POEntry) -> tuple[list[tuple[str, str]], int]:
         """([(message, translation), ...], number of forms that are in none): the pairs of an entry with plurals.
 
         The plural has a pair only where it has one form: which of several it is depends on the number.
@@ -113,7 +123,7 @@ class PluralRule:
         return pairs, sum(bool(text) for form, text in entry.msgstr_plural.items() if form not in used)
 
 
-def find_pair(path):
+def find_pair(path: str) -> str:
     """Name of the pair in the catalog `path`: English, and the language of its header or else of its name.
 
     Raises:
@@ -136,7 +146,7 @@ def find_pair(path):
     return f"{MESSAGE_LANGUAGE}-{language}"
 
 
-def load_catalog(path):
+def load_catalog(path: str) -> polib.POFile:
     """`polib.POFile` of `path`.
 
     Raises:
@@ -170,7 +180,7 @@ def load_catalog(path):
     return catalog
 
 
-def check_lines(text, path):
+def check_lines(text: str, path: str) -> None:
     """Raises `InputError` for a line that is neither a comment nor whole strings behind a keyword.
 
     polib takes the first and the last character of a string for quotes, whatever they are.
@@ -186,7 +196,7 @@ def check_lines(text, path):
         found = LINE.fullmatch(line)
         if found is None:
             odd = len(re.sub(r"\\.", "", line).split('"')) % 2 == 0
-            reason = "a quote is not closed" if odd else "it is no keyword with a string in double quotes"
+            reason = "a quote is not closed" if odd else "it is not a keyword with a string in double quotes"
             raise InputError(f"{path}: line {number}: is not {SYNTAX}: {reason}; {REMEDY}")
         for escape in ESCAPES.finditer(line):
             if not escape["known"]:

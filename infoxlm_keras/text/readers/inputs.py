@@ -4,8 +4,12 @@ import dataclasses
 import errno
 import os
 import pathlib
+import re
 import stat
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.compression import COMPRESSIONS
 
@@ -26,7 +30,7 @@ class Input:
     name: str | None
 
 
-def parse_input(item, name_pattern):
+def parse_input(item: PathLike | bytes, name_pattern: re.Pattern[str]) -> Input:
     """`Input` of one command-line input (str or path): `NAME=ADDRESS` or `ADDRESS`.
 
     Args:
@@ -39,9 +43,9 @@ def parse_input(item, name_pattern):
     text = os.fsdecode(item)
     name, equals, address = text.partition("=")
     if not text or (equals and not address and not os.path.lexists(text)):
-        raise InputError(f"--input {text!r}: names no file or folder; give a path")
+        raise InputError(f"--input {text!r}: does not name a file or folder; give a path")
     if "\0" in text:
-        raise InputError(f"--input {text!r}: holds a NUL character, which no path does")
+        raise InputError(f"--input {text!r}: holds a NUL character, which a path cannot hold")
     # A file whose own name has an equals sign is a file.
     if equals and name_pattern.fullmatch(name) and not os.path.lexists(text):
         return Input(address, name)
@@ -63,19 +67,19 @@ class PassedOver:
     member: str | None = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         """str: the last part of the path, and the member's name behind it; fit for any output."""
         base = printable(os.path.basename(self.path.rstrip(os.sep)))
         return base if self.member is None else f"{base}: {printable(self.member)}"
 
 
-def named(passed_over, most=20):
+def named(passed_over: Sequence[PassedOver], most: int = 20) -> str:
     """`a.bin, b.bin` (str): the names of a list of `PassedOver`, at most `most`, and how many more there are."""
     names = [item.name for item in passed_over]
     return ", ".join([*names[:most], *([f"and {len(names) - most:,} more"] if len(names) > most else [])])
 
 
-def printable(text):
+def printable(text: str) -> str:
     """`text` (str) with what cannot be written escaped: control characters, and bytes of a path that are not UTF-8."""
     text = os.fsencode(text).decode("utf-8", "backslashreplace")
     return "".join(
@@ -83,7 +87,7 @@ def printable(text):
     )
 
 
-def litter_reason(name):
+def litter_reason(name: str) -> str | None:
     """Why a file of this name (str, with `/` between folders) is no text whatever its ending says; None if it may be.
 
     Finder and Windows leave their own files in folders and archives; editors leave backups.
@@ -100,7 +104,7 @@ def litter_reason(name):
     return None
 
 
-def path_kind(path):
+def path_kind(path: PathLike) -> Literal["file", "folder"] | None:
     """`"file"`, `"folder"`, or None where nothing is there.
 
     Raises:
@@ -128,7 +132,9 @@ def path_kind(path):
     raise InputError(f"{path}: is neither a file nor a folder; write what it gives into a file first")
 
 
-def folder_files(folder, wanted, names, reasons=None):
+def folder_files(
+    folder: PathLike, wanted: Callable[[str], bool], names: str, reasons: Mapping[str, str] | None = None
+) -> tuple[list[pathlib.Path], list[PassedOver]]:
     """The files in a folder whose plain name is wanted, and what else is there.
 
     Args:
@@ -162,7 +168,7 @@ def folder_files(folder, wanted, names, reasons=None):
     return paths, passed_over
 
 
-def plain_name(path):
+def plain_name(path: PathLike) -> str:
     """The file's name without the ending of its compression."""
     path = pathlib.Path(path)
     return path.name.removesuffix(path.suffix) if path.suffix in COMPRESSIONS else path.name
@@ -171,15 +177,15 @@ def plain_name(path):
 class GivenOnce:
     """Refuses a text that is given a second time, as `de.txt` beside `de.txt.gz`, or a file along with its folder."""
 
-    def __init__(self):
-        self.seen = set()
+    def __init__(self) -> None:
+        self.seen: set[tuple[pathlib.Path, str | None]] = set()
 
-    def check(self, path, name=None):
+    def check(self, path: PathLike, name: str | None = None) -> None:
         """Raises `InputError` if `path` was here before, under the same `name`."""
         path = pathlib.Path(path)
         # Not Path.resolve, which raises on a loop of links.
         real = pathlib.Path(os.path.realpath(path))
         key = (real.parent / plain_name(path), name)
         if key in self.seen:
-            raise InputError(f"{path}: is given twice, or once more under another ending; name each text once")
+            raise InputError(f"{path}: is given twice, perhaps with another ending; give each text once")
         self.seen.add(key)

@@ -1,18 +1,25 @@
 """`.jsonl` (also compressed): a JSON object a line, a document or a pair each."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.packed import Texts, add_record
 
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
+
 
 @dataclasses.dataclass(frozen=True)
 class JsonLines:
-    """Documents or pairs in one file; the interface is described in `infoxlm_keras.text.readers`.
+    """Documents or pairs in one file; implements `reader.Reader`.
 
     Args:
         name: str, a language or a pair.
@@ -21,14 +28,14 @@ class JsonLines:
     """
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
     fields: DocumentField | PairFields
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""
         return file_chunks(self.files[0])
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> Texts:
         """`Texts` of str, "" where a document ends; or of (source, target). A blank line is passed over."""
         path, texts = self.files[0], Texts()
         for number, line in enumerate(decode_lines(chunk.bodies[0], path, chunk.first_line), start=chunk.first_line):
@@ -38,7 +45,7 @@ class JsonLines:
         return texts
 
 
-def parse_object(line, place):
+def parse_object(line: str, place: str) -> dict[str, Any]:
     """The JSON object in `line` (str), dict; `InputError` that begins with `place` for anything else."""
     with parsing(place, "valid JSON", "a line must hold one whole object"):
         record = json.loads(line)

@@ -14,7 +14,9 @@ ROW_KEYS = {"id", "no"}
 
 
 @functools.lru_cache(maxsize=4096)
-def find_language_keys(keys, languages, only_languages):
+def find_language_keys(
+    keys: tuple[str, ...], languages: tuple[str, str], only_languages: bool
+) -> tuple[tuple[str, ...], None] | tuple[None, str]:
     """The keys of a pair's languages.
 
     Args:

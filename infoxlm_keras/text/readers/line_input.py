@@ -2,7 +2,9 @@
 
 import os
 import sys
+from typing import Self
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import LineStream
 from infoxlm_keras.text.readers.inputs import path_kind
@@ -15,22 +17,22 @@ OPEN_STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 class StandardInput(LineStream):
     """`LineStream` of standard input, as it comes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("standard input")
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.file = self.stream = sys.stdin.buffer
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         """Leaves standard input open."""
 
     @property
-    def position(self):
+    def position(self) -> int:
         return 0
 
 
-def line_stream(path):
+def line_stream(path: PathLike) -> LineStream:
     """The `LineStream` of a file, decompressed by its ending (.gz, .xz, .bz2, .zst); `-` is standard input.
 
     Args:

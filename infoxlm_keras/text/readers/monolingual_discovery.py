@@ -1,7 +1,9 @@
 """Command-line inputs -> readers of monolingual text, by the names of the files."""
 
 import pathlib
+from collections.abc import Iterable, Sequence
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_name
 from infoxlm_keras.text.readers import tfds_examples
@@ -9,16 +11,13 @@ from infoxlm_keras.text.readers.fields import DOCUMENT_FIELD, DocumentField
 from infoxlm_keras.text.readers.formats import MONOLINGUAL_NAMES
 from infoxlm_keras.text.readers.found import Entry, Found
 from infoxlm_keras.text.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
-from infoxlm_keras.text.readers.json_lines import JsonLines
 from infoxlm_keras.text.readers.names import LANGUAGE_PATTERN, is_pair, is_usual
-from infoxlm_keras.text.readers.parquet import ParquetRows, open_folder
-from infoxlm_keras.text.readers.plain_text import MonolingualText
+from infoxlm_keras.text.readers.parquet import open_folder
+from infoxlm_keras.text.readers.registry import MONOLINGUAL, Selection, endings, find_format
 from infoxlm_keras.text.readers.tatoeba import TatoebaSentences
 
-ENDINGS = (".txt", ".jsonl", ".parquet")
 
-
-def find_monolingual(inputs, fields=None):
+def find_monolingual(inputs: Iterable[PathLike], fields: Sequence[str] | None = None) -> Found:
     """Readers of the monolingual text among `inputs`, sorted by language.
 
     Args:
@@ -63,13 +62,18 @@ def _files(address):
         )
     if kind == "file":
         return [pathlib.Path(address)], []
-    return folder_files(address, lambda name: name.endswith(".txt") or bool(_named_code(name)), MONOLINGUAL_NAMES)
+    return folder_files(address, _is_monolingual, MONOLINGUAL_NAMES)
+
+
+def _is_monolingual(name):
+    format = find_format(name, MONOLINGUAL)
+    return format is not None and (format.always_corpus or bool(_named_code(name)))
 
 
 def _named_code(name):
     """The code of a language in the plain name of a file: `<code>.txt`, or `X.<code>.txt`; None if there is none."""
     path = pathlib.Path(name)
-    if path.suffix not in ENDINGS:
+    if path.suffix not in endings(MONOLINGUAL):
         return None
     prefix, dot, code = path.stem.rpartition(".")
     if not LANGUAGE_PATTERN.fullmatch(code):
@@ -87,7 +91,7 @@ def _open_file(path, field):
         raise InputError(
             f"{path}: is not named {MONOLINGUAL_NAMES}; rename it, name its language as in de={path}, or leave it out"
         )
-    return _reader(path, pathlib.Path(name).suffix, language_name(code, path), field)
+    return _reader(path, language_name(code, path), field)
 
 
 def _open_named(address, language, field):
@@ -103,16 +107,12 @@ def _open_named(address, language, field):
     name = plain_name(address)
     if name == "sentences.csv":
         return TatoebaSentences(language, (address,))
-    for ending in ENDINGS:
-        if name.endswith(ending):
-            return _reader(address, ending, language, field)
-    raise InputError(f"{address}: has none of the endings {', '.join(ENDINGS)}; its format is not known, rename it")
+    return _reader(address, language, field)
 
 
-def _reader(path, ending, language, field):
-    files, finder = (str(path),), DocumentField(field or DOCUMENT_FIELD)
-    if ending == ".txt":
-        return MonolingualText(language, files)
-    if ending == ".jsonl":
-        return JsonLines(language, files, finder)
-    return ParquetRows(language, files, finder)
+def _reader(path, language, field):
+    format = find_format(plain_name(path), MONOLINGUAL)
+    if format is None:
+        known = ", ".join(endings(MONOLINGUAL))
+        raise InputError(f"{path}: has none of the endings {known}; its format is unknown; rename it")
+    return format.open(language, (str(path),), Selection(DocumentField(field or DOCUMENT_FIELD)))

@@ -3,19 +3,20 @@ other (Moses, OPUS)."""
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import Chunk, LineStream, count_lines, decode_lines
 
-# Sentences and their translations differ in length, by much now and then: two lines together differ by more than
-# this only where the files have got out of step.
+# Single translations can differ much in length. If two of three consecutive lines differ by more than this ratio, the
+# files are misaligned.
 SHIFTED_RATIO = 2.5
 SHIFTED_WINDOW = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class MosesPairs:
-    """Pairs in two files of equally many lines; the interface is described in `infoxlm_keras.text.readers`.
+    """Pairs in two files of equally many lines; implements `reader.Reader`.
 
     Args:
         name: str, the pair.
@@ -27,7 +28,7 @@ class MosesPairs:
     files: tuple[str, ...]
     members: tuple[str, str] | None = None
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields `Chunk`s with equally many lines of both files.
 
         Raises:
@@ -48,7 +49,7 @@ class MosesPairs:
             if rest := targets.count_rest():
                 self._fail(first_line - 1, first_line - 1 + rest)
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> list[tuple[str, str]]:
         """List of (source, target), without surrounding white space."""
         sides = (
             [line.strip() for line in decode_lines(body, self._stream(side).place, chunk.first_line)]

@@ -1,7 +1,9 @@
 """The two sides of Moses pairs brought together, from files and from archives."""
 
 import pathlib
+from collections.abc import Callable
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.compression import COMPRESSIONS
 from infoxlm_keras.text.readers.archive import read_members
@@ -18,16 +20,16 @@ class MosesFiles:
         pair_of: callable, (source code, target code, path) -> name of the pair.
     """
 
-    def __init__(self, pair_of):
+    def __init__(self, pair_of: Callable[[str, str, PathLike], str]) -> None:
         self.pair_of = pair_of
-        self.sides = {}
+        self.sides: dict[tuple[pathlib.Path, str, tuple[str, str], str], dict[int, tuple[pathlib.Path, bool]]] = {}
 
-    def add(self, path, corpus, codes, number, explicit=True):
+    def add(self, path: pathlib.Path, corpus: str, codes: tuple[str, str], number: int, explicit: bool = True) -> None:
         """Adds side `number` (0 or 1) of the pair of `codes` (languages as the name has them) of the text `corpus`."""
         name = self.pair_of(*codes, path)
         self.sides.setdefault((path.parent, corpus, codes, name), {})[number] = (path, explicit)
 
-    def entries(self):
+    def entries(self) -> list[Entry]:
         """List of `Entry`.
 
         Raises:
@@ -46,7 +48,9 @@ class MosesFiles:
         return entries
 
 
-def archive_entries(path, pair_of, wanted=None):
+def archive_entries(
+    path: PathLike, pair_of: Callable[[str, str, PathLike], str], wanted: str | None = None
+) -> tuple[list[Entry], list[PassedOver]]:
     """The Moses pairs in the ZIP archive `path`, and its other members.
 
     Args:
@@ -61,16 +65,18 @@ def archive_entries(path, pair_of, wanted=None):
         InputError: for an archive that is not safe, a side without the other, and no pair at all.
     """
     path = str(path)
-    sides, passed_over = {}, []
+    sides: dict[tuple[str, tuple[str, str], str], dict[int, str]] = {}
+    passed_over: list[PassedOver] = []
     for member in read_members(path):
         reason, place = litter_reason(member.filename), f"{path}: {member.filename}"
         found = None if reason else moses_sides(member.filename.rpartition("/")[2], place)
-        if found is None or found[2] is None:
+        side = None if found is None else found[2]
+        if found is None or side is None:
             passed_over.append(PassedOver(path, reason or "not named like a corpus", member.filename))
             continue
-        _, codes, number = found
+        codes = found[1]
         key = (member.filename.rpartition(".")[0], codes, pair_of(*codes, place))
-        sides.setdefault(key, {})[number] = member.filename
+        sides.setdefault(key, {})[side] = member.filename
     entries = []
     for (stem, codes, name), members in sides.items():
         for number, code in enumerate(codes):
@@ -88,7 +94,7 @@ def archive_entries(path, pair_of, wanted=None):
     return entries, passed_over
 
 
-def stem_reader(stem, name, languages):
+def stem_reader(stem: str, name: str, languages: tuple[str, str]) -> MosesPairs:
     """`MosesPairs` of the files `<stem>.<language>` of two `languages` (codes), each perhaps compressed.
 
     Raises:
@@ -104,12 +110,12 @@ def stem_reader(stem, name, languages):
                 "beside it"
             )
         if len(present) > 1:
-            raise InputError(f"{present[1]}: is given twice, or once more under another ending; name each text once")
+            raise InputError(f"{present[1]}: is given twice, perhaps with another ending; give each text once")
         files.append(present[0])
     return MosesPairs(name, tuple(files))
 
 
-def two_files(address):
+def two_files(address: str) -> tuple[str, str] | None:
     """The two files of `address` (str, `A,B`), or None if it names none; names may hold commas themselves.
 
     Raises:

@@ -6,6 +6,7 @@ apart in every way that gives two codes of languages; where more than one remain
 
 import re
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_among, language_or_none, variety_or_none
 
@@ -17,7 +18,7 @@ PAIR_PATTERN = re.compile(rf"{LANGUAGE}-{LANGUAGE}")
 PRIMARY = re.compile("[A-Za-z]{2,3}")
 
 
-def split_pair(text, place):
+def split_pair(text: str, place: PathLike) -> tuple[str, str] | None:
     """(source code, target code) of `text` (str, such as `en-de` or `eng-zho-CN`), or None if it names no pair.
 
     A pair of unknown codes (`en-xx`) is one if it cannot be anything else: exactly one hyphen.
@@ -48,7 +49,7 @@ def split_pair(text, place):
     return None
 
 
-def find_pair(stem, place):
+def find_pair(stem: str, place: PathLike) -> tuple[str, str] | None:
     """(source code, target code) at the end of a file's name: `stem`, `X.stem` or `X_stem`; None if there is none.
 
     `pt_br-en` is Brazilian, not Breton behind a prefix: the longest code counts.
@@ -70,7 +71,7 @@ def find_pair(stem, place):
     return unknown
 
 
-def moses_sides(name, place):
+def moses_sides(name: str, place: PathLike) -> tuple[str, tuple[str, str], int | None] | None:
     """(corpus, (source code, target code), number of the side) of the name `X.<src>-<tgt>.<side>`, or None.
 
     The side is None for a file of another language than the pair's two.
@@ -97,7 +98,7 @@ def moses_sides(name, place):
     return (corpus, pair, None) if is_usual(side) else None
 
 
-def is_usual(code):
+def is_usual(code: str) -> bool:
     """Whether `code` (str) is of a language that has a code of two letters, or says its script or country.
 
     Nearly any three letters are the code of some language: `txt` and `doc` are.
@@ -106,7 +107,7 @@ def is_usual(code):
     return name is not None and (len(name.split("_")[0]) == 2 or not PRIMARY.fullmatch(code))
 
 
-def is_pair(text):
+def is_pair(text: str) -> bool:
     """Whether `text` (str) can be read as two codes of languages: `en-de`, also `pt-br`, but not `pt-BR`."""
     return bool(_readings(text))
 

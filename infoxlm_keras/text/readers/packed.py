@@ -3,12 +3,19 @@
 A chunk ends with the record that fills it, so its bounds depend on the input only.
 """
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers import chunks
+
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
 
 # Reasons of records that hold nothing of what is read: they count as passed over, not as dropped.
 OTHER_LANGUAGES, OTHER_VARIANTS = "other_languages", "other_variants"
@@ -16,10 +23,10 @@ OBSOLETE, PLURAL_FORM = "obsolete", "plural_form"
 PASSED_OVER = (OTHER_LANGUAGES, OTHER_VARIANTS, OBSOLETE, PLURAL_FORM)
 
 
-class Texts(list):
+class Texts(list[Any]):
     """What a reader read: sentences or pairs, and `dropped`, a Counter of reason to what it left out."""
 
-    def __init__(self, texts=(), dropped=()):
+    def __init__(self, texts: Iterable[Any] = (), dropped: Mapping[str, int] | Iterable[str] = ()) -> None:
         super().__init__(texts)
         self.dropped = collections.Counter(dropped)
 
@@ -31,7 +38,11 @@ class LeftOut:
     reason: str
 
 
-def add_record(texts, record):
+# What a record gives: one pair, a list of sentences or of pairs, or nothing.
+Record: TypeAlias = tuple[str, str] | list[str] | list[tuple[str, str]] | LeftOut
+
+
+def add_record(texts: Texts, record: Record) -> int:
     """Adds what was found in a record to `texts` (a `Texts`); the number of characters added.
 
     Args:
@@ -46,45 +57,46 @@ def add_record(texts, record):
     return sum(sum(map(len, text)) if isinstance(text, tuple) else len(text) for text in found)
 
 
-def packed_chunks(records, position):
+def packed_chunks(records: Iterable[tuple[int, Record]], position: Callable[[], int]) -> Iterator[Chunk]:
     """Yields `Chunk`s of about `CHUNK_BYTES`.
 
     Args:
         records: iterable of (number, record): the record's number or line, for messages; and what `add_record` takes.
         position: callable, bytes of the input read so far.
     """
-    first, texts, size, before = None, Texts(), 0, 0
+    first: int | None = None
+    texts, size, before = Texts(), 0, 0
 
-    def chunk():
+    def chunk(first: int) -> Chunk:
         body = json.dumps({"texts": texts, "dropped": texts.dropped}, ensure_ascii=False).encode()
         return chunks.Chunk(first, (body,), position() - before)
 
     for number, record in records:
         first = number if first is None else first
         size += add_record(texts, record)
-        # A record left out takes no room, but a run of them must not grow without end. Where chunks end decides on the
-        # order of the records: what is passed over has no part in it.
+        # Dropped records add no text, but they count towards the size, so that a chunk stays bounded. Records that
+        # are passed over do not count: chunk bounds determine the order of the records, which must not change.
         passed_over = sum(texts.dropped[reason] for reason in PASSED_OVER)
         if size + len(texts) + texts.dropped.total() - passed_over >= chunks.CHUNK_BYTES:
-            yield chunk()
+            yield chunk(first)
             first, texts, size, before = None, Texts(), 0, position()
     if first is not None:
-        yield chunk()
+        yield chunk(first)
 
 
-def unpack(chunk):
+def unpack(chunk: Chunk) -> Texts:
     """`Texts` of a chunk from `packed_chunks`."""
     content = json.loads(chunk.bodies[0])
     texts = (tuple(text) if isinstance(text, list) else text for text in content["texts"])
     return Texts(texts, content["dropped"])
 
 
-def one_line(text):
+def one_line(text: str) -> str:
     """`text` without surrounding white space, and with a space for any run of it inside that breaks a line."""
     return " ".join(part for part in map(str.strip, text.splitlines()) if part)
 
 
-def check_text(text, place):
+def check_text(text: str, place: str) -> str:
     """Raises `InputError` if `text` holds NUL, or half of a surrogate pair (JSON allows both as escapes)."""
     if "\0" in text:
         raise InputError(f"{place}: holds a NUL character; remove it")

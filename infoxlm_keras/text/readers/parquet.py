@@ -1,16 +1,26 @@
 """Parquet files, and folders that the Hugging Face `datasets` library saved: rows streamed, a few columns of them."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import pathlib
 import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import describe, parsing, read_json
+from infoxlm_keras.files.parser_errors import describe, parsing
+from infoxlm_keras.files.text_and_json import read_json
 from infoxlm_keras.text.readers.chunks import open_regular
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.inputs import litter_reason
 from infoxlm_keras.text.readers.packed import packed_chunks, unpack
+
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
+    from infoxlm_keras.text.readers.packed import Texts
 
 BATCH_ROWS = 1024
 TRAINING_SPLIT = "train"
@@ -21,7 +31,7 @@ SPLIT_FILE = re.compile(r"(?P<split>[A-Za-z_]+)(?:[-.]\d.*)?\.parquet")
 
 @dataclasses.dataclass(frozen=True)
 class ParquetRows:
-    """Documents or pairs in Parquet files; the interface is described in `infoxlm_keras.text.readers`.
+    """Documents or pairs in Parquet files; implements `reader.Reader`.
 
     Args:
         name: str, a language or a pair.
@@ -33,12 +43,12 @@ class ParquetRows:
     files: tuple[str, ...]
     fields: DocumentField | PairFields
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the files."""
         done = [0]
         return packed_chunks(self._records(done), lambda: done[0])
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> Texts:
         """`Texts` of str, "" where a document ends; or of (source, target)."""
         return unpack(chunk)
 
@@ -60,7 +70,7 @@ class ParquetRows:
 
 @dataclasses.dataclass(frozen=True)
 class SavedDataset:
-    """Documents or pairs in a folder of `Dataset.save_to_disk`; `infoxlm_keras.text.readers` describes the interface.
+    """Documents or pairs in a folder of `Dataset.save_to_disk`; implements `reader.Reader`.
 
     Args:
         name: str, a language or a pair.
@@ -76,12 +86,12 @@ class SavedDataset:
     split: str | None
     fields: DocumentField | PairFields
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the dataset."""
         done = [0]
         return packed_chunks(self._records(done), lambda: done[0])
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> Texts:
         """`Texts` of str, "" where a document ends; or of (source, target)."""
         return unpack(chunk)
 
@@ -89,8 +99,8 @@ class SavedDataset:
         dataset = _load(self.folder, self.split)
         columns = self.fields.columns(_field_names(dataset.features.arrow_schema), self.folder)
         # Of records inside of records, `datasets` selects all.
-        columns = list(dict.fromkeys(column.split(".")[0] for column in columns))
-        dataset = dataset.select_columns(columns).with_format("arrow")
+        top = list(dict.fromkeys(column.split(".")[0] for column in columns))
+        dataset = dataset.select_columns(top).with_format("arrow")
         size = sum(pathlib.Path(file).stat().st_size for file in self.files)
         first = 1
         tables = dataset.iter(BATCH_ROWS)
@@ -100,7 +110,9 @@ class SavedDataset:
             first += len(table)
 
 
-def open_folder(folder, name, split, fields):
+def open_folder(
+    folder: PathLike, name: str, split: str | None, fields: DocumentField | PairFields
+) -> ParquetRows | SavedDataset:
     """The reader of a folder that holds a saved dataset, or Parquet files at any depth.
 
     Args:
@@ -138,7 +150,7 @@ def _splits(folder):
 
 
 def _parquet_files(folder, split):
-    files = {}
+    files: dict[str | None, list[str]] = {}
     for path in sorted(folder.rglob("*.parquet")):
         if litter_reason(path.relative_to(folder).as_posix()):
             continue
@@ -155,7 +167,7 @@ def _parquet_files(folder, split):
     return tuple(files[chosen])
 
 
-def read_texts(path):
+def read_texts(path: str) -> Iterator[str]:
     """Yields every text (str) in the text columns of a Parquet file, those inside of records and lists too."""
     first = 1
     for batch, _ in _batches(path, _text_columns):
@@ -164,7 +176,7 @@ def read_texts(path):
         first += len(batch)
 
 
-def read_saved_texts(folder):
+def read_saved_texts(folder: PathLike) -> Iterator[str]:
     """As `read_texts`, of a folder that `datasets` saved, and all of its splits."""
     folder = pathlib.Path(folder)
     for split in _splits(folder) if (folder / SAVED_SPLITS).is_file() else [None]:

@@ -1,11 +1,18 @@
 """Pairs as columns: `<src>-<tgt>.tsv` (source, target), and WikiMatrix's (margin, source, target)."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
 from infoxlm_keras.text.readers.columns import column_of_numbers, columns_advice
 from infoxlm_keras.text.readers.packed import Texts
+
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
 
 # Schwenk et al. 2021, WikiMatrix, section 5: the threshold that serves most pairs of languages best.
 MARGIN_THRESHOLD = 1.04
@@ -13,16 +20,16 @@ MARGIN_THRESHOLD = 1.04
 
 @dataclasses.dataclass(frozen=True)
 class TabSeparatedPairs:
-    """Pairs in one file; the interface is described in `infoxlm_keras.text.readers`."""
+    """Pairs in one file; implements `reader.Reader`."""
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""
         return file_chunks(self.files[0])
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> list[tuple[str, str]]:
         """List of (source, target), without surrounding white space; a blank line is a pair of empty sides."""
         path, pairs = self.files[0], []
         lines = decode_lines(chunk.bodies[0], path, chunk.first_line)
@@ -30,14 +37,14 @@ class TabSeparatedPairs:
             columns = line.split("\t") if line.strip() else ("", "")
             if len(columns) != 2:
                 raise InputError(
-                    f"{path}: line {number}: has {len(columns)} column(s), but source and target make two; "
+                    f"{path}: line {number}: has {len(columns)} column(s) instead of two, source and target; "
                     f"{columns_advice(lines, line)}"
                 )
             pairs.append((columns[0].strip(), columns[1].strip()))
         if numbers := column_of_numbers([pair for pair in pairs if any(pair)]):
             raise InputError(
-                f"{path}: line {chunk.first_line}: its column {numbers} holds numbers only, which are scores or keys "
-                "and no side of pairs; give a file with source and target"
+                f"{path}: line {chunk.first_line}: its column {numbers} holds only numbers: scores or keys, "
+                "not sentences; give a file with source and target"
             )
         return pairs
 
@@ -53,29 +60,29 @@ class MarginPairs:
     """
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
     threshold: float = MARGIN_THRESHOLD
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""
         return file_chunks(self.files[0])
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> Texts:
         """`Texts` of (source, target), without surrounding white space; a blank line is a pair of empty sides."""
         path, pairs = self.files[0], Texts()
         for number, line in _numbered(chunk, path):
             columns = line.split("\t") if line.strip() else ("inf", "", "")
             if len(columns) != 3:
                 raise InputError(
-                    f"{path}: line {number}: has {len(columns)} column(s), but margin, source and target make three; "
-                    "if it has two columns, name it <src>-<tgt>.tsv; if it has more, put these three first"
+                    f"{path}: line {number}: has {len(columns)} column(s) instead of three, margin, source and "
+                    "target; if it has two columns, name it <src>-<tgt>.tsv; if it has more, put these three first"
                 )
             try:
                 margin = float(columns[0])
             except ValueError:
                 raise InputError(
-                    f"{path}: line {number}: its margin {columns[0]!r} is no number; the columns are margin, source "
-                    "and target"
+                    f"{path}: line {number}: its margin {columns[0]!r} is not a number; the columns are margin, "
+                    "source and target"
                 ) from None
             if margin >= self.threshold:
                 pairs.append((columns[1].strip(), columns[2].strip()))

@@ -3,18 +3,26 @@
 The sentences of the languages asked for are held in memory, about 100 bytes each; the links are streamed.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_or_none
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
 from infoxlm_keras.text.readers.packed import check_text, packed_chunks, unpack
 
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
+    from infoxlm_keras.text.readers.packed import Texts
+
 
 @dataclasses.dataclass(frozen=True)
 class TatoebaPairs:
-    """Pairs of two languages, in the order of the links; the interface is described in `infoxlm_keras.text.readers`.
+    """Pairs of two languages, in the order of the links; implements `reader.Reader`.
 
     Args:
         name: str, the pair.
@@ -22,13 +30,13 @@ class TatoebaPairs:
     """
 
     name: str
-    files: tuple[str, str]
+    files: tuple[str, ...]
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the export."""
         sentences_file, links_file = self.files
         source, target = self.name.split("-")
-        sentences = {source: {}, target: {}}
+        sentences: dict[str, dict[str, str]] = {source: {}, target: {}}
         for _, number, language, text in read_sentences(sentences_file):
             if language in sentences:
                 sentences[language][number] = text
@@ -37,7 +45,7 @@ class TatoebaPairs:
             pairs = self._pairs(stream, sentences[source], sentences[target])
             yield from packed_chunks(pairs, lambda: size + stream.position)
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> Texts:
         """`Texts` of (source, target)."""
         return unpack(chunk)
 
@@ -54,17 +62,17 @@ class TatoebaPairs:
 
 @dataclasses.dataclass(frozen=True)
 class TatoebaSentences:
-    """The sentences of one language, unconnected; the interface is described in `infoxlm_keras.text.readers`."""
+    """The sentences of one language, unconnected; implements `reader.Reader`."""
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the export."""
         with LineStream(self.files[0]) as stream:
             yield from packed_chunks(self._sentences(stream), lambda: stream.position)
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> Texts:
         """`Texts` of str."""
         return unpack(chunk)
 
@@ -78,7 +86,7 @@ class TatoebaSentences:
             raise InputError(f"{self.files[0]}: holds no sentence in {self.name}; check the code")
 
 
-def read_sentences(path):
+def read_sentences(path: str) -> Iterator[tuple[int, str, str | None, str]]:
     """Yields (line, id, language name or None, text) for the rows of a sentences file."""
     with LineStream(path) as stream:
         yield from _sentences(stream)
@@ -89,7 +97,7 @@ def _sentences(stream):
         yield line, number, language_or_none(code), check_text(text.strip(), f"{stream.place}: line {line}")
 
 
-def read_rows(stream, width, meaning):
+def read_rows(stream: LineStream, width: int, meaning: str) -> Iterator[tuple[int, list[str]]]:
     """Yields (line, columns) for the rows of a `LineStream`, blank ones left out.
 
     Raises:

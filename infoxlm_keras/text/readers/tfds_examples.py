@@ -4,16 +4,24 @@
 downloaded: `tfds build NAME` does that. TFDS looks in $TFDS_DATA_DIR, or ~/tensorflow_datasets.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.command_line import quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import describe, parsing
-from infoxlm_keras.text.languages import language_or_none
+from infoxlm_keras.files.parser_errors import describe, parsing
+from infoxlm_keras.text.languages import language_or_none, pair_languages
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.packed import packed_chunks, unpack
+
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
+    from infoxlm_keras.text.readers.packed import Texts
 
 PREFIX = "tfds:"
 TRAINING_SPLIT = "train"
@@ -21,7 +29,7 @@ TRAINING_SPLIT = "train"
 
 @dataclasses.dataclass(frozen=True)
 class TfdsExamples:
-    """Documents or pairs in a prepared dataset; the interface is described in `infoxlm_keras.text.readers`.
+    """Documents or pairs in a prepared dataset; implements `reader.Reader`.
 
     Args:
         name: str, a language or a pair.
@@ -31,16 +39,16 @@ class TfdsExamples:
     """
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
     split: str
     fields: DocumentField | PairFields
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the dataset, in the order in which it is stored."""
         done = [0]
         return packed_chunks(self._records(done), lambda: done[0])
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> Texts:
         """`Texts` of str, "" where a document ends; or of (source, target)."""
         return unpack(chunk)
 
@@ -54,7 +62,7 @@ class TfdsExamples:
             yield number, self.fields(example, place)
 
 
-def open_documents(address, language, field):
+def open_documents(address: str, language: str | None, field: str | None) -> TfdsExamples:
     """Reader of the documents of `address` (str, `tfds:...`).
 
     Args:
@@ -79,7 +87,7 @@ def open_documents(address, language, field):
     return TfdsExamples(language, (os.fspath(builder.data_dir),), split, DocumentField(field))
 
 
-def open_pairs(address, pair, fields):
+def open_pairs(address: str, pair: str | None, fields: tuple[str, str] | None) -> TfdsExamples:
     """Reader of the pairs of `address` (str, `tfds:...`).
 
     Args:
@@ -95,11 +103,11 @@ def open_pairs(address, pair, fields):
         languages = [language_or_none(name) for name in builder.info.supervised_keys or ()]
         if len(languages) != 2 or None in languages or languages[0] == languages[1]:
             raise InputError(f"{address}: does not say its two languages; name them as in en-de={address}")
-        pair = "-".join(languages)
-    return TfdsExamples(pair, (os.fspath(builder.data_dir),), split, PairFields(tuple(pair.split("-")), fields))
+        pair = f"{languages[0]}-{languages[1]}"
+    return TfdsExamples(pair, (os.fspath(builder.data_dir),), split, PairFields(pair_languages(pair), fields))
 
 
-def read_texts(address):
+def read_texts(address: str) -> Iterator[str]:
     """Yields every text (str) in the examples of `address` (str, `tfds:...`).
 
     Raises:

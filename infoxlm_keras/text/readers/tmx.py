@@ -1,6 +1,10 @@
 """`.tmx` (also compressed): translation memories, streamed; one file may hold many languages."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_among, language_name, language_or_none
@@ -8,12 +12,16 @@ from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.text.readers.packed import OTHER_LANGUAGES, OTHER_VARIANTS, LeftOut, packed_chunks, unpack
 from infoxlm_keras.text.readers.tmx_units import UnitHandler, read_units
 
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import Chunk
+    from infoxlm_keras.text.readers.packed import Texts
+
 MALFORMED = "malformed"
 
 
 @dataclasses.dataclass(frozen=True)
 class TmxPairs:
-    """Pairs of two of the languages in one file; the interface is described in `infoxlm_keras.text.readers`.
+    """Pairs of two of the languages in one file; implements `reader.Reader`.
 
     A unit that lacks one of the two languages is no pair and is passed over (`other_languages`), one that is malformed
     is left out (`malformed`); of several variants in one language the first is taken, and the others are passed over
@@ -21,15 +29,15 @@ class TmxPairs:
     """
 
     name: str
-    files: tuple[str]
+    files: tuple[str, ...]
 
-    def chunks(self):
+    def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""
         languages = self.name.split("-")
         with chunks.LineStream(self.files[0]) as stream:
             yield from packed_chunks(self._pairs(stream, languages), lambda: stream.position)
 
-    def read(self, chunk):
+    def read(self, chunk: Chunk) -> Texts:
         """`Texts` of (source, target)."""
         return unpack(chunk)
 
@@ -39,7 +47,8 @@ class TmxPairs:
             if segments is None:
                 yield line, LeftOut(MALFORMED)
                 continue
-            sides, variants = {}, 0
+            sides: dict[str | None, str] = {}
+            variants = 0
             for code, text in segments:
                 if code not in known:
                     known[code] = language_among(code, languages)
@@ -59,7 +68,7 @@ class TmxPairs:
             )
 
 
-def find_pairs(path):
+def find_pairs(path: str) -> list[str]:
     """Names of the pairs in the TMX file `path`: list of str, the file's source language with each other one.
 
     Reads the whole file.

@@ -1,17 +1,24 @@
 """Translation units of TMX, streamed; a malformed one is left out by itself."""
 
+from __future__ import annotations
+
 import codecs
 import contextlib
 import re
 import xml.sax
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import defusedxml.common
 import defusedxml.expatreader
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import parsing
+from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.text.readers.packed import check_text, one_line
+
+if TYPE_CHECKING:
+    from infoxlm_keras.text.readers.chunks import LineStream
 
 # Elements of a segment whose content is markup of the document it was taken from, not text.
 MARKUP = {"bpt", "ept", "it", "ph", "ut"}
@@ -26,7 +33,9 @@ SECTION = b"<![CDATA["
 END_OF_SECTION = re.compile(rb"\]\]>")
 
 
-def read_units(stream, handler=None):
+def read_units(
+    stream: LineStream, handler: UnitHandler | None = None
+) -> Iterator[tuple[int, list[tuple[str, str]] | None]]:
     """Yields (line, [(language code, text), ...]) for each translation unit, and (line, None) for a malformed one.
 
     A unit that is not well-formed XML (a control character, `&` by itself, a tag that is not closed), or says no
@@ -38,8 +47,8 @@ def read_units(stream, handler=None):
 
     Raises:
         InputError: for XML that is not well-formed outside of units, or ends within one; is no TMX; declares entities
-            (whose expansion can fill any memory, and which can name files); or has so many malformed units that it
-            must be read wrongly as a whole. Names the line.
+            (whose expansion can fill any memory, and which can name files); or has more malformed
+            units than `MOST_MALFORMED` and `LEAST_MALFORMED` allow. Names the line.
     """
     handler = handler or UnitHandler(stream.path)
     good = malformed = 0
@@ -63,7 +72,7 @@ class MalformedUnitError(Exception):
         nested: bool, whether another unit begins there, which may be a good one.
     """
 
-    def __init__(self, message, offset, line, nested=False):
+    def __init__(self, message: str, offset: int, line: int, nested: bool = False) -> None:
         super().__init__(message)
         self.offset, self.line, self.nested = offset, line, nested
 
@@ -100,7 +109,10 @@ class _Units:
 
     def __init__(self, stream, handler):
         self.stream, self.handler, self.path = stream, handler, stream.path
-        self.decoder = self.encoding = self.prologue = None
+        self.decoder: Any = None
+        self.encoding: str | None = None
+        self.prologue: bytes | None = None
+        self.parser: Any = None
         # Bytes that may be needed again, where they begin in the parser's input, and the line ends before them.
         self.buffer, self.start, self.lines = b"", 0, 0
 
@@ -207,10 +219,12 @@ class _Units:
         self._forget(end)
         self._new_parser()
         self.handler.line_shift = 0
+        # Before a malformed unit, `_note_prologue` has noted the bytes before the first one.
+        prologue = self.prologue or b""
         with self._errors():
-            self.parser.feed(self.prologue)
-        self.start = len(self.prologue)
-        self.handler.line_shift = self.lines - self.prologue.count(b"\n")
+            self.parser.feed(prologue)
+        self.start = len(prologue)
+        self.handler.line_shift = self.lines - prologue.count(b"\n")
 
     def _forget(self, size):
         self.lines += self.buffer.count(b"\n", 0, size)
@@ -248,32 +262,37 @@ class UnitHandler(xml.sax.ContentHandler):
         line_shift: int, what the parser's line numbers lack.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
-        self.root = None
+        self.root: str | None = None
         self.source_language = ""
-        self.units = []
-        self.segments = []
-        self.language = None
-        self.text = None
+        self.units: list[tuple[int, list[tuple[str, str]]]] = []
+        self.segments: list[tuple[str, str]] = []
+        self.language: str | None = None
+        self.text: list[str] | None = None
         self.length = 0
         self.markup = 0
         self.unit_line = 0
-        self.unit_offset = self.first_offset = self.problem = self.parser = None
+        self.unit_offset: int | None = None
+        self.first_offset: int | None = None
+        self.problem: str | None = None
+        self.parser: Any = None
         self.line_shift = 0
+        # `ContentHandler` has it, set by the parser.
+        self._locator: Any
 
     @property
-    def line(self):
+    def line(self) -> int:
         """int: where the parser is."""
         return self._locator.getLineNumber() + self.line_shift
 
-    def leave_unit(self):
+    def leave_unit(self) -> None:
         """Forgets the unit that is not complete."""
         self.unit_offset = self.language = self.text = None
         self.segments, self.markup = [], 0
 
-    def note_problem(self, error):
+    def note_problem(self, error: MalformedUnitError) -> None:
         """Keeps what is wrong with a unit, a `MalformedUnitError`, if it is the first."""
         if self.problem is None:
             self.problem = f"line {error.line}: {error}"
@@ -281,12 +300,12 @@ class UnitHandler(xml.sax.ContentHandler):
     def _malformed(self, message, nested=False):
         return MalformedUnitError(message, self.parser.offset, self.line, nested)
 
-    def take(self):
+    def take(self) -> list[tuple[int, list[tuple[str, str]]]]:
         """The units completed since the last call."""
         units, self.units = self.units, []
         return units
 
-    def startElement(self, name, attributes):
+    def startElement(self, name: str, attributes: Any) -> None:
         if self.root is None:
             self.root = name
             if name != "tmx":
@@ -309,9 +328,9 @@ class UnitHandler(xml.sax.ContentHandler):
         elif name in MARKUP:
             self.markup += 1
 
-    def endElement(self, name):
+    def endElement(self, name: str) -> None:
         if name == "seg" and self.language:
-            text = check_text("".join(self.text), f"{self.path}: line {self.line}")
+            text = check_text("".join(self.text or ()), f"{self.path}: line {self.line}")
             self.segments.append((self.language, one_line(text)))
             self.text = None
         elif name == "tuv":
@@ -322,7 +341,7 @@ class UnitHandler(xml.sax.ContentHandler):
         elif name in MARKUP:
             self.markup -= 1
 
-    def characters(self, content):
+    def characters(self, content: str) -> None:
         if self.text is None or self.markup:
             return
         self.length += len(content)
@@ -330,5 +349,5 @@ class UnitHandler(xml.sax.ContentHandler):
             raise InputError(f"{self.path}: line {self.line}: <seg> is longer than any sentence; remove it")
         self.text.append(content)
 
-    def skippedEntity(self, name):
+    def skippedEntity(self, name: str) -> None:
         raise self._malformed(f"uses the entity &{name}; that nothing declares")
