@@ -2,16 +2,21 @@
 
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
+
+if TYPE_CHECKING:
+    from infoxlm_keras.tokenizer import Tokenizer
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 # Embeddings are made longer for the sake of speed, to a multiple of at most this (`pad_to_multiple_of`).
 _PADDING = (8, 128)
 
 
-def check_added_tokens(directory, vocabulary_size):
+def check_added_tokens(directory: PathLike, vocabulary_size: int) -> None:
     """Raises InputError if the tokenizer's files of a Hugging Face directory name tokens beyond XLM-R's.
 
     Args:
@@ -32,7 +37,7 @@ def check_added_tokens(directory, vocabulary_size):
         refuse_added(path, [token for token in added if token not in SPECIAL_TOKENS], vocabulary_size)
 
 
-def check_same_pieces(directory, tokenizer):
+def check_same_pieces(directory: PathLike, tokenizer: "Tokenizer") -> None:
     """Raises InputError if `tokenizer.json` lists other pieces than the SentencePiece file that `tokenizer` is of.
 
     transformers reads the former where there is one, so the model was used with it.
@@ -46,7 +51,7 @@ def check_same_pieces(directory, tokenizer):
     if isinstance(vocabulary, list):
         theirs = [entry[0] if isinstance(entry, list) and entry else None for entry in vocabulary]
     elif isinstance(vocabulary, dict) and all(isinstance(number, int) for number in vocabulary.values()):
-        theirs = sorted(vocabulary, key=vocabulary.get)
+        theirs = sorted(vocabulary, key=vocabulary.__getitem__)
     else:
         raise InputError(f"{path}: holds no vocabulary; fetch it again, or remove it to go by {tokenizer.source}")
     processor = tokenizer.processor
@@ -64,7 +69,7 @@ def check_same_pieces(directory, tokenizer):
     )
 
 
-def refuse_added(path, tokens, vocabulary_size):
+def refuse_added(path: PathLike, tokens: list[str], vocabulary_size: int) -> None:
     """Raises InputError if `tokens` (list of str, in the file `path`) is not empty."""
     if not tokens:
         return
@@ -77,7 +82,7 @@ def refuse_added(path, tokens, vocabulary_size):
     )
 
 
-def unused_rows(tokenizer_size, rows):
+def unused_rows(tokenizer_size: int, rows: int) -> int:
     """How many of an embedding's `rows` only fill it up to a round number, int; 0 if that is not what they do."""
     extra = rows - tokenizer_size
     multiple, limit = _PADDING

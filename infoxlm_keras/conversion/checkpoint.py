@@ -1,7 +1,10 @@
 """Tensors of a checkpoint under the names of `infoxlm_keras.conversion.parameters`, whoever wrote it."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.conversion.tensor_files import TensorFiles
 from infoxlm_keras.errors import InputError
 
@@ -25,22 +28,24 @@ class Checkpoint:
         directory: path, for messages.
     """
 
-    def __init__(self, files: TensorFiles, stored, arguments, directory):
+    def __init__(
+        self, files: TensorFiles, stored: dict[str, Stored], arguments: dict[str, Any], directory: PathLike
+    ) -> None:
         self.files = files
         self.stored = stored
         self.arguments = arguments
         self.directory = directory
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.stored
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         """Shape of tensor `name`, tuple of int."""
         where = self.stored[name]
         rows, *rest = self.files.shape(where.name) or (1,)
         return rows // where.parts, *rest
 
-    def read(self, name):
+    def read(self, name: str) -> Array:
         """Tensor `name` as a NumPy array in the dtype stored."""
         where = self.stored[name]
         if where.parts == 1:
@@ -48,7 +53,7 @@ class Checkpoint:
         size = self.files.shape(where.name)[0] // where.parts
         return self.files.read(where.name, slice(where.part * size, (where.part + 1) * size))
 
-    def require(self, name, shape):
+    def require(self, name: str, shape: Sequence[int | None]) -> None:
         """Raises InputError unless tensor `name` is there as floats in `shape` (a length of None is any)."""
         if name not in self.stored:
             raise InputError(f"{self.directory}: holds no tensor {name}; the checkpoint is not whole")

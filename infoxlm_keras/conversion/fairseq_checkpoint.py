@@ -10,12 +10,18 @@ Older fairseq calls the encoder `decoder.sentence_encoder`, newer `encoder.sente
 
 import pathlib
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.checkpoint import Checkpoint, Stored
 from infoxlm_keras.conversion.positions import OFFSET, POSITIONS
 from infoxlm_keras.conversion.tensor_files import TensorFiles, find_tensor_files
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_text
+
+if TYPE_CHECKING:
+    from infoxlm_keras.tokenizer import Tokenizer
 
 HEADS_KEY = "encoder_attention_heads"
 _PREFIX = re.compile(r"(?:encoder|decoder)\.(?=sentence_encoder\.|lm_head\.)")
@@ -48,12 +54,12 @@ _IN_LAYER = {
 }
 
 
-def is_fairseq(names):
+def is_fairseq(names: Iterable[str]) -> bool:
     """Whether tensors of these names were written by fairseq."""
     return any(re.match(r"(?:encoder|decoder)\.sentence_encoder\.", name) for name in names)
 
 
-def fairseq_command():
+def fairseq_command() -> str:
     """The shell command that turns `model.pt` into `model.safetensors` (needs torch, safetensors)."""
     return (
         'python -c "import argparse, torch, safetensors.torch as s; '
@@ -64,7 +70,7 @@ def fairseq_command():
     )
 
 
-def open_fairseq(directory):
+def open_fairseq(directory: PathLike) -> Checkpoint:
     """The `Checkpoint` in a directory with fairseq's tensors; close its `files` when done.
 
     Raises:
@@ -80,7 +86,7 @@ def open_fairseq(directory):
         raise
 
 
-def canonical_names(names):
+def canonical_names(names: Iterable[str]) -> dict[str, Stored]:
     """dict of our name to `Stored`; a name that is not understood stays as it is."""
     stored = {}
     for name in names:
@@ -103,7 +109,7 @@ def canonical_names(names):
     return stored
 
 
-def check_dictionary(directory, tokenizer):
+def check_dictionary(directory: PathLike, tokenizer: "Tokenizer") -> None:
     """Raises InputError unless `dict.txt`, if there is one, lists the pieces of `tokenizer` in their order."""
     path = pathlib.Path(directory) / "dict.txt"
     if not path.is_file():

@@ -12,6 +12,7 @@ folder whose modules do more (Dense, a weighted mean, a default prompt ...) says
 import dataclasses
 import pathlib
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
@@ -56,10 +57,10 @@ class FolderVector:
     normalize: bool = False
     max_length: int | None = None
     refusal: str = ""
-    prompts: tuple = ()
+    prompts: tuple[str, ...] = ()
 
 
-def transformer_directory(directory):
+def transformer_directory(directory: PathLike) -> pathlib.Path:
     """The folder that holds the encoder of the sentence-transformers folder `directory`.
 
     Raises:
@@ -76,7 +77,7 @@ def transformer_directory(directory):
     raise InputError(f"{path}: lists {kinds}, but no Transformer, which would hold an XLM-R encoder")
 
 
-def read_folder_vector(directory):
+def read_folder_vector(directory: PathLike) -> FolderVector:
     """The `FolderVector` of the sentence-transformers folder `directory`.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import base64
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.added_tokens import SPECIAL_TOKENS as ALL_SPECIAL_TOKENS
 from infoxlm_keras.conversion.added_tokens import refuse_added
 from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, SPACE, SPECIAL_TOKENS
@@ -14,7 +15,7 @@ from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 _STRIPPING = ("Strip", "Replace")
 
 
-def from_tokenizer_json(path):
+def from_tokenizer_json(path: PathLike) -> Tokenizer:
     """The tokenizer in a `tokenizer.json` of XLM-R's kind, as a SentencePiece model made anew.
 
     Its ids are those of the model that `tokenizer.json` came from, and so is its `behaviour`; its bytes, and so its

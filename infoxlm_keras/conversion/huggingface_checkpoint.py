@@ -7,9 +7,11 @@ torch.compile, `model.` of a trainer). Tensors that a model shares are stored un
 
 import pathlib
 import re
+from collections.abc import Collection
 
 import numpy as np
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.checkpoint import Checkpoint, Stored
 from infoxlm_keras.conversion.fairseq_checkpoint import fairseq_command
 from infoxlm_keras.conversion.huggingface_config import backbone_arguments
@@ -29,7 +31,7 @@ _ADAPTER_MARKS = (".lora_", ".base_layer.", ".modules_to_save.", ".original_modu
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.bin")
 
 
-def open_huggingface(directory):
+def open_huggingface(directory: PathLike) -> Checkpoint:
     """The `Checkpoint` in a Hugging Face directory; close its `files` when done.
 
     Raises:
@@ -51,7 +53,7 @@ def open_huggingface(directory):
     return Checkpoint(files, stored, arguments, directory)
 
 
-def canonical_names(names, directory):
+def canonical_names(names: Collection[str], directory: PathLike) -> dict[str, Stored]:
     """dict of our name to `Stored` for the tensors of any model of transformers with an XLM-R encoder inside.
 
     Raises:
@@ -64,7 +66,7 @@ def canonical_names(names, directory):
                 "merge_and_unload() on the model and save it again"
             )
     prefix = _prefix(names, directory)
-    stored = {}
+    stored: dict[str, Stored] = {}
     for name in names:
         own = _own_name(name, prefix)
         own = own.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
@@ -112,7 +114,7 @@ def _check_same(files, stored):
                 )
 
 
-def missing_weights(directory):
+def missing_weights(directory: PathLike) -> str:
     """The message for a directory without safetensors: what it holds instead, and the way out."""
     directory = pathlib.Path(directory)
     others = sorted(path.name for path in directory.glob("*.safetensors") if path.name != "huggingface.safetensors")
@@ -139,7 +141,7 @@ def missing_weights(directory):
     )
 
 
-def pickle_command(pattern, name):
+def pickle_command(pattern: str, name: str) -> str:
     """The shell command that turns a pickle of plain tensors into `model.safetensors` (needs torch, safetensors).
 
     `weights_only=True` is PyTorch's reader that runs no code; `clone` undoes the sharing of tied weights.

@@ -1,8 +1,14 @@
 """Hugging Face's config.json and the shape of the encoder."""
 
+from typing import TYPE_CHECKING, Any
+
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.positions import OFFSET
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
+
+if TYPE_CHECKING:
+    import keras_hub
 
 MODEL_TYPE = "xlm-roberta"
 LAYER_NORM_EPSILON = 1e-5
@@ -28,7 +34,7 @@ _SIZES = {
 }
 
 
-def backbone_arguments(config, path):
+def backbone_arguments(config: object, path: PathLike) -> dict[str, Any]:
     """Arguments of `XLMRobertaBackbone` for the model that `config` describes.
 
     Args:
@@ -73,7 +79,13 @@ def backbone_arguments(config, path):
     return {**arguments, "dropout": float(dropout)}
 
 
-def huggingface_config(backbone, architecture, dtype, num_layers=None, token_types=1):
+def huggingface_config(
+    backbone: "keras_hub.models.XLMRobertaBackbone",
+    architecture: str,
+    dtype: str,
+    num_layers: int | None = None,
+    token_types: int = 1,
+) -> dict[str, Any]:
     """The content of config.json.
 
     Args:

@@ -8,7 +8,9 @@ import collections
 import math
 import os
 import pathlib
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, read_json
 
@@ -21,7 +23,7 @@ _TASK_WEIGHTS = "task.weights.h5"
 _LARGEST_RATIO = 1100
 
 
-def check_preset(directory):
+def check_preset(directory: PathLike) -> dict[str, Any]:
     """Raises InputError unless the preset's configuration is an XLM-R encoder's and the weights have its sizes.
 
     Args:
@@ -40,7 +42,7 @@ def check_preset(directory):
     return arguments
 
 
-def task_class_name(directory):
+def task_class_name(directory: PathLike) -> str | None:
     """The class in `task.json` of a preset, str; None if there is no such file.
 
     Raises:
@@ -50,7 +52,7 @@ def task_class_name(directory):
     return _parts(read_json(path), path)[0] if os.path.lexists(path) else None
 
 
-def backbone_arguments(content, path):
+def backbone_arguments(content: object, path: PathLike) -> dict[str, Any]:
     """The arguments of `XLMRobertaBackbone` in the serialized object `content` of the file `path`, checked.
 
     Raises:
@@ -90,7 +92,7 @@ def _expected(arguments):
     """How many arrays of which shape an encoder of these sizes has: `collections.Counter` of tuples."""
     dim, inner, heads = (arguments[name] for name in ("hidden_dim", "intermediate_dim", "num_heads"))
     layers, width = arguments["num_layers"], dim // heads
-    shapes = collections.Counter()
+    shapes: collections.Counter[tuple[int, ...]] = collections.Counter()
     for shape, count in (
         ((arguments["vocabulary_size"], dim), 1),
         ((arguments["max_sequence_length"], dim), 1),
@@ -106,7 +108,7 @@ def _expected(arguments):
     return shapes
 
 
-def _weight_files(directory):
+def _weight_files(directory: pathlib.Path) -> list[pathlib.Path]:
     if os.path.lexists(directory / _WEIGHTS):
         return [directory / _WEIGHTS]
     index = directory / _SHARDS
@@ -116,7 +118,7 @@ def _weight_files(directory):
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise InputError(f"{index}: has no weight_map of weights to files")
-    names = set()
+    names: set[str] = set()
     for value in weight_map.values():
         names.update(map(str, value) if isinstance(value, list) else [str(value)])
     for name in names:
@@ -127,7 +129,7 @@ def _weight_files(directory):
 
 def _compare(expected, files, config_path):
     """Raises InputError unless `files` hold as many arrays of each of the expected shapes as expected."""
-    found = collections.Counter()
+    found: collections.Counter[tuple[int, ...]] = collections.Counter()
     for path in files:
         found += array_shapes(path)
     wrong = [shape for shape, count in expected.items() if found[shape] != count]
@@ -139,7 +141,7 @@ def _compare(expected, files, config_path):
         )
 
 
-def array_shapes(path):
+def array_shapes(path: PathLike) -> collections.Counter[tuple[int, ...]]:
     """How many arrays of which shape an HDF5 file of weights has, `collections.Counter` of tuples.
 
     Only headers are read. Of an optimizer nothing is counted.

@@ -1,10 +1,13 @@
 """A Hugging Face or fairseq directory as a model with its masked-LM head and tokenizer."""
 
 import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import keras_hub
 import numpy as np
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.added_tokens import check_added_tokens, check_same_pieces, unused_rows
 from infoxlm_keras.conversion.fairseq_checkpoint import check_dictionary, open_fairseq
 from infoxlm_keras.conversion.huggingface_checkpoint import open_huggingface
@@ -28,11 +31,21 @@ from infoxlm_keras.conversion.sources import FAIRSEQ
 from infoxlm_keras.conversion.tokenizers import check_sizes, load_tokenizer
 from infoxlm_keras.errors import InputError
 
+if TYPE_CHECKING:
+    import keras
+
+    from infoxlm_keras.tokenizer import Tokenizer
+
 # Buffers that hold no knowledge.
 _BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids", "sentence_encoder.version")
 
 
-def load_checkpoint(directory, layout, dtype=None, progress=None):
+def load_checkpoint(
+    directory: PathLike,
+    layout: str,
+    dtype: "str | keras.DTypePolicy | None" = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> "tuple[keras_hub.models.XLMRobertaMaskedLM, Tokenizer, bool, Remainder]":
     """Reads a checkpoint, one tensor in memory at a time beside the model.
 
     Args:
@@ -71,7 +84,7 @@ def load_checkpoint(directory, layout, dtype=None, progress=None):
     return masked_lm, tokenizer, has_head, remainder
 
 
-def holds_head(directory, layout):
+def holds_head(directory: PathLike, layout: str) -> bool:
     """Whether the files of a checkpoint hold a masked-LM head; arguments as in `load_checkpoint`."""
     checkpoint = _open(directory, layout)
     with checkpoint.files:

@@ -7,9 +7,16 @@ heads; Keras stores [inputs, outputs] and splits the heads off.
 
 import dataclasses
 import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
+
+from infoxlm_keras.annotations import Array
+
+if TYPE_CHECKING:
+    import keras_hub
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 HEAD_PREFIX = "lm_head."
@@ -46,7 +53,7 @@ class Parameter:
     keep_shape: bool = False
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Shape in Hugging Face's files, tuple of int."""
         shape = tuple(self.variable.shape)
         if self.keep_shape:
@@ -56,11 +63,11 @@ class Parameter:
         return math.prod(shape[self.input_axes :]), math.prod(shape[: self.input_axes])
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of values, int."""
         return math.prod(self.shape)
 
-    def value(self):
+    def value(self) -> Array:
         """The weight as Hugging Face stores it, a NumPy array of `shape`."""
         array = ops.convert_to_numpy(self.variable)
         if self.input_axes:
@@ -68,13 +75,13 @@ class Parameter:
             return array.reshape(inputs, outputs).T
         return array.reshape(self.shape)
 
-    def assign(self, array):
+    def assign(self, array: Array) -> None:
         """Gives the variable the value of `array`, which Hugging Face stores in `shape`."""
         value = array.T if self.input_axes else array
         self.variable.assign(value.astype("float32", copy=False).reshape(tuple(self.variable.shape)))
 
 
-def expected_shapes(arguments, has_head):
+def expected_shapes(arguments: dict[str, Any], has_head: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Names and shapes of what `encoder_parameters` and `head_parameters` give, without building a model.
 
     Args:
@@ -105,7 +112,9 @@ def expected_shapes(arguments, has_head):
             yield name, (dim,)
 
 
-def encoder_parameters(backbone, num_layers=None):
+def encoder_parameters(
+    backbone: "keras_hub.models.XLMRobertaBackbone", num_layers: int | None = None
+) -> list[Parameter]:
     """The weights of an `XLMRobertaBackbone` but its positions, see `infoxlm_keras.conversion.positions`.
 
     Args:
@@ -135,7 +144,7 @@ def encoder_parameters(backbone, num_layers=None):
     return parameters
 
 
-def head_parameters(masked_lm):
+def head_parameters(masked_lm: "keras_hub.models.XLMRobertaMaskedLM") -> list[Parameter]:
     """The weights of the masked-LM head but its decoder, which is the token embedding.
 
     Args:

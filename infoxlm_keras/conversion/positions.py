@@ -10,12 +10,17 @@ bit for bit.
 import dataclasses
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 from keras import ops
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.conversion.tensor_files import TensorFiles, save_file
 from infoxlm_keras.errors import InputError
+
+if TYPE_CHECKING:
+    import keras_hub
 
 OFFSET = 2
 POSITIONS = "embeddings.position_embeddings.weight"
@@ -32,15 +37,15 @@ class Remainder:
         tensors: dict of name to array: `POSITIONS` and `TOKEN_TYPES` as they were, and `POOLER` if there was one.
     """
 
-    tensors: dict
+    tensors: dict[str, Array]
 
     @property
-    def has_pooler(self):
+    def has_pooler(self) -> bool:
         """Whether the pooler is among the tensors."""
         return POOLER[0] in self.tensors
 
 
-def positions_to_keras(positions, token_types):
+def positions_to_keras(positions: Array, token_types: Array | None) -> Array:
     """The encoder's positions.
 
     Args:
@@ -57,7 +62,9 @@ def positions_to_keras(positions, token_types):
     return rows
 
 
-def positions_from_keras(backbone, remainder=None):
+def positions_from_keras(
+    backbone: "keras_hub.models.XLMRobertaBackbone", remainder: Remainder | None = None
+) -> dict[str, Array]:
     """The tables that Hugging Face's files need.
 
     Args:
@@ -79,13 +86,13 @@ def positions_from_keras(backbone, remainder=None):
     return {POSITIONS: np.concatenate([unused, rows]), TOKEN_TYPES: np.zeros((types, rows.shape[1]), np.float32)}
 
 
-def save_remainder(directory, remainder):
+def save_remainder(directory: PathLike, remainder: Remainder) -> None:
     """Writes `remainder` beside a preset, into `huggingface.safetensors`."""
     arrays = {name: np.ascontiguousarray(array) for name, array in remainder.tensors.items()}
     save_file(pathlib.Path(directory) / FILE_NAME, arrays)
 
 
-def load_remainder(directory, backbone):
+def load_remainder(directory: PathLike, backbone: "keras_hub.models.XLMRobertaBackbone") -> Remainder | None:
     """The `Remainder` beside the preset of `backbone` (an `XLMRobertaBackbone`), or None.
 
     Raises:

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.from_sentence_transformers import MODULES_FILE, transformer_directory
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import hub, read_json
@@ -28,7 +29,7 @@ class Source:
     sentence_folder: pathlib.Path | None = None
 
 
-def locate(source):
+def locate(source: PathLike) -> Source:
     """Finds, and fetches if need be, the files of a model.
 
     Args:

@@ -5,11 +5,14 @@ import math
 import os
 import pathlib
 import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Self
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.choices import WEIGHT_DTYPES
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, read_json, write_json
@@ -35,7 +38,7 @@ class TensorFiles:
     Used as a context manager, it closes the files at the end.
     """
 
-    def __init__(self, paths):
+    def __init__(self, paths: Iterable[PathLike]) -> None:
         self._files = {}
         self._paths = {}
         self.metadata = {}
@@ -43,31 +46,31 @@ class TensorFiles:
         for path in paths:
             self._open(pathlib.Path(path))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Closes the files."""
         self._files.clear()
         self._stack.close()
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """Names of all tensors, list of str."""
         return list(self._files)
 
-    def path(self, name):
+    def path(self, name: str) -> pathlib.Path:
         """The file that holds tensor `name`."""
         return self._paths[name]
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         """Shape of tensor `name`, tuple of int; its content is not read."""
         return tuple(self._files[name].get_slice(name).get_shape())
 
-    def read(self, name, rows=None):
+    def read(self, name: str, rows: slice | None = None) -> Array:
         """Tensor `name`, or its `rows` (a slice), as a NumPy array in the dtype stored.
 
         Raises:
@@ -77,7 +80,7 @@ class TensorFiles:
         tensor = self._files[name].get_slice(name)
         return tensor[:] if rows is None else tensor[rows]
 
-    def check_dtype(self, name):
+    def check_dtype(self, name: str) -> None:
         """Raises InputError unless tensor `name` holds floating-point numbers; its content is not read."""
         dtype = self._files[name].get_slice(name).get_dtype()
         if dtype not in _FLOAT_DTYPES:
@@ -101,7 +104,7 @@ class TensorFiles:
             self._paths[name] = path
 
 
-def find_tensor_files(directory):
+def find_tensor_files(directory: PathLike) -> list[pathlib.Path]:
     """The files of `model.safetensors` or of its shards, list of path; empty if there are none.
 
     Raises:
@@ -142,7 +145,13 @@ def _shards_without_index(directory):
     return list(shards)
 
 
-def write_tensors(directory, tensors, dtype="float32", max_shard_bytes=5 * 10**9, progress=None):
+def write_tensors(
+    directory: pathlib.Path,
+    tensors: Sequence[tuple[str, tuple[int, ...], Callable[[], Array]]],
+    dtype: str = "float32",
+    max_shard_bytes: int = 5 * 10**9,
+    progress: Callable[[int], object] | None = None,
+) -> list[str]:
     """Writes `model.safetensors`, or shards and their index if that exceeds `max_shard_bytes`.
 
     Args:
@@ -184,7 +193,7 @@ def write_tensors(directory, tensors, dtype="float32", max_shard_bytes=5 * 10**9
     return files
 
 
-def save_file(path, arrays, metadata=None):
+def save_file(path: PathLike, arrays: dict[str, Array], metadata: dict[str, str] | None = None) -> None:
     """Writes one safetensors file of `arrays` (dict of name to contiguous array), readable as other new files are."""
     path = pathlib.Path(path)
     path.touch()
@@ -194,7 +203,7 @@ def save_file(path, arrays, metadata=None):
     path.chmod(mode)
 
 
-def parse_size(text):
+def parse_size(text: str) -> int:
     """Bytes in `text` such as `500MB` or `5GB` (decimal units).
 
     Raises:
@@ -214,7 +223,8 @@ def parse_size(text):
 
 def _plan(sizes, limit):
     """Names in order, cut into shards of at most `limit` bytes."""
-    shards, filled = [[]], 0
+    shards: list[list[str]] = [[]]
+    filled = 0
     for name, size in sizes.items():
         if shards[-1] and filled + size > limit:
             shards.append([])

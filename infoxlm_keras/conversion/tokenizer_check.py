@@ -7,6 +7,7 @@ every model: several combining marks on one letter, U+0085, special tokens spell
 
 import json
 import unicodedata
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, SPACE, SPECIAL_T
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.sentencepiece_proto import NORMAL, UNIGRAM, USER_DEFINED, parse_model
 from infoxlm_keras.tokenizer import UNKNOWN_ID
+
+if TYPE_CHECKING:
+    from infoxlm_keras.tokenizer import Tokenizer
 
 LINES = 3000
 _PIECES_A_LINE = 9
@@ -39,7 +43,7 @@ _ODD_LINES = [
 _TIE = 1e-4
 
 
-def check_ids(tokenizer, content):
+def check_ids(tokenizer: "Tokenizer", content: dict[str, Any]) -> int:
     """Compares the ids of a tokenizer and of its `tokenizer.json`.
 
     Args:
@@ -79,7 +83,7 @@ def check_ids(tokenizer, content):
     return len(lines)
 
 
-def sample_lines(tokenizer, number=LINES):
+def sample_lines(tokenizer: "Tokenizer", number: int = LINES) -> list[str]:
     """`number` lines of a vocabulary's pieces, and the odd ones: list of str, always the same."""
     model = parse_model(tokenizer.proto)
     texts = [

@@ -8,6 +8,7 @@ do is refused by name, and `infoxlm_keras.conversion.tokenizer_check` compares t
 """
 
 import base64
+from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.conversion.added_tokens import SPECIAL_TOKENS as ALL_SPECIAL_TOKENS
 from infoxlm_keras.errors import InputError
@@ -25,6 +26,9 @@ from infoxlm_keras.sentencepiece_proto import (
 )
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 
+if TYPE_CHECKING:
+    from infoxlm_keras.tokenizer import Tokenizer
+
 MASK_TOKEN = ALL_SPECIAL_TOKENS[-1]
 SPECIAL_TOKENS = ALL_SPECIAL_TOKENS[:-1]
 SPACE = "▁"
@@ -32,7 +36,7 @@ _METASPACE = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "alwa
 _WHITESPACE = "a\tb\u00a0c\u3000d\u2028e\u2009f"
 
 
-def to_tokenizer_json(tokenizer):
+def to_tokenizer_json(tokenizer: "Tokenizer") -> dict[str, Any]:
     """The content of `tokenizer.json` for `tokenizer`, whose ids it gives.
 
     Args:
@@ -67,12 +71,12 @@ def to_tokenizer_json(tokenizer):
     }
 
 
-def special_ids(tokenizer):
+def special_ids(tokenizer: "Tokenizer") -> dict[str, int]:
     """dict of special token to id, `<mask>` last."""
     return {"<s>": START_ID, "<pad>": PAD_ID, "</s>": END_ID, "<unk>": UNKNOWN_ID, MASK_TOKEN: tokenizer.mask_id}
 
 
-def is_plain(tokenizer):
+def is_plain(tokenizer: "Tokenizer") -> bool:
     """Whether the model of `tokenizer` is of XLM-R's kind, byte fallback aside."""
     model = parse_model(tokenizer.proto)
     normalizer, trainer = model.normalizer_spec, model.trainer_spec
@@ -90,7 +94,7 @@ def is_plain(tokenizer):
     )
 
 
-def has_own_class(tokenizer):
+def has_own_class(tokenizer: "Tokenizer") -> bool:
     """Whether transformers' class for XLM-R's tokenizer does the same; the general class takes the file as it is."""
     # XLM-R's own class knows no bytes.
     return is_plain(tokenizer) and not parse_model(tokenizer.proto).trainer_spec.byte_fallback

@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe
 from infoxlm_keras.tokenizer import Tokenizer
@@ -11,7 +12,7 @@ from infoxlm_keras.tokenizer import Tokenizer
 MODEL_FILES = ("vocabulary.spm", "assets/tokenizer/vocabulary.spm", "sentencepiece.bpe.model")
 
 
-def load_tokenizer(source):
+def load_tokenizer(source: PathLike) -> Tokenizer:
     """The tokenizer in a directory, a `.spm`/`.model`/`tokenizer.json` file, or a KerasHub preset name or handle.
 
     Args:
@@ -48,7 +49,7 @@ def _from_file(path):
     return Tokenizer(path.read_bytes(), path)
 
 
-def check_sizes(source, tokenizer, vocabulary_size):
+def check_sizes(source: PathLike, tokenizer: Tokenizer, vocabulary_size: int) -> None:
     """Raises InputError unless `tokenizer` has as many ids as the embedding of the model at `source` has rows."""
     if tokenizer.vocabulary_size != vocabulary_size:
         raise InputError(

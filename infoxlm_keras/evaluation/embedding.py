@@ -1,15 +1,23 @@
 """Sentences to vectors: every hidden state of an encoder, pooled, for any number of texts."""
 
 import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 from keras import ops
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.encoder import hidden_states_model
 from infoxlm_keras.models.pooling import check_pooling, pool
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
+
+if TYPE_CHECKING:
+    import keras_hub
+
+    from infoxlm_keras.tokenizer import Tokenizer
 
 SPECIAL_TOKENS = 2  # <s> and </s>
 
@@ -39,7 +47,15 @@ class TextEmbedder:
     ```
     """
 
-    def __init__(self, backbone, tokenizer, layers=None, pooling="mean", batch_size=64, max_length=None):
+    def __init__(
+        self,
+        backbone: "keras_hub.models.XLMRobertaBackbone",
+        tokenizer: "Tokenizer",
+        layers: Sequence[int] | None = None,
+        pooling: str = "mean",
+        batch_size: int = 64,
+        max_length: int | None = None,
+    ) -> None:
         check_pooling(pooling)
         longest = backbone.max_sequence_length
         max_length = longest if max_length is None else max_length
@@ -59,7 +75,7 @@ class TextEmbedder:
         self.dim = backbone.hidden_dim
         self._model = _pooled_model(backbone, self.layers, pooling)
 
-    def __call__(self, texts, progress=None):
+    def __call__(self, texts: Iterable[str], progress: Callable[[int], object] | None = None) -> Array:
         """Vectors of `texts`.
 
         Args:
@@ -89,8 +105,15 @@ class TextEmbedder:
 
 
 def embed_texts(
-    backbone, tokenizer, texts, layers=None, pooling="mean", batch_size=64, max_length=None, progress=None
-):
+    backbone: "keras_hub.models.XLMRobertaBackbone",
+    tokenizer: "Tokenizer",
+    texts: Iterable[str],
+    layers: Sequence[int] | None = None,
+    pooling: str = "mean",
+    batch_size: int = 64,
+    max_length: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Array:
     """Vectors of `texts` in one call: `TextEmbedder(...)(texts, progress)`, see there.
 
     Returns:
@@ -99,14 +122,14 @@ def embed_texts(
     return TextEmbedder(backbone, tokenizer, layers, pooling, batch_size, max_length)(texts, progress)
 
 
-def padded_lengths(max_length):
+def padded_lengths(max_length: int) -> list[int]:
     """The lengths that sequences are padded to, ascending: 8, 12, 16, 24, 32, 48, ... and `max_length`."""
     powers = itertools.takewhile(lambda length: length < max_length, (2**power for power in itertools.count(3)))
     lengths = {bound for power in powers for bound in (power, power * 3 // 2) if bound < max_length}
     return [*sorted(lengths), max_length]
 
 
-def pad(sequences, length):
+def pad(sequences: Sequence[Sequence[int]], length: int) -> tuple[Array, Array]:
     """Sequences as one array.
 
     Args:

@@ -1,11 +1,19 @@
 """Retrieval evaluation of an encoder: pairs -> vectors of every layer -> accuracy both ways, per language."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.embedding import TextEmbedder
 from infoxlm_keras.evaluation.pairs import is_english
 from infoxlm_keras.evaluation.retrieval import best_layer, layer_accuracies, mean_over_languages
+
+if TYPE_CHECKING:
+    import keras_hub
+
+    from infoxlm_keras.evaluation.pairs import PairSet
+    from infoxlm_keras.tokenizer import Tokenizer
 
 LAYER_DEFINITION = (
     "hidden-state index: 0 is the embeddings' output, l is the output of Transformer layer l of 1..L. "
@@ -14,8 +22,15 @@ LAYER_DEFINITION = (
 
 
 def evaluate_retrieval(
-    backbone, tokenizer, pair_sets, layers=None, pooling="mean", batch_size=64, max_length=None, progress=None
-):
+    backbone: "keras_hub.models.XLMRobertaBackbone",
+    tokenizer: "Tokenizer",
+    pair_sets: "Sequence[PairSet]",
+    layers: Sequence[int] | None = None,
+    pooling: str = "mean",
+    batch_size: int = 64,
+    max_length: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
     """Measures every language at every layer.
 
     Args:
@@ -77,7 +92,7 @@ def evaluate_retrieval(
     }
 
 
-def english_first(pair_set):
+def english_first(pair_set: "PairSet") -> "PairSet":
     """The `PairSet` with English as its source where only the target is English."""
     if is_english(pair_set.target_language) and not is_english(pair_set.source_language):
         return dataclasses.replace(

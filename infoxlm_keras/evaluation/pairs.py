@@ -2,7 +2,10 @@
 
 import collections
 import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_or_none, variety_or_none
 from infoxlm_keras.text.readers import find_bitext
@@ -31,31 +34,33 @@ class PairSet:
     files: tuple[str, ...]
 
     @property
-    def language(self):
+    def language(self) -> str:
         """What results are filed under: the language beside English, else both (`de-fr`)."""
         if is_english(self.source_language):
             return self.target_language
         return f"{self.source_language}-{self.target_language}"
 
 
-class PairSets(list):
+class PairSets(list[PairSet]):
     """List of `PairSet`, sorted by language.
 
     Attributes:
         passed_over: list of `PassedOver`: files of folders and archives, and what readers left out of files.
     """
 
-    def __init__(self, pair_sets=(), passed_over=()):
+    def __init__(self, pair_sets: Iterable[PairSet] = (), passed_over: Iterable[PassedOver] = ()) -> None:
         super().__init__(sorted(pair_sets, key=lambda pair_set: pair_set.language))
         self.passed_over = list(passed_over)
 
 
-def is_english(code):
+def is_english(code: str) -> bool:
     """Whether `code` (str), in any convention (`en`, `eng_Latn`, `EN-US`), is English."""
     return language_or_none(code) == ENGLISH
 
 
-def read_pair_sets(inputs, max_pairs=None, fields=None):
+def read_pair_sets(
+    inputs: Sequence[PathLike], max_pairs: int | None = None, fields: Sequence[str] | None = None
+) -> PairSets:
     """Reads held-out pairs.
 
     Args:
@@ -75,7 +80,7 @@ def read_pair_sets(inputs, max_pairs=None, fields=None):
         raise InputError(f"max_pairs = {max_pairs}: must be at least 2, retrieval needs something to choose from")
     found = find_bitext(inputs, fields)
     passed_over = list(found.passed_over)
-    pair_sets = {}
+    pair_sets: dict[str, PairSet] = {}
     for entry, languages in zip(found.entries, _languages(found.entries), strict=True):
         pair_set = _read_pair_set(entry.reader, languages, max_pairs, passed_over)
         if pair_set.language in pair_sets:
@@ -87,7 +92,7 @@ def read_pair_sets(inputs, max_pairs=None, fields=None):
     return PairSets(pair_sets.values(), passed_over)
 
 
-def parallel_sentences(pair_sets, count=None):
+def parallel_sentences(pair_sets: Sequence[PairSet], count: int | None = None) -> dict[str, list[str]]:
     """Sentences that are there in every language.
 
     Args:
@@ -127,8 +132,11 @@ def _variety(code):
     return ENGLISH if is_english(code) else variety_or_none(code)
 
 
-def _read_pair_set(reader, languages, max_pairs, passed_over):
-    pairs, left_out = [], collections.Counter()
+def _read_pair_set(
+    reader: Any, languages: Sequence[str], max_pairs: int | None, passed_over: list[PassedOver]
+) -> PairSet:
+    pairs: list[tuple[str, str]] = []
+    left_out: collections.Counter[str] = collections.Counter()
     for chunk in reader.chunks():
         texts = reader.read(chunk)
         left_out.update(getattr(texts, "dropped", {}))
@@ -148,4 +156,4 @@ def _read_pair_set(reader, languages, max_pairs, passed_over):
     english = [is_english(language) for language in languages]
     if english[1] > english[0] or english[0] == english[1] and languages[1] < languages[0]:
         languages, sides = languages[::-1], sides[::-1]
-    return PairSet(*languages, *sides, reader.files)
+    return PairSet(languages[0], languages[1], sides[0], sides[1], reader.files)

@@ -8,8 +8,12 @@ draw among them would find on average. An encoder that maps everything to one ve
 the sentences never matters. Cosines within `TIE_TOLERANCE` are equal: float32 sums differ by about as much.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 
 TIE_TOLERANCE = 1e-6
@@ -18,7 +22,9 @@ DIRECTIONS = ("source_to_target", "target_to_source")
 QUERY_BLOCK, CANDIDATE_BLOCK = 1024, 8192
 
 
-def retrieval_accuracy(sources, targets, query_block=QUERY_BLOCK, candidate_block=CANDIDATE_BLOCK):
+def retrieval_accuracy(
+    sources: Array, targets: Array, query_block: int = QUERY_BLOCK, candidate_block: int = CANDIDATE_BLOCK
+) -> tuple[float, float]:
     """Accuracy of nearest-neighbour retrieval both ways; row n of `sources` translates row n of `targets`.
 
     The matrix of cosines is computed once, for both directions, in tiles: memory grows with N, not with its square.
@@ -49,7 +55,7 @@ def retrieval_accuracy(sources, targets, query_block=QUERY_BLOCK, candidate_bloc
     return tuple(_score(*rivals[direction]) for direction in DIRECTIONS)
 
 
-def layer_accuracies(sources, targets):
+def layer_accuracies(sources: Array, targets: Array) -> dict[str, list[float]]:
     """`retrieval_accuracy` of every layer.
 
     Args:
@@ -62,7 +68,7 @@ def layer_accuracies(sources, targets):
     return {direction: [score[number] for score in scores] for number, direction in enumerate(DIRECTIONS)}
 
 
-def mean_over_languages(languages):
+def mean_over_languages(languages: Mapping[str, Mapping[str, Any]]) -> dict[str, list[float]]:
     """The plain mean over languages, layer by layer.
 
     Args:
@@ -77,12 +83,12 @@ def mean_over_languages(languages):
     }
 
 
-def both_ways(accuracies):
+def both_ways(accuracies: Mapping[str, Any]) -> list[float]:
     """The mean of the two directions, layer by layer: list of float."""
     return np.mean([accuracies[direction] for direction in DIRECTIONS], axis=0).tolist()
 
 
-def best_layer(layers, mean):
+def best_layer(layers: Sequence[int], mean: Mapping[str, Any]) -> int:
     """The hidden state with the highest accuracy, both directions and all languages averaged; the lowest of equals.
 
     Args:
@@ -92,7 +98,7 @@ def best_layer(layers, mean):
     return layers[int(np.argmax(both_ways(mean)))]
 
 
-def accuracy_at(result, layer, language=None):
+def accuracy_at(result: Mapping[str, Any], layer: int, language: str | None = None) -> dict[str, float]:
     """One cell of an evaluation's result.
 
     Args:
@@ -109,7 +115,7 @@ def accuracy_at(result, layer, language=None):
     return {**values, "average": sum(values.values()) / len(values)}
 
 
-def unit_rows(vectors):
+def unit_rows(vectors: Array) -> Array:
     """`vectors` [N, dim] as float32 of unit length; a zero row stays zero.
 
     Raises:

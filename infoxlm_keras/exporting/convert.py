@@ -3,18 +3,19 @@
 import dataclasses
 import pathlib
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.choices import CONVERSION_FORMATS
 from infoxlm_keras.conversion.tensor_files import parse_size
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.exporting.model_card import model_card, read_results
-from infoxlm_keras.exporting.task_models import load_task_model, task_kind
+from infoxlm_keras.exporting.task_models import TaskModel, load_task_model, task_kind
 from infoxlm_keras.exporting.to_huggingface import write_huggingface
 from infoxlm_keras.exporting.to_keras_hub import write_embedder_preset
 from infoxlm_keras.exporting.to_sentence_transformers import write_sentence_transformers
 from infoxlm_keras.files import new_directory, write_atomically
 from infoxlm_keras.files.hub import check_upload, upload
 from infoxlm_keras.models.sentence_vector import SentenceVector, sentence_vector, truncated_info
-from infoxlm_keras.pretrained import load_pretrained, write_info, write_preset
+from infoxlm_keras.pretrained import PretrainedModel, load_pretrained, write_info, write_preset
 from infoxlm_keras.progress import progress_bar
 
 
@@ -30,24 +31,24 @@ class Conversion:
     """
 
     directory: pathlib.Path
-    model: object
+    model: PretrainedModel | TaskModel
     vector: SentenceVector | None
     size: int
 
 
 def convert_checkpoint(
-    source,
-    directory,
-    format="keras",
-    layer=None,
-    pooling=None,
-    normalize=None,
-    dtype="float32",
-    max_shard_size="5GB",
-    results=None,
-    upload_to=None,
-    replace=False,
-):
+    source: PathLike,
+    directory: PathLike,
+    format: str = "keras",
+    layer: int | None = None,
+    pooling: str | None = None,
+    normalize: bool | None = None,
+    dtype: str = "float32",
+    max_shard_size: str = "5GB",
+    results: PathLike | None = None,
+    upload_to: str | None = None,
+    replace: bool = False,
+) -> Conversion:
     """Reads a model and writes it in another form, complete or not at all.
 
     Args:

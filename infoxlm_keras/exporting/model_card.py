@@ -1,11 +1,18 @@
 """README.md of an exported folder: what the model is, what it was trained on, what it reached."""
 
+from typing import TYPE_CHECKING, Any
+
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import accuracy_at
 from infoxlm_keras.exporting.task_models import TaskModel
 from infoxlm_keras.exporting.to_huggingface import ENCODER, MASKED_LM
 from infoxlm_keras.files import read_json
 from infoxlm_keras.version import __version__
+
+if TYPE_CHECKING:
+    from infoxlm_keras.models.sentence_vector import SentenceVector
+    from infoxlm_keras.pretrained import PretrainedModel
 
 _HEADER = """\
 ---
@@ -55,7 +62,9 @@ folder), {pooling}, {scale}. {projection}
 _POOLINGS = {"cls": "at `<s>`", "mean": "the mean over all tokens"}
 
 
-def model_card(model, vector=None, results=None):
+def model_card(
+    model: "PretrainedModel | TaskModel", vector: "SentenceVector | None" = None, results: dict[str, Any] | None = None
+) -> str:
     """The text of README.md.
 
     Args:
@@ -105,7 +114,7 @@ def model_card(model, vector=None, results=None):
     return card
 
 
-def read_results(path):
+def read_results(path: PathLike) -> dict[str, Any]:
     """The results that infoxlm evaluate-retrieval wrote with `--output`.
 
     Raises:

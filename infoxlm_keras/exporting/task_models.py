@@ -9,6 +9,7 @@ import pathlib
 import keras
 import keras_hub
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.keras_hub_preset import task_class_name
 from infoxlm_keras.conversion.parameters import Parameter
 from infoxlm_keras.conversion.sources import KERAS, locate
@@ -39,9 +40,9 @@ class TaskModel:
     tokenizer: Tokenizer
     architecture: str
     task: str
-    head: list
+    head: list[Parameter]
     description: str
-    config: dict
+    config: dict[str, Any]
     max_length: int
     # As of a `PretrainedModel`: a fine-tuned model has neither a masked-LM head nor what its source held beyond it.
     has_head = False
@@ -49,7 +50,7 @@ class TaskModel:
     remainder = None
 
 
-def task_kind(source):
+def task_kind(source: PathLike) -> str | None:
     """`CLASSIFIER` or `QUESTION_ANSWERING` if the preset `source` is of that kind, else None.
 
     Raises:
@@ -62,7 +63,7 @@ def task_kind(source):
     return next((kind for kind in (CLASSIFIER, QUESTION_ANSWERING) if name.endswith(kind)), None)
 
 
-def load_task_model(source):
+def load_task_model(source: PathLike) -> TaskModel:
     """The `TaskModel` of a preset of which `task_kind` names the kind.
 
     Raises:
@@ -71,7 +72,7 @@ def load_task_model(source):
     return (_classifier if task_kind(source) == CLASSIFIER else _question_answering)(source)
 
 
-def read_labels(directory, classes):
+def read_labels(directory: PathLike, classes: int) -> list[str] | None:
     """The names of a classifier's outputs beside its preset, list of str; None if there is no such file.
 
     Raises:

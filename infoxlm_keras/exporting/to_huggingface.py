@@ -1,7 +1,10 @@
 """A model as a folder that transformers opens: AutoModelForMaskedLM, AutoModel and AutoTokenizer."""
 
 import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.huggingface_config import huggingface_config
 from infoxlm_keras.conversion.parameters import encoder_parameters, head_parameters
 from infoxlm_keras.conversion.positions import POOLER, TOKEN_TYPES, positions_from_keras
@@ -11,11 +14,22 @@ from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, has_own_class, s
 from infoxlm_keras.exporting.task_models import TaskModel
 from infoxlm_keras.files import write_json
 
+if TYPE_CHECKING:
+    from infoxlm_keras.pretrained import PretrainedModel
+    from infoxlm_keras.tokenizer import Tokenizer
+
 MASKED_LM = "XLMRobertaForMaskedLM"
 ENCODER = "XLMRobertaModel"
 
 
-def write_huggingface(directory, model, dtype="float32", max_shard_bytes=5 * 10**9, num_layers=None, progress=None):
+def write_huggingface(
+    directory: PathLike,
+    model: "PretrainedModel | TaskModel",
+    dtype: str = "float32",
+    max_shard_bytes: int = 5 * 10**9,
+    num_layers: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> None:
     """Writes config, weights and tokenizer into the existing `directory`.
 
     Args:
@@ -60,7 +74,7 @@ def _head(model, num_layers):
     return ENCODER, [], {}
 
 
-def write_tokenizer(directory, tokenizer, max_length):
+def write_tokenizer(directory: pathlib.Path, tokenizer: "Tokenizer", max_length: int) -> None:
     """Writes the tokenizer's files.
 
     Args:

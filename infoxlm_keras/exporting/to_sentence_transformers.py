@@ -1,16 +1,30 @@
 """A model as a folder that `SentenceTransformer(directory)` opens, cut above the universal layer."""
 
 import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.exporting.to_huggingface import write_huggingface
 from infoxlm_keras.files import write_json
+
+if TYPE_CHECKING:
+    from infoxlm_keras.models.sentence_vector import SentenceVector
+    from infoxlm_keras.pretrained import PretrainedModel
 
 # Names that every release since 0.3 understands.
 _MODULES = "sentence_transformers.models"
 _POOLINGS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
 
 
-def write_sentence_transformers(directory, model, vector, dtype="float32", max_shard_bytes=5 * 10**9, progress=None):
+def write_sentence_transformers(
+    directory: PathLike,
+    model: "PretrainedModel",
+    vector: "SentenceVector",
+    dtype: str = "float32",
+    max_shard_bytes: int = 5 * 10**9,
+    progress: Callable[[int], object] | None = None,
+) -> None:
     """Writes encoder, tokenizer, pooling and normalisation into the existing `directory`.
 
     Args:

@@ -6,11 +6,14 @@ language; *translate-train-all* trains on the translations into all of them.
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_hub
 import numpy as np
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.models import with_dropout
@@ -18,6 +21,10 @@ from infoxlm_keras.pretrained import load_classifier
 from infoxlm_keras.text.labels import check_labels, read_labels, write_labels
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
 from infoxlm_keras.training.optimizer import WarmupLinearDecay
+
+if TYPE_CHECKING:
+    from infoxlm_keras.pretrained import PretrainedModel
+    from infoxlm_keras.text.labelled_texts import LabelledTexts
 
 DEFAULT_MAX_LENGTH = 128
 TASK_WEIGHTS_FILE = "task.weights.h5"  # KerasHub's name for the weights of encoder and head
@@ -48,7 +55,7 @@ class ClassificationSettings:
     max_length: int | None = None
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         limits = {
             "epochs": (self.epochs >= 1, "at least 1"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
@@ -76,14 +83,14 @@ class TextClassifier:
 
     model: keras_hub.models.XLMRobertaTextClassifier
     tokenizer: Tokenizer
-    labels: list
+    labels: list[str]
     max_length: int
 
-    def inputs(self, texts):
+    def inputs(self, texts: Sequence[Sequence[str]]) -> dict[str, Array]:
         """The model's inputs, `token_ids` and `padding_mask`, for a list of lists of str (one for each side)."""
         return encode(self.tokenizer, texts, self.max_length)
 
-    def targets(self, part):
+    def targets(self, part: "LabelledTexts") -> Array:
         """int32 [samples], the place of each label of a `LabelledTexts` in `labels`.
 
         Raises:
@@ -93,7 +100,12 @@ class TextClassifier:
         places = {label: number for number, label in enumerate(self.labels)}
         return np.array([places[label] for label in part.labels], np.int32)
 
-    def accuracies(self, parts, batch_size=32, progress=lambda samples: None):
+    def accuracies(
+        self,
+        parts: "Sequence[LabelledTexts]",
+        batch_size: int = 32,
+        progress: Callable[[int], object] = lambda samples: None,
+    ) -> dict[str, float]:
         """dict of language to accuracy, float in 0..1.
 
         Args:
@@ -120,7 +132,7 @@ class TextClassifier:
             progress(len(part))
         return found
 
-    def save(self, directory):
+    def save(self, directory: PathLike) -> None:
         """Writes a KerasHub preset that takes strings, and `labels.json`, into the existing `directory`.
 
         KerasHub's files do not hold the names of the classes: `infoxlm_keras.finetuning.read_labels` gives them.
@@ -137,7 +149,7 @@ class TextClassifier:
         write_labels(directory, self.labels)
 
 
-def load_text_classifier(directory):
+def load_text_classifier(directory: PathLike) -> TextClassifier:
     """The `TextClassifier` that `TextClassifier.save` wrote.
 
     Raises:
@@ -156,7 +168,7 @@ def load_text_classifier(directory):
     return TextClassifier(model, tokenizer, labels, max_length)
 
 
-def build_classifier(model, labels, settings):
+def build_classifier(model: "PretrainedModel", labels: list[str], settings: ClassificationSettings) -> TextClassifier:
     """A classifier on the encoder of `model`, its head random.
 
     Args:
@@ -184,7 +196,13 @@ def build_classifier(model, labels, settings):
     return TextClassifier(classifier, model.tokenizer, labels, max_length)
 
 
-def finetune_classifier(classifier, training, development, settings, verbose="auto"):
+def finetune_classifier(
+    classifier: TextClassifier,
+    training: "Sequence[LabelledTexts]",
+    development: "Sequence[LabelledTexts]",
+    settings: ClassificationSettings,
+    verbose: str | int = "auto",
+) -> list[dict[str, Any]]:
     """Trains by `fit`; of all epochs the one with the best mean accuracy over the development languages is kept.
 
     Args:
@@ -250,7 +268,7 @@ def _compile(model, settings, updates):
     )
 
 
-def encode(tokenizer, texts, max_length):
+def encode(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], max_length: int) -> dict[str, Array]:
     """Token ids as XLM-R has them: `<s> text </s>`, or `<s> text </s></s> text_pair </s>`.
 
     A pair that is too long is cut where KerasHub's classifier cuts it: tokens are taken from both by turns, and what
@@ -280,7 +298,7 @@ def encode(tokenizer, texts, max_length):
     return {"token_ids": token_ids, "padding_mask": (token_ids != PAD_ID).astype(np.int32)}
 
 
-def transfer_gap(accuracies, training_languages):
+def transfer_gap(accuracies: Mapping[str, float], training_languages: Sequence[str]) -> float | None:
     """How much better the language of training is than the mean of all others, float; None where that is no question.
 
     It is one if training was in one language, which was measured, and so was another (the paper, section 4.3).

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -11,13 +12,13 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came. A kind of `KeyboardInterrupt`, so that what cleans up after Ctrl-C does here too."""
 
 
-def exit_status(interrupt):
+def exit_status(interrupt: KeyboardInterrupt) -> int:
     """The exit status that a shell gives a process that ended by this `KeyboardInterrupt`, int."""
     return STATUS[signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT]
 
 
 @contextlib.contextmanager
-def termination_raises():
+def termination_raises() -> Iterator[None]:
     """Context in which SIGTERM raises `Terminated`, as Ctrl-C raises `KeyboardInterrupt`."""
 
     def handle(number, frame):
@@ -28,7 +29,7 @@ def termination_raises():
 
 
 @contextlib.contextmanager
-def signals_wait():
+def signals_wait() -> Iterator[None]:
     """Context that SIGTERM and Ctrl-C do not interrupt: they are sent again when it has ended well.
 
     For short work that must be done whole. What the process does on the signal is then up to the handlers outside.

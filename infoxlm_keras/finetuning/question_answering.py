@@ -1,19 +1,28 @@
 """A question-answering model as a preset directory."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
 import keras_hub
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, parsing, read_json
 from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.models.question_answering import QuestionAnswering
 
+if TYPE_CHECKING:
+    import keras
+
+    from infoxlm_keras.tokenizer import Tokenizer
+
 TASK_WEIGHTS_FILE = "task.weights.h5"
 
 
-def save_question_answering(directory, model, tokenizer, replace=False):
+def save_question_answering(
+    directory: PathLike, model: QuestionAnswering, tokenizer: "Tokenizer", replace: bool = False
+) -> None:
     """Writes a preset directory with the head and the tokenizer, complete or not at all.
 
     Args:
@@ -28,7 +37,9 @@ def save_question_answering(directory, model, tokenizer, replace=False):
         keras_hub.models.XLMRobertaTokenizer(proto=tokenizer.proto).save_to_preset(str(temporary))
 
 
-def load_question_answering(directory, dtype=None):
+def load_question_answering(
+    directory: PathLike, dtype: "str | keras.DTypePolicy | None" = None
+) -> "tuple[QuestionAnswering, Tokenizer]":
     """What `save_question_answering` wrote.
 
     Args:

@@ -6,16 +6,23 @@ import pathlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.command_line import describe_os_error
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory
 from infoxlm_keras.finetuning.interruption import exit_status, signals_wait
 
+if TYPE_CHECKING:
+    import keras
+
+    from infoxlm_keras.finetuning.classification import TextClassifier
+
 RESULT_FILES = ("results.json", "accuracy.png")
 
 
-def check_output(output, overwrite):
+def check_output(output: pathlib.Path, overwrite: bool) -> None:
     """Raises `InputError` for what would keep the model from being written, before it is trained."""
     model = output / "model"
     if model.is_dir() and any(model.iterdir()) and not overwrite:
@@ -32,7 +39,7 @@ def check_output(output, overwrite):
         raise InputError(f"{parent}: permission denied; give another --output_dir")
 
 
-def check_space(output, model):
+def check_space(output: pathlib.Path, model: "keras.Model") -> None:
     """Raises `InputError` if the disk has no room for the weights of `model`."""
     parent = existing_parent(output)
     needed, free = 4 * model.count_params(), shutil.disk_usage(parent).free
@@ -43,13 +50,13 @@ def check_space(output, model):
         )
 
 
-def existing_parent(path):
+def existing_parent(path: pathlib.Path) -> pathlib.Path:
     """The deepest part of `path` that exists, `path` itself included."""
     return next(part for part in (path, *path.absolute().parents) if os.path.lexists(part))
 
 
 @contextlib.contextmanager
-def lost_when_interrupted(output):
+def lost_when_interrupted(output: pathlib.Path) -> Iterator[None]:
     """Ends the process on SIGTERM or Ctrl-C with a line on what is lost."""
     try:
         yield
@@ -58,7 +65,7 @@ def lost_when_interrupted(output):
 
 
 @contextlib.contextmanager
-def the_model_stays(model):
+def the_model_stays(model: pathlib.Path) -> Iterator[None]:
     """Adds to whatever ends the block that the trained model is complete in `model` (path)."""
     note = f"the fine-tuned model is complete in {model}"
     try:
@@ -74,7 +81,7 @@ def the_model_stays(model):
         raise
 
 
-def save_model(classifier, output, overwrite):
+def save_model(classifier: "TextClassifier", output: pathlib.Path, overwrite: bool) -> None:
     """Writes the model to OUTPUT/model; results that an earlier run left beside it belong to another model, and go.
 
     SIGTERM and Ctrl-C wait until that is done, and then end the process.

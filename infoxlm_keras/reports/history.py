@@ -5,7 +5,10 @@ import io
 import os
 import pathlib
 import re
+from collections.abc import Callable
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 # What a run calls its numbers: `mmlm_loss`, `retrieval_zh_Hant`, `retrieval_pt-BR`.
@@ -25,7 +28,7 @@ class HistoryFile:
         report: called with one line if the file is damaged.
     """
 
-    def __init__(self, path, start_step=0, report=print):
+    def __init__(self, path: PathLike, start_step: int = 0, report: Callable[[str], object] = print) -> None:
         self.path = pathlib.Path(path)
         rows, problems = _read(self.path) if start_step else ([], [])
         if problems:
@@ -44,7 +47,7 @@ class HistoryFile:
         else:
             self.path.unlink(missing_ok=True)
 
-    def write(self, record):
+    def write(self, record: dict[str, Any]) -> None:
         """Adds `record`, a dict of name to number with `step`; numbers of one step share a row."""
         row = {name: str(value) for name, value in record.items()}
         if self.rows and self.rows[-1]["step"] == row["step"]:
@@ -60,7 +63,7 @@ class HistoryFile:
             self.names = _names([dict.fromkeys(self.names), row])
             self._rewrite()
 
-    def close(self):
+    def close(self) -> None:
         """Nothing is left open."""
 
     def _rewrite(self):
@@ -73,7 +76,7 @@ class HistoryFile:
             temporary.unlink(missing_ok=True)
 
 
-def read_rows(path):
+def read_rows(path: PathLike) -> list[dict[str, float]]:
     """List of dicts of name to float (`step`: int) of a run's `history.csv`; empty if there is no file.
 
     Raises:
@@ -98,7 +101,8 @@ def _read(path):
     names = _cells(lines[0])
     if names is None or names[0] != "step" or not all(map(_NAME.fullmatch, names)) or len(set(names)) < len(names):
         return [], ["line 1: is not the names of columns, `step,...`: no row can be read"]
-    rows, problems = [], []
+    rows: list[dict[str, str]] = []
+    problems = []
     for number, line in enumerate(lines[1:], start=2):
         cells = _cells(line)
         if cells is None or len(cells) != len(names) or not all(map(_is_cell, cells)):

@@ -1,7 +1,15 @@
 """How often each language is drawn: what `language_exponent` made of the corpus' sizes."""
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-def language_probabilities_of(streams, steps):
+if TYPE_CHECKING:
+    from infoxlm_keras.data.streams import BitextStream, MonolingualStream
+
+
+def language_probabilities_of(
+    streams: "Sequence[MonolingualStream | BitextStream]", steps: int
+) -> dict[str, dict[str, dict[str, float]]]:
     """The effective probabilities of a run.
 
     Args:
@@ -15,7 +23,7 @@ def language_probabilities_of(streams, steps):
     return {stream.name: _of_stream(stream, steps) for stream in streams}
 
 
-def probabilities_table(probabilities):
+def probabilities_table(probabilities: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """A Markdown table of `language_probabilities_of`'s result."""
     lines = ["| task | language | probability | records | epochs |", "|---|---|---:|---:|---:|"]
     for task, languages in probabilities.items():
@@ -30,7 +38,7 @@ def _of_stream(stream, steps):
     mixtures = getattr(stream, "mixtures", None) or [stream.mixture]
     shares = [1.0] if not hasattr(stream, "bucket_schedule") else _shares(stream.bucket_schedule)
     drawn = steps * stream.batch_size * getattr(stream, "pairs_per_sample", 1)
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for mixture, share in zip(mixtures, shares, strict=True):
         for known, probability in zip(mixture.parts, _shares(mixture.schedule), strict=True):
             entry = found.setdefault(known.name, {"probability": 0.0, "records": 0})

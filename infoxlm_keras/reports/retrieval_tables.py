@@ -1,10 +1,12 @@
 """Retrieval results for people: tables, and the demo's comparison of an untrained encoder with the trained one."""
 
 import numbers
+from typing import Any
 
 import rich.box
 import rich.table
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.pairs import is_english
 from infoxlm_keras.evaluation.retrieval import DIRECTIONS, accuracy_at, both_ways
@@ -13,7 +15,7 @@ from infoxlm_keras.files import read_json
 MODELS = ("untrained", "trained")
 
 
-def language_table(result, layer):
+def language_table(result: dict[str, Any], layer: int) -> rich.table.Table:
     """Accuracy per language, both ways, at one hidden state.
 
     Args:
@@ -32,7 +34,7 @@ def language_table(result, layer):
     return table
 
 
-def layer_table(result, universal_layer=None):
+def layer_table(result: dict[str, Any], universal_layer: int | None = None) -> rich.table.Table:
     """Mean accuracy over languages of every hidden state measured, with the best marked.
 
     Args:
@@ -51,7 +53,7 @@ def layer_table(result, universal_layer=None):
     return table
 
 
-def read_retrieval(path):
+def read_retrieval(path: PathLike) -> dict[str, Any]:
     """The result of `evaluate_retrieval` in a JSON file that `infoxlm evaluate-retrieval --output` wrote.
 
     Args:
@@ -97,7 +99,12 @@ def _problem(result):
     return ""
 
 
-def build_results(untrained, trained, training=None, timing=None):
+def build_results(
+    untrained: dict[str, Any],
+    trained: dict[str, Any],
+    training: dict[str, Any] | None = None,
+    timing: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """The content of the demo's `results.json`.
 
     Args:
@@ -147,7 +154,7 @@ def build_results(untrained, trained, training=None, timing=None):
     }
 
 
-def results_table(results):
+def results_table(results: dict[str, Any]) -> rich.table.Table:
     """The demo's table: a row a language, untrained and trained side by side, the mean last.
 
     Args:

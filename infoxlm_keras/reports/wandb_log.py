@@ -6,7 +6,9 @@ the whole run across restarts, so the records go to `wandb` as they go to histor
 
 import pathlib
 import secrets
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_text, write_atomically
 
@@ -24,7 +26,7 @@ class WandbLog:
         InputError: if `wandb` is not installed.
     """
 
-    def __init__(self, project, output_dir, settings, start_step=0):
+    def __init__(self, project: str, output_dir: PathLike, settings: dict[str, Any], start_step: int = 0) -> None:
         wandb = import_wandb()
         path = pathlib.Path(output_dir) / "wandb_run.txt"
         identity = read_text(path).strip() if start_step and path.is_file() else secrets.token_hex(4)
@@ -33,16 +35,16 @@ class WandbLog:
             project=project, id=identity, resume="allow", dir=str(output_dir), config=settings, name=path.parent.name
         )
 
-    def write(self, record):
+    def write(self, record: dict[str, Any]) -> None:
         """Logs the numbers of `record` at its `step`."""
         self.run.log({name: value for name, value in record.items() if name != "step"}, step=record["step"])
 
-    def close(self):
+    def close(self) -> None:
         """Ends the connection, not the run on the server."""
         self.run.finish()
 
 
-def import_wandb():
+def import_wandb() -> Any:
     """The module `wandb`."""
     try:
         import wandb

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 from infoxlm_keras.serving.saved_model import load_saved_model, newest_version
@@ -25,7 +26,7 @@ class SavedModelEmbedder:
         InputError: if there is no SavedModel, it is damaged, or it is no embedding.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: PathLike) -> None:
         self.directory = newest_version(directory).absolute()
         self._loaded = load_saved_model(self.directory)
         self._signature = self._loaded.signatures.get("serving_default")
@@ -37,7 +38,7 @@ class SavedModelEmbedder:
         path = self.directory / FACTS_FILE
         self.facts = read_json(path, dict) if path.exists() else {}
 
-    def __call__(self, texts):
+    def __call__(self, texts: list[bytes]) -> Array:
         """`texts` (list of bytes) to unit vectors, float32 [texts, dim]."""
         if not texts:
             return np.zeros((0, self.dim), np.float32)

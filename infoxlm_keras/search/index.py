@@ -10,12 +10,18 @@ index.json       how many, which model, how vectors are kept; checksums of the o
 import contextlib
 import json
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe, parsing, read_json, without_wildcards, write_json
 from infoxlm_keras.serving.checksums import check_files, checksums, text_checksum
+
+if TYPE_CHECKING:
+    from infoxlm_keras.search.embedder import SavedModelEmbedder
 
 INDEX_FILE, SENTENCES_FILE = "index.usearch", "sentences.txt"
 OFFSETS_FILE, LINES_FILE, FACTS_FILE = "offsets.bin", "lines.bin", "index.json"
@@ -40,7 +46,7 @@ class IndexWriter:
         InputError: if usearch is not installed.
     """
 
-    def __init__(self, directory, embedder, vector_type):
+    def __init__(self, directory: PathLike, embedder: "SavedModelEmbedder", vector_type: str) -> None:
         self.directory = pathlib.Path(directory)
         self.embedder = embedder
         self.vector_type = vector_type
@@ -52,7 +58,7 @@ class IndexWriter:
             for name in (SENTENCES_FILE, OFFSETS_FILE, LINES_FILE)
         )
 
-    def add(self, sentences):
+    def add(self, sentences: Sequence[tuple[int, bytes]]) -> None:
         """Adds `sentences`, a list of (line number, bytes)."""
         texts = [text for _, text in sentences]
         keys = np.arange(self.count, self.count + len(texts), dtype=np.uint64)
@@ -65,7 +71,7 @@ class IndexWriter:
         self.count += len(texts)
         self.position += int(lengths.sum())
 
-    def close(self, source):
+    def close(self, source: str) -> dict[str, Any]:
         """Writes the graph and the facts, which are returned; `source` (str) is where the sentences came from.
 
         Raises:
@@ -121,7 +127,7 @@ class IndexReader:
         InputError: if it is no index, is damaged, is of an older release, or usearch is not installed.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: PathLike) -> None:
         self.directory = pathlib.Path(directory)
         self.facts = read_facts(self.directory)
         check_files(self.directory, self.facts["files"], self.directory / FACTS_FILE, REMEDY)
@@ -134,7 +140,7 @@ class IndexReader:
             raise InputError(f"{self.directory / OFFSETS_FILE}: does not fit {SENTENCES_FILE}; {REMEDY}")
         self._index = self._open_graph(count)
 
-    def check(self, embedder):
+    def check(self, embedder: "SavedModelEmbedder") -> None:
         """Raises InputError unless `embedder` is the export that the index was built with."""
         built = {**self.facts["model_facts"], "dim": self.facts["dim"]}
         given = {**embedder.facts, "dim": embedder.dim}
@@ -145,7 +151,7 @@ class IndexReader:
                     f"{built.get(name)!r}; query with {self.facts['model']}, or index again"
                 )
 
-    def search(self, texts, vectors, top_k, exact=False):
+    def search(self, texts: list[bytes], vectors: Array, top_k: int, exact: bool = False) -> list[dict[str, Any]]:
         """The nearest sentences.
 
         Args:
@@ -202,7 +208,7 @@ class IndexReader:
         return np.memmap(path, NUMBER, mode="r")
 
 
-def read_facts(directory):
+def read_facts(directory: PathLike) -> dict[str, Any]:
     """The content of `index.json` in a directory (path), checked.
 
     Raises:
@@ -242,7 +248,7 @@ def _json(facts):
     return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def usearch_index():
+def usearch_index() -> Any:
     """The module `usearch.index`.
 
     Raises:

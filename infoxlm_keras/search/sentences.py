@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+from collections.abc import Iterator, Sequence
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import count_lines, decode_lines
 from infoxlm_keras.text.readers.inputs import plain_name
@@ -12,7 +14,7 @@ from infoxlm_keras.text.readers.line_input import STANDARD_INPUT, line_stream
 RECORD_ENDINGS = (".jsonl", ".json", ".tmx", ".xml", ".po", ".zip", ".parquet", ".arrow")
 
 
-def input_size(path):
+def input_size(path: PathLike) -> int | None:
     """Bytes of an input file for a progress bar; None for standard input.
 
     Raises:
@@ -30,7 +32,7 @@ def input_size(path):
     return os.path.getsize(path)
 
 
-def read_sentences(path, size):
+def read_sentences(path: PathLike, size: int) -> Iterator[tuple[list[tuple[int, bytes]], int]]:
     """Yields (list of at most `size` (line number, bytes), bytes of the file read since): empty lines left out.
 
     Compression (.gz, .xz, .bz2, .zst), encoding and line ends are those of the builders; sentences are without
@@ -59,7 +61,7 @@ def read_sentences(path, size):
             yield batch, stream.position - before
 
 
-def read_queries(texts, path):
+def read_queries(texts: Sequence[str] | None, path: PathLike | None) -> list[bytes]:
     """The queries of a command line, list of bytes.
 
     Args:

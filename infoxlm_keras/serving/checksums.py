@@ -5,15 +5,18 @@ CRC-32C finds damage (disks, copies, interrupted writes), not forgery; it reads 
 
 import pathlib
 import stat
+from collections.abc import Iterable
+from typing import Any
 
 import google_crc32c
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 BLOCK_BYTES = 1 << 20
 
 
-def checksums(directory, names):
+def checksums(directory: PathLike, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What `check_files` compares with.
 
     Args:
@@ -26,7 +29,7 @@ def checksums(directory, names):
     return {name: _checksum(pathlib.Path(directory) / name) for name in names}
 
 
-def check_files(directory, expected, place, remedy):
+def check_files(directory: PathLike, expected: object, place: PathLike, remedy: str) -> None:
     """Compares files with their checksums.
 
     Args:
@@ -39,7 +42,8 @@ def check_files(directory, expected, place, remedy):
         InputError: for the first file that is missing, no regular file, or not as it was written; and if `expected` is
             not what `checksums` gives.
     """
-    for name, entry in expected.items() if isinstance(expected, dict) else [(None, None)]:
+    listed: dict[str, Any] = expected if isinstance(expected, dict) else {"": None}
+    for name, entry in listed.items():
         if not isinstance(entry, dict) or set(entry) != {"bytes", "crc32c"}:
             raise InputError(f"{place}: does not list files with bytes and crc32c; {remedy}")
         path = pathlib.Path(directory) / name
@@ -55,7 +59,7 @@ def check_files(directory, expected, place, remedy):
             raise InputError(f"{path}: differs from its checksum: it is damaged; {remedy}")
 
 
-def text_checksum(text):
+def text_checksum(text: str) -> str:
     """CRC-32C of a str, 8 hexadecimal digits."""
     return f"{google_crc32c.value(text.encode('utf-8', 'backslashreplace')):08x}"
 

@@ -12,9 +12,11 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, without_wildcards, write_json
 from infoxlm_keras.serving.checksums import checksums
@@ -27,6 +29,14 @@ from infoxlm_keras.serving.server_files import check_model_name, write_server_fi
 from infoxlm_keras.serving.verification import verify_export
 from infoxlm_keras.serving.warmup import can_write_warmup, write_warmup
 from infoxlm_keras.system_errors import system_error_within
+
+if TYPE_CHECKING:
+    import keras_hub
+
+    from infoxlm_keras.models.question_answering import QuestionAnswering
+    from infoxlm_keras.pretrained import PretrainedModel
+    from infoxlm_keras.serving.serving_module import ServingModule
+    from infoxlm_keras.tokenizer import Tokenizer
 
 FACTS_FILE = "assets.extra/infoxlm.json"
 
@@ -44,23 +54,23 @@ class Export:
     """
 
     directory: pathlib.Path
-    facts: dict
+    facts: dict[str, Any]
     size: int
     max_difference: float | None
     warmup_records: int | None = None
 
 
 def export_embedding(
-    model,
-    output_dir,
-    layer=None,
-    pooling=None,
-    normalize=True,
-    max_length=None,
-    version=None,
-    verify=True,
-    storage="float32",
-):
+    model: "PretrainedModel",
+    output_dir: PathLike,
+    layer: int | None = None,
+    pooling: str | None = None,
+    normalize: bool = True,
+    max_length: int | None = None,
+    version: int | None = None,
+    verify: bool = True,
+    storage: str = "float32",
+) -> Export:
     """Exports the sentence-vector head: `text` string [batch] -> `embedding` float32 [batch, dim].
 
     Args:
@@ -86,7 +96,15 @@ def export_embedding(
     return export_module(module, version_directory(output_dir, version), verify)
 
 
-def export_masked_lm(model, output_dir, top_k=5, max_length=None, version=None, verify=True, storage="float32"):
+def export_masked_lm(
+    model: "PretrainedModel",
+    output_dir: PathLike,
+    top_k: int = 5,
+    max_length: int | None = None,
+    version: int | None = None,
+    verify: bool = True,
+    storage: str = "float32",
+) -> Export:
     """Exports the masked-LM head: `text` with `<mask>` -> its fillings (see `MaskedLMModule`).
 
     Arguments, result and errors as in `export_embedding`; `top_k` is the number of fillings for each mask.
@@ -96,8 +114,15 @@ def export_masked_lm(model, output_dir, top_k=5, max_length=None, version=None, 
 
 
 def export_classifier(
-    classifier, tokenizer, output_dir, max_length=None, version=None, verify=True, storage="float32", labels=None
-):
+    classifier: "keras_hub.models.XLMRobertaTextClassifier",
+    tokenizer: "Tokenizer",
+    output_dir: PathLike,
+    max_length: int | None = None,
+    version: int | None = None,
+    verify: bool = True,
+    storage: str = "float32",
+    labels: list[str] | None = None,
+) -> Export:
     """Exports a fine-tuned classifier: `text` -> `probabilities` float32 [batch, classes], with `labels` named.
 
     `classifier` is a `keras_hub.models.XLMRobertaTextClassifier`, `tokenizer` an
@@ -109,8 +134,15 @@ def export_classifier(
 
 
 def export_question_answering(
-    model, tokenizer, output_dir, max_length=None, version=None, verify=True, storage="float32", **options
-):
+    model: "QuestionAnswering",
+    tokenizer: "Tokenizer",
+    output_dir: PathLike,
+    max_length: int | None = None,
+    version: int | None = None,
+    verify: bool = True,
+    storage: str = "float32",
+    **options: int | None,
+) -> Export:
     """Exports a question-answering model: `question`, `context` -> `answer` (see `QuestionAnsweringModule`).
 
     `model` is an `infoxlm_keras.models.QuestionAnswering`, `options` are those of `QuestionAnsweringModule`; other
@@ -120,7 +152,13 @@ def export_question_answering(
     return export_module(module, version_directory(output_dir, version), verify)
 
 
-def export_module(module, directory, verify=True, model_name=None, tokens_only=False):
+def export_module(
+    module: "ServingModule",
+    directory: pathlib.Path,
+    verify: bool = True,
+    model_name: str | None = None,
+    tokens_only: bool = False,
+) -> Export:
     """Writes a `ServingModule` to `directory`, complete and checked or not at all.
 
     Args:
@@ -158,7 +196,7 @@ def export_module(module, directory, verify=True, model_name=None, tokens_only=F
     return Export(directory, facts, size, max_difference, records)
 
 
-def version_directory(output_dir, version=None):
+def version_directory(output_dir: PathLike, version: int | None = None) -> pathlib.Path:
     """The path of a new version in `output_dir`.
 
     Args:
@@ -208,13 +246,13 @@ def _system_errors(directory):
         raise OSError(found.errno, found.strerror, str(directory)) from None
 
 
-def write_checksums(directory):
+def write_checksums(directory: pathlib.Path) -> None:
     """Writes `assets.extra/checksums.json` of a SavedModel, which `load_saved_model` compares with."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     names = [path.relative_to(directory).as_posix() for path in files]
     write_json(directory / CHECKSUMS_FILE, {"version": 1, "files": checksums(directory, names)})
 
 
-def default_model_name(output_dir):
+def default_model_name(output_dir: PathLike) -> str:
     """The name of a model at a server, if none is given: that of the home of its versions (path)."""
     return pathlib.Path(os.path.abspath(output_dir)).name

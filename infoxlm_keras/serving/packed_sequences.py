@@ -5,7 +5,11 @@ padding. Attention needs whole sequences: rows are sorted by length and cut into
 longest, and only there. Shapes stay dynamic; the number of groups, and so the graph, is fixed.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
+
+from infoxlm_keras.annotations import Tensor
 
 # Shares of a sorted batch at which a group ends. The last, longest rows share the smallest group: attention's cost
 # grows with the square of a group's longest row.
@@ -29,7 +33,7 @@ class PackedSequences:
         row_lengths: int32 [batch], tokens of each row of the batch as it came.
     """
 
-    def __init__(self, token_ids, padding_mask):
+    def __init__(self, token_ids: Tensor, padding_mask: Tensor) -> None:
         shape = tf.shape(token_ids)
         self.batch, self.length = shape[0], shape[1]
         # Lengths and places come from one test: if they disagreed, a row would read the tokens of the next.
@@ -43,7 +47,7 @@ class PackedSequences:
         self._lengths = tf.gather(self.row_lengths, order)
         self._starts = tf.cumsum(self._lengths, exclusive=True)  # first packed token of each sorted row
 
-    def attention_groups(self, heads, ends=GROUP_ENDS):
+    def attention_groups(self, heads: int, ends: Sequence[float] = GROUP_ENDS) -> "list[AttentionGroup]":
         """The rows cut into groups of about one length, list of `AttentionGroup`.
 
         Args:
@@ -56,19 +60,19 @@ class PackedSequences:
             for start, end in zip([0, *ends[:-1]], ends, strict=True)
         ]
 
-    def index(self):
+    def index(self) -> Tensor:
         """int32 [batch, length]: the packed token at each place of the batch as it came, -1 for padding."""
         places = tf.stack([self.rows, self.positions], axis=1)
         numbers = tf.range(1, tf.shape(places)[0] + 1)
         return tf.scatter_nd(places, numbers, tf.stack([self.batch, self.length])) - 1
 
-    def first(self, states):
+    def first(self, states: Tensor) -> Tensor:
         """The state at `<s>` of each row: [tokens, dim] -> [batch, dim]; zero for a row without one."""
         places = tf.where(self.positions == 0)[:, 0]
         shape = tf.stack([self.batch, tf.shape(states)[1]])
         return tf.scatter_nd(tf.gather(self.rows, places)[:, None], tf.gather(states, places), shape)
 
-    def mean(self, states):
+    def mean(self, states: Tensor) -> Tensor:
         """The mean over the tokens of each row: [tokens, dim] -> [batch, dim]; zero for an empty row."""
         total = tf.math.unsorted_segment_sum(states, self.rows, self.batch)
         return total / tf.cast(tf.maximum(self.row_lengths, 1), states.dtype)[:, None]
@@ -89,7 +93,7 @@ class AttentionGroup:
         bias: float32 [rows, 1, 1, longest], to be added to attention scores.
     """
 
-    def __init__(self, starts, lengths, heads):
+    def __init__(self, starts: Tensor, lengths: Tensor, heads: int) -> None:
         columns = tf.range(tf.maximum(tf.reduce_max(lengths), 0))
         present = columns < lengths[:, None]
         self.heads = heads
@@ -103,13 +107,13 @@ class AttentionGroup:
         row, column = tf.unstack(tf.cast(places, tf.int32)[:, :, None], axis=1)
         self._join = (row * heads + head) * tf.shape(columns)[0] + column  # [tokens of the group, heads]
 
-    def query_key_value(self, projected):
+    def query_key_value(self, projected: Tensor) -> list[Tensor]:
         """float32 [tokens, 3 * dim], queries, keys and values of all heads side by side, to three
         [rows, heads, longest, dim / heads]."""
         vectors = tf.reshape(projected, [-1, projected.shape[-1] // (3 * self.heads)])
         return tf.unstack(tf.gather(vectors, self._split))
 
-    def packed(self, mixed):
+    def packed(self, mixed: Tensor) -> Tensor:
         """float32 [rows, heads, longest, dim / heads] to [tokens of the group, dim], in packed order."""
         head_dim = mixed.shape[-1]
         vectors = tf.gather(tf.reshape(mixed, [-1, head_dim]), self._join)

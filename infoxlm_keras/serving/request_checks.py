@@ -7,10 +7,11 @@ several clients.
 
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.tokenizer import START_ID
 
 
-def checked_texts(**inputs):
+def checked_texts(**inputs: Tensor) -> list[Tensor]:
     """The inputs of a signature on strings.
 
     Args:
@@ -32,7 +33,9 @@ def checked_texts(**inputs):
         return [tf.identity(text) for text in texts]
 
 
-def checked_tokens(token_ids, padding_mask, vocabulary_size, max_length):
+def checked_tokens(
+    token_ids: Tensor, padding_mask: Tensor, vocabulary_size: int, max_length: int
+) -> tuple[Tensor, Tensor]:
     """The inputs of the signature `tokens`, with what a server filled up marked as padding.
 
     Args:

@@ -1,16 +1,31 @@
 """Does an export still find translations? Retrieval accuracy of the Keras model and of the SavedModel."""
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.evaluation import evaluate_retrieval
 from infoxlm_keras.evaluation.retrieval import layer_accuracies, mean_over_languages
 from infoxlm_keras.serving.saved_model import load_saved_model
 
+if TYPE_CHECKING:
+    from infoxlm_keras.evaluation.pairs import PairSet
+    from infoxlm_keras.pretrained import PretrainedModel
+    from infoxlm_keras.serving.heads.embedding import EmbeddingModule
+
 BATCH_SIZE = 64
 
 
-def compare_retrieval(module, model, directory, pair_sets, progress=None):
+def compare_retrieval(
+    module: "EmbeddingModule",
+    model: "PretrainedModel",
+    directory: PathLike,
+    pair_sets: "Sequence[PairSet]",
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, dict[str, Any]]:
     """Accuracy of both on the same pairs.
 
     Args:
@@ -41,7 +56,9 @@ def compare_retrieval(module, model, directory, pair_sets, progress=None):
     return {"keras": of_keras, "export": exported}
 
 
-def embed(signature, texts, progress=None):
+def embed(
+    signature: Callable[..., dict[str, Tensor]], texts: Sequence[str], progress: Callable[[int], object] | None = None
+) -> Array:
     """Vectors of `texts` (list of str) by a SavedModel's `serving_default`: float32 [texts, dim]."""
     parts = []
     for start in range(0, len(texts), BATCH_SIZE):

@@ -1,6 +1,7 @@
 """The files that TensorFlow Serving reads beside a model's versions: which model it is, and how to batch requests."""
 
 import os
+import pathlib
 import re
 
 from infoxlm_keras.errors import InputError
@@ -36,7 +37,7 @@ pad_variable_length_inputs: true
 """
 
 
-def write_server_files(output_dir, model_name):
+def write_server_files(output_dir: pathlib.Path, model_name: str) -> None:
     """Writes `models.config` and `batching_parameters.txt` to `output_dir`, unless they are there: a server's
     administrator may have changed them. Both or, if one cannot be written, none.
 
@@ -68,7 +69,7 @@ def _missing(output_dir, model_name):
             yield path, text.replace("{directory}", CONTAINER_DIRECTORY).replace("{name}", model_name)
 
 
-def check_model_name(model_name):
+def check_model_name(model_name: str) -> None:
     """Raises InputError unless `model_name` can be part of a server's addresses."""
     if not MODEL_NAME.fullmatch(model_name) or set(model_name) == {"."}:
         raise InputError(

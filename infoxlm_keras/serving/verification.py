@@ -7,14 +7,20 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.evaluation.embedding import SPECIAL_TOKENS, pad
 from infoxlm_keras.files import without_wildcards
 from infoxlm_keras.serving.text_to_ids import MASK_TEXT, MaskedTextToIds
 from infoxlm_keras.tokenizer import END_ID, START_ID
+
+if TYPE_CHECKING:
+    from infoxlm_keras.serving.serving_module import ServingModule
 
 SCRIPT = pathlib.Path(__file__).with_name("check.py")
 TOLERANCE = 1e-5
@@ -38,7 +44,7 @@ TEXTS = (
 )
 
 
-def verify_export(module, directory, texts=TEXTS):
+def verify_export(module: "ServingModule", directory: PathLike, texts: Iterable[bytes] = TEXTS) -> float:
     """Compares every signature of a SavedModel with the model it came from, from text to output.
 
     The token ids it compares with come from `Tokenizer`, not from the graph's own ops. A float32 export has to equal
@@ -84,12 +90,12 @@ def verify_export(module, directory, texts=TEXTS):
     return max(differences)
 
 
-def largest_difference(array, other):
+def largest_difference(array: Array, other: Array) -> float:
     """The largest absolute difference of two float arrays of one shape; 0 for empty ones."""
     return float(np.abs(array - other).max(initial=0.0))
 
 
-def run_in_fresh_process(directory, requests):
+def run_in_fresh_process(directory: PathLike, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, Array]:
     """The outputs of a SavedModel in a process that has tensorflow and tensorflow_text, but no Keras.
 
     Args:

@@ -2,9 +2,11 @@
 
 import queue
 import threading
+from collections.abc import Callable
+from typing import Any
 
 
-def bounded(seconds, function, *arguments):
+def bounded(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
     """`function(*arguments)`, given up after `seconds`.
 
     The time-outs of sockets bound each wait for bytes: an answer that arrives byte by byte never exceeds one. A call

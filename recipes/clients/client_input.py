@@ -3,11 +3,16 @@
 import math
 import os
 import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.command_line import argument_parser
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import BYTE_ORDER_MARK, SIGNATURES
 from infoxlm_keras.text.readers.line_input import line_stream
+
+if TYPE_CHECKING:
+    import argparse
 
 # Task -> what its signature takes; the classifier and the masked LM take `text` too.
 INPUTS = {
@@ -21,7 +26,7 @@ LONGEST_TIMEOUT = 1e6
 HIGHEST_VERSION = 2**63 - 1
 
 
-def parser(description, address, address_help):
+def parser(description: str, address: str, address_help: str) -> "argparse.ArgumentParser":
     """An `argparse` parser with the options of both clients."""
     parser = argument_parser(description)
     parser.add_argument("--address", default=address, help=address_help)
@@ -46,7 +51,7 @@ def parser(description, address, address_help):
     return parser
 
 
-def check_request(address, model, version, timeout):
+def check_request(address: str, model: str, version: int | None, timeout: float) -> None:
     """Raises InputError for what no request can hold; the arguments are those of both clients."""
     for name, value in (("--address", address), ("--model", model)):
         if not value or not value.isprintable():
@@ -57,7 +62,7 @@ def check_request(address, model, version, timeout):
         raise InputError(f"--timeout {timeout:g}: must be above 0 and at most {LONGEST_TIMEOUT:g} seconds")
 
 
-def read_rows(options):
+def read_rows(options: "argparse.Namespace") -> Iterator[tuple[str, tuple[bytes, ...]]]:
     """Yields (source, tuple of bytes): where a row was read, and one text for each input of the task.
 
     Raises:
@@ -79,7 +84,7 @@ def read_rows(options):
         yield source, cells
 
 
-def batches(rows, size):
+def batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Lists of at most `size` items of `rows`."""
     batch = []
     for row in rows:
@@ -91,13 +96,13 @@ def batches(rows, size):
         yield batch
 
 
-def columns(batch, task):
+def columns(batch: Sequence[tuple[str, tuple[bytes, ...]]], task: str) -> dict[str, list[bytes]]:
     """Input name -> list of bytes, for rows of `read_rows`."""
     texts = zip(*(cells for _, cells in batch), strict=True)
     return dict(zip(INPUTS[task], map(list, texts), strict=True))
 
 
-def signature_name(task):
+def signature_name(task: str) -> str:
     """The signature of a task: question answering is what its model answers by default."""
     return task if task in ("similarity", "pairs") else "serving_default"
 

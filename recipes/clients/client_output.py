@@ -4,6 +4,8 @@ import base64
 import json
 import math
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from infoxlm_keras.command_line import one_line
 from infoxlm_keras.errors import InputError
@@ -14,7 +16,7 @@ DEEPEST_VALUE = 8
 BRIEF_CHARACTERS = 300
 
 
-def check_answers(place, answers, count):
+def check_answers(place: str, answers: object, count: int) -> None:
     """Raises `InputError`, with `place` in front, unless `answers` is what a model can have answered.
 
     Args:
@@ -38,7 +40,7 @@ def check_answers(place, answers, count):
             raise InputError(f"{place}: the server answered {named} with rows of different shapes; is it this model?")
 
 
-def print_answers(answers, count):
+def print_answers(answers: Mapping[str, Sequence[Any]], count: int) -> None:
     """Prints one JSON object a row of checked answers (`check_answers`)."""
     for row in range(count):
         answer = {name: readable(values[row]) for name, values in answers.items()}
@@ -52,7 +54,7 @@ def print_answers(answers, count):
     sys.stdout.flush()
 
 
-def readable(value):
+def readable(value: Any) -> Any:
     """`value` for JSON: bytes as text, or as {"b64": ...} if they are not UTF-8."""
     if isinstance(value, list):
         return [readable(item) for item in value]
@@ -64,7 +66,7 @@ def readable(value):
     return value
 
 
-def brief(text):
+def brief(text: object) -> str:
     """`text` of a server as part of a message: one line, not long."""
     line = one_line(str(text)[: 10 * BRIEF_CHARACTERS])
     return line if len(line) <= BRIEF_CHARACTERS else line[:BRIEF_CHARACTERS] + "..."

@@ -10,6 +10,8 @@ Needs tensorflow-serving-api: pip install infoxlm_keras[serving].
 import math
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from client_input import batches, check_request, columns, parser, read_rows, signature_name
 from client_output import MOST_ANSWER_BYTES, brief, check_answers, print_answers
@@ -18,11 +20,14 @@ from infoxlm_keras.command_line import quiet_imports, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe, parsing
 
+if TYPE_CHECKING:
+    from infoxlm_keras.annotations import Array
+
 # The fewest bytes that a value takes in memory: what a shape promises is allocated before it is filled.
 MOST_VALUES = MOST_ANSWER_BYTES // 4
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "localhost:8500", "of the gRPC port, HOST:PORT").parse_args(arguments)
     client = GrpcClient(options.address, options.model, options.model_version, options.timeout)
     for batch in batches(read_rows(options), options.batch_size):
@@ -43,7 +48,7 @@ class GrpcClient:
         InputError: if tensorflow-serving-api is not installed, or an argument is out of range.
     """
 
-    def __init__(self, address, model, version=None, timeout=30.0):
+    def __init__(self, address: str, model: str, version: int | None = None, timeout: float = 30.0) -> None:
         check_request(address, model, version, timeout)
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         try:
@@ -59,7 +64,7 @@ class GrpcClient:
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self.address, self.model, self.version, self.timeout = address, model, version, timeout
 
-    def predict(self, signature, inputs):
+    def predict(self, signature: str, inputs: Mapping[str, Sequence[bytes]]) -> "dict[str, Array]":
         """The outputs of a signature.
 
         Args:

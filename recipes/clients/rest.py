@@ -14,6 +14,8 @@ import re
 import sys
 import time
 import urllib.parse
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bounded import bounded
 from client_input import batches, check_request, columns, parser, read_rows, signature_name
@@ -29,7 +31,7 @@ ADDRESS = re.compile(r"https?://[^/]", re.IGNORECASE)
 UNNAMED_OUTPUT = "output"
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "http://localhost:8501", "of the REST port").parse_args(arguments)
     client = RestClient(options.address, options.model, options.model_version, options.timeout)
     for batch in batches(read_rows(options), options.batch_size):
@@ -50,7 +52,7 @@ class RestClient:
         InputError: if requests is not installed, or an argument is out of range.
     """
 
-    def __init__(self, address, model, version=None, timeout=30.0):
+    def __init__(self, address: str, model: str, version: int | None = None, timeout: float = 30.0) -> None:
         check_request(address, model, version, timeout)
         if not ADDRESS.match(address):
             raise InputError(f"--address {address}: must be http:// or https:// and a host")
@@ -66,7 +68,7 @@ class RestClient:
         self.url = f"{self._model_url}:predict"
         self.timeout = timeout
 
-    def predict(self, signature, inputs):
+    def predict(self, signature: str, inputs: Mapping[str, Sequence[bytes]]) -> dict[str, list[Any]]:
         """The outputs of a signature.
 
         Args:

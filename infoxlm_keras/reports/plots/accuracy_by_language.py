@@ -1,10 +1,18 @@
 """How well a task is done in each language."""
 
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
 from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, name_options, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @styled
-def accuracy_by_language(accuracies, training_languages=(), chance=None):
+def accuracy_by_language(
+    accuracies: Mapping[str, float], training_languages: Collection[str] = (), chance: float | None = None
+) -> "Figure":
     """A bar for each language, best first; the languages of training in another colour.
 
     Args:

@@ -1,16 +1,23 @@
 """Sentence vectors of several languages in two dimensions: apart by language before training, together after."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import matplotlib.lines
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import unit_rows
 from infoxlm_keras.reports.plots.style import COLORS, MARKERS, QUIET_COLOR, new_figure, styled
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 LEGEND_ROWS = 18
 
 
-def principal_components(vectors, count=2):
+def principal_components(vectors: Array, count: int = 2) -> tuple[Array, Array]:
     """Coordinates along the directions of the largest variance.
 
     Args:
@@ -32,7 +39,7 @@ def principal_components(vectors, count=2):
 
 
 @styled
-def language_projection(panels, joined=3):
+def language_projection(panels: Mapping[str, Mapping[str, Array]], joined: int = 3) -> "Figure":
     """One panel an encoder, each with principal components of its own, of the vectors scaled to unit length.
 
     Args:
@@ -109,7 +116,7 @@ def _draw_panel(axes, points, joined):
     axes.set_aspect("equal", adjustable="datalim")
 
 
-def _mark(number):
+def _mark(number: int) -> dict[str, Any]:
     """Colour and marker of language `number`: seven colours, then again with the next marker."""
     return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number // len(COLORS) % len(MARKERS)]}
 

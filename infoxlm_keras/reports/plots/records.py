@@ -1,12 +1,19 @@
 """Plots of prepared records: how languages are drawn, and how long records are."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @styled
-def language_shares(languages, exponent):
+def language_shares(languages: Mapping[str, Mapping[str, float]], exponent: float) -> "Figure":
     """Bars of each language's share of the records and its sampling probability.
 
     Args:
@@ -32,7 +39,7 @@ def language_shares(languages, exponent):
 
 
 @styled
-def length_histogram(lengths):
+def length_histogram(lengths: Mapping[int, Array]) -> "Figure":
     """Histogram of record lengths.
 
     Args:

@@ -1,16 +1,24 @@
 """Retrieval accuracy by layer and language."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from matplotlib.patches import Rectangle
 
 from infoxlm_keras.evaluation.retrieval import both_ways
 from infoxlm_keras.reports.plots.style import COLORS, TEXT_COLOR, name_options, new_figure, styled
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 COLOR_MAP = "Blues"  # one hue, from light to dark: read alike by colour-blind readers and in grey print
 
 
 @styled
-def retrieval_heatmap(result, title="Retrieval accuracy in %, mean of both directions"):
+def retrieval_heatmap(
+    result: Mapping[str, Any], title: str = "Retrieval accuracy in %, mean of both directions"
+) -> "Figure":
     """A cell for each hidden state and language, its number inside, the best hidden state framed.
 
     Args:

@@ -1,9 +1,15 @@
 """How a training run is doing: a small panel each for what tells trouble early."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # title, {column of history.csv: its name in the legend}; the tasks' own panels come before these
 PANELS = (
@@ -21,7 +27,7 @@ COLUMNS = 3
 
 
 @styled
-def run_overview(steps, metrics):
+def run_overview(steps: Array, metrics: dict[str, Array]) -> "Figure":
     """A panel for each group of numbers that the run wrote.
 
     Args:

@@ -4,10 +4,16 @@ import functools
 import os
 import pathlib
 import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from infoxlm_keras.annotations import PathLike
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 # Okabe and Ito's colours, told apart by colour-blind readers too (their yellow is too faint for thin marks).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
@@ -17,7 +23,7 @@ DOTS_PER_INCH = 180
 # Matplotlib draws at most 2 ** 16 dots a side; a figure for very many languages gets fewer dots an inch.
 MOST_DOTS = 20_000
 LONGEST_LEVEL_NAME = 4
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 11,
@@ -38,29 +44,29 @@ STYLE = {
 }
 
 
-def styled(draw):
+def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Decorator: runs a drawing function under `STYLE`, and leaves matplotlib's global settings alone."""
 
     @functools.wraps(draw)
-    def wrapper(*arguments, **keywords):
+    def wrapper(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> Result:
         with matplotlib.rc_context(STYLE):
             return draw(*arguments, **keywords)
 
     return wrapper
 
 
-def name_options(names):
+def name_options(names: Iterable[str]) -> dict[str, Any]:
     """Options of `set_xticks` for names about half an inch apart: long ones stand upright, to stay apart."""
     return {"rotation": 90} if any(len(name) > LONGEST_LEVEL_NAME for name in names) else {}
 
 
-def new_figure(width, height):
+def new_figure(width: float, height: float) -> Figure:
     """A figure of `width` x `height` inches that belongs to no window system."""
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
 
 
 @styled
-def save_figure(figure, path):
+def save_figure(figure: Figure, path: PathLike) -> None:
     """Writes `figure` as PNG to `path` (str or path), parents included; complete or not at all.
 
     A character that the font lacks is drawn as a box, and nothing is printed about it.

@@ -1,13 +1,23 @@
 """The classification head: a fine-tuned KerasHub classifier behind strings."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import keras
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
+
+if TYPE_CHECKING:
+    import keras_hub
+
+    from infoxlm_keras.serving.packed_sequences import PackedSequences
+    from infoxlm_keras.tokenizer import Tokenizer
 
 
 class ClassifierModule(ServingModule):
@@ -33,7 +43,14 @@ class ClassifierModule(ServingModule):
 
     head = "classifier"
 
-    def __init__(self, classifier, tokenizer, max_length=None, storage="float32", labels=None):
+    def __init__(
+        self,
+        classifier: "keras_hub.models.XLMRobertaTextClassifier",
+        tokenizer: "Tokenizer",
+        max_length: int | None = None,
+        storage: str = "float32",
+        labels: list[str] | None = None,
+    ) -> None:
         if labels is not None:
             _check_labels(labels, classifier.num_classes)
         backbone = classifier.backbone
@@ -45,11 +62,11 @@ class ClassifierModule(ServingModule):
         self.output_dense = dense(classifier.output_dense, storage, name="output_dense")
         self._gives_logits = classifier.output_dense.activation is keras.activations.linear
 
-    def outputs(self, packed, states):
+    def outputs(self, packed: "PackedSequences", states: Tensor) -> dict[str, Tensor]:
         pooled = tf.tanh(self.pooled_dense(packed.first(states)))
         return self._named(tf.nn.softmax(self.output_dense(pooled)))
 
-    def reference(self, token_ids, padding_mask):
+    def reference(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
         outputs = tf.cast(self._model({"token_ids": token_ids, "padding_mask": padding_mask}), tf.float32)
         return self._named(tf.nn.softmax(outputs) if self._gives_logits else outputs)
 
@@ -65,7 +82,7 @@ class ClassifierModule(ServingModule):
             "labels": tf.tile(names[None], tf.stack([rows, 1])),
         }
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable[..., Any]]:
         texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("text", "text_pair")]
 
         @tf.function(input_signature=texts)
@@ -74,13 +91,19 @@ class ClassifierModule(ServingModule):
 
         return {**super().signatures(), "pairs": pairs}
 
-    def requests(self, texts, token_ids, padding_mask):
+    def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
         return {
             **super().requests(texts, token_ids, padding_mask),
             "pairs": {"text": texts, "text_pair": texts[::-1]},
         }
 
-    def answers(self, texts, token_ids, padding_mask, predict):
+    def answers(
+        self,
+        texts: list[bytes],
+        token_ids: Array,
+        padding_mask: Array,
+        predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    ) -> dict[str, dict[str, Tensor]]:
         pairs = predict(*self._pairs(tf.constant(texts), tf.constant(texts[::-1])))
         return {**super().answers(texts, token_ids, padding_mask, predict), "pairs": pairs}
 
@@ -88,7 +111,7 @@ class ClassifierModule(ServingModule):
         text, text_pair = checked_texts(text=text, text_pair=text_pair)
         return self.text_to_ids.pairs(text, text_pair)
 
-    def head_facts(self):
+    def head_facts(self) -> dict[str, Any]:
         facts = {"num_classes": self.num_classes}
         return facts if self.labels is None else {**facts, "labels": list(self.labels)}
 

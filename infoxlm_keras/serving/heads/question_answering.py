@@ -1,13 +1,22 @@
 """The question-answering head: a question and a text of any length in, the best span of the text out."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
+
+if TYPE_CHECKING:
+    from infoxlm_keras.models.question_answering import QuestionAnswering
+    from infoxlm_keras.serving.packed_sequences import PackedSequences
+    from infoxlm_keras.tokenizer import Tokenizer
 
 SPECIAL_TOKENS = 4  # <s> question </s></s> context </s>
 IMPOSSIBLE = -1e9  # logit of a place where no answer can be
@@ -43,14 +52,14 @@ class QuestionAnsweringModule(ServingModule):
 
     def __init__(
         self,
-        model,
-        tokenizer,
-        max_length=None,
-        max_question=None,
-        max_answer=30,
-        max_windows=16,
-        storage="float32",
-    ):
+        model: "QuestionAnswering",
+        tokenizer: "Tokenizer",
+        max_length: int | None = None,
+        max_question: int | None = None,
+        max_answer: int = 30,
+        max_windows: int = 16,
+        storage: str = "float32",
+    ) -> None:
         backbone = model.backbone
         max_length = resolve_max_length(max_length, backbone)
         max_question = min(64, max_length // 4) if max_question is None else max_question
@@ -68,17 +77,19 @@ class QuestionAnsweringModule(ServingModule):
         self.max_question, self.max_answer, self.max_windows = max_question, max_answer, max_windows
         self.span_dense = dense(model.span_dense, storage, name="span_dense")
 
-    def outputs(self, packed, states):
+    def outputs(self, packed: "PackedSequences", states: Tensor) -> dict[str, Tensor]:
         logits = tf.pad(self.span_dense(states), [[1, 0], [0, 0]], constant_values=IMPOSSIBLE)
         start_logits, end_logits = tf.unstack(tf.gather(logits, packed.index() + 1), axis=-1)
         return {"start_logits": start_logits, "end_logits": end_logits}
 
-    def reference(self, token_ids, padding_mask):
+    def reference(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
         logits = tf.cast(self._model({"token_ids": token_ids, "padding_mask": padding_mask}), tf.float32)
         logits = tf.where(padding_mask[:, :, None] > 0, logits, IMPOSSIBLE)
         return {"start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
 
-    def answer(self, question, context, predict):
+    def answer(
+        self, question: Tensor, context: Tensor, predict: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
         """The outputs of `serving_default`; `predict` gives the logits (`self.predict` or `self.reference`)."""
         question, context = checked_texts(question=question, context=context)
         question = self.text_to_ids.clean(question)
@@ -110,7 +121,7 @@ class QuestionAnsweringModule(ServingModule):
             "end_byte": end_byte,
         }
 
-    def windows(self, question_lengths, contexts):
+    def windows(self, question_lengths: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
         """Which tokens of which context each window holds.
 
         Args:
@@ -133,7 +144,7 @@ class QuestionAnsweringModule(ServingModule):
         begin = tf.gather(starts, rows)
         return rows, tf.ragged.range(begin + first, begin + last, row_splits_dtype=tf.int64)
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable[..., Any]]:
         texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("question", "context")]
 
         @tf.function(input_signature=texts)
@@ -142,19 +153,25 @@ class QuestionAnsweringModule(ServingModule):
 
         return {"serving_default": serving_default, "tokens": self._tokens_signature(self.predict)}
 
-    def requests(self, texts, token_ids, padding_mask):
+    def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
         return {
             "serving_default": {"question": texts, "context": texts[::-1]},
             "tokens": {"token_ids": token_ids, "padding_mask": padding_mask},
         }
 
-    def answers(self, texts, token_ids, padding_mask, predict):
+    def answers(
+        self,
+        texts: list[bytes],
+        token_ids: Array,
+        padding_mask: Array,
+        predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    ) -> dict[str, dict[str, Tensor]]:
         return {
             "serving_default": self.answer(tf.constant(texts), tf.constant(texts[::-1]), predict),
             "tokens": predict(tf.constant(token_ids), tf.constant(padding_mask)),
         }
 
-    def head_facts(self):
+    def head_facts(self) -> dict[str, Any]:
         return {
             "max_question": self.max_question,
             "max_answer": self.max_answer,
@@ -194,7 +211,7 @@ class QuestionAnsweringModule(ServingModule):
         return tf.reduce_max(flat, axis=1), tf.maximum(first, 0), tf.maximum(last, 0)
 
 
-def first_of_largest(values, rows, count):
+def first_of_largest(values: Tensor, rows: Tensor, count: Tensor) -> Tensor:
     """Index of the largest of `values` (float32 [n]) in each of `count` rows; of equals, the first.
 
     `rows` is int32 [n], ascending, and every row occurs.
