@@ -1,6 +1,7 @@
 """A `tokenizer.json` of XLM-R's kind as a SentencePiece model made anew."""
 
 import base64
+from typing import Any
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.added_tokens import SPECIAL_TOKENS as ALL_SPECIAL_TOKENS
@@ -106,9 +107,8 @@ def _check_added(added, tokens, path):
 
 def _check_pre_tokenizer(pre_tokenizer, path):
     """Words begin with ▁: a Metaspace, maybe after a split at whitespace."""
-    if not isinstance(pre_tokenizer, dict):
-        steps = [pre_tokenizer]
-    else:
+    steps: Any = [pre_tokenizer]
+    if isinstance(pre_tokenizer, dict):
         steps = pre_tokenizer.get("pretokenizers") if pre_tokenizer.get("type") == "Sequence" else [pre_tokenizer]
     kinds = [step.get("type") if isinstance(step, dict) else step for step in steps] if isinstance(steps, list) else []
     metaspace = steps[-1] if kinds and kinds[-1] == "Metaspace" else {}

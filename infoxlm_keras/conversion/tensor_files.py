@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import safetensors
@@ -39,9 +39,10 @@ class TensorFiles:
     """
 
     def __init__(self, paths: Iterable[PathLike]) -> None:
-        self._files = {}
-        self._paths = {}
-        self.metadata = {}
+        # Open files of the `safetensors` library, which gives its class no public name.
+        self._files: dict[str, Any] = {}
+        self._paths: dict[str, pathlib.Path] = {}
+        self.metadata: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
         for path in paths:
             self._open(pathlib.Path(path))

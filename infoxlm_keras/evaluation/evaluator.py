@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.embedding import TextEmbedder
 from infoxlm_keras.evaluation.pairs import is_english
@@ -62,10 +64,12 @@ def evaluate_retrieval(
             f"pair sets of {', '.join(names) or 'no language'}: give one or more, each of other languages"
         )
     embedder = TextEmbedder(backbone, tokenizer, layers, pooling, batch_size, max_length)
-    languages, sources, source_vectors = {}, None, None
+    languages = {}
+    sources: list[str] | None = None
+    source_vectors = np.empty(0)
     for name, pair_set in zip(names, pair_sets, strict=True):
         # Parallel test sets share one English side: embed it once.
-        if pair_set.sources != sources:
+        if sources is None or pair_set.sources != sources:
             sources, source_vectors = pair_set.sources, embedder(pair_set.sources, progress)
         elif progress is not None:
             progress(len(sources))

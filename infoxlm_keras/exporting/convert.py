@@ -75,23 +75,24 @@ def convert_checkpoint(
     if upload_to is not None:
         check_upload(upload_to, to_keras)
     max_shard_bytes = parse_size(max_shard_size)
-    results = None if results is None else read_results(results)
+    measured = None if results is None else read_results(results)
     directory = pathlib.Path(directory)
     with new_directory(directory, replace=replace) as temporary:
         model = _load(source, format)
         vector = None
-        if format in ("sentence-transformers", "keras-embedder"):
-            vector = sentence_vector(model, layer, pooling, normalize)
         if format == "keras":
             write_preset(temporary, model)
         elif format == "keras-embedder":
+            vector = sentence_vector(model, layer, pooling, normalize)
             write_embedder_preset(temporary, model, vector)
         else:
+            if format == "sentence-transformers":
+                vector = sentence_vector(model, layer, pooling, normalize)
             _write_tensors(temporary, model, vector, dtype, max_shard_bytes)
             # Our own facts go along, so that the way back keeps them.
             if model.info is not None:
                 write_info(temporary, model.info if vector is None else truncated_info(model.info, vector))
-            write_atomically(temporary / "README.md", model_card(model, vector, results))
+            write_atomically(temporary / "README.md", model_card(model, vector, measured))
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     if upload_to is not None:
         upload(directory, upload_to, to_keras)

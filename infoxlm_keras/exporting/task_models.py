@@ -5,6 +5,7 @@ transformers' classification head is KerasHub's: dense, tanh and dense again, on
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import keras
 import keras_hub
@@ -106,7 +107,7 @@ def _classifier(source):
         raise InputError(
             f"{source}: its classifier ends with the activation {activation}, which transformers' has not"
         )
-    labels = read_labels(locate(source).directory, classes)
+    labels = read_labels(_directory(source), classes)
     if labels is None:
         labels = [f"LABEL_{number}" for number in range(classes)]
         print(f"note: {source}: has no {LABELS_FILE}; its classes are named {labels[0]} to {labels[-1]}")
@@ -132,7 +133,7 @@ def _classifier(source):
 def _question_answering(source):
     from infoxlm_keras.finetuning.question_answering import load_question_answering
 
-    directory = locate(source).directory
+    directory = _directory(source)
     model, tokenizer = load_question_answering(directory, dtype="float32")
     return TaskModel(
         model.backbone,
@@ -144,6 +145,13 @@ def _question_answering(source):
         {},
         model.backbone.max_sequence_length,
     )
+
+
+def _directory(source: PathLike) -> pathlib.Path:
+    """The directory of a preset of which `task_kind` named the kind: only one with a directory has a kind."""
+    directory = locate(source).directory
+    assert directory is not None
+    return directory
 
 
 def _dense(name, layer):

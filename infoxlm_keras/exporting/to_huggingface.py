@@ -1,10 +1,13 @@
 """A model as a folder that transformers opens: AutoModelForMaskedLM, AutoModel and AutoTokenizer."""
 
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from infoxlm_keras.annotations import PathLike
+import numpy as np
+
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.conversion.huggingface_config import huggingface_config
 from infoxlm_keras.conversion.parameters import encoder_parameters, head_parameters
 from infoxlm_keras.conversion.positions import POOLER, TOKEN_TYPES, positions_from_keras
@@ -54,7 +57,9 @@ def write_huggingface(
     prefix = "roberta." if head else ""
     if model.remainder is not None and model.remainder.has_pooler and num_layers is None:
         tables |= {name: model.remainder.tensors[name] for name in POOLER}
-    tensors = [(prefix + name, table.shape, lambda table=table: table) for name, table in tables.items()]
+    tensors: list[tuple[str, tuple[int, ...], Callable[[], Array]]] = [
+        (prefix + name, table.shape, functools.partial(np.asarray, table)) for name, table in tables.items()
+    ]
     tensors += [
         (prefix + parameter.name, parameter.shape, parameter.value)
         for parameter in encoder_parameters(model.backbone, num_layers)

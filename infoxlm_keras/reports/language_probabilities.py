@@ -20,7 +20,7 @@ def language_probabilities_of(
         {task: {language: {"probability", "records", "epochs"}}}: `records` are those of the corpus that are read, and
         `epochs` how often the run reads each on average; far above 1, a small language is repeated.
     """
-    return {stream.name: _of_stream(stream, steps) for stream in streams}
+    return {str(stream.name): _of_stream(stream, steps) for stream in streams}
 
 
 def probabilities_table(probabilities: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:

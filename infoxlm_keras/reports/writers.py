@@ -126,7 +126,7 @@ class ProgressLine:
             disable=not console.is_terminal,
         )
         self.bar = self.progress.add_task("training", total=total_steps, completed=start_step, summary="compiling")
-        self.shown = {}
+        self.shown: dict[str, Any] = {}
         self.progress.start()
 
     def advance(self, step: int) -> None:

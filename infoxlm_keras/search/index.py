@@ -226,7 +226,7 @@ def read_facts(directory: PathLike) -> dict[str, Any]:
     checksum = facts.pop("crc32c", None)
     if checksum != text_checksum(_json(facts)):
         raise InputError(f"{path}: differs from its own checksum: it was damaged or changed; {REMEDY}")
-    kinds = {
+    kinds: dict[str, Any] = {
         "sentences": int,
         "dim": int,
         "vectors": str,

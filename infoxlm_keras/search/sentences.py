@@ -73,7 +73,8 @@ def read_queries(texts: Sequence[str] | None, path: PathLike | None) -> list[byt
     """
     if (texts is None) == (path is None):
         raise InputError("no query: give either --text TEXT or --file FILE")
-    if texts is not None:
+    if path is None:
+        assert texts is not None
         return [os.fsencode(text) for text in texts]
     input_size(path)
     queries = [text for batch, _ in read_sentences(path, 1000) for _, text in batch]

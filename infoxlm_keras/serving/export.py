@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -141,7 +141,7 @@ def export_question_answering(
     version: int | None = None,
     verify: bool = True,
     storage: str = "float32",
-    **options: int | None,
+    **options: Any,
 ) -> Export:
     """Exports a question-answering model: `question`, `context` -> `answer` (see `QuestionAnsweringModule`).
 
@@ -172,11 +172,12 @@ def export_module(
         `Export`.
 
     Raises:
-        InputError: if `tokens_only` is asked of the masked-LM head, which answers strings, or a server cannot have
-            the name.
+        InputError: if `tokens_only` is asked of a head that answers strings, or a server cannot have the name.
     """
-    if tokens_only and isinstance(module, MaskedLMModule):
-        raise InputError("tokens_only: the masked_lm head answers strings, which need SentencePiece ops; leave it out")
+    if tokens_only and module.needs_strings:
+        raise InputError(
+            f"tokens_only: the {module.head} head answers strings, which need SentencePiece ops; leave it out"
+        )
     module.tokens_only = tokens_only
     facts = module.facts()
     model_name = model_name or default_model_name(directory.parent)

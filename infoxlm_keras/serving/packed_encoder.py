@@ -98,7 +98,7 @@ class PackedLayer(tf.Module):
         self,
         states: Tensor,
         groups: "list[AttentionGroup]",
-        attend: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+        attend: Callable[..., Tensor],
     ) -> Tensor:
         """float32 [tokens, dim] -> the same shape; `groups` of all tokens, `attend` one of the functions below."""
         projected = self.query_key_value(states)  # [tokens, 3 * dim]

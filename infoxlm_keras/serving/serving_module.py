@@ -46,6 +46,7 @@ class ServingModule(tf.Module):
     """
 
     head: str  # name of the head in `infoxlm.json`; each head sets its own
+    needs_strings = False  # whether the head answers with strings, so that it cannot do without their signatures
     tokens_only = False  # whether signatures on strings are left out, for servers without SentencePiece ops
 
     def __init__(

@@ -69,7 +69,13 @@ def language_projection(panels: Mapping[str, Mapping[str, Array]], joined: int =
         for number, language in enumerate(languages)
     ]
     if joined:
-        line = {"color": QUIET_COLOR, "linewidth": 0.8, "marker": "o", "markersize": 4, "markerfacecolor": "white"}
+        line: dict[str, Any] = {
+            "color": QUIET_COLOR,
+            "linewidth": 0.8,
+            "marker": "o",
+            "markersize": 4,
+            "markerfacecolor": "white",
+        }
         handles.append(matplotlib.lines.Line2D([], [], label="one\nsentence", **line))
     columns = -(-len(handles) // LEGEND_ROWS)
     width, height = figure.get_size_inches()

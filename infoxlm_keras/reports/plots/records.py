@@ -51,7 +51,7 @@ def length_histogram(lengths: Mapping[int, Array]) -> "Figure":
     figure = new_figure(5.0, 3.4)
     axes = figure.subplots()
     longest = max((int(values.max()) for values in lengths.values() if len(values)), default=0)
-    edges = np.linspace(0, longest + 1, min(60, longest + 2))
+    edges = np.linspace(0, longest + 1, min(60, longest + 2)).tolist()
     for number, (bucket, values) in enumerate(sorted(lengths.items())):
         axes.hist(values, edges, color=COLORS[number % len(COLORS)], alpha=0.7, label=f"up to {bucket}")
     axes.set(title="Lengths", xlabel="tokens a record", ylabel="records read")

@@ -33,7 +33,7 @@ def retrieval_heatmap(
     percents = 100 * np.array(columns).T  # [layers, languages + 1]
     figure = new_figure(max(5.2, 1.8 + 0.46 * len(columns)), max(2.2, 1.1 + 0.36 * len(layers)))
     axes = figure.subplots()
-    options = {"cmap": COLOR_MAP, "vmin": 0, "vmax": 100, "aspect": "auto", "origin": "lower"}
+    options: dict[str, Any] = {"cmap": COLOR_MAP, "vmin": 0, "vmax": 100, "aspect": "auto", "origin": "lower"}
     mean_x = len(names) + 0.25  # a gap sets the mean apart
     axes.imshow(percents[:, :-1], extent=(-0.5, len(names) - 0.5, -0.5, len(layers) - 0.5), **options)
     axes.imshow(percents[:, -1:], extent=(mean_x - 0.5, mean_x + 0.5, -0.5, len(layers) - 0.5), **options)

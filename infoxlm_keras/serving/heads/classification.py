@@ -1,12 +1,13 @@
 """The classification head: a fine-tuned KerasHub classifier behind strings."""
 
+import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
-from infoxlm_keras.annotations import Array, Tensor
+from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
@@ -114,6 +115,22 @@ class ClassifierModule(ServingModule):
     def head_facts(self) -> dict[str, Any]:
         facts = {"num_classes": self.num_classes}
         return facts if self.labels is None else {**facts, "labels": list(self.labels)}
+
+
+def load_classification(
+    source: PathLike, **settings: Any
+) -> "tuple[ClassifierModule, keras_hub.models.XLMRobertaTextClassifier]":
+    """The head and the model of the preset `source`, see `infoxlm_keras.serving.heads.registry.load_head`."""
+    from infoxlm_keras.pretrained import load_classifier
+    from infoxlm_keras.text.labels import LABELS_FILE, read_labels
+
+    classifier, tokenizer = load_classifier(source, dtype="float32")
+    labels = None
+    if (pathlib.Path(source) / LABELS_FILE).exists():
+        labels = read_labels(source, classifier.num_classes)
+    else:
+        print(f"{source} holds no {LABELS_FILE}: the export gives probabilities without the classes' names")
+    return ClassifierModule(classifier, tokenizer, labels=labels, **settings), classifier
 
 
 def _check_labels(labels, num_classes):

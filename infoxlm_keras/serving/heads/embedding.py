@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from infoxlm_keras.annotations import Array, Tensor
+from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.models import hidden_state_model, l2_normalize, pool
 from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.serving.request_checks import checked_texts
@@ -99,6 +99,14 @@ class EmbeddingModule(ServingModule):
 
     def _normalized(self, vectors):
         return l2_normalize(vectors) if self.normalize else vectors
+
+
+def load_embedding(source: PathLike, **settings: Any) -> "tuple[EmbeddingModule, PretrainedModel]":
+    """The head and the model of the preset `source`, see `infoxlm_keras.serving.heads.registry.load_head`."""
+    from infoxlm_keras.pretrained import load_pretrained
+
+    model = load_pretrained(source, dtype="float32")
+    return EmbeddingModule(model, **settings), model
 
 
 def cosines(vectors: Array, others: Array) -> Array:

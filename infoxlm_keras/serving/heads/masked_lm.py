@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from infoxlm_keras.annotations import Tensor
+from infoxlm_keras.annotations import PathLike, Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import LayerNorm, array, dense
@@ -34,6 +34,7 @@ class MaskedLMModule(ServingModule):
     """
 
     head = "masked_lm"
+    needs_strings = True
 
     def __init__(
         self, model: "PretrainedModel", top_k: int = 5, max_length: int | None = None, storage: str = "float32"
@@ -91,3 +92,13 @@ class MaskedLMModule(ServingModule):
             "token_ids": padded(filling, PAD_ID),
             "probabilities": padded(best, 0.0),
         }
+
+
+def load_masked_lm(source: PathLike, **settings: Any) -> "tuple[MaskedLMModule, PretrainedModel]":
+    """The head and the model of the preset `source`, see `infoxlm_keras.serving.heads.registry.load_head`."""
+    from infoxlm_keras.pretrained import has_masked_lm_head, load_pretrained
+
+    model = load_pretrained(source, dtype="float32")
+    if not has_masked_lm_head(source):
+        raise InputError(f"{source}: holds no trained masked-LM head; give one that infoxlm pretrain wrote")
+    return MaskedLMModule(model, **settings), model

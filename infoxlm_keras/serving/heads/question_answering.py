@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from infoxlm_keras.annotations import Array, Tensor
+from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
@@ -219,3 +219,13 @@ def first_of_largest(values: Tensor, rows: Tensor, count: Tensor) -> Tensor:
     largest = tf.math.segment_max(values, rows)
     candidates = tf.where(values == tf.gather(largest, rows))[:, 0]
     return tf.cast(tf.math.unsorted_segment_min(candidates, tf.gather(rows, candidates), count), tf.int32)
+
+
+def load_question_answering_head(
+    source: PathLike, **settings: Any
+) -> "tuple[QuestionAnsweringModule, QuestionAnswering]":
+    """The head and the model of the preset `source`, see `infoxlm_keras.serving.heads.registry.load_head`."""
+    from infoxlm_keras.finetuning.question_answering import load_question_answering
+
+    model, tokenizer = load_question_answering(source, dtype="float32")
+    return QuestionAnsweringModule(model, tokenizer, **settings), model
