@@ -10,7 +10,8 @@ text (qa reads a long context in windows). A version appears only after a fresh 
 tensorflow_text alone, has given the outputs of the Keras model. Presets trained under JAX or PyTorch work too.
 
 --dtype and --quantize store weights in fewer bytes. Arithmetic stays float32, and casting costs time on a CPU.
-int8 quantizes weights only, with one scale per channel. --pairs measures retrieval accuracy before and after (embedding).
+int8 quantizes weights only, with one scale per channel. --pairs measures retrieval accuracy before and after
+(embedding).
 
 For TensorFlow Serving, the command writes models.config and batching_parameters.txt to OUTPUT_DIR, unless they exist
 already. If tensorflow-serving-api is installed, the version holds warm-up requests. See docs/serving.md.
@@ -66,14 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argument_parser(f"{__doc__}\nHeads:\n\n{heads_help()}\n")
     parser.add_argument("--model", required=True, help="preset: a directory, or a name that KerasHub knows")
-    parser.add_argument("--output_dir", required=True, type=pathlib.Path, help="home of all versions of a model")
+    parser.add_argument("--output_dir", required=True, type=pathlib.Path, help="directory of all versions of a model")
     parser.add_argument("--head", choices=HEADS, default="embedding", help="what the model returns")
     for setting, owners in owners_of_settings().items():
         parser.add_argument(f"--{setting}", **head_row(owners[0]).settings[setting])
     parser.add_argument("--max_length", type=int, metavar="N", help="tokens a text; unset: all positions")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="how weights are stored")
     parser.add_argument("--quantize", choices=("int8",), help="store weights in 8 bits")
-    parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as evaluate_retrieval.py")
+    parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as of infoxlm evaluate-retrieval")
     parser.add_argument("--max_pairs", type=int, metavar="N", help="use only the first N pairs of each language")
     parser.add_argument(
         "--tokens_only", action="store_true", help="no signatures on strings: for servers without SentencePiece ops"

@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint under the names of `infoxlm_keras.conversion.parameters`, whoever wrote it."""
+"""Tensors of a checkpoint under the names of `infoxlm_keras.conversion.parameters`, whichever library wrote it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from infoxlm_keras.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """Where a tensor lies: all of the tensor `name`, or its part `part` of `parts` equal ones."""
+    """Where a tensor is stored: as the whole tensor `name`, or as part number `part` of its `parts` equal parts."""
 
     name: str
     part: int = 0
@@ -19,7 +19,7 @@ class Stored:
 
 
 class Checkpoint:
-    """A view of `TensorFiles` by our names; nothing is read before it is asked for.
+    """A view of `TensorFiles` under our names. A tensor is read from its file only on request.
 
     Args:
         files: `TensorFiles`.
@@ -54,7 +54,7 @@ class Checkpoint:
         return self.files.read(where.name, slice(where.part * size, (where.part + 1) * size))
 
     def require(self, name: str, shape: Sequence[int | None]) -> None:
-        """Raises InputError unless tensor `name` is there as floats in `shape` (a length of None is any)."""
+        """Raises InputError unless tensor `name` exists, holds floats and has `shape` (None: any length)."""
         if name not in self.stored:
             raise InputError(f"{self.directory}: holds no tensor {name}; the checkpoint is not whole")
         found = self.shape(name)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 MODEL_TYPE = "xlm-roberta"
 LAYER_NORM_EPSILON = 1e-5
-# Key, the values the encoder computes with, and what a file without the key means (transformers' defaults).
+# Key, the values that the encoder supports, and transformers' default for a file without the key.
 _FIXED = (
     ("pad_token_id", (PAD_ID,), PAD_ID),
     ("bos_token_id", (START_ID, None), START_ID),
@@ -45,7 +45,7 @@ def backbone_arguments(config: object, path: PathLike) -> dict[str, Any]:
         dict, without `dtype`.
 
     Raises:
-        InputError: if the model is none that the encoder computes; the message names the value.
+        InputError: if this encoder does not support a value; the message names it.
     """
     if not isinstance(config, dict):
         raise InputError(f"{path}: holds no settings of a model; fetch it again")
@@ -55,7 +55,7 @@ def backbone_arguments(config: object, path: PathLike) -> dict[str, Any]:
         value = config.get(key, default)
         # 1 and True are equal in Python, not in a configuration.
         if not any(value == good and isinstance(value, bool) == isinstance(good, bool) for good in accepted):
-            raise InputError(f"{path}: {key} = {value!r}, but this encoder computes with {accepted[0]!r} only")
+            raise InputError(f"{path}: {key} = {value!r}, but this encoder supports {accepted[0]!r} only")
     arguments = {}
     for key, argument in _SIZES.items():
         value = config.get(key)

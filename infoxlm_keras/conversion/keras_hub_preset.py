@@ -1,7 +1,7 @@
-"""What a KerasHub preset's JSON files say, compared with the headers of its weights before anything is built.
+"""Compares the JSON files of a KerasHub preset with the headers of its weights before a model is built.
 
-KerasHub builds a model of whatever size `config.json` names and looks at the weights after that; a wrong number there
-ends in hours of building or in a failed allocation.
+KerasHub builds a model of the size that `config.json` names and reads the weights afterwards. A wrong size there
+causes hours of building or a failed allocation.
 """
 
 import collections
@@ -19,7 +19,7 @@ _SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermedi
 _WEIGHTS = "model.weights.h5"
 _SHARDS = "model.weights.json"
 _TASK_WEIGHTS = "task.weights.h5"
-# Weights that were never written compress to nothing; zlib cannot do better than this.
+# Arrays that were never written take almost no space. zlib reaches at most this ratio, so a higher one shows them.
 _LARGEST_RATIO = 1100
 
 
@@ -27,7 +27,7 @@ def check_preset(directory: PathLike) -> dict[str, Any]:
     """Raises InputError unless the preset's configuration is an XLM-R encoder's and the weights have its sizes.
 
     Args:
-        directory: path with `config.json`. Only headers are read of the weights.
+        directory: path with `config.json`. Only the headers of the weights are read.
 
     Returns:
         dict, the backbone's arguments in `config.json`.
@@ -89,7 +89,7 @@ def _is_count(value):
 
 
 def _expected(arguments):
-    """How many arrays of which shape an encoder of these sizes has: `collections.Counter` of tuples."""
+    """Number of arrays of each shape in an encoder of these sizes, `collections.Counter` of tuples."""
     dim, inner, heads = (arguments[name] for name in ("hidden_dim", "intermediate_dim", "num_heads"))
     layers, width = arguments["num_layers"], dim // heads
     shapes: collections.Counter[tuple[int, ...]] = collections.Counter()
@@ -142,12 +142,12 @@ def _compare(expected, files, config_path):
 
 
 def array_shapes(path: PathLike) -> collections.Counter[tuple[int, ...]]:
-    """How many arrays of which shape an HDF5 file of weights has, `collections.Counter` of tuples.
+    """Number of arrays of each shape in an HDF5 file of weights, `collections.Counter` of tuples.
 
-    Only headers are read. Of an optimizer nothing is counted.
+    Only headers are read. Arrays of an optimizer are not counted.
 
     Raises:
-        InputError: if the file is missing or damaged, or an array is one of text, or one that was not written.
+        InputError: if the file is missing or damaged, or an array holds text or was never written.
     """
     import h5py
 
@@ -174,7 +174,7 @@ def array_shapes(path: PathLike) -> collections.Counter[tuple[int, ...]]:
 
 
 def _check_task(path, arguments):
-    """The task's own copy of the encoder's sizes, and the sizes of a classifier's head."""
+    """Checks the task's own copy of the encoder's sizes, and the sizes of a classifier's head."""
     class_name, config = _parts(read_json(path), path)
     inner = config.get("backbone")
     if inner is not None:

@@ -43,8 +43,8 @@ class Parameter:
     Attributes:
         name: str, Hugging Face's.
         variable: `keras.Variable`.
-        input_axes: int, leading axes of a kernel that are inputs; 0 for what is no kernel.
-        keep_shape: bool, store as it is (an embedding) and not as a vector (a bias).
+        input_axes: int, leading axes of a kernel that are inputs; 0 for a weight that is not a kernel.
+        keep_shape: bool, store in the variable's shape (an embedding) instead of as a vector (a bias).
     """
 
     name: str
@@ -82,7 +82,7 @@ class Parameter:
 
 
 def expected_shapes(arguments: dict[str, Any], has_head: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of what `encoder_parameters` and `head_parameters` give, without building a model.
+    """Names and shapes of the weights of `encoder_parameters` and `head_parameters`; no model is built.
 
     Args:
         arguments: dict, arguments of `XLMRobertaBackbone`.
@@ -115,7 +115,7 @@ def expected_shapes(arguments: dict[str, Any], has_head: bool) -> Iterator[tuple
 def encoder_parameters(
     backbone: "keras_hub.models.XLMRobertaBackbone", num_layers: int | None = None
 ) -> list[Parameter]:
-    """The weights of an `XLMRobertaBackbone` but its positions, see `infoxlm_keras.conversion.positions`.
+    """The weights of an `XLMRobertaBackbone` except its positions, for which see `infoxlm_keras.conversion.positions`.
 
     Args:
         backbone: `keras_hub.models.XLMRobertaBackbone`.
@@ -145,7 +145,7 @@ def encoder_parameters(
 
 
 def head_parameters(masked_lm: "keras_hub.models.XLMRobertaMaskedLM") -> list[Parameter]:
-    """The weights of the masked-LM head but its decoder, which is the token embedding.
+    """The weights of the masked-LM head except its decoder, which is the token embedding.
 
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`.

@@ -19,8 +19,8 @@ class Source:
     Attributes:
         layout: `KERAS`, `HUGGING_FACE` or `FAIRSEQ`.
         directory: path, or None where KerasHub fetches the files itself.
-        name: str, what KerasHub knows the model by.
-        sentence_folder: path of the sentence-transformers folder that the model lies in, or None.
+        name: str, the name by which KerasHub knows the model.
+        sentence_folder: path of the sentence-transformers folder that holds the model, or None.
     """
 
     layout: str
@@ -30,7 +30,7 @@ class Source:
 
 
 def locate(source: PathLike) -> Source:
-    """Finds, and fetches if need be, the files of a model.
+    """Finds the files of a model and downloads them if necessary.
 
     Args:
         source: str or path. A directory (KerasHub preset, Hugging Face, sentence-transformers, fairseq), a Hugging
@@ -41,7 +41,7 @@ def locate(source: PathLike) -> Source:
         `Source`.
 
     Raises:
-        InputError: if nothing is there, or it is no model.
+        InputError: if nothing is found, or what is found is no model.
     """
     name = str(source)
     path = pathlib.Path(source)
@@ -72,11 +72,11 @@ def _model_at(directory):
         if isinstance(config, dict) and "model_type" in config:
             return Source(HUGGING_FACE, directory, str(directory))
         raise InputError(
-            f"{config_path}: is the configuration of neither a KerasHub preset (registered_name) nor a Hugging Face "
+            f"{config_path}: belongs to neither a KerasHub preset (registered_name) nor a Hugging Face "
             "model (model_type)"
         )
     if (directory / "0_Transformer" / "config.json").is_file():
-        # sentence-transformers wrote the encoder there before its version 2.
+        # Releases of sentence-transformers before 2 wrote the encoder there.
         return _model_at(directory / "0_Transformer")
     return _without_config(directory)
 

@@ -1,4 +1,4 @@
-"""Named tensors in safetensors files, read and written without holding more than is needed."""
+"""Reads and writes named tensors in safetensors files, with one tensor or one shard in memory at a time."""
 
 import contextlib
 import math
@@ -24,18 +24,18 @@ _FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 
 
 class TensorFiles:
-    """The tensors of one or several safetensors files; each is read when it is asked for.
+    """The tensors of one or several safetensors files; each tensor is read on request.
 
     Args:
         paths: list of path.
 
     Attributes:
-        metadata: dict of str to str, what the files say about themselves.
+        metadata: dict of str to str, the metadata of all files.
 
     Raises:
         InputError: if a file is missing or damaged, or two hold a tensor of the same name.
 
-    Used as a context manager, it closes the files at the end.
+    As a context manager it closes the files at the end.
     """
 
     def __init__(self, paths: Iterable[PathLike]) -> None:
@@ -129,7 +129,7 @@ def find_tensor_files(directory: PathLike) -> list[pathlib.Path]:
 
 
 def _shards_without_index(directory):
-    """The files of all shards, whose names count them; empty if there are none.
+    """The files of all shards, found by the numbers in their names; empty if there are none.
 
     Raises:
         InputError: if one is missing.
@@ -161,7 +161,7 @@ def write_tensors(
             in memory.
         dtype: one of `infoxlm_keras.choices.WEIGHT_DTYPES`.
         max_shard_bytes: int; a single tensor may be larger.
-        progress: optional function that is called with the number of bytes just made.
+        progress: optional function that is called with the number of bytes just produced.
 
     Returns:
         list of the names of the files that hold tensors.
@@ -186,7 +186,7 @@ def write_tensors(
             arrays[name] = _cast(name, functions[name](), numpy_dtype)
             if progress is not None:
                 progress(sizes[name])
-        # transformers wants to be told the format.
+        # transformers requires this entry.
         save_file(directory / file, arrays, {"format": "pt"})
     if len(files) > 1:
         weight_map = {name: file for file, names in zip(files, shards, strict=True) for name in names}
@@ -195,12 +195,12 @@ def write_tensors(
 
 
 def save_file(path: PathLike, arrays: dict[str, Array], metadata: dict[str, str] | None = None) -> None:
-    """Writes one safetensors file of `arrays` (dict of name to contiguous array), readable as other new files are."""
+    """Writes `arrays` (dict of name to contiguous array) to one safetensors file with the usual permissions."""
     path = pathlib.Path(path)
     path.touch()
     mode = path.stat().st_mode
     safetensors.numpy.save_file(arrays, path, metadata=metadata)
-    # The library makes files for the owner alone.
+    # The library creates files that only their owner can read.
     path.chmod(mode)
 
 
@@ -208,7 +208,7 @@ def parse_size(text: str) -> int:
     """Bytes in `text` such as `500MB` or `5GB` (decimal units).
 
     Raises:
-        InputError: if it is no size.
+        InputError: if `text` is no size.
     """
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
         if text.upper().endswith(unit):

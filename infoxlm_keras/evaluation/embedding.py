@@ -1,4 +1,4 @@
-"""Sentences to vectors: every hidden state of an encoder, pooled, for any number of texts."""
+"""Computes sentence vectors: the pooled hidden states of an encoder, for any number of texts."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -23,19 +23,19 @@ SPECIAL_TOKENS = 2  # <s> and </s>
 
 
 class TextEmbedder:
-    """Turns texts into pooled hidden states; make it once and call it often, it compiles a shape only once.
+    """Turns texts into pooled hidden states. Create it once and call it often: it compiles each shape only once.
 
-    A text is padded to the smallest of a few fixed lengths that holds it, whatever else is in the batch, so its
-    vector does not depend on the other texts or their order.
+    A text is padded to the smallest of a few fixed lengths that holds it, independently of the batch. Its vector
+    therefore does not depend on the other texts or their order.
 
     Args:
         backbone: `keras_hub.models.XLMRobertaBackbone` of L layers.
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
-        layers: hidden states to give, indices in 0..L (0 = embeddings, l = after Transformer layer l); None: all.
-            Nothing above the highest is run.
+        layers: hidden states to return, indices in 0..L (0 = embeddings, l = after Transformer layer l); None: all.
+            Layers above the highest are not computed.
         pooling: "cls" or "mean", see `infoxlm_keras.models.pool`.
         batch_size: int, texts a forward pass.
-        max_length: int, tokens a text with `<s>` and `</s>`; longer texts are cut. None: what the encoder takes.
+        max_length: int, tokens a text with `<s>` and `</s>`; longer texts are cut. None: the encoder's positions.
 
     Raises:
         InputError: for a setting out of range.
@@ -80,7 +80,7 @@ class TextEmbedder:
 
         Args:
             texts: list of str.
-            progress: optional function that is called with the number of texts just done.
+            progress: optional function that is called with the number of texts just embedded.
 
         Returns:
             float32 [len(layers), len(texts), dim], not normalised.
@@ -94,7 +94,7 @@ class TextEmbedder:
         batch_size = min(self.batch_size, len(texts))
         for length, rows in _rows_by_length(sequences, padded_lengths(self.max_length)):
             for batch in _batches(rows, batch_size):
-                # A partial batch is filled up with its last text: every length has one shape only.
+                # A partial batch is filled with copies of its last text, so every length has one shape only.
                 filled = [*batch, *[batch[-1]] * (batch_size - len(batch))]
                 token_ids, padding_mask = pad([sequences[row] for row in filled], length)
                 output = self._model.predict_on_batch({"token_ids": token_ids, "padding_mask": padding_mask})
@@ -114,7 +114,7 @@ def embed_texts(
     max_length: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Array:
-    """Vectors of `texts` in one call: `TextEmbedder(...)(texts, progress)`, see there.
+    """Vectors of `texts` in one call; arguments as of `TextEmbedder` and its `__call__`.
 
     Returns:
         float32 [len(layers), len(texts), dim].
@@ -153,7 +153,7 @@ def _pooled_model(backbone, layers, pooling):
     vectors = ops.stack([pool(state, padding_mask, pooling) for state in states], axis=1)
     model = keras.Model(backbone.input, vectors, name="pooled_hidden_states")
     if keras.backend.backend() == "tensorflow":
-        # XLA's second or more of compilation for each padded length is not won back by forward passes alone.
+        # XLA compiles for a second or more per padded length; forward passes alone do not regain that time.
         model.jit_compile = False
     return model
 

@@ -37,12 +37,12 @@ def evaluate_retrieval(
 
     Args:
         backbone, tokenizer, layers, pooling, batch_size, max_length: as `TextEmbedder`.
-        pair_sets: list of `infoxlm_keras.evaluation.PairSet`. Where English is the target, under any of its codes, the
-            sides are exchanged: a mean over languages is of one direction, whatever the order in a file's name.
+        pair_sets: list of `infoxlm_keras.evaluation.PairSet`. If English is the target, under any of its codes, the
+            sides are exchanged, so that a mean over languages has one direction for every order in the files' names.
         progress: optional function that is called with the number of texts just embedded.
 
     Returns:
-        dict, ready for JSON, the same for the same weights and pairs:
+        dict, ready for JSON, equal for equal weights and pairs:
 
             {"layer_definition": str, "pooling": "mean", "similarity": "cosine", "layers": [0, 1, ...],
              "best_layer": int,
@@ -54,14 +54,14 @@ def evaluate_retrieval(
         the highest mean over languages and directions *on these pairs*.
 
     Raises:
-        InputError: if there is no pair set, two are of the same languages, or a vector is not finite (names language
-            and sentence).
+        InputError: if there is no pair set, two have the same languages, or a vector is not finite (names the language
+            and the sentence).
     """
     pair_sets = [english_first(pair_set) for pair_set in pair_sets]
     names = [_filed_under(pair_set) for pair_set in pair_sets]
     if not names or len(set(names)) != len(names):
         raise InputError(
-            f"pair sets of {', '.join(names) or 'no language'}: give one or more, each of other languages"
+            f"pair sets of {', '.join(names) or 'no language'}: give one or more, no two of the same languages"
         )
     embedder = TextEmbedder(backbone, tokenizer, layers, pooling, batch_size, max_length)
     languages = {}
@@ -110,5 +110,5 @@ def english_first(pair_set: "PairSet") -> "PairSet":
 
 
 def _filed_under(pair_set):
-    """The language beside English, whatever code English has, else both."""
+    """The language other than English, for any code of English; both languages if neither is English."""
     return pair_set.target_language if is_english(pair_set.source_language) else pair_set.language

@@ -1,4 +1,4 @@
-"""Held-out translation pairs for evaluation, from the same file formats that training reads."""
+"""Held-out translation pairs for evaluation, from the file formats that training reads."""
 
 import collections
 import dataclasses
@@ -18,12 +18,12 @@ ENGLISH = "en"
 class PairSet:
     """The held-out pairs of two languages.
 
-    English is the source wherever it is one of them; of two other languages it is the first by name. So a direction
-    means the same whatever the file's name says first.
+    The source is English if it is one of the two, else the language whose name sorts first. A direction therefore has
+    one meaning, independent of the order in a file's name.
 
     Attributes:
-        source_language, target_language: str, names as in `text/languages.py`, whatever the file calls them.
-        sources, targets: list of str, item n of one translates item n of the other; none empty.
+        source_language, target_language: str, names as in `text/languages.py`, not the file's own codes.
+        sources, targets: list of str, item n of one translates item n of the other; no item is empty.
         files: tuple of str, where they were read.
     """
 
@@ -35,7 +35,7 @@ class PairSet:
 
     @property
     def language(self) -> str:
-        """What results are filed under: the language beside English, else both (`de-fr`)."""
+        """The key of this pair set in results: the language other than English, or both (`de-fr`)."""
         if is_english(self.source_language):
             return self.target_language
         return f"{self.source_language}-{self.target_language}"
@@ -45,7 +45,7 @@ class PairSets(list[PairSet]):
     """List of `PairSet`, sorted by language.
 
     Attributes:
-        passed_over: list of `PassedOver`: files of folders and archives, and what readers left out of files.
+        passed_over: list of `PassedOver`: files of folders and archives, and pairs that readers left out.
     """
 
     def __init__(self, pair_sets: Iterable[PairSet] = (), passed_over: Iterable[PassedOver] = ()) -> None:
@@ -64,20 +64,20 @@ def read_pair_sets(
     """Reads held-out pairs.
 
     Args:
-        inputs: sequence of str or path: what `build_bitext.py --input` takes, in any of its formats
+        inputs: sequence of str or path: what `infoxlm build-bitext --input` takes, in any of its formats
             (`BITEXT_FORMATS` of the readers) and under any code of the languages: folders, files, `en-de=PATH`.
-        max_pairs: int or None, take only the first so many pairs of each language.
+        max_pairs: int or None, read only the first `max_pairs` pairs of each language.
         fields: sequence of two str or None, the fields with source and target in formats that have fields.
 
     Returns:
         `PairSets`.
 
     Raises:
-        InputError: as `infoxlm_keras.text.readers.find_bitext`; for sides of unequally many lines, a pair with one
-            empty side, a language with fewer than two pairs, or one that two inputs hold.
+        InputError: as `infoxlm_keras.text.readers.find_bitext`; for sides with different numbers of lines, a pair with
+            one empty side, a language with fewer than two pairs, or one that two inputs hold.
     """
     if max_pairs is not None and max_pairs < 2:
-        raise InputError(f"max_pairs = {max_pairs}: must be at least 2, retrieval needs something to choose from")
+        raise InputError(f"max_pairs = {max_pairs}: must be at least 2, retrieval needs more than one candidate")
     found = find_bitext(inputs, fields)
     passed_over = list(found.passed_over)
     pair_sets: dict[str, PairSet] = {}
@@ -93,11 +93,11 @@ def read_pair_sets(
 
 
 def parallel_sentences(pair_sets: Sequence[PairSet], count: int | None = None) -> dict[str, list[str]]:
-    """Sentences that are there in every language.
+    """Sentences that every language has.
 
     Args:
         pair_sets: list of `PairSet` with one source language.
-        count: int or None, at most so many.
+        count: int or None, the largest number of sentences.
 
     Returns:
         {language: list of str}, the source language first; item n of all lists has the same meaning. The lists are
@@ -115,9 +115,9 @@ def parallel_sentences(pair_sets: Sequence[PairSet], count: int | None = None) -
 
 
 def _languages(entries):
-    """(source, target) of each `Entry`, as the file has them first.
+    """(source, target) of each `Entry`, in the file's order.
 
-    Where several test sets are of one language, as NTREX's `fra` and `fra-CA`, country and variant tell them apart.
+    If several test sets have one language, as NTREX's `fra` and `fra-CA`, country and variant distinguish them.
     """
     names = [tuple(entry.reader.name.split("-")) for entry in entries]
     often = collections.Counter(frozenset(name) for name in names)
@@ -128,7 +128,7 @@ def _languages(entries):
 
 
 def _variety(code):
-    """As `variety_or_none`, but English is English: as the other side it says nothing of the language measured."""
+    """As `variety_or_none`, but English has no variety: a difference on its side is none of the measured language."""
     return ENGLISH if is_english(code) else variety_or_none(code)
 
 

@@ -1,11 +1,12 @@
-"""Cross-lingual sentence retrieval: does the nearest vector belong to the translation?  NumPy only.
+"""Cross-lingual sentence retrieval: how often the nearest vector is that of the translation. NumPy only.
 
 The protocol is Tatoeba's (Artetxe and Schwenk, 2019): N translation pairs; each source sentence looks for its
-translation among the N target sentences by cosine, and the other way round. The score is the share found.
+translation among the N target sentences by cosine, and vice versa. The score is the share of sentences whose
+translation is found.
 
-Ties: a query whose translation is as near as k - 1 other candidates and nearer than the rest scores 1 / k, what a fair
-draw among them would find on average. An encoder that maps everything to one vector so scores 1 / N, and the order of
-the sentences never matters. Cosines within `TIE_TOLERANCE` are equal: float32 sums differ by about as much.
+Ties: if k - 1 other candidates are as near as the translation and none is nearer, the query scores 1 / k, the expected
+value of a random choice among them. An encoder that maps everything to one vector therefore scores 1 / N, and the
+order of the sentences has no effect. Cosines within `TIE_TOLERANCE` are equal: float32 sums differ by about as much.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from infoxlm_keras.errors import InputError
 
 TIE_TOLERANCE = 1e-6
 DIRECTIONS = ("source_to_target", "target_to_source")
-# One tile of cosines is 32 MiB; two boolean tiles come on top.
+# One tile of cosines takes 32 MiB; two boolean tiles are in memory at the same time.
 QUERY_BLOCK, CANDIDATE_BLOCK = 1024, 8192
 
 
@@ -72,7 +73,8 @@ def mean_over_languages(languages: Mapping[str, Mapping[str, Any]]) -> dict[str,
     """The plain mean over languages, layer by layer.
 
     Args:
-        languages: {language: {"source_to_target": [...], "target_to_source": [...], ...}}, equally many layers.
+        languages: {language: {"source_to_target": [...], "target_to_source": [...], ...}}, all with the same number of
+            layers.
 
     Returns:
         {"source_to_target": [float, ...], "target_to_source": [float, ...]}.
@@ -93,7 +95,7 @@ def best_layer(layers: Sequence[int], mean: Mapping[str, Any]) -> int:
 
     Args:
         layers: list of int, hidden-state indices.
-        mean: what `mean_over_languages` gives for them.
+        mean: result of `mean_over_languages` for these layers.
     """
     return layers[int(np.argmax(both_ways(mean)))]
 
@@ -119,7 +121,8 @@ def unit_rows(vectors: Array) -> Array:
     """`vectors` [N, dim] as float32 of unit length; a zero row stays zero.
 
     Raises:
-        InputError: if a value is not finite. (NaN compares as false: such a row would pass for a perfect one.)
+        InputError: if a value is not finite. (Comparisons with NaN are false, so such a row would count as a perfect
+            one.)
     """
     vectors = np.asarray(vectors, np.float32)
     largest = np.max(np.abs(vectors), axis=1, keepdims=True, initial=0.0)
@@ -135,7 +138,7 @@ def unit_rows(vectors: Array) -> Array:
 
 
 def _blank_gold(cosines, row, column):
-    """Takes the translation itself out of a tile that starts at (row, column): it is no rival of its own."""
+    """Sets the cosines of translations in a tile that starts at (row, column) to -inf: they are no rivals."""
     start, stop = max(row, column), min(row + cosines.shape[0], column + cosines.shape[1])
     diagonal = np.arange(start, max(start, stop))
     cosines[diagonal - row, diagonal - column] = -np.inf

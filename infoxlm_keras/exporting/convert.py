@@ -1,4 +1,4 @@
-"""One model from one form to another: what infoxlm convert-checkpoint does."""
+"""Converts a model from one format to another, as infoxlm convert-checkpoint does."""
 
 import dataclasses
 import pathlib
@@ -21,7 +21,7 @@ from infoxlm_keras.progress import progress_bar
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What a conversion gave.
+    """The result of a conversion.
 
     Attributes:
         directory: path of the folder written.
@@ -49,7 +49,7 @@ def convert_checkpoint(
     upload_to: str | None = None,
     replace: bool = False,
 ) -> Conversion:
-    """Reads a model and writes it in another form, complete or not at all.
+    """Reads a model and writes it in another format; the directory is written completely or not at all.
 
     Args:
         source: what `infoxlm_keras.pretrained.load_pretrained` takes.
@@ -59,14 +59,14 @@ def convert_checkpoint(
         dtype: of the weights in safetensors files; presets keep float32.
         max_shard_size: str, largest size of a safetensors file, such as "5GB".
         results: optional path of a JSON file of infoxlm evaluate-retrieval, for the model card.
-        upload_to: optional str, `hf://org/name` or `kaggle://...`, where the finished folder goes as well.
+        upload_to: optional str, `hf://org/name` or `kaggle://...`, where the finished folder is uploaded too.
         replace: bool, overwrite an existing directory.
 
     Returns:
         `Conversion`.
 
     Raises:
-        InputError: for a source or setting that is no good; nothing is written then. If only the upload fails,
+        InputError: if the source or a setting is invalid; nothing is written then. If only the upload fails,
             the folder stays.
     """
     if format not in CONVERSION_FORMATS:
@@ -89,7 +89,7 @@ def convert_checkpoint(
             if format == "sentence-transformers":
                 vector = sentence_vector(model, layer, pooling, normalize)
             _write_tensors(temporary, model, vector, dtype, max_shard_bytes)
-            # Our own facts go along, so that the way back keeps them.
+            # `infoxlm.json` goes along, so that a conversion back restores it.
             if model.info is not None:
                 write_info(temporary, model.info if vector is None else truncated_info(model.info, vector))
             write_atomically(temporary / "README.md", model_card(model, vector, measured))
@@ -105,8 +105,8 @@ def _load(source, format):
         return load_task_model(source)
     if kind is not None:
         print(
-            f"note: {source}: is a {kind}, whose head is left out: --format {format} holds the encoder; --format hf "
-            "keeps the head"
+            f"note: {source}: is a {kind}; --format {format} holds the encoder only: the head is left out; --format "
+            "hf keeps it"
         )
     with progress_bar("reading", unit="parameters") as advance:
         return load_pretrained(source, dtype="float32", progress=lambda amount, total: advance(0, units=amount))

@@ -1,4 +1,4 @@
-"""README.md of an exported folder: what the model is, what it was trained on, what it reached."""
+"""Writes README.md of an exported folder: the model, its training data and its results."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +56,8 @@ from sentence_transformers import SentenceTransformer
 vectors = SentenceTransformer("PATH").encode(["Good morning", "Guten Morgen"])
 ```
 
-A vector is hidden state {layer} of the original {depth} layers (0 = embeddings; what lies above is not in this
-folder), {pooling}, {scale}. {projection}
+A vector is hidden state {layer} of the original {depth} layers (0 = embeddings; the layers above it are not in
+this folder), {pooling}, {scale}. {projection}
 """
 _POOLINGS = {"cls": "at `<s>`", "mean": "the mean over all tokens"}
 
@@ -105,7 +105,7 @@ def model_card(
             depth=backbone.num_layers,
             pooling=_POOLINGS[vector.pooling],
             scale="scaled to unit length" if vector.normalize else "not scaled",
-            projection="The projection that the contrast was trained with is left out." if info else "",
+            projection="The projection layer of the contrastive training is not included." if info else "",
         )
     if info is not None:
         card += _training(info, vector is None)
@@ -118,7 +118,7 @@ def read_results(path: PathLike) -> dict[str, Any]:
     """The results that infoxlm evaluate-retrieval wrote with `--output`.
 
     Raises:
-        InputError: if the file is another one.
+        InputError: if the file holds something else.
     """
     results = read_json(path)
     try:

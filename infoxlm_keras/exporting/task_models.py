@@ -1,6 +1,6 @@
-"""Fine-tuned models with their heads, on the way to transformers: classifiers and question answering.
+"""Fine-tuned models with their heads, as transformers stores them: classifiers and question answering.
 
-transformers' classification head is KerasHub's: dense, tanh and dense again, on the last hidden state at `<s>`.
+transformers and KerasHub have the same classification head: dense, tanh and dense, on the last hidden state at `<s>`.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ CLASSIFIER, QUESTION_ANSWERING = "TextClassifier", "QuestionAnswering"
 
 @dataclasses.dataclass
 class TaskModel:
-    """A fine-tuned model as transformers sees it.
+    """A fine-tuned model in transformers' terms.
 
     Attributes:
         backbone: `keras_hub.models.XLMRobertaBackbone`.
@@ -33,7 +33,7 @@ class TaskModel:
         task: str, the task's name on Hugging Face's hub.
         head: list of `Parameter`.
         description: str, the head in words.
-        config: dict, what config.json says of the head.
+        config: dict, the head's entries in config.json.
         max_length: int, tokens of the longest input.
     """
 
@@ -45,7 +45,7 @@ class TaskModel:
     description: str
     config: dict[str, Any]
     max_length: int
-    # As of a `PretrainedModel`: a fine-tuned model has neither a masked-LM head nor what its source held beyond it.
+    # The attributes of a `PretrainedModel` that a fine-tuned model lacks.
     has_head = False
     info = None
     remainder = None
@@ -65,10 +65,10 @@ def task_kind(source: PathLike) -> str | None:
 
 
 def load_task_model(source: PathLike) -> TaskModel:
-    """The `TaskModel` of a preset of which `task_kind` names the kind.
+    """The `TaskModel` of a preset for which `task_kind` returns a kind.
 
     Raises:
-        InputError: if the preset is damaged, or transformers has no such head.
+        InputError: if the preset is damaged, or transformers has no equal head.
     """
     return (_classifier if task_kind(source) == CLASSIFIER else _question_answering)(source)
 
@@ -97,15 +97,15 @@ def _classifier(source):
     backbone, classes = model.backbone, model.num_classes
     if model.hidden_dim != backbone.hidden_dim:
         raise InputError(
-            f"{source}: its classifier has an inner layer of width {model.hidden_dim}; transformers' has the "
-            f"encoder's, {backbone.hidden_dim}"
+            f"{source}: its classifier has an inner layer of width {model.hidden_dim}; in transformers it must "
+            f"have the encoder's width {backbone.hidden_dim}"
         )
     activation = keras.activations.serialize(model.activation)
     if activation == "softmax":
         print("note: the classifier gives probabilities; in transformers it gives logits, before their softmax")
     elif activation != "linear":
         raise InputError(
-            f"{source}: its classifier ends with the activation {activation}, which transformers' has not"
+            f"{source}: its classifier ends with the activation {activation}, which transformers' does not have"
         )
     labels = read_labels(_directory(source), classes)
     if labels is None:

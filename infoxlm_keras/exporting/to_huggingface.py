@@ -1,4 +1,4 @@
-"""A model as a folder that transformers opens: AutoModelForMaskedLM, AutoModel and AutoTokenizer."""
+"""Writes a model as a folder for transformers' AutoModelForMaskedLM, AutoModel and AutoTokenizer."""
 
 import functools
 import pathlib
@@ -42,18 +42,18 @@ def write_huggingface(
             `infoxlm_keras.exporting.task_models.TaskModel`, which keeps its own head.
         dtype: one of `infoxlm_keras.choices.WEIGHT_DTYPES`.
         max_shard_bytes: int, largest size of a weights file.
-        num_layers: int, write only so many Transformer layers, without head; None: the whole model.
-        progress: optional function that is called with the number of bytes just made.
+        num_layers: int, number of Transformer layers to write, without a head; None: the whole model.
+        progress: optional function that is called with the number of bytes just produced.
 
     Raises:
-        InputError: if a value does not fit `dtype`, or the tokenizer cannot be expressed.
+        InputError: if a value does not fit `dtype`, or `tokenizer.json` cannot represent the tokenizer.
     """
     directory = pathlib.Path(directory)
     architecture, head, settings = _head(model, num_layers)
     tables = positions_from_keras(model.backbone, model.remainder)
     config = huggingface_config(model.backbone, architecture, dtype, num_layers, len(tables[TOKEN_TYPES]))
     write_json(directory / "config.json", config | settings)
-    # Inside a model with a head the encoder has a name of its own.
+    # In a model with a head the encoder's names have a prefix.
     prefix = "roberta." if head else ""
     if model.remainder is not None and model.remainder.has_pooler and num_layers is None:
         tables |= {name: model.remainder.tensors[name] for name in POOLER}
@@ -65,7 +65,7 @@ def write_huggingface(
         for parameter in encoder_parameters(model.backbone, num_layers)
     ]
     tensors += [(parameter.name, parameter.shape, parameter.value) for parameter in head]
-    # The tokenizer first: whether it can be expressed shows at once.
+    # The tokenizer comes first: if it cannot be converted, the error comes before the weights are written.
     write_tokenizer(directory, model.tokenizer, getattr(model, "max_length", model.backbone.max_sequence_length))
     write_tensors(directory, tensors, dtype, max_shard_bytes, progress)
 
@@ -88,7 +88,7 @@ def write_tokenizer(directory: pathlib.Path, tokenizer: "Tokenizer", max_length:
         max_length: int, positions of the model.
 
     Raises:
-        InputError: if the model does what `tokenizer.json` cannot express.
+        InputError: if `tokenizer.json` cannot represent the model.
     """
     content = to_tokenizer_json(tokenizer)
     check_ids(tokenizer, content)

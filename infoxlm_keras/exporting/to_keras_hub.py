@@ -1,4 +1,4 @@
-"""A model as a preset of KerasHub's embedder task, cut above the universal layer.
+"""Writes a model as a preset of KerasHub's embedder task, without the layers above the universal layer.
 
 (The masked-LM preset is `infoxlm_keras.pretrained.write_preset`.)
 """
@@ -44,7 +44,7 @@ def write_embedder_preset(directory: PathLike, model: "PretrainedModel", vector:
 def truncated_backbone(
     backbone: keras_hub.models.XLMRobertaBackbone, num_layers: int
 ) -> keras_hub.models.XLMRobertaBackbone:
-    """A copy of the first `num_layers` Transformer layers, with weights of its own."""
+    """A copy of the first `num_layers` Transformer layers, with separate weights."""
     copy = keras_hub.models.XLMRobertaBackbone.from_config({**backbone.get_config(), "num_layers": num_layers})
     # Weights are listed in the order of the layers, embeddings first.
     copy.set_weights(backbone.get_weights()[: len(copy.weights)])

@@ -1,4 +1,4 @@
-"""A model as a folder that `SentenceTransformer(directory)` opens, cut above the universal layer."""
+"""Writes a model as a folder for `SentenceTransformer(directory)`, without the layers above the universal layer."""
 
 import pathlib
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def write_sentence_transformers(
     Args:
         directory: path.
         model: `infoxlm_keras.pretrained.PretrainedModel`.
-        vector: `infoxlm_keras.models.sentence_vector.SentenceVector`; no layer above its own is written.
+        vector: `infoxlm_keras.models.sentence_vector.SentenceVector`; layers above its own are not written.
         dtype, max_shard_bytes, progress: as for `write_huggingface`.
     """
     directory = pathlib.Path(directory)
@@ -45,7 +45,7 @@ def write_sentence_transformers(
     write_json(directory / "1_Pooling" / "config.json", pooling)
     if vector.normalize:
         modules.append(("2", "2_Normalize", "Normalize"))
-        # The module has no settings, but its folder is looked for.
+        # The module has no settings, but the library requires its folder.
         write_json(directory / "2_Normalize" / "config.json", {})
     write_json(
         directory / "modules.json",

@@ -1,4 +1,4 @@
-"""Fine-tuning on one language, and measuring in all: does what was learned transfer?
+"""Fine-tunes on one language and measures in all: cross-lingual transfer.
 
 In reading order:
 
@@ -7,7 +7,7 @@ In reading order:
     labels.py           which values are gold labels, the order of the classes, `labels.json`
     labelled_texts.py   files of XNLI, MultiNLI, PAWS-X and others -> labelled texts of each language
     classification.py   KerasHub's classifier on a pre-trained encoder: training, accuracy of each language
-    run_output.py       the trained model is saved first, and stays whatever fails later
+    run_output.py       the trained model is saved first and stays if a later step fails
     interruption.py     SIGTERM and Ctrl-C while a classifier is trained and saved
 """
 

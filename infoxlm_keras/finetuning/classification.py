@@ -1,7 +1,7 @@
-"""Text classification on a pre-trained encoder: KerasHub's classifier, trained in some languages, measured in all.
+"""Text classification on a pre-trained encoder: trains KerasHub's classifier in some languages and measures it in all.
 
-The protocols of Conneau et al. (2018, XNLI): *cross-lingual transfer* trains on English alone and is measured in every
-language; *translate-train-all* trains on the translations into all of them.
+The protocols are those of Conneau et al. (2018, XNLI). *Cross-lingual transfer* trains on English alone and measures
+every language. *Translate-train-all* trains on the translations into all languages.
 """
 
 import dataclasses
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from infoxlm_keras.text.labelled_texts import LabelledTexts
 
 DEFAULT_MAX_LENGTH = 128
-TASK_WEIGHTS_FILE = "task.weights.h5"  # KerasHub's name for the weights of encoder and head
+TASK_WEIGHTS_FILE = "task.weights.h5"  # KerasHub's name of the file with the weights of encoder and head
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationSettings:
-    """How a classifier is trained; every value is checked.
+    """The training settings of a classifier; every value is checked.
 
     Attributes:
         epochs: int >= 1.
@@ -41,8 +41,8 @@ class ClassificationSettings:
         warmup_share: float in 0..1.
         weight_decay: float >= 0, decoupled; not on biases and layer norms.
         dropout: float in [0, 1), of encoder and head.
-        max_length: int, tokens of a sample with all special tokens; longer ones are cut, of a pair the longer side.
-            None: 128, or as many as the model has positions.
+        max_length: int, tokens of a sample, special tokens included. Longer samples are cut; of a pair, the longer
+            side. None: 128, or the model's number of positions if that is smaller.
         seed: int.
     """
 
@@ -72,7 +72,7 @@ class ClassificationSettings:
 
 @dataclasses.dataclass
 class TextClassifier:
-    """A classifier and what it takes to use it on text.
+    """A classifier with the tokenizer and labels that it needs for text.
 
     Attributes:
         model: `keras_hub.models.XLMRobertaTextClassifier` on token ids; gives logits [batch, classes].
@@ -91,7 +91,7 @@ class TextClassifier:
         return encode(self.tokenizer, texts, self.max_length)
 
     def targets(self, part: "LabelledTexts") -> Array:
-        """int32 [samples], the place of each label of a `LabelledTexts` in `labels`.
+        """int32 [samples], the index in `labels` of each label of a `LabelledTexts`.
 
         Raises:
             InputError: for a label that is not among them.
@@ -111,10 +111,10 @@ class TextClassifier:
         Args:
             parts: list of `LabelledTexts` of different languages.
             batch_size: int, samples a forward pass.
-            progress: callable, gets the number of samples just done.
+            progress: function that is called with the number of samples just measured.
 
         Raises:
-            InputError: for a label that is not among `labels`; for logits that are not finite, which have no largest.
+            InputError: for a label that is not among `labels`; for logits that are not finite.
         """
         check_labels(self.labels, parts)
         found = {}
@@ -169,7 +169,7 @@ def load_text_classifier(directory: PathLike) -> TextClassifier:
 
 
 def build_classifier(model: "PretrainedModel", labels: list[str], settings: ClassificationSettings) -> TextClassifier:
-    """A classifier on the encoder of `model`, its head random.
+    """A classifier on the encoder of `model`, with a randomly initialised head.
 
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`.
@@ -203,12 +203,12 @@ def finetune_classifier(
     settings: ClassificationSettings,
     verbose: str | int = "auto",
 ) -> list[dict[str, Any]]:
-    """Trains by `fit`; of all epochs the one with the best mean accuracy over the development languages is kept.
+    """Trains with `fit` and keeps the epoch with the best mean accuracy over the development languages.
 
     Args:
         classifier: `TextClassifier`, from `build_classifier`.
-        training: list of `LabelledTexts`; their samples are mixed.
-        development: list of `LabelledTexts`, empty for none: then the last epoch stays.
+        training: list of `LabelledTexts`; all their samples are shuffled together.
+        development: list of `LabelledTexts`, empty if there is none; the last epoch is kept then.
         settings: `ClassificationSettings`.
         verbose: as of `keras.Model.fit`.
 
@@ -230,7 +230,7 @@ def finetune_classifier(
     _compile(classifier.model, settings, updates)
     epochs, best, best_weights = [], -1.0, None
     for epoch in range(1, settings.epochs + 1):
-        # Mixed here and not by `fit`, whose order follows the backend's own random numbers.
+        # Shuffled here because the order of `fit` depends on the backend's random numbers.
         shuffled = order.permutation(len(targets))
         history = classifier.model.fit(
             {name: values[shuffled] for name, values in inputs.items()},
@@ -269,10 +269,10 @@ def _compile(model, settings, updates):
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], max_length: int) -> dict[str, Array]:
-    """Token ids as XLM-R has them: `<s> text </s>`, or `<s> text </s></s> text_pair </s>`.
+    """Token ids in XLM-R's format: `<s> text </s>`, or `<s> text </s></s> text_pair </s>`.
 
-    A pair that is too long is cut where KerasHub's classifier cuts it: tokens are taken from both by turns, and what
-    one does not need is the other's.
+    A pair that is too long is cut where KerasHub's classifier cuts it: both sides get half of the room, and room that
+    the shorter side leaves goes to the longer.
 
     Args:
         tokenizer: `Tokenizer`.
@@ -299,9 +299,9 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], max_length: int
 
 
 def transfer_gap(accuracies: Mapping[str, float], training_languages: Sequence[str]) -> float | None:
-    """How much better the language of training is than the mean of all others, float; None where that is no question.
+    """Accuracy in the training language minus the mean over all other languages, float (the paper, section 4.3).
 
-    It is one if training was in one language, which was measured, and so was another (the paper, section 4.3).
+    None unless there is exactly one training language, and both it and another language were measured.
     """
     others = [accuracy for language, accuracy in accuracies.items() if language not in training_languages]
     if len(training_languages) != 1 or training_languages[0] not in accuracies or not others:

@@ -23,7 +23,7 @@ TASK_WEIGHTS_FILE = "task.weights.h5"
 def save_question_answering(
     directory: PathLike, model: QuestionAnswering, tokenizer: "Tokenizer", replace: bool = False
 ) -> None:
-    """Writes a preset directory with the head and the tokenizer, complete or not at all.
+    """Writes a preset directory with the head and the tokenizer, completely or not at all.
 
     Args:
         directory: str or path.
@@ -40,7 +40,7 @@ def save_question_answering(
 def load_question_answering(
     directory: PathLike, dtype: "str | keras.DTypePolicy | None" = None
 ) -> "tuple[QuestionAnswering, Tokenizer]":
-    """What `save_question_answering` wrote.
+    """Loads what `save_question_answering` wrote.
 
     Args:
         directory: str or path.
@@ -55,7 +55,7 @@ def load_question_answering(
     """
     path = pathlib.Path(directory)
     if not path.is_dir():
-        raise InputError(f"{directory}: no such directory; give what save_question_answering wrote")
+        raise InputError(f"{directory}: no such directory; give a directory that save_question_answering wrote")
     task = path / "task.json"
     content = read_json(task) if task.is_file() else None
     if not isinstance(content, dict) or content.get("class_name") != QuestionAnswering.__name__:

@@ -1,4 +1,4 @@
-"""What a fine-tuning run leaves on the disk: a trained model is never lost, and nothing is there half-written."""
+"""The output files of a fine-tuning run: a trained model is not lost, and no file is written partially."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ RESULT_FILES = ("results.json", "accuracy.png")
 
 
 def check_output(output: pathlib.Path, overwrite: bool) -> None:
-    """Raises `InputError` for what would keep the model from being written, before it is trained."""
+    """Raises `InputError`, before training, if the model could not be written to `output`."""
     model = output / "model"
     if model.is_dir() and any(model.iterdir()) and not overwrite:
         raise InputError(f"{output}: holds a fine-tuned model already; give another --output_dir, or --overwrite")
@@ -40,7 +40,7 @@ def check_output(output: pathlib.Path, overwrite: bool) -> None:
 
 
 def check_space(output: pathlib.Path, model: "keras.Model") -> None:
-    """Raises `InputError` if the disk has no room for the weights of `model`."""
+    """Raises `InputError` if the disk has no space for the weights of `model`."""
     parent = existing_parent(output)
     needed, free = 4 * model.count_params(), shutil.disk_usage(parent).free
     if needed > free:
@@ -57,7 +57,7 @@ def existing_parent(path: pathlib.Path) -> pathlib.Path:
 
 @contextlib.contextmanager
 def lost_when_interrupted(output: pathlib.Path) -> Iterator[None]:
-    """Ends the process on SIGTERM or Ctrl-C with a line on what is lost."""
+    """Ends the process on SIGTERM or Ctrl-C with a message that says what is lost."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -66,7 +66,7 @@ def lost_when_interrupted(output: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def the_model_stays(model: pathlib.Path) -> Iterator[None]:
-    """Adds to whatever ends the block that the trained model is complete in `model` (path)."""
+    """Adds to every error of the block that the trained model is complete in `model` (path)."""
     note = f"the fine-tuned model is complete in {model}"
     try:
         yield
@@ -82,9 +82,9 @@ def the_model_stays(model: pathlib.Path) -> Iterator[None]:
 
 
 def save_model(classifier: "TextClassifier", output: pathlib.Path, overwrite: bool) -> None:
-    """Writes the model to OUTPUT/model; results that an earlier run left beside it belong to another model, and go.
+    """Writes the model to OUTPUT/model, and removes the results of an earlier model beside it.
 
-    SIGTERM and Ctrl-C wait until that is done, and then end the process.
+    SIGTERM and Ctrl-C take effect after that and end the process.
 
     Args:
         classifier: `TextClassifier`.
@@ -92,8 +92,8 @@ def save_model(classifier: "TextClassifier", output: pathlib.Path, overwrite: bo
         overwrite: bool, replace a model that is there.
 
     Raises:
-        InputError: if the model could not be written there. The message names the directory for temporary files that
-            holds it now, or says that it is lost.
+        InputError: if the model could not be written there. The message names the directory for temporary files where
+            it was saved instead, or says that it is lost.
     """
     model = output / "model"
     try:
@@ -110,7 +110,7 @@ def save_model(classifier: "TextClassifier", output: pathlib.Path, overwrite: bo
 
 
 def _rescue(classifier, error):
-    """Saves the model where temporary files go, after `error` where it should have gone; raises either way."""
+    """Saves the model to a temporary directory after `error` at its own place; always raises."""
     reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="finetuned_"))
     try:
@@ -118,7 +118,7 @@ def _rescue(classifier, error):
     except Exception:
         shutil.rmtree(directory)
         lost = (
-            f"{directory.parent} does not take the trained model either, it is lost (set TMPDIR to a disk with room)"
+            f"{directory.parent} cannot hold the trained model either, so it is lost (set TMPDIR to a disk with space)"
         )
         raise InputError(f"{reason}; {lost}") from error
     raise InputError(f"{reason}; the fine-tuned model is complete in {directory}, move it from there") from error

@@ -1,4 +1,4 @@
-"""How often each language is drawn: what `language_exponent` made of the corpus' sizes."""
+"""The sampling probability of each language, which `language_exponent` computes from the sizes of the corpus."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -10,15 +10,16 @@ if TYPE_CHECKING:
 def language_probabilities_of(
     streams: "Sequence[MonolingualStream | BitextStream]", steps: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The effective probabilities of a run.
+    """The effective sampling probabilities of a run.
 
     Args:
         streams: list of `MonolingualStream` or `BitextStream`.
         steps: int, of the whole run.
 
     Returns:
-        {task: {language: {"probability", "records", "epochs"}}}: `records` are those of the corpus that are read, and
-        `epochs` how often the run reads each on average; far above 1, a small language is repeated.
+        {task: {language: {"probability", "records", "epochs"}}}: `records` is the number of records of the language,
+        and `epochs` how often the run reads each on average. A value far above 1 means that a small language is
+        repeated.
     """
     return {str(stream.name): _of_stream(stream, steps) for stream in streams}
 

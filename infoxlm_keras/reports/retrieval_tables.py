@@ -1,4 +1,4 @@
-"""Retrieval results for people: tables, and the demo's comparison of an untrained encoder with the trained one."""
+"""Tables of retrieval results, and the demo's comparison of an untrained encoder with the trained one."""
 
 import numbers
 from typing import Any
@@ -60,7 +60,7 @@ def read_retrieval(path: PathLike) -> dict[str, Any]:
         path: str or path.
 
     Returns:
-        dict, as `evaluate_retrieval` gives it; what else the file holds is kept.
+        dict, as `evaluate_retrieval` gives it; further content of the file is kept.
 
     Raises:
         InputError: if the file is missing or no JSON, lacks a part, or holds a part of another kind or length.
@@ -78,10 +78,10 @@ def read_retrieval(path: PathLike) -> dict[str, Any]:
 
 
 def _problem(result):
-    """What is wrong with a result, str; empty if nothing is."""
+    """The first fault of a result, str; empty if there is none."""
     layers, languages = result["layers"], result["languages"]
     if not layers or result["best_layer"] not in layers or not all(type(layer) is int for layer in layers):
-        return "best_layer is none of its layers"
+        return "best_layer is not one of its layers"
     if not languages:
         return "it has no language"
     for key in ("layer_definition", "pooling", "similarity"):
@@ -109,8 +109,8 @@ def build_results(
 
     Args:
         untrained, trained: dicts of `evaluate_retrieval` on the same pairs.
-        training: optional dict of numbers that hang on seed and data only (steps, last losses and bounds).
-        timing: optional dict of seconds and rates; the one part that differs between two equal runs.
+        training: optional dict of numbers that depend on seed and data only (steps, last losses and bounds).
+        timing: optional dict of seconds and rates, the only part that differs between two equal runs.
 
     Returns:
         dict:
@@ -180,7 +180,7 @@ def results_table(results: dict[str, Any]) -> rich.table.Table:
 
 
 def _headings(result):
-    """`en→xx` and `xx→en` where English is every source."""
+    """`en→xx` and `xx→en` if English is the source of every pair set."""
     if all(is_english(row["source"]) for row in result["languages"].values()):
         return "en→xx", "xx→en"
     return "source→target", "target→source"

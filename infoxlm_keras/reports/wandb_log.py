@@ -1,7 +1,7 @@
-"""A run's numbers on Weights & Biases, if the package `wandb` is installed.
+"""Sends a run's numbers to Weights & Biases, if the package `wandb` is installed.
 
-Its callback for Keras logs each batch of one `fit`; here the numbers are means over log intervals, counted in steps of
-the whole run across restarts, so the records go to `wandb` as they go to history.csv.
+The Keras callback of `wandb` logs each batch of one `fit`. Our numbers are means over log intervals, and steps count
+over restarts, so `wandb` gets the records of history.csv.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ from infoxlm_keras.files import read_text, write_atomically
 
 
 class WandbLog:
-    """Writes records to a run of `project`; a resumed run goes on in the same one.
+    """Writes records to a run of `project`; a resumed run continues the same one.
 
     Args:
         project: str.
@@ -49,5 +49,5 @@ def import_wandb() -> Any:
     try:
         import wandb
     except ImportError:
-        raise InputError("--wandb: the package is missing; needs `pip install infoxlm_keras[wandb]`") from None
+        raise InputError("--wandb: wandb is not installed: pip install infoxlm_keras[wandb]") from None
     return wandb

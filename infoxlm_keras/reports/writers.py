@@ -1,4 +1,4 @@
-"""Where the numbers of a run go besides `history.csv`: TensorBoard and the console; and what tells them all."""
+"""Writers of a run's numbers besides `history.csv`: TensorBoard and the console; `Recorder` calls all writers."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Hands every record to all writers, and remembers the newest step's numbers.
+    """Passes every record to all writers and keeps the newest step's numbers.
 
     Args:
-        writers: list of objects with `write(record)` and `close()`; one may also have `advance(step)`. A process that
-            writes nothing has none.
+        writers: list of objects with `write(record)` and `close()`; one may also have `advance(step)`. The list is
+            empty in a process that writes nothing.
     """
 
     def __init__(self, writers: Iterable[Any] = ()) -> None:
@@ -36,11 +36,11 @@ class Recorder:
             writer.write(record)
 
     def value(self, step: int, name: str) -> Any:
-        """The number `name` that was written at `step`, or None; only the newest step's are known."""
+        """The number `name` that was written at `step`, or None; only the newest step's numbers are known."""
         return self.newest.get(name) if self.newest["step"] == step else None
 
     def advance(self, step: int) -> None:
-        """Says that `step` steps are done."""
+        """Reports to the writers that `step` steps are done."""
         for writer in self.writers:
             if hasattr(writer, "advance"):
                 writer.advance(step)
@@ -55,7 +55,7 @@ EVALUATION_GROUPS = ("retrieval", "val")
 
 
 class TensorBoardLog:
-    """TensorBoard scalars in `directory`, without TensorFlow: the names of history.csv, a task's under its name.
+    """TensorBoard scalars in `directory`, without TensorFlow. The names are those of history.csv, grouped by task.
 
     Args:
         directory: str or path.
@@ -103,7 +103,8 @@ def tag(name: str, groups: Iterable[str]) -> str:
 
 
 class ProgressLine:
-    """One line on the terminal: steps, tokens a second, losses, time left. Without a terminal, a line a record.
+    """One line on the terminal: steps, tokens a second, losses, time left. Without a terminal it prints a line for
+    each record.
 
     Args:
         total_steps: int.
@@ -134,7 +135,7 @@ class ProgressLine:
         self.progress.update(self.bar, completed=step)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Shows the figures of `record`; on a terminal those of the record before stay beside them."""
+        """Shows the numbers of `record`; on a terminal, numbers of earlier records stay visible."""
         self.shown.update(record)
         self.progress.update(self.bar, completed=record["step"], summary=summary(self.shown, self.tasks))
         if not self.console.is_terminal:
@@ -150,7 +151,7 @@ def summary(record: dict[str, Any], tasks: "Iterable[PretextTask]" = ()) -> str:
 
     Args:
         record: dict of name to number.
-        tasks: list of `PretextTask`s; each says what of it is shown (`label`, `console_numbers`).
+        tasks: list of `PretextTask`s; their `label` and `console_numbers` select the numbers.
     """
     parts = []
     if "tokens_per_second" in record:

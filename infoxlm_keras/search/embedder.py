@@ -1,4 +1,4 @@
-"""Texts to vectors by an exported SavedModel: TensorFlow and tensorflow_text, no Keras."""
+"""Computes sentence vectors with an exported SavedModel: needs TensorFlow and tensorflow_text, but no Keras."""
 
 import numpy as np
 import tensorflow as tf
@@ -15,11 +15,11 @@ class SavedModelEmbedder:
     """Calls `serving_default` of an embedding export.
 
     Args:
-        directory: path of a version, or of the home of versions (the highest is taken, as a server does).
+        directory: path of a version, or of the directory of all versions (uses the highest, as a server does).
 
     Attributes:
         directory: path of the version.
-        facts: dict, what the export says of itself.
+        facts: dict, the content of the export's `infoxlm.json`.
         dim: int.
 
     Raises:
@@ -33,7 +33,7 @@ class SavedModelEmbedder:
         outputs = {} if self._signature is None else self._signature.structured_outputs
         if "embedding" not in outputs:
             found = ", ".join(outputs) or "nothing for strings"
-            raise InputError(f"{self.directory}: gives {found}, not embedding; export the embedding head")
+            raise InputError(f"{self.directory}: has the outputs {found}, not embedding; export the embedding head")
         self.dim = outputs["embedding"].shape[-1]
         path = self.directory / FACTS_FILE
         self.facts = read_json(path, dict) if path.exists() else {}

@@ -1,10 +1,10 @@
-"""Sentences on disk with an index of their vectors (usearch), built by streaming.
+"""Stores sentences on disk with an index of their vectors (usearch); the input is read as a stream.
 
 index.usearch    the graph; key = number of the sentence
 sentences.txt    the sentences, one a line, as UTF-8
-offsets.bin      uint64, where each sentence starts in it, and where the last ends
-lines.bin        uint64, line of the input each came from
-index.json       how many, which model, how vectors are kept; checksums of the other files and of itself
+offsets.bin      uint64, start of each sentence in sentences.txt, and the end of the last
+lines.bin        uint64, line number of each sentence in the input
+index.json       number of sentences, model, type of the vectors; checksums of the other files and of itself
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class IndexWriter:
         directory: path, empty.
         embedder: function of a list of bytes to unit vectors, with `dim`, `directory` and `facts`
             (`SavedModelEmbedder`).
-        vector_type: one of `VECTOR_TYPES`, usearch's name of how vectors are kept.
+        vector_type: one of `VECTOR_TYPES`, usearch's name of the type in which vectors are stored.
 
     Raises:
         InputError: if usearch is not installed.
@@ -72,10 +72,10 @@ class IndexWriter:
         self.position += int(lengths.sum())
 
     def close(self, source: str) -> dict[str, Any]:
-        """Writes the graph and the facts, which are returned; `source` (str) is where the sentences came from.
+        """Writes the graph and the facts, and returns the main facts; `source` (str) is the input's name.
 
         Raises:
-            InputError: if no sentence was added, or there is no room for the graph.
+            InputError: if no sentence was added, or the disk has no space for the graph.
         """
         self._offsets.write(np.array([self.position], NUMBER).tobytes())
         self._files.close()
@@ -104,7 +104,7 @@ class IndexWriter:
                 error = None
             except RuntimeError as raised:
                 error = raised
-        # usearch does not look at what the file system says when it closes the file.
+        # usearch ignores errors when it closes the file, so the size is checked.
         size = path.stat().st_size if path.exists() else 0
         if error is not None or size != expected:
             reason = "" if error is None else f" ({describe(error)})"
@@ -115,7 +115,7 @@ class IndexWriter:
 
 
 class IndexReader:
-    """Opens what `IndexWriter` wrote, once its checksums are right; vectors and sentences stay on disk.
+    """Opens an index of `IndexWriter` after checking its checksums; vectors and sentences stay on disk.
 
     Args:
         directory: path.
@@ -124,7 +124,7 @@ class IndexReader:
         facts: dict, the content of `index.json`.
 
     Raises:
-        InputError: if it is no index, is damaged, is of an older release, or usearch is not installed.
+        InputError: if it is no index, is damaged, was written by an older release, or usearch is not installed.
     """
 
     def __init__(self, directory: PathLike) -> None:
@@ -134,14 +134,15 @@ class IndexReader:
         count = self.facts["sentences"]
         self._offsets, self._lines = self._numbers(OFFSETS_FILE, count + 1), self._numbers(LINES_FILE, count)
         size = (self.directory / SENTENCES_FILE).stat().st_size
-        # At least a character and a line end each; as signed numbers, in which a smaller one after a larger shows.
+        # Each sentence has at least a character and a line end. Signed numbers, so that descending offsets give
+        # negatives.
         lengths = np.diff(self._offsets.astype(np.int64))
         if self._offsets[0] != 0 or self._offsets[-1] != size or (lengths < 2).any():
             raise InputError(f"{self.directory / OFFSETS_FILE}: does not fit {SENTENCES_FILE}; {REMEDY}")
         self._index = self._open_graph(count)
 
     def check(self, embedder: "SavedModelEmbedder") -> None:
-        """Raises InputError unless `embedder` is the export that the index was built with."""
+        """Raises InputError unless `embedder` has the properties of the export that the index was built with."""
         built = {**self.facts["model_facts"], "dim": self.facts["dim"]}
         given = {**embedder.facts, "dim": embedder.dim}
         for name in ("tokenizer_fingerprint", "layer", "pooling", "storage", "dim"):
@@ -190,7 +191,7 @@ class IndexReader:
                 count,
             )
             if not fits:
-                raise InputError(f"{path}: is not of the vectors that {FACTS_FILE} says; {REMEDY}")
+                raise InputError(f"{path}: does not hold the vectors that {FACTS_FILE} describes; {REMEDY}")
             index.view(f"{plain}/{INDEX_FILE}")
         if len(index) != count:
             raise InputError(f"{path}: has {len(index)} vectors for {count} sentences; {REMEDY}")
@@ -204,7 +205,7 @@ class IndexReader:
     def _numbers(self, name, count):
         path = self.directory / name
         if path.stat().st_size != count * NUMBER.itemsize:
-            raise InputError(f"{path}: is not of {count} numbers; {REMEDY}")
+            raise InputError(f"{path}: does not hold {count} numbers; {REMEDY}")
         return np.memmap(path, NUMBER, mode="r")
 
 
@@ -238,9 +239,9 @@ def read_facts(directory: PathLike) -> dict[str, Any]:
     for name, kind in kinds.items():
         value = facts.get(name)
         if type(value) is not kind or (kind is int and value < 1):
-            raise InputError(f"{path}: {name} = {value!r:.100}: is no {kind.__name__} that an index has; {REMEDY}")
+            raise InputError(f"{path}: {name} = {value!r:.100}: is not a valid {kind.__name__}; {REMEDY}")
     if facts["vectors"] not in VECTOR_TYPES or set(facts["files"]) != set(DATA_FILES):
-        raise InputError(f"{path}: names other vectors or files than an index has; {REMEDY}")
+        raise InputError(f"{path}: lists other vectors or files than those of an index; {REMEDY}")
     return facts
 
 

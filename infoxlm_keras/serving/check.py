@@ -1,10 +1,10 @@
-"""Answers requests from a SavedModel as a server would, with tensorflow and tensorflow_text only.
+"""Runs the signatures of a SavedModel as a server does, with tensorflow and tensorflow_text only.
 
     python check.py SAVED_MODEL REQUEST.json ANSWER.npz
 
 REQUEST.json: signature -> input -> values; strings are bytes read as Latin-1, numbers are int32.
 ANSWER.npz: the numeric outputs of those signatures, named `serving_default/embedding`, `tokens/embedding`, ...
-This file is run by itself, never imported: neither this package nor Keras can be imported while it answers.
+This file runs as a script and is never imported. It blocks imports of this package and of Keras.
 """
 
 import json
@@ -23,7 +23,7 @@ import tensorflow_text  # noqa: E402, F401  registers the SentencePiece ops
 
 def main(directory: str, request_file: str, answer_file: str) -> None:
     """Answers the requests of `request_file` with the SavedModel in `directory`; writes `answer_file`."""
-    # tensorflow_text itself imports Keras when there is one; the SavedModel must not.
+    # tensorflow_text itself imports Keras if it is installed; the SavedModel must not need it.
     for name in [name for name in sys.modules if name.split(".")[0] == "keras"]:
         sys.modules[name] = None  # type: ignore[assignment]
     with open(request_file, encoding="utf-8") as file:

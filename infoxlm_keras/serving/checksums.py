@@ -1,6 +1,6 @@
-"""Checksums of files that libraries in C++ open without checking them: one changed byte can end the process.
+"""Checksums of files that C++ libraries open without validation: one changed byte there can end the process.
 
-CRC-32C finds damage (disks, copies, interrupted writes), not forgery; it reads several gigabytes a second.
+CRC-32C detects damage (disks, copies, interrupted writes), but no forgery. It processes several gigabytes a second.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ BLOCK_BYTES = 1 << 20
 
 
 def checksums(directory: PathLike, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What `check_files` compares with.
+    """The checksums that `check_files` compares with.
 
     Args:
         directory: path.
@@ -34,13 +34,13 @@ def check_files(directory: PathLike, expected: object, place: PathLike, remedy: 
 
     Args:
         directory: path.
-        expected: what `checksums` gave, as read from JSON.
+        expected: the result of `checksums`, as read from JSON.
         place: path of the file that `expected` was read from.
         remedy: str, what the user can do.
 
     Raises:
-        InputError: for the first file that is missing, no regular file, or not as it was written; and if `expected` is
-            not what `checksums` gives.
+        InputError: for the first file that is missing, no regular file, or changed; and if `expected` has
+            another form than the result of `checksums`.
     """
     listed: dict[str, Any] = expected if isinstance(expected, dict) else {"": None}
     for name, entry in listed.items():
@@ -52,7 +52,7 @@ def check_files(directory: PathLike, expected: object, place: PathLike, remedy: 
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{path}: no such file; {remedy}") from None
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path}: is no regular file; {remedy}")
+            raise InputError(f"{path}: is not a regular file; {remedy}")
         if status.st_size != entry["bytes"]:
             raise InputError(f"{path}: has {status.st_size} bytes and not {entry['bytes']}: it is damaged; {remedy}")
         if _checksum(path) != entry:

@@ -1,11 +1,11 @@
-"""From a model to a versioned SavedModel directory, as TensorFlow Serving loads it.
+"""Exports a model to a versioned SavedModel directory, as TensorFlow Serving loads it.
 
     output_dir/models.config, batching_parameters.txt
     output_dir/1/saved_model.pb, variables/, assets/, assets.extra/infoxlm.json, .../tf_serving_warmup_requests,
     .../checksums.json (of all files but infoxlm.json and itself)
 
-A version appears only when it is whole and has been checked: a server that watches `output_dir` takes it at
-once.
+A version appears only after it is complete and checked, because a server that watches `output_dir` loads it
+immediately.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ FACTS_FILE = "assets.extra/infoxlm.json"
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What an export gave.
+    """The result of an export.
 
     Attributes:
         directory: path of the version, `output_dir/N`.
@@ -75,7 +75,7 @@ def export_embedding(
 
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`.
-        output_dir: str or path, home of all versions.
+        output_dir: str or path, the directory that holds all versions.
         layer: int, hidden state 0..L to pool; layers above it are not exported. None: the universal layer.
         pooling: "cls" or "mean"; None: as trained.
         normalize: bool, unit vectors.
@@ -90,7 +90,7 @@ def export_embedding(
 
     Raises:
         InputError: if a value is out of range, or the version exists.
-        RuntimeError: if the SavedModel does not answer as the model does; nothing is left behind.
+        RuntimeError: if the outputs of the SavedModel differ from the model's; nothing is written then.
     """
     module = EmbeddingModule(model, layer, pooling, normalize, max_length, storage)
     return export_module(module, version_directory(output_dir, version), verify)
@@ -105,9 +105,9 @@ def export_masked_lm(
     verify: bool = True,
     storage: str = "float32",
 ) -> Export:
-    """Exports the masked-LM head: `text` with `<mask>` -> its fillings (see `MaskedLMModule`).
+    """Exports the masked-LM head: `text` with `<mask>` -> candidates for each mask (see `MaskedLMModule`).
 
-    Arguments, result and errors as in `export_embedding`; `top_k` is the number of fillings for each mask.
+    Arguments, result and errors as in `export_embedding`; `top_k` is the number of candidates for each mask.
     """
     module = MaskedLMModule(model, top_k, max_length, storage)
     return export_module(module, version_directory(output_dir, version), verify)
@@ -159,14 +159,14 @@ def export_module(
     model_name: str | None = None,
     tokens_only: bool = False,
 ) -> Export:
-    """Writes a `ServingModule` to `directory`, complete and checked or not at all.
+    """Writes a `ServingModule` to `directory`, complete and checked, or not at all.
 
     Args:
         module: `ServingModule`.
         directory: path of a version, `output_dir/N`.
         verify: bool, see `export_embedding`.
         model_name: str, name of the model at a server, in the files beside the version; None: that of `output_dir`.
-        tokens_only: bool, leave out the signatures on strings: no operation of tensorflow_text is in the file.
+        tokens_only: bool, leave out the signatures on strings, so that the file has no operation of tensorflow_text.
 
     Returns:
         `Export`.
@@ -212,7 +212,7 @@ def version_directory(output_dir: PathLike, version: int | None = None) -> pathl
     """
     output_dir = pathlib.Path(output_dir)
     if output_dir.is_symlink() and not output_dir.exists():
-        raise InputError(f"{output_dir}: is a symbolic link to nothing; remove it, or make the directory it leads to")
+        raise InputError(f"{output_dir}: is a symbolic link to nothing; remove it, or create its target")
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"{output_dir}: is a file, not a directory; choose another output directory")
     if version is None:
@@ -229,7 +229,8 @@ def version_directory(output_dir: PathLike, version: int | None = None) -> pathl
 def _save(module, directory):
     whole = module
     if module.tokens_only:
-        # The weights without the tokenizer: a server resolves every operation in the file, used or not.
+        # Saves the weights without the tokenizer, because a server resolves every operation in the file, even unused
+        # ones.
         whole = tf.Module()
         whole.weights = list(module.variables)
     tf.saved_model.save(whole, directory, signatures=module.exported(module.signatures()))
@@ -237,7 +238,7 @@ def _save(module, directory):
 
 @contextlib.contextmanager
 def _system_errors(directory):
-    """Raises what TensorFlow reports of a full disk in its own way as `OSError`, with `directory` as its file."""
+    """Raises TensorFlow's own errors about a full disk as `OSError` with `directory` as its file."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -255,5 +256,5 @@ def write_checksums(directory: pathlib.Path) -> None:
 
 
 def default_model_name(output_dir: PathLike) -> str:
-    """The name of a model at a server, if none is given: that of the home of its versions (path)."""
+    """The default name of a model at a server: the name of the directory that holds its versions."""
     return pathlib.Path(os.path.abspath(output_dir)).name

@@ -1,7 +1,7 @@
-"""The first layers of an XLM-R backbone on packed tokens, in bare TensorFlow: what a SavedModel runs.
+"""The first layers of an XLM-R backbone on packed tokens, in plain TensorFlow: the computation of a SavedModel.
 
-Equal to `hidden_state_model(backbone, layer)` at every real token, to float32's rounding. Query, key and value share
-one product, and the query's weights hold attention's 1 / sqrt(head size).
+It equals `hidden_state_model(backbone, layer)` at every token up to float32's rounding. One matrix product computes
+query, key and value, and the query's weights include attention's factor 1 / sqrt(head size).
 """
 
 import functools
@@ -26,7 +26,7 @@ SMALL_BATCH = 12  # rows
 
 
 class PackedEncoder(tf.Module):
-    """Token ids to hidden state `layer`; holds the weights of Transformer layers 1..`layer` and no others.
+    """Computes hidden state `layer` from token ids; holds the weights of Transformer layers 1..`layer` only.
 
     Args:
         backbone: `keras_hub.models.XLMRobertaBackbone` of L layers.
@@ -69,7 +69,7 @@ class PackedEncoder(tf.Module):
             groups = packed.attention_groups(heads, ends)
             return functools.reduce(lambda states, layer: layer(states, groups, attend), self.layers, states)
 
-        # In a small batch the padding is cheaper than the operations that avoid it.
+        # In a small batch, padding costs less than the operations that avoid it.
         small = packed.batch < SMALL_BATCH
         return tf.cond(small, lambda: run((1,), small_attention), lambda: run(GROUP_ENDS, attention))
 
@@ -122,9 +122,9 @@ def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor
 
 
 def small_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """`attention` for a few short rows, of operations that start fast.
+    """`attention` for a few short rows, with operations of low overhead.
 
-    oneDNN takes over `tf.matmul` of a batch and softmax, and needs longer to prepare them than they run.
+    oneDNN executes batched `tf.matmul` and softmax; for small inputs its set-up takes longer than the computation.
     """
     scores = tf.raw_ops.BatchMatMulV3(x=query, y=key, adj_y=True, Tout=tf.float32) + bias
     weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))

@@ -1,8 +1,8 @@
-"""A batch without its padding: all real tokens in one row, and where each came from.
+"""A batch without padding: all tokens in one row, and the place of each in the batch.
 
-Dense layers, layer norms and embeddings work token by token, so they run on the packed tokens and cost nothing for
-padding. Attention needs whole sequences: rows are sorted by length and cut into a few groups, each padded to its own
-longest, and only there. Shapes stay dynamic; the number of groups, and so the graph, is fixed.
+Dense layers, layer norms and embeddings work token by token, so they run on the packed tokens without padding.
+Attention needs whole sequences: rows are sorted by length and split into a few groups, and each group is padded to its
+longest row. Shapes are dynamic; the number of groups, and therefore the graph, is fixed.
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ class PackedSequences:
 
     Args:
         token_ids: int32 [batch, length].
-        padding_mask: int32 [batch, length], 1 for a token and 0 or less for padding, wherever it is. What is above 1
-            counts as 1.
+        padding_mask: int32 [batch, length], 1 for a token, 0 or less for padding at any place. Values above 1 count
+            as 1.
 
     Attributes:
         token_ids: int32 [tokens], sorted by the length of their rows.
         positions: int32 [tokens], column of each.
-        rows: int32 [tokens], row of each in the batch as it came.
+        rows: int32 [tokens], row of each in the original batch.
         batch, length: scalar int32, the shape of the batch.
-        row_lengths: int32 [batch], tokens of each row of the batch as it came.
+        row_lengths: int32 [batch], tokens of each row of the original batch.
     """
 
     def __init__(self, token_ids: Tensor, padding_mask: Tensor) -> None:
         shape = tf.shape(token_ids)
         self.batch, self.length = shape[0], shape[1]
-        # Lengths and places come from one test: if they disagreed, a row would read the tokens of the next.
+        # Lengths and places come from one comparison. If they differed, a row would read tokens of the next row.
         present = padding_mask > 0
         self.row_lengths = tf.reduce_sum(tf.cast(present, tf.int32), axis=1)
         order = tf.argsort(self.row_lengths)
@@ -48,7 +48,7 @@ class PackedSequences:
         self._starts = tf.cumsum(self._lengths, exclusive=True)  # first packed token of each sorted row
 
     def attention_groups(self, heads: int, ends: Sequence[float] = GROUP_ENDS) -> "list[AttentionGroup]":
-        """The rows cut into groups of about one length, list of `AttentionGroup`.
+        """The rows in groups of similar length, list of `AttentionGroup`.
 
         Args:
             heads: int, attention heads.
@@ -61,7 +61,7 @@ class PackedSequences:
         ]
 
     def index(self) -> Tensor:
-        """int32 [batch, length]: the packed token at each place of the batch as it came, -1 for padding."""
+        """int32 [batch, length]: the packed token at each place of the original batch, -1 for padding."""
         places = tf.stack([self.rows, self.positions], axis=1)
         numbers = tf.range(1, tf.shape(places)[0] + 1)
         return tf.scatter_nd(places, numbers, tf.stack([self.batch, self.length])) - 1
@@ -79,10 +79,10 @@ class PackedSequences:
 
 
 class AttentionGroup:
-    """Some rows of a packed batch, padded to the longest of them and cut into heads.
+    """Some rows of a packed batch, padded to the longest of them and split into heads.
 
-    One gather of whole head vectors does the padding and brings the heads in front, and one undoes both: transposing
-    by itself costs as much as the attention of a short sentence.
+    One gather of head vectors pads the rows and moves the head axis to the front; a second gather reverses both. A
+    separate transposition would cost as much as the attention of a short sentence.
 
     Args:
         starts: int32 [rows], first packed token of each.

@@ -1,4 +1,4 @@
-"""Does an export still find translations? Retrieval accuracy of the Keras model and of the SavedModel."""
+"""Compares the retrieval accuracy of a Keras model and of its SavedModel."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ def compare_retrieval(
     pair_sets: "Sequence[PairSet]",
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Accuracy of both on the same pairs.
+    """Retrieval accuracy of both on the same pairs.
 
     Args:
         module: `EmbeddingModule` that was exported.
@@ -36,7 +36,7 @@ def compare_retrieval(
         progress: optional function that is called with the number of texts just embedded.
 
     Returns:
-        {"keras": ..., "export": ...}, each as `evaluate_retrieval` gives it, at the module's layer only.
+        {"keras": ..., "export": ...}, each a result of `evaluate_retrieval` for the module's layer only.
     """
     of_keras = evaluate_retrieval(
         model.backbone,

@@ -1,4 +1,4 @@
-"""Opening an export: compared with its checksums first, under any path, and one clear error for whatever is wrong."""
+"""Opens exports: compares checksums first, accepts any path, and raises `InputError` for every fault."""
 
 import pathlib
 from collections.abc import Collection
@@ -17,10 +17,10 @@ REMEDY = "export the model again (infoxlm export-savedmodel)"
 
 
 def load_saved_model(directory: PathLike) -> Any:
-    """What `tf.saved_model.load` gives for an export.
+    """Loads an export with `tf.saved_model.load`.
 
     Args:
-        directory: path of a version. Exports of older releases have no checksums and are opened without.
+        directory: path of a version. Exports of older releases have no checksums and are opened without a check.
 
     Raises:
         InputError: if it is no SavedModel, or a file of it is missing or damaged.
@@ -58,7 +58,7 @@ def newest_version(directory: PathLike) -> pathlib.Path:
     directory = pathlib.Path(directory)
     if (directory / "saved_model.pb").exists():
         return directory
-    # As a server reads names: plain numbers.
+    # A server accepts plain numbers only.
     versions = [path.parent for path in directory.glob("*/saved_model.pb")]
     versions = [path for path in versions if path.name.isascii() and path.name.isdecimal()]
     if not versions:

@@ -1,4 +1,4 @@
-"""What every exported head shares: strings or token ids in, named tensors out."""
+"""The base class of all exported heads: strings or token ids in, named tensors out."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from infoxlm_keras.serving.text_to_ids import TextToIds
 
-FORMAT_VERSION = 2  # of what `facts` gives
+FORMAT_VERSION = 2  # of the result of `facts`
 
 
 class ServingModule(tf.Module):
-    """A Keras model behind the two signatures that every SavedModel here has.
+    """A Keras model with the two signatures that every SavedModel here has.
 
     `serving_default` takes `text`, string [batch]; `tokens` takes `token_ids` and `padding_mask`, int32
     [batch, length], for servers without SentencePiece ops. Both return what `predict` returns, and refuse inputs of
@@ -32,7 +32,7 @@ class ServingModule(tf.Module):
         text_to_ids: `TextToIds`.
         backbone: `XLMRobertaBackbone`, whose layers 1..`layer` and no others are exported.
         layer: int, the hidden state that the head needs.
-        model: keras.Model from `{"token_ids", "padding_mask", ...}`: what the export has to equal.
+        model: keras.Model of `{"token_ids", "padding_mask", ...}`, whose outputs the export must reproduce.
         storage: one of `STORAGES`, how weights are stored.
         name: str.
 
@@ -67,7 +67,7 @@ class ServingModule(tf.Module):
         self.text_to_ids = text_to_ids
         self.storage = storage
         self.encoder = PackedEncoder(backbone, layer, storage)
-        # A function, not a Keras object: the SavedModel holds the encoder's variables, and opens without Keras.
+        # A function instead of a Keras object, so that the SavedModel does not contain the Keras model.
         self._model = functools.partial(model, training=False)
 
     def predict(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
@@ -76,19 +76,19 @@ class ServingModule(tf.Module):
         return self.outputs(packed, self.encoder(packed))
 
     def outputs(self, packed: PackedSequences, states: Tensor) -> dict[str, Tensor]:
-        """What `predict` gives, from `PackedSequences` and their hidden states [tokens, dim]."""
+        """The result of `predict` from `PackedSequences` and their hidden states [tokens, dim]."""
         raise NotImplementedError
 
     def reference(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
-        """`predict` by the Keras model: what a float32 export has to equal."""
+        """The result of `predict` from the Keras model, which a float32 export must equal."""
         raise NotImplementedError
 
     def head_facts(self) -> dict[str, Any]:
-        """What a client may want to know of the head: a dict of plain values."""
+        """Facts about the head for clients: a dict of plain values."""
         raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
-        """What a client may want to know, a dict of plain values: the content of `infoxlm.json`."""
+        """Facts about the model for clients, a dict of plain values: the content of `infoxlm.json`."""
         return {
             "format_version": FORMAT_VERSION,
             "head": self.head,
@@ -107,7 +107,7 @@ class ServingModule(tf.Module):
         return {name: value for name, value in by_signature.items() if name == "tokens" or not self.tokens_only}
 
     def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
-        """Inputs of every signature: signature -> input name -> value; the ids are those of the texts."""
+        """Inputs of every signature: signature -> input name -> value; the ids belong to the texts."""
         return {
             "serving_default": {"text": texts},
             "tokens": {"token_ids": token_ids, "padding_mask": padding_mask},
@@ -120,7 +120,7 @@ class ServingModule(tf.Module):
         padding_mask: Array,
         predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
     ) -> dict[str, dict[str, Tensor]]:
-        """What each signature should answer to `requests(...)`; `predict` is `self.predict` or `self.reference`."""
+        """Expected outputs of each signature for `requests(...)`; `predict` is `self.predict` or `self.reference`."""
         outputs = predict(tf.constant(token_ids), tf.constant(padding_mask))
         return {"serving_default": outputs, "tokens": outputs}
 

@@ -1,4 +1,4 @@
-"""Weights as a SavedModel stores them: float32, or smaller with arithmetic still in float32.
+"""The weights of a SavedModel: stored as float32 or in fewer bytes; arithmetic is always float32.
 
     float32    4 bytes a value, exact
     bfloat16   2 bytes, 8 bits of precision
@@ -6,7 +6,7 @@
     int8       1 byte, symmetric, one float32 scale a channel (Jacob et al., 2018, with zero point 0): an output column
                of a matrix, a row of a table. Weights only: activations stay float32.
 
-Vectors (biases, norms) are a thousandth of the size and always float32.
+Vectors (biases, norms) take a thousandth of the space and are always float32.
 """
 
 from typing import TYPE_CHECKING
@@ -47,7 +47,7 @@ class StoredMatrix(tf.Module):
     def __call__(self, inputs: Tensor) -> Tensor:
         """`inputs` float32 [rows, inputs] -> float32 [rows, outputs]."""
         products = tf.matmul(inputs, float32(self.kernel))
-        # The scale belongs to whole columns: applied to the products, fewer than the weights.
+        # One scale belongs to a whole column, so it is applied to the products, which are fewer than the weights.
         return tf.nn.bias_add(products if self.scale is None else products * self.scale, self.bias)
 
 
@@ -100,7 +100,7 @@ def stored(values: Array, storage: str, axis: int) -> tuple[Tensor, Array | None
         scale = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(INT8_LARGEST)
         return np.rint(values / scale).astype(np.int8), scale.squeeze(axis)
     if storage == "float16" and np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
-        raise InputError("storage float16: a weight is beyond 65504, float16's largest; take bfloat16 or float32")
+        raise InputError("storage float16: a weight is beyond 65504, float16's largest value; use bfloat16 or float32")
     return tf.cast(values, storage), None
 
 

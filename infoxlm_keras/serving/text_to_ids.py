@@ -1,4 +1,4 @@
-"""Strings to token ids inside a TensorFlow graph, for servers that get raw text."""
+"""Tokenizes strings inside a TensorFlow graph, for servers that receive raw text."""
 
 from typing import TYPE_CHECKING
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 MASK_TEXT = "<mask>"
 SHORTEST_LENGTH = 3  # <s>, one token, </s>
 PAIR_SPECIAL_TOKENS = 4  # <s> text </s></s> text_pair </s>
-BYTES_A_CHARACTER = 4  # the most that UTF-8 uses
+BYTES_A_CHARACTER = 4  # the largest number that UTF-8 uses
 REPLACEMENT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 
 class TextToIds(tf.Module):
-    """`<s> text </s>` in XLM-R's ids: equal to `Tokenizer.encode`, and an answer for any bytes at all.
+    """`<s> text </s>` in XLM-R's ids, equal to `Tokenizer.encode`; accepts any bytes.
 
     Invalid UTF-8 is read as U+FFFD, as Python's `bytes.decode("utf-8", "replace")` does. Text is cut to
-    `max_bytes` before any work is done on it, and to `max_length - 2` tokens after; `max_bytes` holds that
-    many of the longest pieces, so the first cut shows only where kilobytes make one token or none (white
-    space, characters that the model does not know).
+    `max_bytes` before tokenization and to `max_length - 2` tokens after it. `max_bytes` is enough for `max_length` of
+    the longest pieces, so the first cut changes the result only if kilobytes give one token or none (white space,
+    characters that the model does not know).
 
     Args:
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
@@ -59,10 +59,10 @@ class TextToIds(tf.Module):
         return token_ids, tf.cast(token_ids != PAD_ID, tf.int32)
 
     def pairs(self, text: Tensor, text_pair: Tensor) -> tuple[Tensor, Tensor]:
-        """`<s> text </s></s> text_pair </s>` for two string [batch]; returns what `__call__` does.
+        """`<s> text </s></s> text_pair </s>` for two string [batch]; the result is that of `__call__`.
 
-        A pair that is too long is cut where KerasHub's classifier cuts it: tokens are taken from both by turns, and
-        what one does not need is the other's.
+        A pair that is too long is cut where KerasHub's classifier cuts it: both sides get half of the room, and room
+        that the shorter side leaves goes to the longer.
         """
         first, second = self.tokens(self.clean(text)), self.tokens(self.clean(text_pair))
         room = self.max_length - PAIR_SPECIAL_TOKENS
@@ -75,9 +75,9 @@ class TextToIds(tf.Module):
         return token_ids, tf.cast(token_ids != PAD_ID, tf.int32)
 
     def clean(self, text: Tensor, max_bytes: int | None = None) -> Tensor:
-        """`text` (string [batch]) as valid UTF-8 of little more than `max_bytes` bytes at most (None: its own)."""
+        """`text` (string [batch]) as valid UTF-8, cut to about `max_bytes` bytes (None: the attribute `max_bytes`)."""
         max_bytes = max_bytes or self.max_bytes
-        # The cut may leave part of a character at the end: it becomes U+FFFD, which is then dropped.
+        # The cut may split the last character. Its bytes become U+FFFD, which is then removed.
         valid = tf.strings.unicode_transcode(tf.strings.substr(text, 0, max_bytes), "UTF-8", "UTF-8", errors="replace")
         trimmed = tf.strings.regex_replace(valid, f"{REPLACEMENT_CHARACTER}+$", "")
         return tf.where(tf.strings.length(text) > max_bytes, trimmed, valid)
@@ -88,7 +88,7 @@ class TextToIds(tf.Module):
         return pieces.with_flat_values(piece_to_id(pieces.flat_values))
 
     def tokens_with_offsets(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`tokens(text)` and where each lies in `text`: three ragged [batch, None], ids, first byte, byte after."""
+        """`tokens(text)` and their places in `text`: ragged [batch, None] ids, first bytes, and ends in bytes."""
         pieces, starts, ends = self._sentencepiece.tokenize_with_offsets(text)
         return pieces.with_flat_values(piece_to_id(pieces.flat_values)), starts, ends
 

@@ -1,8 +1,8 @@
-"""Warm-up requests: what a server sends to a version before it serves it, so that the first client does not wait.
+"""Warm-up requests: a server sends them to a version before it serves it, so that the first client does not wait.
 
 TensorFlow Serving replays `assets.extra/tf_serving_warmup_requests`, a TFRecord file of `PredictionLog` messages (at
-most 1,000), when it loads a version. First requests are slow: TensorFlow makes its kernels and buffers. All signatures
-and the usual shapes are covered: single requests, small and full batches, the shortest and the longest text.
+most 1,000), when it loads a version. First requests are slow, because TensorFlow creates kernels and buffers. The file
+covers all signatures and the usual shapes: single requests, small and full batches, the shortest and the longest text.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 BATCH_SIZES = (1, 8, 32)
-# Repeated to lengths; several scripts, so that the tokenizer's tables are touched.
+# Repeated to reach a length. It has several scripts, so that the tokenizer's tables are loaded.
 SENTENCE = "The file could not be opened. Файл не открывается. 无法打开文件。 फ़ाइल नहीं खुली। "
 REPETITIONS = (0, 1, 4)
 LONGEST_REPETITIONS = 200
@@ -82,7 +82,7 @@ def read_warmup(directory: PathLike) -> list[Any]:
 
 
 def warmup_batches() -> Iterator[list[bytes]]:
-    """Lists of texts (bytes): each batch size with mixed lengths, and one text as long as the model takes."""
+    """Lists of texts (bytes): each batch size with mixed lengths, and one text of the model's maximum length."""
     for size in BATCH_SIZES:
         yield [(SENTENCE * REPETITIONS[-1 - number % len(REPETITIONS)]).encode() for number in range(size)]
     yield [(SENTENCE * LONGEST_REPETITIONS).encode()]

@@ -1,4 +1,4 @@
-"""What both clients share on the way in: their options, and the texts to send."""
+"""The input of both clients: their options, and the texts to send."""
 
 import math
 import os
@@ -14,7 +14,7 @@ from infoxlm_keras.text.readers.line_input import line_stream
 if TYPE_CHECKING:
     import argparse
 
-# Task -> what its signature takes; the classifier and the masked LM take `text` too.
+# Task -> inputs of its signature; the classifier and the masked LM also take `text`.
 INPUTS = {
     "serving_default": ("text",),
     "similarity": ("text_a", "text_b"),
@@ -52,7 +52,7 @@ def parser(description: str, address: str, address_help: str) -> "argparse.Argum
 
 
 def check_request(address: str, model: str, version: int | None, timeout: float) -> None:
-    """Raises InputError for what no request can hold; the arguments are those of both clients."""
+    """Raises InputError for values that no request can have; the arguments are those of both clients."""
     for name, value in (("--address", address), ("--model", model)):
         if not value or not value.isprintable():
             raise InputError(f"{name} {value!r}: must be printable characters, at least one")
@@ -103,7 +103,7 @@ def columns(batch: Sequence[tuple[str, tuple[bytes, ...]]], task: str) -> dict[s
 
 
 def signature_name(task: str) -> str:
-    """The signature of a task: question answering is what its model answers by default."""
+    """The signature of a task: question answering has the default signature of its model."""
     return task if task in ("similarity", "pairs") else "serving_default"
 
 
@@ -114,7 +114,7 @@ def _lines(options):
         return
     with line_stream(options.file) as stream:
         number = 0
-        # Line by line: what comes through a pipe is sent as soon as a batch is full.
+        # Line by line, so that text from a pipe is sent as soon as a batch is full.
         while lines := stream.read_lines(1):
             number += 1
             source = f"{stream.place}, line {number}"

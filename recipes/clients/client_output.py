@@ -1,4 +1,4 @@
-"""What both clients share on the way out: whether an answer is one, and one JSON line for each text."""
+"""The output of both clients: checks of answers, and one JSON line for each text."""
 
 import base64
 import json
@@ -10,14 +10,14 @@ from typing import Any
 from infoxlm_keras.command_line import one_line
 from infoxlm_keras.errors import InputError
 
-# No batch of texts has a longer answer; what sends more is no model of ours.
+# No batch of texts has a longer answer, so a longer one does not come from such a model.
 MOST_ANSWER_BYTES = 1 << 28
 DEEPEST_VALUE = 8
 BRIEF_CHARACTERS = 300
 
 
 def check_answers(place: str, answers: object, count: int) -> None:
-    """Raises `InputError`, with `place` in front, unless `answers` is what a model can have answered.
+    """Raises `InputError`, with `place` in front, unless `answers` is a valid answer of a model.
 
     Args:
         place: str, address of the server.
@@ -48,7 +48,7 @@ def print_answers(answers: Mapping[str, Sequence[Any]], count: int) -> None:
         try:
             line.encode(sys.stdout.encoding)
         except UnicodeEncodeError:
-            # JSON's own escapes lose nothing.
+            # JSON's escapes preserve every character.
             line = json.dumps(answer)
         print(line)
     sys.stdout.flush()
@@ -73,7 +73,7 @@ def brief(text: object) -> str:
 
 
 def _shape(value, place, depth=0):
-    """The shape of nested lists, a tuple of int; lists of one level must be of one shape."""
+    """The shape of nested lists, a tuple of int; all lists of one level must have one shape."""
     if isinstance(value, list):
         if depth == DEEPEST_VALUE:
             raise InputError(f"{place}: the server answered lists nested more than {DEEPEST_VALUE} deep")

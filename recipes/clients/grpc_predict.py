@@ -1,4 +1,4 @@
-"""Asks a TensorFlow Serving over gRPC: one JSON line of answers for each text.
+"""Sends texts to TensorFlow Serving over gRPC and prints one JSON line for each text.
 
     python recipes/clients/grpc_predict.py --model infoxlm --text "Open the file" --text "Öffnen Sie die Datei"
     python recipes/clients/grpc_predict.py --model infoxlm --task similarity --file pairs.tsv > similarity.jsonl
@@ -23,7 +23,7 @@ from infoxlm_keras.files import describe, parsing
 if TYPE_CHECKING:
     from infoxlm_keras.annotations import Array
 
-# The fewest bytes that a value takes in memory: what a shape promises is allocated before it is filled.
+# A value takes at least 4 bytes. The limit is needed because a tensor's memory is allocated by its shape.
 MOST_VALUES = MOST_ANSWER_BYTES // 4
 
 
@@ -76,7 +76,7 @@ class GrpcClient:
 
         Raises:
             InputError: if the server cannot be reached, refuses the request, takes longer than `timeout`, or its
-                answer is not one to as many texts.
+                answer does not fit the number of texts.
         """
         request = self._messages.PredictRequest()
         request.model_spec.name = self.model
@@ -100,14 +100,14 @@ class GrpcClient:
         return outputs
 
     def _array(self, name, tensor):
-        """A `TensorProto` as a NumPy array of what can be printed."""
+        """A `TensorProto` as a NumPy array of printable values."""
         place = f"{self.address}: {brief(name)}"
         sizes = [dimension.size for dimension in tensor.tensor_shape.dim]
         if tensor.tensor_shape.unknown_rank or min(sizes, default=0) < 0 or math.prod(sizes) > MOST_VALUES:
             raise InputError(f"{place}: the server answered a tensor of shape {sizes[:10]}; is it this model?")
         with parsing(place, "a tensor", "is it this model?"):
             values = self._tf.make_ndarray(tensor)
-        if values.dtype.name == "bfloat16":  # a type that NumPy does not know as a number
+        if values.dtype.name == "bfloat16":  # not a number type of NumPy itself
             values = values.astype("float32")
         if values.dtype.kind not in "biufO":
             raise InputError(f"{place}: the server answered values of type {values.dtype}; is it this model?")

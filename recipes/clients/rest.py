@@ -1,11 +1,11 @@
-"""Asks a TensorFlow Serving over REST: one JSON line of answers for each text.
+"""Sends texts to TensorFlow Serving over REST and prints one JSON line for each text.
 
     python recipes/clients/rest.py --model infoxlm --text "Open the file" --text "Öffnen Sie die Datei"
     python recipes/clients/rest.py --model infoxlm --task similarity --text "$(printf 'Open the file\tDatei öffnen')"
     python recipes/clients/rest.py --model xnli --task pairs --file premises_and_hypotheses.tsv
     python recipes/clients/rest.py --model qa --task qa --file questions.tsv > answers.jsonl
 
-Needs requests: pip install infoxlm_keras[serving]. Any bytes can be sent: they travel in base64.
+Needs requests: pip install infoxlm_keras[serving]. Any bytes can be sent; they are encoded in base64.
 """
 
 import base64
@@ -80,7 +80,7 @@ class RestClient:
 
         Raises:
             InputError: if the server cannot be reached, refuses the request, takes longer than `timeout`, or its
-                answer is not one of TensorFlow Serving to as many texts.
+                answer is not one of TensorFlow Serving for the number of texts.
         """
         deadline = time.monotonic() + self.timeout
         encoded = {
@@ -112,7 +112,7 @@ class RestClient:
         return self._names[signature]
 
     def _json(self, method, url, deadline, body=None):
-        """The JSON object that a request is answered with."""
+        """The JSON object in the answer to a request."""
         try:
             status, reason, location, content = bounded(deadline - time.monotonic(), self._ask, method, url, body)
         except (TimeoutError, self._requests.exceptions.Timeout):
@@ -137,7 +137,7 @@ class RestClient:
         return value
 
     def _ask(self, method, url, body):
-        """(status, reason, where it leads or None, content) of the answer."""
+        """(status, reason, target of a redirection or None, content) of the answer."""
         exceptions = self._requests.exceptions
         content = bytearray()
         try:

@@ -327,9 +327,7 @@ def test_a_model_that_no_disk_takes_is_told_to_be_lost(quick, tmp_path, monkeypa
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setattr(TextClassifier, "save", Full)
     error = refused(capsys, finetune_classification.main, *quick)
-    assert (
-        "x: no space left on device" in error and f"{tmp_path / 'temporary'} does not take the trained model" in error
-    )
+    assert "x: no space left on device" in error and f"{tmp_path / 'temporary'} cannot hold the trained model" in error
     assert os.listdir(tmp_path / "temporary") == [] and not (tmp_path / "run").exists()
 
 

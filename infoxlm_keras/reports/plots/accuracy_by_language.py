@@ -1,4 +1,4 @@
-"""How well a task is done in each language."""
+"""A bar chart of a task's accuracy in each language."""
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ def accuracy_by_language(
     Args:
         accuracies: {language: float in 0..1}, not empty.
         training_languages: collection of str.
-        chance: optional float in 0..1, drawn as a line: what guessing would give.
+        chance: optional float in 0..1, the accuracy of guessing, drawn as a line.
 
     Returns:
         matplotlib.figure.Figure.

@@ -1,4 +1,4 @@
-"""Plots of prepared records: how languages are drawn, and how long records are."""
+"""Plots of prepared records: sampling probabilities of languages and lengths of records."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

@@ -12,7 +12,7 @@ from infoxlm_keras.reports.plots.style import COLORS, TEXT_COLOR, name_options, 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOR_MAP = "Blues"  # one hue, from light to dark: read alike by colour-blind readers and in grey print
+COLOR_MAP = "Blues"  # one hue from light to dark, readable for colour-blind people and in grey print
 
 
 @styled
@@ -26,7 +26,8 @@ def retrieval_heatmap(
         title: str.
 
     Returns:
-        matplotlib.figure.Figure. The languages' mean stands apart on the right; higher layers stand higher.
+        matplotlib.figure.Figure. The mean over languages is a separate column on the right; higher layers are further
+        up.
     """
     layers, names = result["layers"], list(result["languages"])
     columns = [both_ways(result["languages"][name]) for name in names] + [both_ways(result["mean"])]
@@ -34,7 +35,7 @@ def retrieval_heatmap(
     figure = new_figure(max(5.2, 1.8 + 0.46 * len(columns)), max(2.2, 1.1 + 0.36 * len(layers)))
     axes = figure.subplots()
     options: dict[str, Any] = {"cmap": COLOR_MAP, "vmin": 0, "vmax": 100, "aspect": "auto", "origin": "lower"}
-    mean_x = len(names) + 0.25  # a gap sets the mean apart
+    mean_x = len(names) + 0.25  # a gap separates the mean
     axes.imshow(percents[:, :-1], extent=(-0.5, len(names) - 0.5, -0.5, len(layers) - 0.5), **options)
     axes.imshow(percents[:, -1:], extent=(mean_x - 0.5, mean_x + 0.5, -0.5, len(layers) - 0.5), **options)
     places = [*range(len(names)), mean_x]

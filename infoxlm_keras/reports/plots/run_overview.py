@@ -1,4 +1,4 @@
-"""How a training run is doing: a small panel each for what tells trouble early."""
+"""Overview of a training run: a small panel for each number that shows problems early."""
 
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ def run_overview(steps: Array, metrics: dict[str, Array]) -> "Figure":
         if lines:
             panels.append((title, lines))
     if not panels:
-        raise InputError(f"metrics {sorted(metrics)}: none is known to the overview of a run")
+        raise InputError(f"metrics {sorted(metrics)}: the overview of a run shows none of them")
     rows = -(-len(panels) // COLUMNS)
     figure = new_figure(3.6 * min(COLUMNS, len(panels)), 2.5 * rows)
     grid = figure.subplots(rows, min(COLUMNS, len(panels)), squeeze=False).flat
@@ -70,7 +70,7 @@ def run_overview(steps: Array, metrics: dict[str, Array]) -> "Figure":
 
 
 def _task_panels():
-    """List of (title, {column: legend}): the accuracy of all tasks, then what each task adds."""
+    """List of (title, {column: legend}): the accuracy of all tasks, then the panels of each task."""
     from infoxlm_keras.tasks.registry import task_classes
 
     tasks = task_classes()

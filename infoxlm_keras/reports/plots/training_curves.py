@@ -21,8 +21,8 @@ PANELS = (
     ("_loss", "Loss", "loss in nats"),
     ("_mi_lower_bound", "Lower bound of mutual information", "bound in nats"),
 )
-VALIDATION = "val_"  # how the name of a number on held-out records begins
-SMOOTHED_ABOVE = 150  # points; below, a line is drawn as it is
+VALIDATION = "val_"  # prefix of numbers on held-out records
+SMOOTHED_ABOVE = 150  # points; shorter lines are not smoothed
 
 
 def read_history(path: PathLike) -> tuple[Array, dict[str, Array]]:
@@ -109,7 +109,7 @@ def training_curves(steps: Array, metrics: dict[str, Array]) -> "Figure":
 
 
 def smooth(values: Array, width: int) -> Array:
-    """Centred running mean over `width` values; at the ends over those that there are."""
+    """Centred running mean over `width` values, and over fewer at the ends."""
     kernel = np.ones(width)
     return np.convolve(values, kernel, mode="same") / np.convolve(np.ones(len(values)), kernel, mode="same")
 
@@ -122,7 +122,7 @@ def _draw_line(axes, x, y, color, task):
 
 
 def _label_lines(axes, series, colors):
-    """The task's name at the right end of its line, outside the axes, pushed apart where lines end close by."""
+    """The task's name at the right end of its line, outside the axes, without overlaps."""
     bottom, top = axes.get_ylim()
     ends = {task: (y[-1] - bottom) / (top - bottom) for task, (_, y) in series.items()}
     positions = spread(list(ends.values()), gap=0.075)

@@ -1,4 +1,4 @@
-"""The classification head: a fine-tuned KerasHub classifier behind strings."""
+"""The classification head: a fine-tuned KerasHub classifier that takes strings."""
 
 import pathlib
 from collections.abc import Callable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class ClassifierModule(ServingModule):
     """Text to `probabilities`, float32 [batch, classes].
 
-    With the classes' names two more outputs: `labels`, string [batch, classes], the names in the order of
-    `probabilities`, the same in every row; and `label`, string [batch], the likeliest.
+    If the classes' names are known, there are two more outputs: `labels`, string [batch, classes], the names in the
+    order of `probabilities`, equal in every row; and `label`, string [batch], the most likely name.
 
     A third signature, `pairs`, takes `text` and `text_pair`, string [batch] each, for a classifier of pairs (premise
     and hypothesis): `<s> text </s></s> text_pair </s>`.
@@ -36,10 +36,10 @@ class ClassifierModule(ServingModule):
         max_length: int, longest sequence in tokens; None: as many as the model has positions.
         storage: one of `STORAGES`, how weights are stored.
         labels: list of str, the classes' names in the order of the outputs
-            (`infoxlm_keras.finetuning.read_labels`); None if nobody knows them.
+            (`infoxlm_keras.finetuning.read_labels`); None if they are unknown.
 
     Raises:
-        InputError: if `max_length` or `storage` is out of range, or `labels` are no distinct names of all classes.
+        InputError: if `max_length` or `storage` is out of range, or `labels` are not one distinct name for each class.
     """
 
     head = "classifier"
@@ -79,7 +79,7 @@ class ClassifierModule(ServingModule):
         return {
             "probabilities": probabilities,
             "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
-            # A row of names for each text: servers join and cut all outputs along the batch.
+            # A row of names for each text, because servers split all outputs along the batch.
             "labels": tf.tile(names[None], tf.stack([rows, 1])),
         }
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class EmbeddingModule(ServingModule):
-    """Text to `embedding`, float32 [batch, dim]; runs and holds Transformer layers 1..`layer` only.
+    """Text to `embedding`, float32 [batch, dim]; holds and computes Transformer layers 1..`layer` only.
 
-    A third signature, `similarity`, takes `text_a` and `text_b`, string [batch] each, and gives `similarity`, float32
-    [batch]: the cosine of row n of one and row n of the other.
+    A third signature, `similarity`, takes `text_a` and `text_b`, string [batch] each, and returns `similarity`,
+    float32 [batch]: the cosine of row n of both.
 
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`.

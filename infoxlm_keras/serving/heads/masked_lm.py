@@ -1,4 +1,4 @@
-"""The masked-LM head: the likeliest pieces for each `<mask>` in a text."""
+"""The masked-LM head: the most likely pieces for each `<mask>` in a text."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class MaskedLMModule(ServingModule):
-    """Text with `<mask>` in it to its `top_k` fillings.
+    """Text with `<mask>` to the `top_k` most likely pieces for each mask.
 
-    Outputs, all [batch, masks, top_k] with `masks` the most in any row, likeliest first: `tokens` (string, a
-    leading "▁" starts a word), `token_ids` (int32), `probabilities` (float32, over the whole vocabulary;
-    special ids are never offered). Places without a mask hold "", 1 (`<pad>`) and 0. The head runs at masks only.
+    Outputs, all [batch, masks, top_k] where `masks` is the largest number in a row, most likely first: `tokens`
+    (string, a leading "▁" starts a word), `token_ids` (int32), `probabilities` (float32, over the whole vocabulary;
+    special ids are excluded). Places without a mask hold "", 1 (`<pad>`) and 0. The head is computed at masks only.
 
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`, with a trained head.

@@ -1,4 +1,4 @@
-"""The question-answering head: a question and a text of any length in, the best span of the text out."""
+"""The question-answering head: finds the best answer span of a question in a text of any length."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from infoxlm_keras.tokenizer import Tokenizer
 
 SPECIAL_TOKENS = 4  # <s> question </s></s> context </s>
-IMPOSSIBLE = -1e9  # logit of a place where no answer can be
+IMPOSSIBLE = -1e9  # logit of a place that cannot be part of an answer
 WHITE_SPACE = r"^\s+"
 
 
 class QuestionAnsweringModule(ServingModule):
-    """`question` and `context`, string [batch] each, to the likeliest span of the context.
+    """`question` and `context`, string [batch] each, to the most likely span of the context.
 
-    A context that does not fit beside its question is read in windows that overlap by half; the best span of all
-    windows is the answer, by the sum of its start and end logit. Questions are cut to `max_question` tokens, contexts
+    A context that does not fit beside its question is read in windows that overlap by half. The answer is the span
+    with the largest sum of start and end logit over all windows. Questions are cut to `max_question` tokens, contexts
     to `max_windows` windows.
 
     Outputs of `serving_default`, all [batch]: `answer` (string), `score` (float32, that sum of logits), `start` and
@@ -102,13 +102,13 @@ class QuestionAnsweringModule(ServingModule):
         scores, starts, ends = self._best_spans(logits, is_context, numbers)
         best = first_of_largest(scores, rows, tf.shape(question)[0])  # window of each row
         found = tf.gather(scores, best) > IMPOSSIBLE / 2
-        # One more place, for contexts without a token.
+        # One extra element, for contexts without a token.
         first_bytes = tf.pad(tf.cast(first_bytes.flat_values, tf.int32), [[0, 1]])
         last_bytes = tf.pad(tf.cast(last_bytes.flat_values, tf.int32), [[0, 1]])
         start_byte = tf.where(found, tf.gather(first_bytes, tf.gather(starts, best)), 0)
         end_byte = tf.where(found, tf.gather(last_bytes, tf.gather(ends, best)), 0)
         text = tf.strings.substr(context, start_byte, end_byte - start_byte)
-        # A piece that starts a word holds the space before it.
+        # A piece that starts a word includes the space before it.
         answer = tf.strings.regex_replace(text, WHITE_SPACE, "")
         start_byte += tf.strings.length(text) - tf.strings.length(answer)
         start = tf.strings.length(tf.strings.substr(context, tf.zeros_like(start_byte), start_byte), "UTF8_CHAR")
@@ -122,7 +122,7 @@ class QuestionAnsweringModule(ServingModule):
         }
 
     def windows(self, question_lengths: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Which tokens of which context each window holds.
+        """Computes the windows and the tokens of the context in each.
 
         Args:
             question_lengths: int32 [batch].
@@ -203,7 +203,7 @@ class QuestionAnsweringModule(ServingModule):
         length = tf.shape(start)[1]
         distance = tf.range(length)[None, :] - tf.range(length)[:, None]
         scores = tf.where((distance >= 0) & (distance < self.max_answer), scores, 2 * IMPOSSIBLE)
-        width = tf.maximum(length, 1)  # no request at all has windows of length 0
+        width = tf.maximum(length, 1)  # an empty batch has windows of length 0
         flat = tf.reshape(scores, [tf.shape(start)[0], width * width])
         best = tf.argmax(flat, axis=1, output_type=tf.int32)
         first = tf.gather(numbers, best // width, batch_dims=1)
