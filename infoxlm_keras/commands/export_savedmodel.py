@@ -1,4 +1,4 @@
-"""Exports a preset as a SavedModel that takes raw strings: what TensorFlow Serving loads.
+"""Exports a preset as a SavedModel for TensorFlow Serving that takes raw strings.
 
     infoxlm export-savedmodel --model runs/demo/model --output_dir runs/demo/serving
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     check(options)
 
-    # A SavedModel is TensorFlow's, whatever trained the preset; Keras reads this when it is first imported.
+    # Only TensorFlow writes SavedModels, whichever backend trained the preset. Keras reads the variable at its import.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_imports():
         from infoxlm_keras.evaluation import read_pair_sets
@@ -124,7 +124,7 @@ def measure(
 
 
 def report(result: "Export", accuracies: dict[str, float]) -> None:
-    """Writes what was measured beside the facts, prints the table of results, and where the files are."""
+    """Writes the accuracies to the version's facts, and prints the table of results and the path."""
     import rich
     from rich.table import Table
 

@@ -26,7 +26,7 @@ _ANCHOR = POSITIONS
 _HEAD = re.compile(r"(?P<before>(?:.+\.)?)(?P<own>lm_head\..+)")
 # Second name of a tensor -> its first name.
 _ALIASES = {"lm_head.decoder.bias": "lm_head.bias"}
-# What PEFT puts into names of layers that it has changed.
+# Parts of names by which PEFT marks layers with an adapter.
 _ADAPTER_MARKS = (".lora_", ".base_layer.", ".modules_to_save.", ".original_module.")
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.bin")
 

@@ -1,4 +1,4 @@
-"""Learned positions, and what Hugging Face's files hold beyond the encoder.
+"""Converts learned positions, and keeps the tensors of Hugging Face's files that the encoder cannot hold.
 
 Hugging Face and fairseq number positions from `<pad>`'s id + 1 = 2, so their table has two more rows than the encoder
 has positions: 514 for 512. Hugging Face also adds a token-type embedding, whose row 0 applies to every token; we add

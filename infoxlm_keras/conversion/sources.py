@@ -1,4 +1,4 @@
-"""What a user names as a model, and where its files are."""
+"""Finds the files of the model that a user names."""
 
 import dataclasses
 import os
@@ -34,14 +34,14 @@ def locate(source: PathLike) -> Source:
 
     Args:
         source: str or path. A directory (KerasHub preset, Hugging Face, sentence-transformers, fairseq), a Hugging
-            Face repository (`hf://org/name` or `org/name`, `@revision` may follow), or what KerasHub knows
+            Face repository (`hf://org/name` or `org/name`, `@revision` may follow), or a KerasHub name
             (`xlm_roberta_base_multi`, `kaggle://...`).
 
     Returns:
         `Source`.
 
     Raises:
-        InputError: if nothing is found, or what is found is no model.
+        InputError: if nothing is found, or the files are no model.
     """
     name = str(source)
     path = pathlib.Path(source)

@@ -128,7 +128,7 @@ def _languages(entries):
 
 
 def _variety(code):
-    """As `variety_or_none`, but English has no variety: a difference on its side is none of the measured language."""
+    """As `variety_or_none`, but every variety of English is English, since only the other language is measured."""
     return ENGLISH if is_english(code) else variety_or_none(code)
 
 

@@ -89,7 +89,7 @@ def convert_checkpoint(
             if format == "sentence-transformers":
                 vector = sentence_vector(model, layer, pooling, normalize)
             _write_tensors(temporary, model, vector, dtype, max_shard_bytes)
-            # `infoxlm.json` goes along, so that a conversion back restores it.
+            # The folder also gets `infoxlm.json`, so that a conversion back restores it.
             if model.info is not None:
                 write_info(temporary, model.info if vector is None else truncated_info(model.info, vector))
             write_atomically(temporary / "README.md", model_card(model, vector, measured))

@@ -61,7 +61,7 @@ def lost_when_interrupted(output: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        _end(interrupt, f"interrupted during training: what was learned is lost, {output} is as it was")
+        _end(interrupt, f"interrupted during training: the trained weights are lost, {output} is unchanged")
 
 
 @contextlib.contextmanager

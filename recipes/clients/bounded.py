@@ -19,7 +19,7 @@ def bounded(seconds: float, function: Callable[..., Any], *arguments: Any) -> An
     Raises:
         TimeoutError: if the call takes longer. Exceptions of `function` are raised here too.
     """
-    results = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def run():
         try:

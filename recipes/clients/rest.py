@@ -62,7 +62,7 @@ class RestClient:
             raise InputError("requests is not installed: pip install infoxlm_keras[serving]") from None
         self._requests = requests
         self._session = requests.Session()
-        self._names = {}
+        self._names: dict[str, str] = {}
         of_version = "" if version is None else f"/versions/{version}"
         self._model_url = f"{address.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}{of_version}"
         self.url = f"{self._model_url}:predict"
@@ -165,7 +165,7 @@ class RestClient:
                 f"{url}: cannot be reached or does not speak HTTP ({type(error).__name__}); is the server up, and is "
                 "this its REST port?"
             ) from None
-        except Exception as error:  # what the address, or a proxy of the environment, makes requests raise
+        except Exception as error:  # from the address or from a proxy in the environment
             raise InputError(f"{url}: cannot be asked ({type(error).__name__}: {brief(describe(error))})") from None
 
 

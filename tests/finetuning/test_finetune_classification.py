@@ -351,7 +351,7 @@ def test_signals_leave_nothing_half_written_and_say_what_is_lost(
     assert exit.value.code == status and signal.getsignal(signal.SIGTERM) is before
     output = tmp_path / "run"
     if stage == "finetune_classifier":
-        assert f"interrupted during training: what was learned is lost, {output} is as it was" in message
+        assert f"interrupted during training: the trained weights are lost, {output} is unchanged" in message
         assert not output.exists()
     else:
         assert f"interrupted; the fine-tuned model is complete in {output / 'model'}" in message

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class HeadRow:
-    """What a command needs to offer a head before TensorFlow is imported.
+    """The facts that a command needs of a head before TensorFlow is imported.
 
     Attributes:
         loader: `module:function`; the function opens a preset and makes the head's `ServingModule`, see `load_head`.
