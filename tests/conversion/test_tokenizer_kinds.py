@@ -225,7 +225,7 @@ MALFORMED = {
     "a huge score": (_set("model", "vocab", 9, value=["x", 10**400]), "entry 9"),
     "numbers for tokens": (_set("model", "vocab", 9, value=[5, 0.5]), "entry 9"),
     "an empty token": (_set("model", "vocab", 9, value=["", 0.5]), "empty or a duplicate"),
-    "a token twice": (lambda content: content["model"]["vocab"].insert(9, content["model"]["vocab"][8]), "twice"),
+    "a token twice": (lambda content: content["model"]["vocab"].insert(9, content["model"]["vocab"][8]), "duplicate"),
     "another unknown": (_set("model", "unk_id", value=0), "unk_id"),
     "normalizer of another type": (_set("normalizer", value=5), "XLM-R's kind"),
     "normalizers that are no list": (_set("normalizer", value={"type": "Sequence", "normalizers": 7}), "XLM-R's kind"),
