@@ -1,66 +1,49 @@
-"""Exports a preset as a SavedModel that takes raw strings: what TensorFlow Serving loads.
+"""Exports a preset as a SavedModel for TensorFlow Serving that takes raw strings.
 
     infoxlm export-savedmodel --model runs/demo/model --output_dir runs/demo/serving
 
-writes OUTPUT_DIR/N, N one more than the highest version there. Heads:
+writes OUTPUT_DIR/N, where N is one more than the highest version there. The heads are listed below.
 
-  embedding   text -> embedding [batch, dim], the universal layer pooled and scaled to unit length; no layer
-              above it is in the export
-  masked_lm   text with <mask> in it -> tokens, token_ids, probabilities [batch, masks, top_k]
-  classifier  text -> probabilities [batch, classes], and the classes' names if the preset has labels.json;
-              the preset is a fine-tuned XLMRobertaTextClassifier
-  qa          question, context -> answer, score, start, end [batch]; what save_question_answering wrote
+Each head has the signatures serving_default (strings) and tokens (token_ids + padding_mask); embedding also has
+similarity (text_a, text_b -> cosine). The model accepts any bytes: it reads invalid UTF-8 as U+FFFD and cuts long
+text (qa reads a long context in windows). A version appears only after a fresh process, with tensorflow and
+tensorflow_text alone, has given the outputs of the Keras model. Presets trained under JAX or PyTorch work too.
 
-Each has the signatures serving_default (strings) and tokens (token_ids + padding_mask); embedding also has
-similarity (text_a, text_b -> cosine). Any bytes are answered: bad UTF-8 is read as U+FFFD, long text is cut (a
-long context of qa is read in windows). A version appears only after a fresh process, with tensorflow and
-tensorflow_text alone, has answered as the Keras model does. Presets trained under JAX or PyTorch work too.
+--dtype and --quantize store weights in fewer bytes. Arithmetic stays float32, and casting costs time on a CPU.
+int8 quantizes weights only, with one scale per channel. --pairs measures retrieval accuracy before and after
+(embedding).
 
---dtype and --quantize store weights in fewer bytes; arithmetic stays float32, and casting costs time on a CPU.
-int8 is weights only, one scale a channel. --pairs measures retrieval accuracy before and after (embedding).
-
-For TensorFlow Serving, OUTPUT_DIR gets models.config and batching_parameters.txt (once; yours to change) and the
-version gets warm-up requests if tensorflow-serving-api is installed: see docs/serving.md.
+For TensorFlow Serving, the command writes models.config and batching_parameters.txt to OUTPUT_DIR, unless they exist
+already. If tensorflow-serving-api is installed, the version holds warm-up requests. See docs/serving.md.
 """
-
-from __future__ import annotations
 
 import argparse
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.serving.heads.registry import HEADS, head_row, heads_help, load_head, owners_of_settings
 
 if TYPE_CHECKING:
-    from infoxlm_keras.evaluation.pairs import PairSet
+    from infoxlm_keras.evaluation import PairSet
+    from infoxlm_keras.pretrained import PretrainedModel
     from infoxlm_keras.serving.export import Export
+    from infoxlm_keras.serving.heads.embedding import EmbeddingModule
     from infoxlm_keras.serving.serving_module import ServingModule
 
-HEADS = ("embedding", "masked_lm", "classifier", "qa")
-OPTIONS_OF_ONE_HEAD = {
-    "layer": "embedding",
-    "pooling": "embedding",
-    "pairs": "embedding",
-    "top_k": "masked_lm",
-    "max_answer": "qa",
-    "max_windows": "qa",
-}
 DTYPES = ("float32", "bfloat16", "float16")
-DEFAULT_TOP_K = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     check(options)
 
-    # A SavedModel is TensorFlow's, whatever trained the preset; Keras reads this when it is first imported.
+    # Only TensorFlow writes SavedModels, whichever backend trained the preset. Keras reads the variable at its import.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_imports():
         from infoxlm_keras.evaluation import read_pair_sets
@@ -82,92 +65,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argument_parser(__doc__)
+    parser = argument_parser(f"{__doc__}\nHeads:\n\n{heads_help()}\n")
     parser.add_argument("--model", required=True, help="preset: a directory, or a name that KerasHub knows")
-    parser.add_argument(
-        "--output_dir", required=True, type=pathlib.Path, help="folder that holds all versions of the model"
-    )
-    parser.add_argument("--head", choices=HEADS, default="embedding", help="output of the model")
-    parser.add_argument(
-        "--layer", type=int, metavar="K", help="layer to pool, 0 = embeddings; unset: the universal layer"
-    )
-    parser.add_argument(
-        "--pooling", choices=POOLINGS, help="pooling of the sentence vector; unset: as in training, else mean"
-    )
-    parser.add_argument("--top_k", type=int, help=f"candidates for each <mask>; unset: {DEFAULT_TOP_K}")
-    parser.add_argument("--max_answer", type=int, metavar="N", help="maximum tokens of an answer; unset: 30")
-    parser.add_argument(
-        "--max_windows", type=int, metavar="N", help="maximum number of windows per context; unset: 16"
-    )
-    parser.add_argument(
-        "--max_length", type=int, metavar="N", help="maximum tokens per text; unset: all positions of the model"
-    )
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="dtype of the stored weights")
+    parser.add_argument("--output_dir", required=True, type=pathlib.Path, help="directory of all versions of a model")
+    parser.add_argument("--head", choices=HEADS, default="embedding", help="what the model returns")
+    for setting, owners in owners_of_settings().items():
+        parser.add_argument(f"--{setting}", **head_row(owners[0]).settings[setting])
+    parser.add_argument("--max_length", type=int, metavar="N", help="tokens a text; unset: all positions")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="how weights are stored")
     parser.add_argument("--quantize", choices=("int8",), help="store weights in 8 bits")
-    parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as in infoxlm evaluate-retrieval")
+    parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as of infoxlm evaluate-retrieval")
     parser.add_argument("--max_pairs", type=int, metavar="N", help="use only the first N pairs of each language")
     parser.add_argument(
-        "--tokens_only",
-        action="store_true",
-        help="export no signatures that take strings, for servers without SentencePiece ops",
+        "--tokens_only", action="store_true", help="no signatures on strings: for servers without SentencePiece ops"
     )
-    parser.add_argument(
-        "--model_name", metavar="NAME", help="name of the model on the server; unset: the name of OUTPUT_DIR"
-    )
-    parser.add_argument(
-        "--model_version",
-        type=int,
-        metavar="N",
-        help="version number; unset: one more than the highest existing version",
-    )
+    parser.add_argument("--model_name", metavar="NAME", help="at the server; unset: the name of OUTPUT_DIR")
+    parser.add_argument("--model_version", type=int, metavar="N", help="unset: one more than the highest")
     return parser.parse_args(arguments)
 
 
 def check(options: argparse.Namespace) -> None:
     """Refuses, before anything heavy loads, a setting of another head than the chosen one."""
-    for name, head in OPTIONS_OF_ONE_HEAD.items():
+    for name, owners in owners_of_settings().items():
         value = getattr(options, name)
-        if value is not None and options.head != head:
-            raise InputError(f"--{name} {value}: belongs to --head {head}, not to {options.head}; leave it out")
-    if options.tokens_only and (options.head == "masked_lm" or options.pairs):
-        raise InputError("--tokens_only: does not go with --head masked_lm or --pairs, which need strings")
+        if value is not None and options.head not in owners:
+            raise InputError(
+                f"--{name} {value}: belongs to --head {' or '.join(owners)}, not to {options.head}; leave it out"
+            )
+    if options.pairs is not None and not head_row(options.head).measures_retrieval:
+        able = " or ".join(name for name, row in HEADS.items() if row.measures_retrieval)
+        raise InputError(f"--pairs {options.pairs}: belongs to --head {able}, not to {options.head}; leave it out")
+    if options.tokens_only and (head_row(options.head).needs_strings or options.pairs):
+        bound = " or ".join([f"--head {name}" for name, row in HEADS.items() if row.needs_strings] + ["--pairs"])
+        raise InputError(f"--tokens_only: does not go with {bound}, which need strings")
     if options.quantize and options.dtype != "float32":
         raise InputError(f"--quantize {options.quantize} --dtype {options.dtype}: give one of them, not both")
 
 
-def load_module(options: argparse.Namespace) -> tuple[ServingModule, Any]:
+def load_module(options: argparse.Namespace) -> "tuple[ServingModule, Any]":
     """The `ServingModule` of the chosen head, and the model it came from, with the preset's weights in float32."""
-    from infoxlm_keras import serving
-    from infoxlm_keras.finetuning.question_answering import load_question_answering
-    from infoxlm_keras.pretrained import has_masked_lm_head, load_classifier, load_pretrained
-    from infoxlm_keras.text.labels import LABELS_FILE, read_labels
-
-    common = {"max_length": options.max_length, "storage": options.quantize or options.dtype}
-    if options.head == "qa":
-        model, tokenizer = load_question_answering(options.model, dtype="float32")
-        for name in ("max_answer", "max_windows"):
-            if getattr(options, name) is not None:
-                common[name] = getattr(options, name)
-        return serving.QuestionAnsweringModule(model, tokenizer, **common), model
-
-    if options.head == "classifier":
-        classifier, tokenizer = load_classifier(options.model, dtype="float32")
-        labels = None
-        if (pathlib.Path(options.model) / LABELS_FILE).exists():
-            labels = read_labels(options.model, classifier.num_classes)
-        else:
-            print(f"{options.model} holds no {LABELS_FILE}: the export gives probabilities without the classes' names")
-        return serving.ClassifierModule(classifier, tokenizer, **common, labels=labels), classifier
-    model = load_pretrained(options.model, dtype="float32")
-    if options.head == "embedding":
-        return serving.EmbeddingModule(model, options.layer, options.pooling, **common), model
-    if not has_masked_lm_head(options.model):
-        raise InputError(f"{options.model}: holds no trained masked-LM head; give one that infoxlm pretrain wrote")
-    top_k = DEFAULT_TOP_K if options.top_k is None else options.top_k
-    return serving.MaskedLMModule(model, top_k, **common), model
+    own = {name: getattr(options, name) for name in head_row(options.head).settings}
+    given = {name: value for name, value in own.items() if value is not None}
+    storage = options.quantize or options.dtype
+    return load_head(options.head, options.model, max_length=options.max_length, storage=storage, **given)
 
 
-def measure(module: ServingModule, model: Any, directory: PathLike, pair_sets: Sequence[PairSet]) -> dict[str, float]:
+def measure(
+    module: "EmbeddingModule", model: "PretrainedModel", directory: pathlib.Path, pair_sets: "Sequence[PairSet]"
+) -> dict[str, float]:
     """Mean retrieval accuracy, by who embeds: the Keras model and the export."""
     from infoxlm_keras.evaluation.retrieval import accuracy_at
     from infoxlm_keras.serving.retrieval_comparison import compare_retrieval
@@ -178,8 +123,8 @@ def measure(module: ServingModule, model: Any, directory: PathLike, pair_sets: S
     return {name: accuracy_at(result, module.layer)["average"] for name, result in results.items()}
 
 
-def report(result: Export, accuracies: Mapping[str, float]) -> None:
-    """Writes what was measured beside the facts, prints the table of results, and where the files are."""
+def report(result: "Export", accuracies: dict[str, float]) -> None:
+    """Writes the accuracies to the version's facts, and prints the table of results and the path."""
     import rich
     from rich.table import Table
 

@@ -1,17 +1,23 @@
-"""Tokens that transformers added to a tokenizer, files that disagree, and rows of the embedding that no token has."""
+"""Checks of a Hugging Face directory: added tokens, tokenizer files that disagree, unused rows of the embedding."""
 
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 
+if TYPE_CHECKING:
+    from infoxlm_keras.tokenizer import Tokenizer
+
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-# Embeddings are made longer for the sake of speed, to a multiple of at most this (`pad_to_multiple_of`).
+# transformers' `pad_to_multiple_of` adds rows to an embedding for speed: the number of rows becomes a multiple of the
+# first value, by fewer rows than the second.
 _PADDING = (8, 128)
 
 
-def check_added_tokens(directory, vocabulary_size):
+def check_added_tokens(directory: PathLike, vocabulary_size: int) -> None:
     """Raises InputError if the tokenizer's files of a Hugging Face directory name tokens beyond XLM-R's.
 
     Args:
@@ -32,10 +38,10 @@ def check_added_tokens(directory, vocabulary_size):
         refuse_added(path, [token for token in added if token not in SPECIAL_TOKENS], vocabulary_size)
 
 
-def check_same_pieces(directory, tokenizer):
-    """Raises InputError if `tokenizer.json` lists other pieces than the SentencePiece file that `tokenizer` is of.
+def check_same_pieces(directory: PathLike, tokenizer: "Tokenizer") -> None:
+    """Raises InputError if `tokenizer.json` and the SentencePiece file of `tokenizer` list different pieces.
 
-    transformers reads the former where there is one, so the model was used with it.
+    transformers prefers `tokenizer.json`, so the model was used with the pieces of that file.
     """
     path = pathlib.Path(directory) / "tokenizer.json"
     if not os.path.lexists(path) or pathlib.Path(tokenizer.source) == path:
@@ -46,7 +52,7 @@ def check_same_pieces(directory, tokenizer):
     if isinstance(vocabulary, list):
         theirs = [entry[0] if isinstance(entry, list) and entry else None for entry in vocabulary]
     elif isinstance(vocabulary, dict) and all(isinstance(number, int) for number in vocabulary.values()):
-        theirs = sorted(vocabulary, key=vocabulary.get)
+        theirs = sorted(vocabulary, key=vocabulary.__getitem__)
     else:
         raise InputError(f"{path}: holds no vocabulary; fetch it again, or remove it to go by {tokenizer.source}")
     processor = tokenizer.processor
@@ -59,26 +65,26 @@ def check_same_pieces(directory, tokenizer):
     if number is not None:
         where = f"{theirs[number]!r} for id {number}, the other {ours[number]!r}"
     raise InputError(
-        f"{path}: is of another tokenizer than {tokenizer.source} beside it: it has {where}; remove the one that the "
-        "model was not trained with"
+        f"{path}: belongs to another tokenizer than {tokenizer.source} beside it: it has {where}; remove the one that "
+        "the model was not trained with"
     )
 
 
-def refuse_added(path, tokens, vocabulary_size):
+def refuse_added(path: PathLike, tokens: list[str], vocabulary_size: int) -> None:
     """Raises InputError if `tokens` (list of str, in the file `path`) is not empty."""
     if not tokens:
         return
     shown = ", ".join(map(repr, tokens[:5])) + (" ..." if len(tokens) > 5 else "")
     raise InputError(
-        f"{path}: adds {len(tokens)} tokens to the tokenizer: {shown}; ids here end with <mask>, so they cannot be "
-        f"expressed: to go on without them, call model.resize_token_embeddings({vocabulary_size}) in transformers and "
-        "save the model beside the tokenizer as it was before add_tokens; to learn pieces for new words, then use "
+        f"{path}: adds {len(tokens)} tokens to the tokenizer: {shown}; <mask> must have the last id, so they cannot "
+        f"be kept: to continue without them, call model.resize_token_embeddings({vocabulary_size}) in transformers "
+        "and save the model beside the tokenizer as it was before add_tokens; to learn pieces for new words, then use "
         "infoxlm extend-vocabulary"
     )
 
 
-def unused_rows(tokenizer_size, rows):
-    """How many of an embedding's `rows` only fill it up to a round number, int; 0 if that is not what they do."""
+def unused_rows(tokenizer_size: int, rows: int) -> int:
+    """Number of an embedding's `rows` that only pad it to a round number, int; 0 if the extra rows are no padding."""
     extra = rows - tokenizer_size
     multiple, limit = _PADDING
     return extra if 0 < extra < limit and rows % multiple == 0 else 0

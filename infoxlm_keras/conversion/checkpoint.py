@@ -1,14 +1,17 @@
-"""Tensors of a checkpoint under the names of `infoxlm_keras.conversion.parameters`, whoever wrote it."""
+"""Tensors of a checkpoint under the names of `infoxlm_keras.conversion.parameters`, whichever library wrote it."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.conversion.tensor_files import TensorFiles
 from infoxlm_keras.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """Where a tensor lies: all of the tensor `name`, or its part `part` of `parts` equal ones."""
+    """Where a tensor is stored: as the whole tensor `name`, or as part number `part` of its `parts` equal parts."""
 
     name: str
     part: int = 0
@@ -16,7 +19,7 @@ class Stored:
 
 
 class Checkpoint:
-    """A view of `TensorFiles` by our names; nothing is read before it is asked for.
+    """A view of `TensorFiles` under our names. A tensor is read from its file only on request.
 
     Args:
         files: `TensorFiles`.
@@ -25,22 +28,24 @@ class Checkpoint:
         directory: path, for messages.
     """
 
-    def __init__(self, files: TensorFiles, stored, arguments, directory):
+    def __init__(
+        self, files: TensorFiles, stored: dict[str, Stored], arguments: dict[str, Any], directory: PathLike
+    ) -> None:
         self.files = files
         self.stored = stored
         self.arguments = arguments
         self.directory = directory
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.stored
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         """Shape of tensor `name`, tuple of int."""
         where = self.stored[name]
         rows, *rest = self.files.shape(where.name) or (1,)
         return rows // where.parts, *rest
 
-    def read(self, name):
+    def read(self, name: str) -> Array:
         """Tensor `name` as a NumPy array in the dtype stored."""
         where = self.stored[name]
         if where.parts == 1:
@@ -48,8 +53,8 @@ class Checkpoint:
         size = self.files.shape(where.name)[0] // where.parts
         return self.files.read(where.name, slice(where.part * size, (where.part + 1) * size))
 
-    def require(self, name, shape):
-        """Raises InputError unless tensor `name` is there as floats in `shape` (a length of None is any)."""
+    def require(self, name: str, shape: Sequence[int | None]) -> None:
+        """Raises InputError unless tensor `name` exists, holds floats and has `shape` (None: any length)."""
         if name not in self.stored:
             raise InputError(f"{self.directory}: holds no tensor {name}; the checkpoint is not whole")
         found = self.shape(name)

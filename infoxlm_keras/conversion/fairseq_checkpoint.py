@@ -1,21 +1,28 @@
-"""fairseq's tensors under Hugging Face's names, once its `model.pt` was turned into safetensors.
+"""Reads a fairseq checkpoint, converted to safetensors, under Hugging Face's names.
 
-`model.pt` is a pickle, so we do not open it; `fairseq_command` turns it into `model.safetensors`, by PyTorch's reader
-that runs no code, and notes the number of attention heads, which no tensor's shape tells. Beside it belongs
-`sentencepiece.bpe.model`; if `dict.txt` is there too, its order is checked.
+`model.pt` is a pickle, so we do not open it. `fairseq_command` converts it to `model.safetensors` with PyTorch's
+weights-only reader, which runs no code. It also stores the number of attention heads, which cannot be derived from the
+tensors' shapes. The directory must hold `sentencepiece.bpe.model`; if it holds `dict.txt`, we check the order of its
+entries.
 
-Older fairseq calls the encoder `decoder.sentence_encoder`, newer `encoder.sentence_encoder`; attention is one
-`in_proj` [3 dim, dim] (query, key, value) in the former, three projections in the latter.
+Older fairseq releases name the encoder `decoder.sentence_encoder` and store attention as one `in_proj` [3 dim, dim]
+(query, key, value). Newer releases name it `encoder.sentence_encoder` and store three projections.
 """
 
 import pathlib
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.checkpoint import Checkpoint, Stored
 from infoxlm_keras.conversion.positions import OFFSET, POSITIONS
 from infoxlm_keras.conversion.tensor_files import TensorFiles, find_tensor_files
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_text
+
+if TYPE_CHECKING:
+    from infoxlm_keras.tokenizer import Tokenizer
 
 HEADS_KEY = "encoder_attention_heads"
 _PREFIX = re.compile(r"(?:encoder|decoder)\.(?=sentence_encoder\.|lm_head\.)")
@@ -48,12 +55,12 @@ _IN_LAYER = {
 }
 
 
-def is_fairseq(names):
-    """Whether tensors of these names were written by fairseq."""
+def is_fairseq(names: Iterable[str]) -> bool:
+    """Whether `names` are names of fairseq's tensors."""
     return any(re.match(r"(?:encoder|decoder)\.sentence_encoder\.", name) for name in names)
 
 
-def fairseq_command():
+def fairseq_command() -> str:
     """The shell command that turns `model.pt` into `model.safetensors` (needs torch, safetensors)."""
     return (
         'python -c "import argparse, torch, safetensors.torch as s; '
@@ -64,11 +71,11 @@ def fairseq_command():
     )
 
 
-def open_fairseq(directory):
+def open_fairseq(directory: PathLike) -> Checkpoint:
     """The `Checkpoint` in a directory with fairseq's tensors; close its `files` when done.
 
     Raises:
-        InputError: if tensors are missing, or the number of attention heads is not noted.
+        InputError: if tensors are missing, or the metadata lack the number of attention heads.
     """
     directory = pathlib.Path(directory)
     files = TensorFiles(find_tensor_files(directory))
@@ -80,8 +87,8 @@ def open_fairseq(directory):
         raise
 
 
-def canonical_names(names):
-    """dict of our name to `Stored`; a name that is not understood stays as it is."""
+def canonical_names(names: Iterable[str]) -> dict[str, Stored]:
+    """dict of our name to `Stored`; an unknown name is kept unchanged."""
     stored = {}
     for name in names:
         own = _PREFIX.sub("", name)
@@ -103,7 +110,7 @@ def canonical_names(names):
     return stored
 
 
-def check_dictionary(directory, tokenizer):
+def check_dictionary(directory: PathLike, tokenizer: "Tokenizer") -> None:
     """Raises InputError unless `dict.txt`, if there is one, lists the pieces of `tokenizer` in their order."""
     path = pathlib.Path(directory) / "dict.txt"
     if not path.is_file():
@@ -118,7 +125,7 @@ def check_dictionary(directory, tokenizer):
         if word != piece:
             raise InputError(
                 f"{path}:{number}: is {word!r}, but the SentencePiece model's piece there is {piece!r}; the rows of "
-                "the embedding would go to other pieces"
+                "the embedding would belong to other pieces"
             )
 
 
@@ -126,14 +133,14 @@ def _arguments(files, stored, directory):
     checkpoint = Checkpoint(files, stored, {}, directory)
     for name in ("embeddings.word_embeddings.weight", POSITIONS, "encoder.layer.0.intermediate.dense.weight"):
         if name not in stored:
-            raise InputError(f"{directory}: holds no tensor for {name}; it is no whole XLM-R checkpoint of fairseq")
+            raise InputError(f"{directory}: holds no tensor for {name}; it is no complete fairseq checkpoint of XLM-R")
         checkpoint.require(name, (None, None))
     heads = files.metadata.get(HEADS_KEY, "")
     vocabulary_size, hidden_dim = checkpoint.shape("embeddings.word_embeddings.weight")
     if not re.fullmatch(r"[1-9]\d{0,5}", heads, re.ASCII) or hidden_dim % int(heads):
         raise InputError(
-            f"{directory}: the metadata of its safetensors do not say {HEADS_KEY} (found {heads!r}), which no "
-            f"tensor's shape tells; make the file by {fairseq_command()}"
+            f"{directory}: the metadata of its safetensors lack {HEADS_KEY} (found {heads!r}), which the "
+            f"tensors' shapes do not show; make the file with {fairseq_command()}"
         )
     positions = checkpoint.shape(POSITIONS)[0]
     if positions <= OFFSET:
@@ -141,7 +148,7 @@ def _arguments(files, stored, directory):
     layers = {name.split(".")[2] for name in stored if re.match(r"encoder\.layer\.\d+\.", name)}
     return {
         "vocabulary_size": vocabulary_size,
-        # A gap between them shows as a missing tensor.
+        # If a layer in between is missing, `require` reports its tensors.
         "num_layers": len(layers),
         "num_heads": int(heads),
         "hidden_dim": hidden_dim,

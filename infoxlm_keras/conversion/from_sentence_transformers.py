@@ -1,17 +1,19 @@
-"""What a sentence-transformers folder says about its own vectors.
+"""Reads how a sentence-transformers folder computes its vectors.
 
     modules.json                          the modules in their order, each with its folder
     <transformer>/sentence_bert_config.json   the longest input, lower case
-    <pooling>/config.json                 how the last hidden states become one vector
-    config_sentence_transformers.json     prompts, dimensions that are cut off
+    <pooling>/config.json                 how the last hidden states are pooled
+    config_sentence_transformers.json     prompts, truncated dimensions
 
-The encoder of such a folder is read in any case. Its vectors are its last hidden state, pooled "cls" or "mean"; a
-folder whose modules do more (Dense, a weighted mean, a default prompt ...) says so when a vector is asked for.
+The encoder of such a folder can always be read. Its vectors can be reproduced if they are the last hidden state,
+pooled with "cls" or "mean". Other modules (Dense, a weighted mean, a default prompt ...) raise an error when a vector
+is requested.
 """
 
 import dataclasses
 import pathlib
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
@@ -31,13 +33,13 @@ _OLD_POOLINGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-# Does nothing but while training.
+# Acts during training only.
 _IDLE_MODULES = ("Dropout",)
 _SHORTEST_LENGTH = 3  # <s>, a token, </s>
 
 
 class _Refusal(Exception):
-    """Why the folder's vectors cannot be expressed."""
+    """Says why the folder's vectors cannot be reproduced."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,18 +50,19 @@ class FolderVector:
         pooling: "cls" or "mean", of the last hidden state.
         normalize: bool, whether they are scaled to unit length.
         max_length: int, tokens of the longest input with `<s>` and `</s>`; None: the encoder's positions.
-        refusal: str, what keeps them from being expressed here; empty if nothing does. The others are defaults then.
-        prompts: tuple of str, names of prompts that sentence-transformers puts before a text only when asked to.
+        refusal: str, why they cannot be reproduced here, and empty if they can. With a refusal the other attributes
+            have their defaults.
+        prompts: tuple of str, names of prompts that sentence-transformers puts before a text only on request.
     """
 
     pooling: str = "mean"
     normalize: bool = False
     max_length: int | None = None
     refusal: str = ""
-    prompts: tuple = ()
+    prompts: tuple[str, ...] = ()
 
 
-def transformer_directory(directory):
+def transformer_directory(directory: PathLike) -> pathlib.Path:
     """The folder that holds the encoder of the sentence-transformers folder `directory`.
 
     Raises:
@@ -70,17 +73,17 @@ def transformer_directory(directory):
     for kind, folder in modules:
         if kind == "Transformer":
             if not folder.is_dir():
-                raise InputError(f"{path}: names the folder {folder.name!r} of its Transformer, which is not there")
+                raise InputError(f"{path}: names the folder {folder.name!r} of its Transformer, which does not exist")
             return folder
     kinds = ", ".join(kind for kind, _ in modules) or "nothing"
     raise InputError(f"{path}: lists {kinds}, but no Transformer, which would hold an XLM-R encoder")
 
 
-def read_folder_vector(directory):
+def read_folder_vector(directory: PathLike) -> FolderVector:
     """The `FolderVector` of the sentence-transformers folder `directory`.
 
     Raises:
-        InputError: if `modules.json` is damaged. What else is odd is the vector's `refusal`.
+        InputError: if `modules.json` is damaged. Other problems are reported in the vector's `refusal`.
     """
     directory = pathlib.Path(directory)
     modules = _modules(directory / MODULES_FILE)

@@ -1,7 +1,9 @@
-"""A `tokenizer.json` of XLM-R's kind as a SentencePiece model made anew."""
+"""Rebuilds a SentencePiece model from a `tokenizer.json` of XLM-R's kind."""
 
 import base64
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.added_tokens import SPECIAL_TOKENS as ALL_SPECIAL_TOKENS
 from infoxlm_keras.conversion.added_tokens import refuse_added
 from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, SPACE, SPECIAL_TOKENS
@@ -10,15 +12,15 @@ from infoxlm_keras.files import parsing, read_json
 from infoxlm_keras.sentencepiece_proto import BYTE, CONTROL, NORMAL, UNIGRAM, UNKNOWN, model_class
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
-# Normalizers that only squeeze whitespace.
+# Normalizers that only merge or strip whitespace.
 _STRIPPING = ("Strip", "Replace")
 
 
-def from_tokenizer_json(path):
-    """The tokenizer in a `tokenizer.json` of XLM-R's kind, as a SentencePiece model made anew.
+def from_tokenizer_json(path: PathLike) -> Tokenizer:
+    """Rebuilds the SentencePiece model of a `tokenizer.json` of XLM-R's kind.
 
-    Its ids are those of the model that `tokenizer.json` came from, and so is its `behaviour`; its bytes, and so its
-    fingerprint, are not.
+    Its ids and its `behaviour` are those of the model that `tokenizer.json` was made from. Its bytes differ, and so
+    does its fingerprint.
 
     Args:
         path: path of the file.
@@ -67,7 +69,7 @@ def from_tokenizer_json(path):
 
 
 def _vocabulary(vocabulary, path):
-    """`vocabulary` as it is, checked: a list of [str, float], longer than the special tokens, none twice."""
+    """Returns `vocabulary` after checking it: a list of [str, float] with all special tokens and no duplicates."""
     if not isinstance(vocabulary, list) or len(vocabulary) < len(ALL_SPECIAL_TOKENS):
         raise InputError(f"{path}: its model has no vocabulary (a list of tokens with scores); fetch it again")
     seen = set()
@@ -78,13 +80,13 @@ def _vocabulary(vocabulary, path):
         if not -3e38 < score < 3e38:
             raise InputError(f"{path}: entry {number} of its vocabulary, {token!r}, has the score {score}")
         if not token or token in seen:
-            raise InputError(f"{path}: entry {number} of its vocabulary, {token!r}, is empty or there twice")
+            raise InputError(f"{path}: entry {number} of its vocabulary, {token!r}, is empty or a duplicate")
         seen.add(token)
     return vocabulary
 
 
 def _check_added(added, tokens, path):
-    """Special tokens at their ids, and no others."""
+    """Raises InputError unless all added tokens are special tokens with their expected ids."""
     if added is None:
         return
     if not isinstance(added, list) or not all(
@@ -104,10 +106,9 @@ def _check_added(added, tokens, path):
 
 
 def _check_pre_tokenizer(pre_tokenizer, path):
-    """Words begin with ▁: a Metaspace, maybe after a split at whitespace."""
-    if not isinstance(pre_tokenizer, dict):
-        steps = [pre_tokenizer]
-    else:
+    """Raises InputError unless words get a leading ▁: by a Metaspace, optionally after a split at whitespace."""
+    steps: Any = [pre_tokenizer]
+    if isinstance(pre_tokenizer, dict):
         steps = pre_tokenizer.get("pretokenizers") if pre_tokenizer.get("type") == "Sequence" else [pre_tokenizer]
     kinds = [step.get("type") if isinstance(step, dict) else step for step in steps] if isinstance(steps, list) else []
     metaspace = steps[-1] if kinds and kinds[-1] == "Metaspace" else {}
@@ -123,7 +124,7 @@ def _check_pre_tokenizer(pre_tokenizer, path):
 
 
 def _charsmap(normalizer, path):
-    """The bytes of the one `Precompiled` normalizer; whitespace is squeezed by SentencePiece anyway."""
+    """The bytes of the one `Precompiled` normalizer; SentencePiece itself merges whitespace."""
     if normalizer is None:
         return b""
     with parsing(path, "a tokenizer.json of XLM-R's kind", "give sentencepiece.bpe.model beside it"):
@@ -137,9 +138,9 @@ def _charsmap(normalizer, path):
     for kind in kinds:
         if kind != "Precompiled" and kind not in _STRIPPING:
             raise InputError(
-                f"{path}: has a normalizer {kind!r}, which XLM-R's tokenizer has not; give the SentencePiece file "
-                "that it was made from, beside it as sentencepiece.bpe.model"
+                f"{path}: has a normalizer {kind!r}, which XLM-R's tokenizer does not have; give the SentencePiece "
+                "file that it was made from, beside it as sentencepiece.bpe.model"
             )
     if len(maps) > 1:
-        raise InputError(f"{path}: has {len(maps)} Precompiled normalizers; one is understood")
+        raise InputError(f"{path}: has {len(maps)} Precompiled normalizers; only one can be read")
     return maps[0] if maps else b""

@@ -1,15 +1,17 @@
-"""A Hugging Face directory's tensors by name. Only safetensors are opened: a pickle may run any code.
+"""Reads the tensors of a Hugging Face directory by name. Only safetensors are opened: a pickle may run any code.
 
-Names differ by who saved the model. Before `embeddings...` and `encoder.layer...` there may be the encoder's name
-inside a task (`roberta.`), and names of wrappers around either (`module.` of DataParallel, `_orig_mod.` of
-torch.compile, `model.` of a trainer). Tensors that a model shares are stored under one or several of their names.
+Names depend on how the model was saved. `embeddings...` and `encoder.layer...` may follow the encoder's name inside a
+task model (`roberta.`) and the names of wrappers (`module.` of DataParallel, `_orig_mod.` of torch.compile, `model.`
+of a trainer). A shared tensor is stored under one or several of its names.
 """
 
 import pathlib
 import re
+from collections.abc import Collection
 
 import numpy as np
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.checkpoint import Checkpoint, Stored
 from infoxlm_keras.conversion.fairseq_checkpoint import fairseq_command
 from infoxlm_keras.conversion.huggingface_config import backbone_arguments
@@ -19,22 +21,22 @@ from infoxlm_keras.conversion.tensor_files import INDEX_FILE, TensorFiles, find_
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 
-# No head and no wrapper shares the table of positions, so its name shows what stands before the encoder's names.
+# Exactly one tensor of an encoder has this name, so the name's prefix is the prefix of all its tensors.
 _ANCHOR = POSITIONS
 _HEAD = re.compile(r"(?P<before>(?:.+\.)?)(?P<own>lm_head\..+)")
-# The same tensor under a second name.
+# Second name of a tensor -> its first name.
 _ALIASES = {"lm_head.decoder.bias": "lm_head.bias"}
-# What PEFT puts into names of layers that it has changed.
+# Parts of names by which PEFT marks layers with an adapter.
 _ADAPTER_MARKS = (".lora_", ".base_layer.", ".modules_to_save.", ".original_module.")
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.bin")
 
 
-def open_huggingface(directory):
+def open_huggingface(directory: PathLike) -> Checkpoint:
     """The `Checkpoint` in a Hugging Face directory; close its `files` when done.
 
     Raises:
-        InputError: if the model is none of ours (names the value), it holds no safetensors, or their names are not
-            understood (says what was found).
+        InputError: if the model is not an XLM-R encoder (names the value), the directory holds no safetensors, or
+            their names are unknown (says what was found).
     """
     directory = pathlib.Path(directory)
     arguments = backbone_arguments(read_json(directory / "config.json"), directory / "config.json")
@@ -51,7 +53,7 @@ def open_huggingface(directory):
     return Checkpoint(files, stored, arguments, directory)
 
 
-def canonical_names(names, directory):
+def canonical_names(names: Collection[str], directory: PathLike) -> dict[str, Stored]:
     """dict of our name to `Stored` for the tensors of any model of transformers with an XLM-R encoder inside.
 
     Raises:
@@ -64,19 +66,19 @@ def canonical_names(names, directory):
                 "merge_and_unload() on the model and save it again"
             )
     prefix = _prefix(names, directory)
-    stored = {}
+    stored: dict[str, Stored] = {}
     for name in names:
         own = _own_name(name, prefix)
         own = own.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         stored.setdefault(_ALIASES.get(own, own), Stored(name))
     if WORD_EMBEDDINGS not in stored and DECODER in stored:
-        # safetensors.torch.save_model stores a shared tensor under one of its names, by the alphabet.
+        # safetensors.torch.save_model stores a shared tensor under the alphabetically first of its names.
         stored[WORD_EMBEDDINGS] = stored[DECODER]
     return stored
 
 
 def _prefix(names, directory):
-    """What stands before the names of the encoder's tensors, str."""
+    """The prefix of the names of the encoder's tensors, str."""
     found = [name.removesuffix(_ANCHOR) for name in names if re.search(rf"(?:^|\.){re.escape(_ANCHOR)}$", name)]
     if len(found) == 1:
         return found[0]
@@ -88,7 +90,7 @@ def _prefix(names, directory):
         )
     shown = ", ".join(sorted(names)[:3]) or "nothing"
     raise InputError(
-        f"{directory}: holds no tensor {_ANCHOR} (under any prefix), so no whole XLM-R encoder; found {len(names)} "
+        f"{directory}: holds no tensor {_ANCHOR} (under any prefix), so no complete XLM-R encoder; found {len(names)} "
         f"tensors: {shown}{' ...' if len(names) > 3 else ''}"
     )
 
@@ -96,24 +98,24 @@ def _prefix(names, directory):
 def _own_name(name, prefix):
     if name.startswith(prefix):
         name = name.removeprefix(prefix)
-    # A head stands beside the encoder, so behind the wrappers' names but not behind the encoder's own.
+    # A head is a sibling of the encoder: its names have the wrappers' prefix, but not the encoder's.
     head = _HEAD.fullmatch(name)
     return head["own"] if head is not None and prefix.startswith(head["before"]) else name
 
 
 def _check_same(files, stored):
-    """Tensors that are one in our model, stored twice, must be equal."""
+    """Raises InputError if a tensor that our model has once is stored twice with different values."""
     for alias, own in _ALIASES.items():
         twins = [name for name in files.names if name.endswith((alias, own)) and _HEAD.fullmatch(name)]
         if len(twins) == 2 and own in stored and files.shape(twins[0]) == files.shape(twins[1]):
             if not np.array_equal(files.read(twins[0]), files.read(twins[1])):
                 raise InputError(
-                    f"{files.path(twins[0])}: {twins[0]} and {twins[1]} differ, but are one tensor in this model"
+                    f"{files.path(twins[0])}: {twins[0]} and {twins[1]} differ, but this model has one tensor for both"
                 )
 
 
-def missing_weights(directory):
-    """The message for a directory without safetensors: what it holds instead, and the way out."""
+def missing_weights(directory: PathLike) -> str:
+    """The message for a directory without safetensors: what it holds instead, and what to do."""
     directory = pathlib.Path(directory)
     others = sorted(path.name for path in directory.glob("*.safetensors") if path.name != "huggingface.safetensors")
     if (directory / "adapter_config.json").is_file():
@@ -139,10 +141,11 @@ def missing_weights(directory):
     )
 
 
-def pickle_command(pattern, name):
+def pickle_command(pattern: str, name: str) -> str:
     """The shell command that turns a pickle of plain tensors into `model.safetensors` (needs torch, safetensors).
 
-    `weights_only=True` is PyTorch's reader that runs no code; `clone` undoes the sharing of tied weights.
+    `weights_only=True` selects PyTorch's reader that runs no code. `clone` separates tied weights, which safetensors
+    cannot store.
     """
     if name == "model.pt":
         return fairseq_command()

@@ -1,12 +1,18 @@
 """Hugging Face's config.json and the shape of the encoder."""
 
+from typing import TYPE_CHECKING, Any
+
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.positions import OFFSET
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
 
+if TYPE_CHECKING:
+    import keras_hub
+
 MODEL_TYPE = "xlm-roberta"
 LAYER_NORM_EPSILON = 1e-5
-# Key, the values the encoder computes with, and what a file without the key means (transformers' defaults).
+# Key, the values that the encoder supports, and transformers' default for a file without the key.
 _FIXED = (
     ("pad_token_id", (PAD_ID,), PAD_ID),
     ("bos_token_id", (START_ID, None), START_ID),
@@ -28,7 +34,7 @@ _SIZES = {
 }
 
 
-def backbone_arguments(config, path):
+def backbone_arguments(config: object, path: PathLike) -> dict[str, Any]:
     """Arguments of `XLMRobertaBackbone` for the model that `config` describes.
 
     Args:
@@ -39,7 +45,7 @@ def backbone_arguments(config, path):
         dict, without `dtype`.
 
     Raises:
-        InputError: if the model is none that the encoder computes; the message names the value.
+        InputError: if this encoder does not support a value; the message names it.
     """
     if not isinstance(config, dict):
         raise InputError(f"{path}: holds no settings of a model; fetch it again")
@@ -49,7 +55,7 @@ def backbone_arguments(config, path):
         value = config.get(key, default)
         # 1 and True are equal in Python, not in a configuration.
         if not any(value == good and isinstance(value, bool) == isinstance(good, bool) for good in accepted):
-            raise InputError(f"{path}: {key} = {value!r}, but this encoder computes with {accepted[0]!r} only")
+            raise InputError(f"{path}: {key} = {value!r}, but this encoder supports {accepted[0]!r} only")
     arguments = {}
     for key, argument in _SIZES.items():
         value = config.get(key)
@@ -73,7 +79,13 @@ def backbone_arguments(config, path):
     return {**arguments, "dropout": float(dropout)}
 
 
-def huggingface_config(backbone, architecture, dtype, num_layers=None, token_types=1):
+def huggingface_config(
+    backbone: "keras_hub.models.XLMRobertaBackbone",
+    architecture: str,
+    dtype: str,
+    num_layers: int | None = None,
+    token_types: int = 1,
+) -> dict[str, Any]:
     """The content of config.json.
 
     Args:

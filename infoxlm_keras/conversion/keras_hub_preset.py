@@ -1,14 +1,16 @@
-"""What a KerasHub preset's JSON files say, compared with the headers of its weights before anything is built.
+"""Compares the JSON files of a KerasHub preset with the headers of its weights before a model is built.
 
-KerasHub builds a model of whatever size `config.json` names and looks at the weights after that; a wrong number there
-ends in hours of building or in a failed allocation.
+KerasHub builds a model of the size that `config.json` names and reads the weights afterwards. A wrong size there
+causes hours of building or a failed allocation.
 """
 
 import collections
 import math
 import os
 import pathlib
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, read_json
 
@@ -17,15 +19,15 @@ _SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermedi
 _WEIGHTS = "model.weights.h5"
 _SHARDS = "model.weights.json"
 _TASK_WEIGHTS = "task.weights.h5"
-# Weights that were never written compress to nothing; zlib cannot do better than this.
+# Arrays that were never written take almost no space. zlib reaches at most this ratio, so a higher one shows them.
 _LARGEST_RATIO = 1100
 
 
-def check_preset(directory):
+def check_preset(directory: PathLike) -> dict[str, Any]:
     """Raises InputError unless the preset's configuration is an XLM-R encoder's and the weights have its sizes.
 
     Args:
-        directory: path with `config.json`. Only headers are read of the weights.
+        directory: path with `config.json`. Only the headers of the weights are read.
 
     Returns:
         dict, the backbone's arguments in `config.json`.
@@ -40,7 +42,7 @@ def check_preset(directory):
     return arguments
 
 
-def task_class_name(directory):
+def task_class_name(directory: PathLike) -> str | None:
     """The class in `task.json` of a preset, str; None if there is no such file.
 
     Raises:
@@ -50,7 +52,7 @@ def task_class_name(directory):
     return _parts(read_json(path), path)[0] if os.path.lexists(path) else None
 
 
-def backbone_arguments(content, path):
+def backbone_arguments(content: object, path: PathLike) -> dict[str, Any]:
     """The arguments of `XLMRobertaBackbone` in the serialized object `content` of the file `path`, checked.
 
     Raises:
@@ -87,10 +89,10 @@ def _is_count(value):
 
 
 def _expected(arguments):
-    """How many arrays of which shape an encoder of these sizes has: `collections.Counter` of tuples."""
+    """Number of arrays of each shape in an encoder of these sizes, `collections.Counter` of tuples."""
     dim, inner, heads = (arguments[name] for name in ("hidden_dim", "intermediate_dim", "num_heads"))
     layers, width = arguments["num_layers"], dim // heads
-    shapes = collections.Counter()
+    shapes: collections.Counter[tuple[int, ...]] = collections.Counter()
     for shape, count in (
         ((arguments["vocabulary_size"], dim), 1),
         ((arguments["max_sequence_length"], dim), 1),
@@ -106,7 +108,7 @@ def _expected(arguments):
     return shapes
 
 
-def _weight_files(directory):
+def _weight_files(directory: pathlib.Path) -> list[pathlib.Path]:
     if os.path.lexists(directory / _WEIGHTS):
         return [directory / _WEIGHTS]
     index = directory / _SHARDS
@@ -116,7 +118,7 @@ def _weight_files(directory):
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise InputError(f"{index}: has no weight_map of weights to files")
-    names = set()
+    names: set[str] = set()
     for value in weight_map.values():
         names.update(map(str, value) if isinstance(value, list) else [str(value)])
     for name in names:
@@ -127,7 +129,7 @@ def _weight_files(directory):
 
 def _compare(expected, files, config_path):
     """Raises InputError unless `files` hold as many arrays of each of the expected shapes as expected."""
-    found = collections.Counter()
+    found: collections.Counter[tuple[int, ...]] = collections.Counter()
     for path in files:
         found += array_shapes(path)
     wrong = [shape for shape, count in expected.items() if found[shape] != count]
@@ -139,13 +141,13 @@ def _compare(expected, files, config_path):
         )
 
 
-def array_shapes(path):
-    """How many arrays of which shape an HDF5 file of weights has, `collections.Counter` of tuples.
+def array_shapes(path: PathLike) -> collections.Counter[tuple[int, ...]]:
+    """Number of arrays of each shape in an HDF5 file of weights, `collections.Counter` of tuples.
 
-    Only headers are read. Of an optimizer nothing is counted.
+    Only headers are read. Arrays of an optimizer are not counted.
 
     Raises:
-        InputError: if the file is missing or damaged, or an array is one of text, or one that was not written.
+        InputError: if the file is missing or damaged, or an array holds text or was never written.
     """
     import h5py
 
@@ -172,7 +174,7 @@ def array_shapes(path):
 
 
 def _check_task(path, arguments):
-    """The task's own copy of the encoder's sizes, and the sizes of a classifier's head."""
+    """Checks the task's own copy of the encoder's sizes, and the sizes of a classifier's head."""
     class_name, config = _parts(read_json(path), path)
     inner = config.get("backbone")
     if inner is not None:

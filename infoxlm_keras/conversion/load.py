@@ -1,10 +1,13 @@
-"""A Hugging Face or fairseq directory as a model with its masked-LM head and tokenizer."""
+"""Loads a Hugging Face or fairseq directory as a model with its masked-LM head and tokenizer."""
 
 import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import keras_hub
 import numpy as np
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.added_tokens import check_added_tokens, check_same_pieces, unused_rows
 from infoxlm_keras.conversion.fairseq_checkpoint import check_dictionary, open_fairseq
 from infoxlm_keras.conversion.huggingface_checkpoint import open_huggingface
@@ -28,12 +31,22 @@ from infoxlm_keras.conversion.sources import FAIRSEQ
 from infoxlm_keras.conversion.tokenizers import check_sizes, load_tokenizer
 from infoxlm_keras.errors import InputError
 
-# Buffers that hold no knowledge.
+if TYPE_CHECKING:
+    import keras
+
+    from infoxlm_keras.tokenizer import Tokenizer
+
+# Buffers without trained values.
 _BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids", "sentence_encoder.version")
 
 
-def load_checkpoint(directory, layout, dtype=None, progress=None):
-    """Reads a checkpoint, one tensor in memory at a time beside the model.
+def load_checkpoint(
+    directory: PathLike,
+    layout: str,
+    dtype: "str | keras.DTypePolicy | None" = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> "tuple[keras_hub.models.XLMRobertaMaskedLM, Tokenizer, bool, Remainder]":
+    """Reads a checkpoint. Beside the model, one tensor at a time is in memory.
 
     Args:
         directory: path of the files.
@@ -46,7 +59,7 @@ def load_checkpoint(directory, layout, dtype=None, progress=None):
         masked-LM head (else that of `masked_lm` is random), `Remainder`.
 
     Raises:
-        InputError: if the files are damaged, describe another model, or do not fit each other.
+        InputError: if the files are damaged, describe another model, or contradict each other.
     """
     directory = pathlib.Path(directory)
     tokenizer = load_tokenizer(directory)
@@ -55,7 +68,8 @@ def load_checkpoint(directory, layout, dtype=None, progress=None):
     checkpoint = _open(directory, layout)
     with checkpoint.files:
         has_head = _has_head(checkpoint)
-        # A configuration may say anything. It is compared with the files before a model of its sizes is built.
+        # The configuration is compared with the files before a model of its sizes is built: a wrong size could exhaust
+        # the memory.
         _check(checkpoint, expected_shapes(checkpoint.arguments, has_head))
         _check_rest(checkpoint, {name for name, _ in expected_shapes(checkpoint.arguments, has_head)})
         _check_decoder(checkpoint)
@@ -71,7 +85,7 @@ def load_checkpoint(directory, layout, dtype=None, progress=None):
     return masked_lm, tokenizer, has_head, remainder
 
 
-def holds_head(directory, layout):
+def holds_head(directory: PathLike, layout: str) -> bool:
     """Whether the files of a checkpoint hold a masked-LM head; arguments as in `load_checkpoint`."""
     checkpoint = _open(directory, layout)
     with checkpoint.files:
@@ -92,7 +106,7 @@ def _build(arguments, dtype):
 
 
 def _used_rows(checkpoint, tokenizer):
-    """Rows of the embedding that have a token; those that only fill it up are named and left out."""
+    """Number of rows of the embedding to keep. Padding rows, which no token uses, are reported and left out."""
     rows = checkpoint.arguments["vocabulary_size"]
     check_added_tokens(checkpoint.directory, tokenizer.vocabulary_size)
     check_same_pieces(checkpoint.directory, tokenizer)
@@ -113,7 +127,7 @@ def _used(checkpoint, parameter):
 
 
 def _check(checkpoint, shapes):
-    """All tensors are there, in their shapes, before any is read."""
+    """Raises InputError unless all tensors exist in their shapes; no tensor is read."""
     for name, shape in shapes:
         checkpoint.require(name, shape)
     length, dim = checkpoint.arguments["max_sequence_length"], checkpoint.arguments["hidden_dim"]
@@ -123,7 +137,7 @@ def _check(checkpoint, shapes):
 
 
 def _check_decoder(checkpoint):
-    """A decoder that is stored must be the embedding, as it is in the head of this model."""
+    """Raises InputError unless a stored decoder equals the embedding, to which this model ties it."""
     if DECODER not in checkpoint:
         return
     checkpoint.require(DECODER, checkpoint.shape(WORD_EMBEDDINGS))
@@ -135,17 +149,18 @@ def _check_decoder(checkpoint):
 
 
 def _check_rest(checkpoint, known):
-    """What is left over must not change the encoder's output; other heads are named and left out."""
+    """Raises InputError for unknown tensors of the encoder; tensors of other heads are reported and left out."""
     known = {*known, DECODER, POSITIONS, TOKEN_TYPES, *POOLER}
     rest = [name for name in checkpoint.stored if name not in known and not name.startswith(_BUFFERS)]
     inside = [name for name in rest if name.startswith(("encoder.", "embeddings.", "sentence_encoder."))]
     if inside:
         raise InputError(
-            f"{checkpoint.directory}: holds {inside[0]}, which XLM-R's encoder has not (one of {len(inside)} such "
-            "tensors); the model would not compute the same"
+            f"{checkpoint.directory}: holds {inside[0]}, which XLM-R's encoder does not have (one of {len(inside)} "
+            "such tensors); the model would not compute the same"
         )
     if rest:
-        print(f"warning: {checkpoint.directory}: {', '.join(sorted(rest))} are not of the encoder and left out")
+        names = ", ".join(sorted(rest))
+        print(f"warning: {checkpoint.directory}: {names} do not belong to the encoder and are left out")
 
 
 def _assign_positions(checkpoint, backbone):

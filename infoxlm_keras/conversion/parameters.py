@@ -7,9 +7,16 @@ heads; Keras stores [inputs, outputs] and splits the heads off.
 
 import dataclasses
 import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
+
+from infoxlm_keras.annotations import Array
+
+if TYPE_CHECKING:
+    import keras_hub
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 HEAD_PREFIX = "lm_head."
@@ -36,8 +43,8 @@ class Parameter:
     Attributes:
         name: str, Hugging Face's.
         variable: `keras.Variable`.
-        input_axes: int, leading axes of a kernel that are inputs; 0 for what is no kernel.
-        keep_shape: bool, store as it is (an embedding) and not as a vector (a bias).
+        input_axes: int, leading axes of a kernel that are inputs; 0 for a weight that is not a kernel.
+        keep_shape: bool, store in the variable's shape (an embedding) instead of as a vector (a bias).
     """
 
     name: str
@@ -46,7 +53,7 @@ class Parameter:
     keep_shape: bool = False
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Shape in Hugging Face's files, tuple of int."""
         shape = tuple(self.variable.shape)
         if self.keep_shape:
@@ -56,11 +63,11 @@ class Parameter:
         return math.prod(shape[self.input_axes :]), math.prod(shape[: self.input_axes])
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of values, int."""
         return math.prod(self.shape)
 
-    def value(self):
+    def value(self) -> Array:
         """The weight as Hugging Face stores it, a NumPy array of `shape`."""
         array = ops.convert_to_numpy(self.variable)
         if self.input_axes:
@@ -68,14 +75,14 @@ class Parameter:
             return array.reshape(inputs, outputs).T
         return array.reshape(self.shape)
 
-    def assign(self, array):
+    def assign(self, array: Array) -> None:
         """Gives the variable the value of `array`, which Hugging Face stores in `shape`."""
         value = array.T if self.input_axes else array
         self.variable.assign(value.astype("float32", copy=False).reshape(tuple(self.variable.shape)))
 
 
-def expected_shapes(arguments, has_head):
-    """Names and shapes of what `encoder_parameters` and `head_parameters` give, without building a model.
+def expected_shapes(arguments: dict[str, Any], has_head: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the weights of `encoder_parameters` and `head_parameters`; no model is built.
 
     Args:
         arguments: dict, arguments of `XLMRobertaBackbone`.
@@ -105,8 +112,10 @@ def expected_shapes(arguments, has_head):
             yield name, (dim,)
 
 
-def encoder_parameters(backbone, num_layers=None):
-    """The weights of an `XLMRobertaBackbone` but its positions, see `infoxlm_keras.conversion.positions`.
+def encoder_parameters(
+    backbone: "keras_hub.models.XLMRobertaBackbone", num_layers: int | None = None
+) -> list[Parameter]:
+    """The weights of an `XLMRobertaBackbone` except its positions, for which see `infoxlm_keras.conversion.positions`.
 
     Args:
         backbone: `keras_hub.models.XLMRobertaBackbone`.
@@ -135,8 +144,8 @@ def encoder_parameters(backbone, num_layers=None):
     return parameters
 
 
-def head_parameters(masked_lm):
-    """The weights of the masked-LM head but its decoder, which is the token embedding.
+def head_parameters(masked_lm: "keras_hub.models.XLMRobertaMaskedLM") -> list[Parameter]:
+    """The weights of the masked-LM head except its decoder, which is the token embedding.
 
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`.

@@ -1,9 +1,10 @@
-"""What a user names as a model, and where its files are."""
+"""Finds the files of the model that a user names."""
 
 import dataclasses
 import os
 import pathlib
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.from_sentence_transformers import MODULES_FILE, transformer_directory
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import hub, read_json
@@ -18,8 +19,8 @@ class Source:
     Attributes:
         layout: `KERAS`, `HUGGING_FACE` or `FAIRSEQ`.
         directory: path, or None where KerasHub fetches the files itself.
-        name: str, what KerasHub knows the model by.
-        sentence_folder: path of the sentence-transformers folder that the model lies in, or None.
+        name: str, the name by which KerasHub knows the model.
+        sentence_folder: path of the sentence-transformers folder that holds the model, or None.
     """
 
     layout: str
@@ -28,19 +29,19 @@ class Source:
     sentence_folder: pathlib.Path | None = None
 
 
-def locate(source):
-    """Finds, and fetches if need be, the files of a model.
+def locate(source: PathLike) -> Source:
+    """Finds the files of a model and downloads them if necessary.
 
     Args:
         source: str or path. A directory (KerasHub preset, Hugging Face, sentence-transformers, fairseq), a Hugging
-            Face repository (`hf://org/name` or `org/name`, `@revision` may follow), or what KerasHub knows
+            Face repository (`hf://org/name` or `org/name`, `@revision` may follow), or a KerasHub name
             (`xlm_roberta_base_multi`, `kaggle://...`).
 
     Returns:
         `Source`.
 
     Raises:
-        InputError: if nothing is there, or it is no model.
+        InputError: if nothing is found, or the files are no model.
     """
     name = str(source)
     path = pathlib.Path(source)
@@ -71,11 +72,11 @@ def _model_at(directory):
         if isinstance(config, dict) and "model_type" in config:
             return Source(HUGGING_FACE, directory, str(directory))
         raise InputError(
-            f"{config_path}: is the configuration of neither a KerasHub preset (registered_name) nor a Hugging Face "
+            f"{config_path}: belongs to neither a KerasHub preset (registered_name) nor a Hugging Face "
             "model (model_type)"
         )
     if (directory / "0_Transformer" / "config.json").is_file():
-        # sentence-transformers wrote the encoder there before its version 2.
+        # Releases of sentence-transformers before 2 wrote the encoder there.
         return _model_at(directory / "0_Transformer")
     return _without_config(directory)
 

@@ -1,15 +1,18 @@
-"""Named tensors in safetensors files, read and written without holding more than is needed."""
+"""Reads and writes named tensors in safetensors files, with one tensor or one shard in memory at a time."""
 
 import contextlib
 import math
 import os
 import pathlib
 import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.choices import WEIGHT_DTYPES
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, read_json, write_json
@@ -21,53 +24,54 @@ _FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 
 
 class TensorFiles:
-    """The tensors of one or several safetensors files; each is read when it is asked for.
+    """The tensors of one or several safetensors files; each tensor is read on request.
 
     Args:
         paths: list of path.
 
     Attributes:
-        metadata: dict of str to str, what the files say about themselves.
+        metadata: dict of str to str, the metadata of all files.
 
     Raises:
         InputError: if a file is missing or damaged, or two hold a tensor of the same name.
 
-    Used as a context manager, it closes the files at the end.
+    As a context manager it closes the files at the end.
     """
 
-    def __init__(self, paths):
-        self._files = {}
-        self._paths = {}
-        self.metadata = {}
+    def __init__(self, paths: Iterable[PathLike]) -> None:
+        # Open files of the `safetensors` library, which gives its class no public name.
+        self._files: dict[str, Any] = {}
+        self._paths: dict[str, pathlib.Path] = {}
+        self.metadata: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
         for path in paths:
             self._open(pathlib.Path(path))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Closes the files."""
         self._files.clear()
         self._stack.close()
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """Names of all tensors, list of str."""
         return list(self._files)
 
-    def path(self, name):
+    def path(self, name: str) -> pathlib.Path:
         """The file that holds tensor `name`."""
         return self._paths[name]
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         """Shape of tensor `name`, tuple of int; its content is not read."""
         return tuple(self._files[name].get_slice(name).get_shape())
 
-    def read(self, name, rows=None):
+    def read(self, name: str, rows: slice | None = None) -> Array:
         """Tensor `name`, or its `rows` (a slice), as a NumPy array in the dtype stored.
 
         Raises:
@@ -77,7 +81,7 @@ class TensorFiles:
         tensor = self._files[name].get_slice(name)
         return tensor[:] if rows is None else tensor[rows]
 
-    def check_dtype(self, name):
+    def check_dtype(self, name: str) -> None:
         """Raises InputError unless tensor `name` holds floating-point numbers; its content is not read."""
         dtype = self._files[name].get_slice(name).get_dtype()
         if dtype not in _FLOAT_DTYPES:
@@ -101,7 +105,7 @@ class TensorFiles:
             self._paths[name] = path
 
 
-def find_tensor_files(directory):
+def find_tensor_files(directory: PathLike) -> list[pathlib.Path]:
     """The files of `model.safetensors` or of its shards, list of path; empty if there are none.
 
     Raises:
@@ -125,7 +129,7 @@ def find_tensor_files(directory):
 
 
 def _shards_without_index(directory):
-    """The files of all shards, whose names count them; empty if there are none.
+    """The files of all shards, found by the numbers in their names; empty if there are none.
 
     Raises:
         InputError: if one is missing.
@@ -142,7 +146,13 @@ def _shards_without_index(directory):
     return list(shards)
 
 
-def write_tensors(directory, tensors, dtype="float32", max_shard_bytes=5 * 10**9, progress=None):
+def write_tensors(
+    directory: pathlib.Path,
+    tensors: Sequence[tuple[str, tuple[int, ...], Callable[[], Array]]],
+    dtype: str = "float32",
+    max_shard_bytes: int = 5 * 10**9,
+    progress: Callable[[int], object] | None = None,
+) -> list[str]:
     """Writes `model.safetensors`, or shards and their index if that exceeds `max_shard_bytes`.
 
     Args:
@@ -151,7 +161,7 @@ def write_tensors(directory, tensors, dtype="float32", max_shard_bytes=5 * 10**9
             in memory.
         dtype: one of `infoxlm_keras.choices.WEIGHT_DTYPES`.
         max_shard_bytes: int; a single tensor may be larger.
-        progress: optional function that is called with the number of bytes just made.
+        progress: optional function that is called with the number of bytes just produced.
 
     Returns:
         list of the names of the files that hold tensors.
@@ -176,7 +186,7 @@ def write_tensors(directory, tensors, dtype="float32", max_shard_bytes=5 * 10**9
             arrays[name] = _cast(name, functions[name](), numpy_dtype)
             if progress is not None:
                 progress(sizes[name])
-        # transformers wants to be told the format.
+        # transformers requires this entry.
         save_file(directory / file, arrays, {"format": "pt"})
     if len(files) > 1:
         weight_map = {name: file for file, names in zip(files, shards, strict=True) for name in names}
@@ -184,21 +194,21 @@ def write_tensors(directory, tensors, dtype="float32", max_shard_bytes=5 * 10**9
     return files
 
 
-def save_file(path, arrays, metadata=None):
-    """Writes one safetensors file of `arrays` (dict of name to contiguous array), readable as other new files are."""
+def save_file(path: PathLike, arrays: dict[str, Array], metadata: dict[str, str] | None = None) -> None:
+    """Writes `arrays` (dict of name to contiguous array) to one safetensors file with the usual permissions."""
     path = pathlib.Path(path)
     path.touch()
     mode = path.stat().st_mode
     safetensors.numpy.save_file(arrays, path, metadata=metadata)
-    # The library makes files for the owner alone.
+    # The library creates files that only their owner can read.
     path.chmod(mode)
 
 
-def parse_size(text):
+def parse_size(text: str) -> int:
     """Bytes in `text` such as `500MB` or `5GB` (decimal units).
 
     Raises:
-        InputError: if it is no size.
+        InputError: if `text` is no size.
     """
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
         if text.upper().endswith(unit):
@@ -214,7 +224,8 @@ def parse_size(text):
 
 def _plan(sizes, limit):
     """Names in order, cut into shards of at most `limit` bytes."""
-    shards, filled = [[]], 0
+    shards: list[list[str]] = [[]]
+    filled = 0
     for name, size in sizes.items():
         if shards[-1] and filled + size > limit:
             shards.append([])

@@ -1,12 +1,13 @@
-"""Whether an exported `tokenizer.json` gives the ids of its SentencePiece model: both are run before it is written.
+"""Checks, before `tokenizer.json` is written, that it gives the same ids as its SentencePiece model.
 
-The lines are made of the vocabulary's own pieces, in an order drawn from a fixed seed, and of odd whitespace, symbols
-and characters that no piece has. Left out is what Hugging Face's tokenizers are known to treat in another way for
-every model: several combining marks on one letter, U+0085, special tokens spelled out.
+The test lines consist of pieces of the vocabulary, in an order drawn from a fixed seed, and of unusual whitespace,
+symbols and characters that no piece has. They leave out the input that Hugging Face's tokenizers treat differently for
+every model: several combining marks on one letter, U+0085, special tokens written in the text.
 """
 
 import json
 import unicodedata
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, SPACE, SPECIAL_T
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.sentencepiece_proto import NORMAL, UNIGRAM, USER_DEFINED, parse_model
 from infoxlm_keras.tokenizer import UNKNOWN_ID
+
+if TYPE_CHECKING:
+    from infoxlm_keras.tokenizer import Tokenizer
 
 LINES = 3000
 _PIECES_A_LINE = 9
@@ -35,19 +39,20 @@ _ODD_LINES = [
     "a" * 200,
     "3.14 1,000 12:30 a-b c_d e/f",
 ]
-# Two segmentations whose scores differ by less are equal for 32-bit sums; either may be taken.
+# 32-bit sums cannot separate two segmentations whose scores differ by less; each library may choose either.
 _TIE = 1e-4
 
 
-def check_ids(tokenizer, content):
+def check_ids(tokenizer: "Tokenizer", content: dict[str, Any]) -> int:
     """Compares the ids of a tokenizer and of its `tokenizer.json`.
 
     Args:
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
-        content: dict, of `to_tokenizer_json`.
+        content: dict, the result of `to_tokenizer_json`.
 
     Returns:
-        int, the lines compared; 0 if Hugging Face's tokenizers are not installed and the model is of XLM-R's kind.
+        int, number of lines compared; 0 if Hugging Face's tokenizers are not installed and the model is of XLM-R's
+        kind.
 
     Raises:
         InputError: if a line gets other ids, or the model is of another kind and cannot be checked.
@@ -58,7 +63,7 @@ def check_ids(tokenizer, content):
         if is_plain(tokenizer):
             return 0
         raise InputError(
-            f"{tokenizer.source}: is of another kind than XLM-R's, so its tokenizer.json is checked before it is "
+            f"{tokenizer.source}: is of another kind than XLM-R's, so its tokenizer.json must be checked before it is "
             "written, which needs Hugging Face's tokenizers; pip install infoxlm_keras[hf]"
         ) from None
     theirs = tokenizers.Tokenizer.from_str(json.dumps(content))
@@ -79,8 +84,8 @@ def check_ids(tokenizer, content):
     return len(lines)
 
 
-def sample_lines(tokenizer, number=LINES):
-    """`number` lines of a vocabulary's pieces, and the odd ones: list of str, always the same."""
+def sample_lines(tokenizer: "Tokenizer", number: int = LINES) -> list[str]:
+    """`number` lines of a vocabulary's pieces and the unusual lines, list of str; the same list in every call."""
     model = parse_model(tokenizer.proto)
     texts = [
         piece.piece.replace(SPACE, " ")
@@ -102,7 +107,7 @@ def sample_lines(tokenizer, number=LINES):
 
 
 def _is_simple(piece):
-    """Whether what a piece begins or holds is composed with its neighbours by no normalisation."""
+    """Whether normalisation leaves the characters of a piece separate from each other and from its neighbours."""
     marks = [unicodedata.category(character).startswith("M") for character in piece]
     jamo = any("\u1100" <= character <= "\u11ff" for character in piece)
     return not marks[0] and not jamo and not any(one and two for one, two in zip(marks, marks[1:], strict=False))

@@ -1,13 +1,14 @@
-"""A SentencePiece model as `tokenizer.json`, the form that transformers' tokenizers read.
+"""Converts a SentencePiece model to `tokenizer.json`, the format that transformers' tokenizers read.
 
-Built from the model's protocol buffer alone: neither transformers nor SentencePiece's own generated code is needed.
+The conversion needs the model's protocol buffer alone, without transformers or SentencePiece's generated code.
 
 A model of XLM-R's kind (unigram, normalised, pieces within words) becomes the pipeline that XLM-R's own file has.
-Other unigram models, BPE and char models get a pipeline that spells out SentencePiece's steps. What no pipeline can
-do is refused by name, and `infoxlm_keras.conversion.tokenizer_check` compares the ids of the rest.
+Other unigram models, BPE and char models get a pipeline of SentencePiece's single steps. A model that no pipeline can
+represent is refused with the reason, and `infoxlm_keras.conversion.tokenizer_check` compares the ids of the rest.
 """
 
 import base64
+from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.conversion.added_tokens import SPECIAL_TOKENS as ALL_SPECIAL_TOKENS
 from infoxlm_keras.errors import InputError
@@ -25,6 +26,9 @@ from infoxlm_keras.sentencepiece_proto import (
 )
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 
+if TYPE_CHECKING:
+    from infoxlm_keras.tokenizer import Tokenizer
+
 MASK_TOKEN = ALL_SPECIAL_TOKENS[-1]
 SPECIAL_TOKENS = ALL_SPECIAL_TOKENS[:-1]
 SPACE = "▁"
@@ -32,8 +36,8 @@ _METASPACE = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "alwa
 _WHITESPACE = "a\tb\u00a0c\u3000d\u2028e\u2009f"
 
 
-def to_tokenizer_json(tokenizer):
-    """The content of `tokenizer.json` for `tokenizer`, whose ids it gives.
+def to_tokenizer_json(tokenizer: "Tokenizer") -> dict[str, Any]:
+    """The content of a `tokenizer.json` that gives the ids of `tokenizer`.
 
     Args:
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
@@ -42,7 +46,7 @@ def to_tokenizer_json(tokenizer):
         dict.
 
     Raises:
-        InputError: if the model does what `tokenizer.json` cannot express; the message names it.
+        InputError: if `tokenizer.json` cannot represent the model; the message says why.
     """
     model = parse_model(tokenizer.proto)
     _refuse(model, tokenizer.source)
@@ -67,13 +71,13 @@ def to_tokenizer_json(tokenizer):
     }
 
 
-def special_ids(tokenizer):
+def special_ids(tokenizer: "Tokenizer") -> dict[str, int]:
     """dict of special token to id, `<mask>` last."""
     return {"<s>": START_ID, "<pad>": PAD_ID, "</s>": END_ID, "<unk>": UNKNOWN_ID, MASK_TOKEN: tokenizer.mask_id}
 
 
-def is_plain(tokenizer):
-    """Whether the model of `tokenizer` is of XLM-R's kind, byte fallback aside."""
+def is_plain(tokenizer: "Tokenizer") -> bool:
+    """Whether the model of `tokenizer` is of XLM-R's kind; byte fallback is allowed."""
     model = parse_model(tokenizer.proto)
     normalizer, trainer = model.normalizer_spec, model.trainer_spec
     whitespace = (normalizer.add_dummy_prefix, normalizer.remove_extra_whitespaces, normalizer.escape_whitespaces)
@@ -83,21 +87,21 @@ def is_plain(tokenizer):
         and not trainer.treat_whitespace_as_suffix
         and bool(normalizer.precompiled_charsmap)
         and all(piece.type != USER_DEFINED for piece in model.pieces)
-        # A space inside a piece: words are not looked at one by one.
+        # A piece with a space inside spans words, so words cannot be segmented one by one.
         and not any(SPACE in piece.piece.lstrip(SPACE) for piece in model.pieces)
-        # The normalisation makes a space of all that XLM-R's pipeline cuts at.
+        # The normalisation replaces every character at which XLM-R's pipeline splits with a space.
         and tokenizer.processor.normalize(_WHITESPACE) == SPACE + SPACE.join("abcdef")
     )
 
 
-def has_own_class(tokenizer):
-    """Whether transformers' class for XLM-R's tokenizer does the same; the general class takes the file as it is."""
-    # XLM-R's own class knows no bytes.
+def has_own_class(tokenizer: "Tokenizer") -> bool:
+    """Whether transformers' class for XLM-R's tokenizer gives the same ids; the general class reads any file."""
+    # XLM-R's own class has no byte fallback.
     return is_plain(tokenizer) and not parse_model(tokenizer.proto).trainer_spec.byte_fallback
 
 
 def _refuse(model, source):
-    """Raises InputError for what no `tokenizer.json` does as SentencePiece does it."""
+    """Raises InputError for a model whose ids no `tokenizer.json` can reproduce."""
     trainer, kinds = model.trainer_spec, {piece.type for piece in model.pieces[RESERVED_PIECES:]}
     reasons = {
         "is a word model: unknown words are joined across spaces": trainer.model_type == WORD,
@@ -117,7 +121,7 @@ def _refuse(model, source):
 
 
 def _words_pipeline(model):
-    """XLM-R's own: words are cut at whitespace, and each begins with ▁."""
+    """XLM-R's pipeline: text is split at whitespace, and each word gets a leading ▁."""
     return {
         "normalizer": _precompiled(model),
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, _METASPACE]},
@@ -126,7 +130,7 @@ def _words_pipeline(model):
 
 
 def _whole_pipeline(model):
-    """SentencePiece's own steps, on the whole text: only U+0020 is a space, and pieces may hold several words."""
+    """SentencePiece's steps on the whole text: only U+0020 is a space, and a piece may span several words."""
     settings = model.normalizer_spec
     steps = [_precompiled(model)] if settings.precompiled_charsmap else []
     space = SPACE if settings.escape_whitespaces else " "
@@ -137,7 +141,7 @@ def _whole_pipeline(model):
     if settings.escape_whitespaces:
         steps.append(_replace({"String": " "}, SPACE))
     if settings.remove_extra_whitespaces:
-        # SentencePiece takes what a space has become, so a ▁ of the text as well.
+        # SentencePiece strips after spaces became ▁, so it strips a literal ▁ of the text as well.
         steps.append(_replace({"Regex": f"{space}+$"}, ""))
     decoders = [_replace({"String": SPACE}, " "), {"type": "ByteFallback"}, {"type": "Fuse"}]
     if settings.add_dummy_prefix:
@@ -166,7 +170,7 @@ def _unigram(model):
     for piece in model.pieces[RESERVED_PIECES:]:
         score = piece.score
         if piece.type == USER_DEFINED:
-            # SentencePiece gives such a piece this score, whatever the file says, so that it always wins.
+            # SentencePiece ignores the stored score of such a piece and uses this one, which always wins.
             score = len(piece.piece.encode()) * highest - 0.1
         vocabulary.append([piece.piece, score])
     vocabulary.append([MASK_TOKEN, 0.0])
@@ -179,13 +183,13 @@ def _unigram(model):
 
 
 def _merging(model):
-    """BPE: two neighbours become one piece, the best piece first. A char model is one that merges nothing."""
+    """A BPE model merges two neighbours into one piece, the best piece first; a char model merges nothing."""
     pieces = model.pieces[RESERVED_PIECES:]
     tokens = [*SPECIAL_TOKENS, *(piece.piece for piece in pieces), MASK_TOKEN]
     merges = []
     if model.trainer_spec.model_type == BPE:
         known = {piece.piece for piece in pieces if piece.type == NORMAL}
-        # A stable sort: of equal scores the first piece is merged first.
+        # The sort is stable: of pieces with equal scores the first is merged first.
         for piece in sorted((piece for piece in pieces if piece.type == NORMAL), key=lambda piece: -piece.score):
             text = piece.piece
             halves = ((text[:cut], text[cut:]) for cut in range(1, len(text)))

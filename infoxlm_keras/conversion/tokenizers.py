@@ -1,22 +1,23 @@
-"""The tokenizer of whatever a user names: a directory, a SentencePiece file, a preset or a repository."""
+"""Loads a tokenizer from a directory, a SentencePiece file, a preset or a repository."""
 
 import os
 import pathlib
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe
 from infoxlm_keras.tokenizer import Tokenizer
 
-# Where a SentencePiece model lies in: a directory of ours, a KerasHub preset, a Hugging Face folder.
+# Path of the SentencePiece model in: a directory of ours, a KerasHub preset, a Hugging Face folder.
 MODEL_FILES = ("vocabulary.spm", "assets/tokenizer/vocabulary.spm", "sentencepiece.bpe.model")
 
 
-def load_tokenizer(source):
+def load_tokenizer(source: PathLike) -> Tokenizer:
     """The tokenizer in a directory, a `.spm`/`.model`/`tokenizer.json` file, or a KerasHub preset name or handle.
 
     Args:
-        source: str or path. A directory holding one of `MODEL_FILES` (or Hugging Face's `tokenizer.json` alone, of
-            which a model is made anew), a SentencePiece file, a `tokenizer.json`, a Hugging Face repository (`hf://org/name`,
+        source: str or path. A directory holding one of `MODEL_FILES` (or Hugging Face's `tokenizer.json` alone, from
+            which a model is rebuilt), a SentencePiece file, a `tokenizer.json`, a Hugging Face repository (`hf://org/name`,
             `org/name`), or a name that `keras_hub.models.XLMRobertaTokenizer.from_preset` knows
             (`xlm_roberta_base_multi`, `kaggle://...`).
 
@@ -48,7 +49,7 @@ def _from_file(path):
     return Tokenizer(path.read_bytes(), path)
 
 
-def check_sizes(source, tokenizer, vocabulary_size):
+def check_sizes(source: PathLike, tokenizer: Tokenizer, vocabulary_size: int) -> None:
     """Raises InputError unless `tokenizer` has as many ids as the embedding of the model at `source` has rows."""
     if tokenizer.vocabulary_size != vocabulary_size:
         raise InputError(

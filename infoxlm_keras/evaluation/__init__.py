@@ -1,12 +1,11 @@
-"""Measuring an encoder without fine-tuning: how often a sentence's nearest neighbour is its translation.
+"""Measures an encoder without fine-tuning: how often a sentence's nearest neighbour is its translation.
 
 In reading order:
 
     pairs.py       files -> held-out pairs
     embedding.py   texts -> vectors of every hidden state
     retrieval.py   vectors -> accuracy both ways (NumPy)
-    evaluator.py   all of it, for every language
-    report.py      results as tables, and untrained against trained
+    evaluator.py   pairs -> accuracy of every language and layer
 """
 
 from infoxlm_keras.evaluation.embedding import TextEmbedder, embed_texts

@@ -1,33 +1,41 @@
-"""Sentences to vectors: every hidden state of an encoder, pooled, for any number of texts."""
+"""Computes sentence vectors: the pooled hidden states of an encoder, for any number of texts."""
 
 import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 from keras import ops
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.encoder import hidden_states_model
 from infoxlm_keras.models.pooling import check_pooling, pool
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
 
+if TYPE_CHECKING:
+    import keras_hub
+
+    from infoxlm_keras.tokenizer import Tokenizer
+
 SPECIAL_TOKENS = 2  # <s> and </s>
 
 
 class TextEmbedder:
-    """Turns texts into pooled hidden states; make it once and call it often, it compiles a shape only once.
+    """Turns texts into pooled hidden states. Create it once and call it often: it compiles each shape only once.
 
-    A text is padded to the smallest of a few fixed lengths that holds it, whatever else is in the batch, so its
-    vector does not depend on the other texts or their order.
+    A text is padded to the smallest of a few fixed lengths that holds it, independently of the batch. Its vector
+    therefore does not depend on the other texts or their order.
 
     Args:
         backbone: `keras_hub.models.XLMRobertaBackbone` of L layers.
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
-        layers: hidden states to give, indices in 0..L (0 = embeddings, l = after Transformer layer l); None: all.
-            Nothing above the highest is run.
+        layers: hidden states to return, indices in 0..L (0 = embeddings, l = after Transformer layer l); None: all.
+            Layers above the highest are not computed.
         pooling: "cls" or "mean", see `infoxlm_keras.models.pool`.
         batch_size: int, texts a forward pass.
-        max_length: int, tokens a text with `<s>` and `</s>`; longer texts are cut. None: what the encoder takes.
+        max_length: int, tokens a text with `<s>` and `</s>`; longer texts are cut. None: the encoder's positions.
 
     Raises:
         InputError: for a setting out of range.
@@ -39,7 +47,15 @@ class TextEmbedder:
     ```
     """
 
-    def __init__(self, backbone, tokenizer, layers=None, pooling="mean", batch_size=64, max_length=None):
+    def __init__(
+        self,
+        backbone: "keras_hub.models.XLMRobertaBackbone",
+        tokenizer: "Tokenizer",
+        layers: Sequence[int] | None = None,
+        pooling: str = "mean",
+        batch_size: int = 64,
+        max_length: int | None = None,
+    ) -> None:
         check_pooling(pooling)
         longest = backbone.max_sequence_length
         max_length = longest if max_length is None else max_length
@@ -59,12 +75,12 @@ class TextEmbedder:
         self.dim = backbone.hidden_dim
         self._model = _pooled_model(backbone, self.layers, pooling)
 
-    def __call__(self, texts, progress=None):
+    def __call__(self, texts: Iterable[str], progress: Callable[[int], object] | None = None) -> Array:
         """Vectors of `texts`.
 
         Args:
             texts: list of str.
-            progress: optional function that is called with the number of texts just done.
+            progress: optional function that is called with the number of texts just embedded.
 
         Returns:
             float32 [len(layers), len(texts), dim], not normalised.
@@ -78,7 +94,7 @@ class TextEmbedder:
         batch_size = min(self.batch_size, len(texts))
         for length, rows in _rows_by_length(sequences, padded_lengths(self.max_length)):
             for batch in _batches(rows, batch_size):
-                # A partial batch is filled up with its last text: every length has one shape only.
+                # A partial batch is filled with copies of its last text, so every length has one shape only.
                 filled = [*batch, *[batch[-1]] * (batch_size - len(batch))]
                 token_ids, padding_mask = pad([sequences[row] for row in filled], length)
                 output = self._model.predict_on_batch({"token_ids": token_ids, "padding_mask": padding_mask})
@@ -89,9 +105,16 @@ class TextEmbedder:
 
 
 def embed_texts(
-    backbone, tokenizer, texts, layers=None, pooling="mean", batch_size=64, max_length=None, progress=None
-):
-    """Vectors of `texts` in one call: `TextEmbedder(...)(texts, progress)`, see there.
+    backbone: "keras_hub.models.XLMRobertaBackbone",
+    tokenizer: "Tokenizer",
+    texts: Iterable[str],
+    layers: Sequence[int] | None = None,
+    pooling: str = "mean",
+    batch_size: int = 64,
+    max_length: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Array:
+    """Vectors of `texts` in one call; arguments as of `TextEmbedder` and its `__call__`.
 
     Returns:
         float32 [len(layers), len(texts), dim].
@@ -99,14 +122,14 @@ def embed_texts(
     return TextEmbedder(backbone, tokenizer, layers, pooling, batch_size, max_length)(texts, progress)
 
 
-def padded_lengths(max_length):
+def padded_lengths(max_length: int) -> list[int]:
     """The lengths that sequences are padded to, ascending: 8, 12, 16, 24, 32, 48, ... and `max_length`."""
     powers = itertools.takewhile(lambda length: length < max_length, (2**power for power in itertools.count(3)))
     lengths = {bound for power in powers for bound in (power, power * 3 // 2) if bound < max_length}
     return [*sorted(lengths), max_length]
 
 
-def pad(sequences, length):
+def pad(sequences: Sequence[Sequence[int]], length: int) -> tuple[Array, Array]:
     """Sequences as one array.
 
     Args:
@@ -130,7 +153,7 @@ def _pooled_model(backbone, layers, pooling):
     vectors = ops.stack([pool(state, padding_mask, pooling) for state in states], axis=1)
     model = keras.Model(backbone.input, vectors, name="pooled_hidden_states")
     if keras.backend.backend() == "tensorflow":
-        # XLA's second or more of compilation for each padded length is not won back by forward passes alone.
+        # XLA compiles for a second or more per padded length; forward passes alone do not regain that time.
         model.jit_compile = False
     return model
 

@@ -1,11 +1,21 @@
 """Retrieval evaluation of an encoder: pairs -> vectors of every layer -> accuracy both ways, per language."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.embedding import TextEmbedder
 from infoxlm_keras.evaluation.pairs import is_english
 from infoxlm_keras.evaluation.retrieval import best_layer, layer_accuracies, mean_over_languages
+
+if TYPE_CHECKING:
+    import keras_hub
+
+    from infoxlm_keras.evaluation.pairs import PairSet
+    from infoxlm_keras.tokenizer import Tokenizer
 
 LAYER_DEFINITION = (
     "hidden-state index: 0 is the embeddings' output, l is the output of Transformer layer l of 1..L. "
@@ -14,18 +24,25 @@ LAYER_DEFINITION = (
 
 
 def evaluate_retrieval(
-    backbone, tokenizer, pair_sets, layers=None, pooling="mean", batch_size=64, max_length=None, progress=None
-):
+    backbone: "keras_hub.models.XLMRobertaBackbone",
+    tokenizer: "Tokenizer",
+    pair_sets: "Sequence[PairSet]",
+    layers: Sequence[int] | None = None,
+    pooling: str = "mean",
+    batch_size: int = 64,
+    max_length: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
     """Measures every language at every layer.
 
     Args:
         backbone, tokenizer, layers, pooling, batch_size, max_length: as `TextEmbedder`.
-        pair_sets: list of `infoxlm_keras.evaluation.PairSet`. Where English is the target, under any of its codes, the
-            sides are exchanged: a mean over languages is of one direction, whatever the order in a file's name.
+        pair_sets: list of `infoxlm_keras.evaluation.PairSet`. If English is the target, under any of its codes, the
+            sides are exchanged, so that a mean over languages has one direction for every order in the files' names.
         progress: optional function that is called with the number of texts just embedded.
 
     Returns:
-        dict, ready for JSON, the same for the same weights and pairs:
+        dict, ready for JSON, equal for equal weights and pairs:
 
             {"layer_definition": str, "pooling": "mean", "similarity": "cosine", "layers": [0, 1, ...],
              "best_layer": int,
@@ -37,20 +54,22 @@ def evaluate_retrieval(
         the highest mean over languages and directions *on these pairs*.
 
     Raises:
-        InputError: if there is no pair set, two are of the same languages, or a vector is not finite (names language
-            and sentence).
+        InputError: if there is no pair set, two have the same languages, or a vector is not finite (names the language
+            and the sentence).
     """
     pair_sets = [english_first(pair_set) for pair_set in pair_sets]
     names = [_filed_under(pair_set) for pair_set in pair_sets]
     if not names or len(set(names)) != len(names):
         raise InputError(
-            f"pair sets of {', '.join(names) or 'no language'}: give one or more, each of other languages"
+            f"pair sets of {', '.join(names) or 'no language'}: give one or more, no two of the same languages"
         )
     embedder = TextEmbedder(backbone, tokenizer, layers, pooling, batch_size, max_length)
-    languages, sources, source_vectors = {}, None, None
+    languages = {}
+    sources: list[str] | None = None
+    source_vectors = np.empty(0)
     for name, pair_set in zip(names, pair_sets, strict=True):
         # Parallel test sets share one English side: embed it once.
-        if pair_set.sources != sources:
+        if sources is None or pair_set.sources != sources:
             sources, source_vectors = pair_set.sources, embedder(pair_set.sources, progress)
         elif progress is not None:
             progress(len(sources))
@@ -77,7 +96,7 @@ def evaluate_retrieval(
     }
 
 
-def english_first(pair_set):
+def english_first(pair_set: "PairSet") -> "PairSet":
     """The `PairSet` with English as its source where only the target is English."""
     if is_english(pair_set.target_language) and not is_english(pair_set.source_language):
         return dataclasses.replace(
@@ -91,5 +110,5 @@ def english_first(pair_set):
 
 
 def _filed_under(pair_set):
-    """The language beside English, whatever code English has, else both."""
+    """The language other than English, for any code of English; both languages if neither is English."""
     return pair_set.target_language if is_english(pair_set.source_language) else pair_set.language

@@ -1,8 +1,11 @@
-"""Held-out translation pairs for evaluation, from the same file formats that training reads."""
+"""Held-out translation pairs for evaluation, from the file formats that training reads."""
 
 import collections
 import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_or_none, variety_or_none
 from infoxlm_keras.text.readers import find_bitext
@@ -15,12 +18,12 @@ ENGLISH = "en"
 class PairSet:
     """The held-out pairs of two languages.
 
-    English is the source wherever it is one of them; of two other languages it is the first by name. So a direction
-    means the same whatever the file's name says first.
+    The source is English if it is one of the two, else the language whose name sorts first. A direction therefore has
+    one meaning, independent of the order in a file's name.
 
     Attributes:
-        source_language, target_language: str, names as in `text/languages.py`, whatever the file calls them.
-        sources, targets: list of str, item n of one translates item n of the other; none empty.
+        source_language, target_language: str, names as in `text/languages.py`, not the file's own codes.
+        sources, targets: list of str, item n of one translates item n of the other; no item is empty.
         files: tuple of str, where they were read.
     """
 
@@ -31,51 +34,53 @@ class PairSet:
     files: tuple[str, ...]
 
     @property
-    def language(self):
-        """What results are filed under: the language beside English, else both (`de-fr`)."""
+    def language(self) -> str:
+        """The key of this pair set in results: the language other than English, or both (`de-fr`)."""
         if is_english(self.source_language):
             return self.target_language
         return f"{self.source_language}-{self.target_language}"
 
 
-class PairSets(list):
+class PairSets(list[PairSet]):
     """List of `PairSet`, sorted by language.
 
     Attributes:
-        passed_over: list of `PassedOver`: files of folders and archives, and what readers left out of files.
+        passed_over: list of `PassedOver`: files of folders and archives, and pairs that readers left out.
     """
 
-    def __init__(self, pair_sets=(), passed_over=()):
+    def __init__(self, pair_sets: Iterable[PairSet] = (), passed_over: Iterable[PassedOver] = ()) -> None:
         super().__init__(sorted(pair_sets, key=lambda pair_set: pair_set.language))
         self.passed_over = list(passed_over)
 
 
-def is_english(code):
+def is_english(code: str) -> bool:
     """Whether `code` (str), in any convention (`en`, `eng_Latn`, `EN-US`), is English."""
     return language_or_none(code) == ENGLISH
 
 
-def read_pair_sets(inputs, max_pairs=None, fields=None):
+def read_pair_sets(
+    inputs: Sequence[PathLike], max_pairs: int | None = None, fields: Sequence[str] | None = None
+) -> PairSets:
     """Reads held-out pairs.
 
     Args:
-        inputs: sequence of str or path: what `build_bitext.py --input` takes, in any of its formats
+        inputs: sequence of str or path: what `infoxlm build-bitext --input` takes, in any of its formats
             (`BITEXT_FORMATS` of the readers) and under any code of the languages: folders, files, `en-de=PATH`.
-        max_pairs: int or None, take only the first so many pairs of each language.
+        max_pairs: int or None, read only the first `max_pairs` pairs of each language.
         fields: sequence of two str or None, the fields with source and target in formats that have fields.
 
     Returns:
         `PairSets`.
 
     Raises:
-        InputError: as `infoxlm_keras.text.readers.find_bitext`; for sides of unequally many lines, a pair with one
-            empty side, a language with fewer than two pairs, or one that two inputs hold.
+        InputError: as `infoxlm_keras.text.readers.find_bitext`; for sides with different numbers of lines, a pair with
+            one empty side, a language with fewer than two pairs, or one that two inputs hold.
     """
     if max_pairs is not None and max_pairs < 2:
-        raise InputError(f"max_pairs = {max_pairs}: must be at least 2, retrieval needs something to choose from")
+        raise InputError(f"max_pairs = {max_pairs}: must be at least 2, retrieval needs more than one candidate")
     found = find_bitext(inputs, fields)
     passed_over = list(found.passed_over)
-    pair_sets = {}
+    pair_sets: dict[str, PairSet] = {}
     for entry, languages in zip(found.entries, _languages(found.entries), strict=True):
         pair_set = _read_pair_set(entry.reader, languages, max_pairs, passed_over)
         if pair_set.language in pair_sets:
@@ -87,12 +92,12 @@ def read_pair_sets(inputs, max_pairs=None, fields=None):
     return PairSets(pair_sets.values(), passed_over)
 
 
-def parallel_sentences(pair_sets, count=None):
-    """Sentences that are there in every language.
+def parallel_sentences(pair_sets: Sequence[PairSet], count: int | None = None) -> dict[str, list[str]]:
+    """Sentences that every language has.
 
     Args:
         pair_sets: list of `PairSet` with one source language.
-        count: int or None, at most so many.
+        count: int or None, the largest number of sentences.
 
     Returns:
         {language: list of str}, the source language first; item n of all lists has the same meaning. The lists are
@@ -110,9 +115,9 @@ def parallel_sentences(pair_sets, count=None):
 
 
 def _languages(entries):
-    """(source, target) of each `Entry`, as the file has them first.
+    """(source, target) of each `Entry`, in the file's order.
 
-    Where several test sets are of one language, as NTREX's `fra` and `fra-CA`, country and variant tell them apart.
+    If several test sets have one language, as NTREX's `fra` and `fra-CA`, country and variant distinguish them.
     """
     names = [tuple(entry.reader.name.split("-")) for entry in entries]
     often = collections.Counter(frozenset(name) for name in names)
@@ -123,12 +128,15 @@ def _languages(entries):
 
 
 def _variety(code):
-    """As `variety_or_none`, but English is English: as the other side it says nothing of the language measured."""
+    """As `variety_or_none`, but every variety of English is English, since only the other language is measured."""
     return ENGLISH if is_english(code) else variety_or_none(code)
 
 
-def _read_pair_set(reader, languages, max_pairs, passed_over):
-    pairs, left_out = [], collections.Counter()
+def _read_pair_set(
+    reader: Any, languages: Sequence[str], max_pairs: int | None, passed_over: list[PassedOver]
+) -> PairSet:
+    pairs: list[tuple[str, str]] = []
+    left_out: collections.Counter[str] = collections.Counter()
     for chunk in reader.chunks():
         texts = reader.read(chunk)
         left_out.update(getattr(texts, "dropped", {}))
@@ -148,4 +156,4 @@ def _read_pair_set(reader, languages, max_pairs, passed_over):
     english = [is_english(language) for language in languages]
     if english[1] > english[0] or english[0] == english[1] and languages[1] < languages[0]:
         languages, sides = languages[::-1], sides[::-1]
-    return PairSet(*languages, *sides, reader.files)
+    return PairSet(languages[0], languages[1], sides[0], sides[1], reader.files)

@@ -1,24 +1,31 @@
-"""Cross-lingual sentence retrieval: does the nearest vector belong to the translation?  NumPy only.
+"""Cross-lingual sentence retrieval: how often the nearest vector is that of the translation. NumPy only.
 
 The protocol is Tatoeba's (Artetxe and Schwenk, 2019): N translation pairs; each source sentence looks for its
-translation among the N target sentences by cosine, and the other way round. The score is the share found.
+translation among the N target sentences by cosine, and vice versa. The score is the share of sentences whose
+translation is found.
 
-Ties: a query whose translation is as near as k - 1 other candidates and nearer than the rest scores 1 / k, what a fair
-draw among them would find on average. An encoder that maps everything to one vector so scores 1 / N, and the order of
-the sentences never matters. Cosines within `TIE_TOLERANCE` are equal: float32 sums differ by about as much.
+Ties: if k - 1 other candidates are as near as the translation and none is nearer, the query scores 1 / k, the expected
+value of a random choice among them. An encoder that maps everything to one vector therefore scores 1 / N, and the
+order of the sentences has no effect. Cosines within `TIE_TOLERANCE` are equal: float32 sums differ by about as much.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 
 TIE_TOLERANCE = 1e-6
 DIRECTIONS = ("source_to_target", "target_to_source")
-# One tile of cosines is 32 MiB; two boolean tiles come on top.
+# One tile of cosines takes 32 MiB; two boolean tiles are in memory at the same time.
 QUERY_BLOCK, CANDIDATE_BLOCK = 1024, 8192
 
 
-def retrieval_accuracy(sources, targets, query_block=QUERY_BLOCK, candidate_block=CANDIDATE_BLOCK):
+def retrieval_accuracy(
+    sources: Array, targets: Array, query_block: int = QUERY_BLOCK, candidate_block: int = CANDIDATE_BLOCK
+) -> tuple[float, float]:
     """Accuracy of nearest-neighbour retrieval both ways; row n of `sources` translates row n of `targets`.
 
     The matrix of cosines is computed once, for both directions, in tiles: memory grows with N, not with its square.
@@ -49,7 +56,7 @@ def retrieval_accuracy(sources, targets, query_block=QUERY_BLOCK, candidate_bloc
     return tuple(_score(*rivals[direction]) for direction in DIRECTIONS)
 
 
-def layer_accuracies(sources, targets):
+def layer_accuracies(sources: Array, targets: Array) -> dict[str, list[float]]:
     """`retrieval_accuracy` of every layer.
 
     Args:
@@ -62,11 +69,12 @@ def layer_accuracies(sources, targets):
     return {direction: [score[number] for score in scores] for number, direction in enumerate(DIRECTIONS)}
 
 
-def mean_over_languages(languages):
+def mean_over_languages(languages: Mapping[str, Mapping[str, Any]]) -> dict[str, list[float]]:
     """The plain mean over languages, layer by layer.
 
     Args:
-        languages: {language: {"source_to_target": [...], "target_to_source": [...], ...}}, equally many layers.
+        languages: {language: {"source_to_target": [...], "target_to_source": [...], ...}}, all with the same number of
+            layers.
 
     Returns:
         {"source_to_target": [float, ...], "target_to_source": [float, ...]}.
@@ -77,22 +85,22 @@ def mean_over_languages(languages):
     }
 
 
-def both_ways(accuracies):
+def both_ways(accuracies: Mapping[str, Any]) -> list[float]:
     """The mean of the two directions, layer by layer: list of float."""
     return np.mean([accuracies[direction] for direction in DIRECTIONS], axis=0).tolist()
 
 
-def best_layer(layers, mean):
+def best_layer(layers: Sequence[int], mean: Mapping[str, Any]) -> int:
     """The hidden state with the highest accuracy, both directions and all languages averaged; the lowest of equals.
 
     Args:
         layers: list of int, hidden-state indices.
-        mean: what `mean_over_languages` gives for them.
+        mean: result of `mean_over_languages` for these layers.
     """
     return layers[int(np.argmax(both_ways(mean)))]
 
 
-def accuracy_at(result, layer, language=None):
+def accuracy_at(result: Mapping[str, Any], layer: int, language: str | None = None) -> dict[str, float]:
     """One cell of an evaluation's result.
 
     Args:
@@ -109,11 +117,12 @@ def accuracy_at(result, layer, language=None):
     return {**values, "average": sum(values.values()) / len(values)}
 
 
-def unit_rows(vectors):
+def unit_rows(vectors: Array) -> Array:
     """`vectors` [N, dim] as float32 of unit length; a zero row stays zero.
 
     Raises:
-        InputError: if a value is not finite. (NaN compares as false: such a row would pass for a perfect one.)
+        InputError: if a value is not finite. (Comparisons with NaN are false, so such a row would count as a perfect
+            one.)
     """
     vectors = np.asarray(vectors, np.float32)
     largest = np.max(np.abs(vectors), axis=1, keepdims=True, initial=0.0)
@@ -129,7 +138,7 @@ def unit_rows(vectors):
 
 
 def _blank_gold(cosines, row, column):
-    """Takes the translation itself out of a tile that starts at (row, column): it is no rival of its own."""
+    """Sets the cosines of translations in a tile that starts at (row, column) to -inf: they are no rivals."""
     start, stop = max(row, column), min(row + cosines.shape[0], column + cosines.shape[1])
     diagonal = np.arange(start, max(start, stop))
     cosines[diagonal - row, diagonal - column] = -np.inf

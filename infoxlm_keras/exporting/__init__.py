@@ -1,1 +1,1 @@
-"""Out to the files of Hugging Face, sentence-transformers and KerasHub."""
+"""Writes the formats of Hugging Face, sentence-transformers and KerasHub."""

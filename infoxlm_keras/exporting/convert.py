@@ -1,26 +1,27 @@
-"""One model from one form to another: what infoxlm convert-checkpoint does."""
+"""Converts a model from one format to another, as infoxlm convert-checkpoint does."""
 
 import dataclasses
 import pathlib
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.choices import CONVERSION_FORMATS
 from infoxlm_keras.conversion.tensor_files import parse_size
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.exporting.model_card import model_card, read_results
-from infoxlm_keras.exporting.task_models import load_task_model, task_kind
+from infoxlm_keras.exporting.task_models import TaskModel, load_task_model, task_kind
 from infoxlm_keras.exporting.to_huggingface import write_huggingface
 from infoxlm_keras.exporting.to_keras_hub import write_embedder_preset
 from infoxlm_keras.exporting.to_sentence_transformers import write_sentence_transformers
 from infoxlm_keras.files import new_directory, write_atomically
 from infoxlm_keras.files.hub import check_upload, upload
 from infoxlm_keras.models.sentence_vector import SentenceVector, sentence_vector, truncated_info
-from infoxlm_keras.pretrained import load_pretrained, write_info, write_preset
+from infoxlm_keras.pretrained import PretrainedModel, load_pretrained, write_info, write_preset
 from infoxlm_keras.progress import progress_bar
 
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What a conversion gave.
+    """The result of a conversion.
 
     Attributes:
         directory: path of the folder written.
@@ -30,25 +31,25 @@ class Conversion:
     """
 
     directory: pathlib.Path
-    model: object
+    model: PretrainedModel | TaskModel
     vector: SentenceVector | None
     size: int
 
 
 def convert_checkpoint(
-    source,
-    directory,
-    format="keras",
-    layer=None,
-    pooling=None,
-    normalize=None,
-    dtype="float32",
-    max_shard_size="5GB",
-    results=None,
-    upload_to=None,
-    replace=False,
-):
-    """Reads a model and writes it in another form, complete or not at all.
+    source: PathLike,
+    directory: PathLike,
+    format: str = "keras",
+    layer: int | None = None,
+    pooling: str | None = None,
+    normalize: bool | None = None,
+    dtype: str = "float32",
+    max_shard_size: str = "5GB",
+    results: PathLike | None = None,
+    upload_to: str | None = None,
+    replace: bool = False,
+) -> Conversion:
+    """Reads a model and writes it in another format; the directory is written completely or not at all.
 
     Args:
         source: what `infoxlm_keras.pretrained.load_pretrained` takes.
@@ -58,14 +59,14 @@ def convert_checkpoint(
         dtype: of the weights in safetensors files; presets keep float32.
         max_shard_size: str, largest size of a safetensors file, such as "5GB".
         results: optional path of a JSON file of infoxlm evaluate-retrieval, for the model card.
-        upload_to: optional str, `hf://org/name` or `kaggle://...`, where the finished folder goes as well.
+        upload_to: optional str, `hf://org/name` or `kaggle://...`, where the finished folder is uploaded too.
         replace: bool, overwrite an existing directory.
 
     Returns:
         `Conversion`.
 
     Raises:
-        InputError: for a source or setting that is no good; nothing is written then. If only the upload fails,
+        InputError: if the source or a setting is invalid; nothing is written then. If only the upload fails,
             the folder stays.
     """
     if format not in CONVERSION_FORMATS:
@@ -74,23 +75,24 @@ def convert_checkpoint(
     if upload_to is not None:
         check_upload(upload_to, to_keras)
     max_shard_bytes = parse_size(max_shard_size)
-    results = None if results is None else read_results(results)
+    measured = None if results is None else read_results(results)
     directory = pathlib.Path(directory)
     with new_directory(directory, replace=replace) as temporary:
         model = _load(source, format)
         vector = None
-        if format in ("sentence-transformers", "keras-embedder"):
-            vector = sentence_vector(model, layer, pooling, normalize)
         if format == "keras":
             write_preset(temporary, model)
         elif format == "keras-embedder":
+            vector = sentence_vector(model, layer, pooling, normalize)
             write_embedder_preset(temporary, model, vector)
         else:
+            if format == "sentence-transformers":
+                vector = sentence_vector(model, layer, pooling, normalize)
             _write_tensors(temporary, model, vector, dtype, max_shard_bytes)
-            # Our own facts go along, so that the way back keeps them.
+            # The folder also gets `infoxlm.json`, so that a conversion back restores it.
             if model.info is not None:
                 write_info(temporary, model.info if vector is None else truncated_info(model.info, vector))
-            write_atomically(temporary / "README.md", model_card(model, vector, results))
+            write_atomically(temporary / "README.md", model_card(model, vector, measured))
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     if upload_to is not None:
         upload(directory, upload_to, to_keras)
@@ -103,8 +105,8 @@ def _load(source, format):
         return load_task_model(source)
     if kind is not None:
         print(
-            f"note: {source}: is a {kind}, whose head is left out: --format {format} holds the encoder; --format hf "
-            "keeps the head"
+            f"note: {source}: is a {kind}; --format {format} holds the encoder only: the head is left out; --format "
+            "hf keeps it"
         )
     with progress_bar("reading", unit="parameters") as advance:
         return load_pretrained(source, dtype="float32", progress=lambda amount, total: advance(0, units=amount))

@@ -1,11 +1,18 @@
-"""README.md of an exported folder: what the model is, what it was trained on, what it reached."""
+"""Writes README.md of an exported folder: the model, its training data and its results."""
 
+from typing import TYPE_CHECKING, Any
+
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import accuracy_at
 from infoxlm_keras.exporting.task_models import TaskModel
 from infoxlm_keras.exporting.to_huggingface import ENCODER, MASKED_LM
 from infoxlm_keras.files import read_json
 from infoxlm_keras.version import __version__
+
+if TYPE_CHECKING:
+    from infoxlm_keras.models.sentence_vector import SentenceVector
+    from infoxlm_keras.pretrained import PretrainedModel
 
 _HEADER = """\
 ---
@@ -49,13 +56,15 @@ from sentence_transformers import SentenceTransformer
 vectors = SentenceTransformer("PATH").encode(["Good morning", "Guten Morgen"])
 ```
 
-A vector is hidden state {layer} of the original {depth} layers (0 = embeddings; what lies above is not in this
-folder), {pooling}, {scale}. {projection}
+A vector is hidden state {layer} of the original {depth} layers (0 = embeddings; the layers above it are not in
+this folder), {pooling}, {scale}. {projection}
 """
 _POOLINGS = {"cls": "at `<s>`", "mean": "the mean over all tokens"}
 
 
-def model_card(model, vector=None, results=None):
+def model_card(
+    model: "PretrainedModel | TaskModel", vector: "SentenceVector | None" = None, results: dict[str, Any] | None = None
+) -> str:
     """The text of README.md.
 
     Args:
@@ -96,7 +105,7 @@ def model_card(model, vector=None, results=None):
             depth=backbone.num_layers,
             pooling=_POOLINGS[vector.pooling],
             scale="scaled to unit length" if vector.normalize else "not scaled",
-            projection="The projection that the contrast was trained with is left out." if info else "",
+            projection="The projection layer of the contrastive training is not included." if info else "",
         )
     if info is not None:
         card += _training(info, vector is None)
@@ -105,11 +114,11 @@ def model_card(model, vector=None, results=None):
     return card
 
 
-def read_results(path):
+def read_results(path: PathLike) -> dict[str, Any]:
     """The results that infoxlm evaluate-retrieval wrote with `--output`.
 
     Raises:
-        InputError: if the file is another one.
+        InputError: if the file holds something else.
     """
     results = read_json(path)
     try:

@@ -1,14 +1,16 @@
-"""Fine-tuned models with their heads, on the way to transformers: classifiers and question answering.
+"""Fine-tuned models with their heads, as transformers stores them: classifiers and question answering.
 
-transformers' classification head is KerasHub's: dense, tanh and dense again, on the last hidden state at `<s>`.
+transformers and KerasHub have the same classification head: dense, tanh and dense, on the last hidden state at `<s>`.
 """
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import keras
 import keras_hub
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.keras_hub_preset import task_class_name
 from infoxlm_keras.conversion.parameters import Parameter
 from infoxlm_keras.conversion.sources import KERAS, locate
@@ -22,7 +24,7 @@ CLASSIFIER, QUESTION_ANSWERING = "TextClassifier", "QuestionAnswering"
 
 @dataclasses.dataclass
 class TaskModel:
-    """A fine-tuned model as transformers sees it.
+    """A fine-tuned model in transformers' terms.
 
     Attributes:
         backbone: `keras_hub.models.XLMRobertaBackbone`.
@@ -31,7 +33,7 @@ class TaskModel:
         task: str, the task's name on Hugging Face's hub.
         head: list of `Parameter`.
         description: str, the head in words.
-        config: dict, what config.json says of the head.
+        config: dict, the head's entries in config.json.
         max_length: int, tokens of the longest input.
     """
 
@@ -39,17 +41,17 @@ class TaskModel:
     tokenizer: Tokenizer
     architecture: str
     task: str
-    head: list
+    head: list[Parameter]
     description: str
-    config: dict
+    config: dict[str, Any]
     max_length: int
-    # As of a `PretrainedModel`: a fine-tuned model has neither a masked-LM head nor what its source held beyond it.
+    # The attributes of a `PretrainedModel` that a fine-tuned model lacks.
     has_head = False
     info = None
     remainder = None
 
 
-def task_kind(source):
+def task_kind(source: PathLike) -> str | None:
     """`CLASSIFIER` or `QUESTION_ANSWERING` if the preset `source` is of that kind, else None.
 
     Raises:
@@ -62,16 +64,16 @@ def task_kind(source):
     return next((kind for kind in (CLASSIFIER, QUESTION_ANSWERING) if name.endswith(kind)), None)
 
 
-def load_task_model(source):
-    """The `TaskModel` of a preset of which `task_kind` names the kind.
+def load_task_model(source: PathLike) -> TaskModel:
+    """The `TaskModel` of a preset for which `task_kind` returns a kind.
 
     Raises:
-        InputError: if the preset is damaged, or transformers has no such head.
+        InputError: if the preset is damaged, or transformers has no equal head.
     """
     return (_classifier if task_kind(source) == CLASSIFIER else _question_answering)(source)
 
 
-def read_labels(directory, classes):
+def read_labels(directory: PathLike, classes: int) -> list[str] | None:
     """The names of a classifier's outputs beside its preset, list of str; None if there is no such file.
 
     Raises:
@@ -95,17 +97,17 @@ def _classifier(source):
     backbone, classes = model.backbone, model.num_classes
     if model.hidden_dim != backbone.hidden_dim:
         raise InputError(
-            f"{source}: its classifier has an inner layer of width {model.hidden_dim}; transformers' has the "
-            f"encoder's, {backbone.hidden_dim}"
+            f"{source}: its classifier has an inner layer of width {model.hidden_dim}; in transformers it must "
+            f"have the encoder's width {backbone.hidden_dim}"
         )
     activation = keras.activations.serialize(model.activation)
     if activation == "softmax":
         print("note: the classifier gives probabilities; in transformers it gives logits, before their softmax")
     elif activation != "linear":
         raise InputError(
-            f"{source}: its classifier ends with the activation {activation}, which transformers' has not"
+            f"{source}: its classifier ends with the activation {activation}, which transformers' does not have"
         )
-    labels = read_labels(locate(source).directory, classes)
+    labels = read_labels(_directory(source), classes)
     if labels is None:
         labels = [f"LABEL_{number}" for number in range(classes)]
         print(f"note: {source}: has no {LABELS_FILE}; its classes are named {labels[0]} to {labels[-1]}")
@@ -131,7 +133,7 @@ def _classifier(source):
 def _question_answering(source):
     from infoxlm_keras.finetuning.question_answering import load_question_answering
 
-    directory = locate(source).directory
+    directory = _directory(source)
     model, tokenizer = load_question_answering(directory, dtype="float32")
     return TaskModel(
         model.backbone,
@@ -143,6 +145,13 @@ def _question_answering(source):
         {},
         model.backbone.max_sequence_length,
     )
+
+
+def _directory(source: PathLike) -> pathlib.Path:
+    """The directory of a preset of which `task_kind` named the kind: only one with a directory has a kind."""
+    directory = locate(source).directory
+    assert directory is not None
+    return directory
 
 
 def _dense(name, layer):

@@ -1,7 +1,13 @@
-"""A model as a folder that transformers opens: AutoModelForMaskedLM, AutoModel and AutoTokenizer."""
+"""Writes a model as a folder for transformers' AutoModelForMaskedLM, AutoModel and AutoTokenizer."""
 
+import functools
 import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.conversion.huggingface_config import huggingface_config
 from infoxlm_keras.conversion.parameters import encoder_parameters, head_parameters
 from infoxlm_keras.conversion.positions import POOLER, TOKEN_TYPES, positions_from_keras
@@ -11,11 +17,22 @@ from infoxlm_keras.conversion.tokenizer_json import MASK_TOKEN, has_own_class, s
 from infoxlm_keras.exporting.task_models import TaskModel
 from infoxlm_keras.files import write_json
 
+if TYPE_CHECKING:
+    from infoxlm_keras.pretrained import PretrainedModel
+    from infoxlm_keras.tokenizer import Tokenizer
+
 MASKED_LM = "XLMRobertaForMaskedLM"
 ENCODER = "XLMRobertaModel"
 
 
-def write_huggingface(directory, model, dtype="float32", max_shard_bytes=5 * 10**9, num_layers=None, progress=None):
+def write_huggingface(
+    directory: PathLike,
+    model: "PretrainedModel | TaskModel",
+    dtype: str = "float32",
+    max_shard_bytes: int = 5 * 10**9,
+    num_layers: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> None:
     """Writes config, weights and tokenizer into the existing `directory`.
 
     Args:
@@ -25,28 +42,30 @@ def write_huggingface(directory, model, dtype="float32", max_shard_bytes=5 * 10*
             `infoxlm_keras.exporting.task_models.TaskModel`, which keeps its own head.
         dtype: one of `infoxlm_keras.choices.WEIGHT_DTYPES`.
         max_shard_bytes: int, largest size of a weights file.
-        num_layers: int, write only so many Transformer layers, without head; None: the whole model.
-        progress: optional function that is called with the number of bytes just made.
+        num_layers: int, number of Transformer layers to write, without a head; None: the whole model.
+        progress: optional function that is called with the number of bytes just produced.
 
     Raises:
-        InputError: if a value does not fit `dtype`, or the tokenizer cannot be expressed.
+        InputError: if a value does not fit `dtype`, or `tokenizer.json` cannot represent the tokenizer.
     """
     directory = pathlib.Path(directory)
     architecture, head, settings = _head(model, num_layers)
     tables = positions_from_keras(model.backbone, model.remainder)
     config = huggingface_config(model.backbone, architecture, dtype, num_layers, len(tables[TOKEN_TYPES]))
     write_json(directory / "config.json", config | settings)
-    # Inside a model with a head the encoder has a name of its own.
+    # In a model with a head the encoder's names have a prefix.
     prefix = "roberta." if head else ""
     if model.remainder is not None and model.remainder.has_pooler and num_layers is None:
         tables |= {name: model.remainder.tensors[name] for name in POOLER}
-    tensors = [(prefix + name, table.shape, lambda table=table: table) for name, table in tables.items()]
+    tensors: list[tuple[str, tuple[int, ...], Callable[[], Array]]] = [
+        (prefix + name, table.shape, functools.partial(np.asarray, table)) for name, table in tables.items()
+    ]
     tensors += [
         (prefix + parameter.name, parameter.shape, parameter.value)
         for parameter in encoder_parameters(model.backbone, num_layers)
     ]
     tensors += [(parameter.name, parameter.shape, parameter.value) for parameter in head]
-    # The tokenizer first: whether it can be expressed shows at once.
+    # The tokenizer comes first: if it cannot be converted, the error comes before the weights are written.
     write_tokenizer(directory, model.tokenizer, getattr(model, "max_length", model.backbone.max_sequence_length))
     write_tensors(directory, tensors, dtype, max_shard_bytes, progress)
 
@@ -60,7 +79,7 @@ def _head(model, num_layers):
     return ENCODER, [], {}
 
 
-def write_tokenizer(directory, tokenizer, max_length):
+def write_tokenizer(directory: pathlib.Path, tokenizer: "Tokenizer", max_length: int) -> None:
     """Writes the tokenizer's files.
 
     Args:
@@ -69,7 +88,7 @@ def write_tokenizer(directory, tokenizer, max_length):
         max_length: int, positions of the model.
 
     Raises:
-        InputError: if the model does what `tokenizer.json` cannot express.
+        InputError: if `tokenizer.json` cannot represent the model.
     """
     content = to_tokenizer_json(tokenizer)
     check_ids(tokenizer, content)

@@ -1,16 +1,23 @@
-"""A model as a preset of KerasHub's embedder task, cut above the universal layer.
+"""Writes a model as a preset of KerasHub's embedder task, without the layers above the universal layer.
 
 (The masked-LM preset is `infoxlm_keras.pretrained.write_preset`.)
 """
 
+from typing import TYPE_CHECKING
+
 import keras_hub
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.models.sentence_vector import truncated_info
 from infoxlm_keras.pretrained import write_info
 
+if TYPE_CHECKING:
+    from infoxlm_keras.models.sentence_vector import SentenceVector
+    from infoxlm_keras.pretrained import PretrainedModel
 
-def write_embedder_preset(directory, model, vector):
+
+def write_embedder_preset(directory: PathLike, model: "PretrainedModel", vector: "SentenceVector") -> None:
     """Writes a preset that `keras_hub.models.XLMRobertaTextEmbedder.from_preset` opens.
 
     Args:
@@ -34,8 +41,10 @@ def write_embedder_preset(directory, model, vector):
         write_info(directory, truncated_info(model.info, vector))
 
 
-def truncated_backbone(backbone, num_layers):
-    """A copy of the first `num_layers` Transformer layers, with weights of its own."""
+def truncated_backbone(
+    backbone: keras_hub.models.XLMRobertaBackbone, num_layers: int
+) -> keras_hub.models.XLMRobertaBackbone:
+    """A copy of the first `num_layers` Transformer layers, with separate weights."""
     copy = keras_hub.models.XLMRobertaBackbone.from_config({**backbone.get_config(), "num_layers": num_layers})
     # Weights are listed in the order of the layers, embeddings first.
     copy.set_weights(backbone.get_weights()[: len(copy.weights)])

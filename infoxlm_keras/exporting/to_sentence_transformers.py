@@ -1,22 +1,36 @@
-"""A model as a folder that `SentenceTransformer(directory)` opens, cut above the universal layer."""
+"""Writes a model as a folder for `SentenceTransformer(directory)`, without the layers above the universal layer."""
 
 import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.exporting.to_huggingface import write_huggingface
 from infoxlm_keras.files import write_json
+
+if TYPE_CHECKING:
+    from infoxlm_keras.models.sentence_vector import SentenceVector
+    from infoxlm_keras.pretrained import PretrainedModel
 
 # Names that every release since 0.3 understands.
 _MODULES = "sentence_transformers.models"
 _POOLINGS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
 
 
-def write_sentence_transformers(directory, model, vector, dtype="float32", max_shard_bytes=5 * 10**9, progress=None):
+def write_sentence_transformers(
+    directory: PathLike,
+    model: "PretrainedModel",
+    vector: "SentenceVector",
+    dtype: str = "float32",
+    max_shard_bytes: int = 5 * 10**9,
+    progress: Callable[[int], object] | None = None,
+) -> None:
     """Writes encoder, tokenizer, pooling and normalisation into the existing `directory`.
 
     Args:
         directory: path.
         model: `infoxlm_keras.pretrained.PretrainedModel`.
-        vector: `infoxlm_keras.models.sentence_vector.SentenceVector`; no layer above its own is written.
+        vector: `infoxlm_keras.models.sentence_vector.SentenceVector`; layers above its own are not written.
         dtype, max_shard_bytes, progress: as for `write_huggingface`.
     """
     directory = pathlib.Path(directory)
@@ -31,7 +45,7 @@ def write_sentence_transformers(directory, model, vector, dtype="float32", max_s
     write_json(directory / "1_Pooling" / "config.json", pooling)
     if vector.normalize:
         modules.append(("2", "2_Normalize", "Normalize"))
-        # The module has no settings, but its folder is looked for.
+        # The module has no settings, but the library requires its folder.
         write_json(directory / "2_Normalize" / "config.json", {})
     write_json(
         directory / "modules.json",

@@ -1,14 +1,11 @@
-"""Fine-tuning on one language, and measuring in all: does what was learned transfer?
+"""Fine-tunes on one language and measures in all: cross-lingual transfer. `text/labelled_texts.py` reads the data.
 
 In reading order:
 
-    sample_files.py     TSV, CSV, JSON and Parquet -> rows with named columns
-    sample_columns.py   rows -> label, texts and language, or why a row has to be left out
-    labels.py           which values are gold labels, the order of the classes, `labels.json`
-    labelled_texts.py   files of XNLI, MultiNLI, PAWS-X and others -> labelled texts of each language
-    classification.py   KerasHub's classifier on a pre-trained encoder: training, accuracy of each language
-    run_output.py       the trained model is saved first, and stays whatever fails later
-    interruption.py     SIGTERM and Ctrl-C while a classifier is trained and saved
+    classification.py       KerasHub's classifier on a pre-trained encoder: training, accuracy of each language
+    question_answering.py   saving and loading a question-answering model
+    run_output.py           the trained model is saved first and stays if a later step fails
+    interruption.py         SIGTERM and Ctrl-C while a classifier is trained and saved
 """
 
 from infoxlm_keras.finetuning.classification import (

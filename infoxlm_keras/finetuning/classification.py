@@ -1,16 +1,19 @@
-"""Text classification on a pre-trained encoder: KerasHub's classifier, trained in some languages, measured in all.
+"""Text classification on a pre-trained encoder: trains KerasHub's classifier in some languages and measures it in all.
 
-The protocols of Conneau et al. (2018, XNLI): *cross-lingual transfer* trains on English alone and is measured in every
-language; *translate-train-all* trains on the translations into all of them.
+The protocols are those of Conneau et al. (2018, XNLI). *Cross-lingual transfer* trains on English alone and measures
+every language. *Translate-train-all* trains on the translations into all languages.
 """
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_hub
 import numpy as np
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.models import with_dropout
@@ -19,13 +22,17 @@ from infoxlm_keras.text.labels import check_labels, read_labels, write_labels
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
 from infoxlm_keras.training.optimizer import WarmupLinearDecay
 
+if TYPE_CHECKING:
+    from infoxlm_keras.pretrained import PretrainedModel
+    from infoxlm_keras.text.labelled_texts import LabelledTexts
+
 DEFAULT_MAX_LENGTH = 128
-TASK_WEIGHTS_FILE = "task.weights.h5"  # KerasHub's name for the weights of encoder and head
+TASK_WEIGHTS_FILE = "task.weights.h5"  # KerasHub's name of the file with the weights of encoder and head
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationSettings:
-    """How a classifier is trained; every value is checked.
+    """The training settings of a classifier; every value is checked.
 
     Attributes:
         epochs: int >= 1.
@@ -34,8 +41,8 @@ class ClassificationSettings:
         warmup_share: float in 0..1.
         weight_decay: float >= 0, decoupled; not on biases and layer norms.
         dropout: float in [0, 1), of encoder and head.
-        max_length: int, tokens of a sample with all special tokens; longer ones are cut, of a pair the longer side.
-            None: 128, or as many as the model has positions.
+        max_length: int, tokens of a sample, special tokens included. Longer samples are cut; of a pair, the longer
+            side. None: 128, or the model's number of positions if that is smaller.
         seed: int.
     """
 
@@ -48,7 +55,7 @@ class ClassificationSettings:
     max_length: int | None = None
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         limits = {
             "epochs": (self.epochs >= 1, "at least 1"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
@@ -65,7 +72,7 @@ class ClassificationSettings:
 
 @dataclasses.dataclass
 class TextClassifier:
-    """A classifier and what it takes to use it on text.
+    """A classifier with the tokenizer and labels that it needs for text.
 
     Attributes:
         model: `keras_hub.models.XLMRobertaTextClassifier` on token ids; gives logits [batch, classes].
@@ -76,15 +83,15 @@ class TextClassifier:
 
     model: keras_hub.models.XLMRobertaTextClassifier
     tokenizer: Tokenizer
-    labels: list
+    labels: list[str]
     max_length: int
 
-    def inputs(self, texts):
+    def inputs(self, texts: Sequence[Sequence[str]]) -> dict[str, Array]:
         """The model's inputs, `token_ids` and `padding_mask`, for a list of lists of str (one for each side)."""
         return encode(self.tokenizer, texts, self.max_length)
 
-    def targets(self, part):
-        """int32 [samples], the place of each label of a `LabelledTexts` in `labels`.
+    def targets(self, part: "LabelledTexts") -> Array:
+        """int32 [samples], the index in `labels` of each label of a `LabelledTexts`.
 
         Raises:
             InputError: for a label that is not among them.
@@ -93,16 +100,21 @@ class TextClassifier:
         places = {label: number for number, label in enumerate(self.labels)}
         return np.array([places[label] for label in part.labels], np.int32)
 
-    def accuracies(self, parts, batch_size=32, progress=lambda samples: None):
+    def accuracies(
+        self,
+        parts: "Sequence[LabelledTexts]",
+        batch_size: int = 32,
+        progress: Callable[[int], object] = lambda samples: None,
+    ) -> dict[str, float]:
         """dict of language to accuracy, float in 0..1.
 
         Args:
             parts: list of `LabelledTexts` of different languages.
             batch_size: int, samples a forward pass.
-            progress: callable, gets the number of samples just done.
+            progress: function that is called with the number of samples just measured.
 
         Raises:
-            InputError: for a label that is not among `labels`; for logits that are not finite, which have no largest.
+            InputError: for a label that is not among `labels`; for logits that are not finite.
         """
         check_labels(self.labels, parts)
         found = {}
@@ -120,7 +132,7 @@ class TextClassifier:
             progress(len(part))
         return found
 
-    def save(self, directory):
+    def save(self, directory: PathLike) -> None:
         """Writes a KerasHub preset that takes strings, and `labels.json`, into the existing `directory`.
 
         KerasHub's files do not hold the names of the classes: `infoxlm_keras.finetuning.read_labels` gives them.
@@ -137,7 +149,7 @@ class TextClassifier:
         write_labels(directory, self.labels)
 
 
-def load_text_classifier(directory):
+def load_text_classifier(directory: PathLike) -> TextClassifier:
     """The `TextClassifier` that `TextClassifier.save` wrote.
 
     Raises:
@@ -156,8 +168,8 @@ def load_text_classifier(directory):
     return TextClassifier(model, tokenizer, labels, max_length)
 
 
-def build_classifier(model, labels, settings):
-    """A classifier on the encoder of `model`, its head random.
+def build_classifier(model: "PretrainedModel", labels: list[str], settings: ClassificationSettings) -> TextClassifier:
+    """A classifier on the encoder of `model`, with a randomly initialised head.
 
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`.
@@ -184,13 +196,19 @@ def build_classifier(model, labels, settings):
     return TextClassifier(classifier, model.tokenizer, labels, max_length)
 
 
-def finetune_classifier(classifier, training, development, settings, verbose="auto"):
-    """Trains by `fit`; of all epochs the one with the best mean accuracy over the development languages is kept.
+def finetune_classifier(
+    classifier: TextClassifier,
+    training: "Sequence[LabelledTexts]",
+    development: "Sequence[LabelledTexts]",
+    settings: ClassificationSettings,
+    verbose: str | int = "auto",
+) -> list[dict[str, Any]]:
+    """Trains with `fit` and keeps the epoch with the best mean accuracy over the development languages.
 
     Args:
         classifier: `TextClassifier`, from `build_classifier`.
-        training: list of `LabelledTexts`; their samples are mixed.
-        development: list of `LabelledTexts`, empty for none: then the last epoch stays.
+        training: list of `LabelledTexts`; all their samples are shuffled together.
+        development: list of `LabelledTexts`, empty if there is none; the last epoch is kept then.
         settings: `ClassificationSettings`.
         verbose: as of `keras.Model.fit`.
 
@@ -212,7 +230,7 @@ def finetune_classifier(classifier, training, development, settings, verbose="au
     _compile(classifier.model, settings, updates)
     epochs, best, best_weights = [], -1.0, None
     for epoch in range(1, settings.epochs + 1):
-        # Mixed here and not by `fit`, whose order follows the backend's own random numbers.
+        # Shuffled here because the order of `fit` depends on the backend's random numbers.
         shuffled = order.permutation(len(targets))
         history = classifier.model.fit(
             {name: values[shuffled] for name, values in inputs.items()},
@@ -250,11 +268,11 @@ def _compile(model, settings, updates):
     )
 
 
-def encode(tokenizer, texts, max_length):
-    """Token ids as XLM-R has them: `<s> text </s>`, or `<s> text </s></s> text_pair </s>`.
+def encode(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], max_length: int) -> dict[str, Array]:
+    """Token ids in XLM-R's format: `<s> text </s>`, or `<s> text </s></s> text_pair </s>`.
 
-    A pair that is too long is cut where KerasHub's classifier cuts it: tokens are taken from both by turns, and what
-    one does not need is the other's.
+    A pair that is too long is cut where KerasHub's classifier cuts it: both sides get half of the room, and room that
+    the shorter side leaves goes to the longer.
 
     Args:
         tokenizer: `Tokenizer`.
@@ -280,10 +298,10 @@ def encode(tokenizer, texts, max_length):
     return {"token_ids": token_ids, "padding_mask": (token_ids != PAD_ID).astype(np.int32)}
 
 
-def transfer_gap(accuracies, training_languages):
-    """How much better the language of training is than the mean of all others, float; None where that is no question.
+def transfer_gap(accuracies: Mapping[str, float], training_languages: Sequence[str]) -> float | None:
+    """Accuracy in the training language minus the mean over all other languages, float (the paper, section 4.3).
 
-    It is one if training was in one language, which was measured, and so was another (the paper, section 4.3).
+    None unless there is exactly one training language, and both it and another language were measured.
     """
     others = [accuracy for language, accuracy in accuracies.items() if language not in training_languages]
     if len(training_languages) != 1 or training_languages[0] not in accuracies or not others:

@@ -1,23 +1,24 @@
-"""SIGTERM and Ctrl-C: an exception where work can be given up, a short wait where it must not be cut."""
+"""SIGTERM and Ctrl-C: they raise an exception during training and wait while a model is saved."""
 
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came. A kind of `KeyboardInterrupt`, so that what cleans up after Ctrl-C does here too."""
+    """SIGTERM was received. A subclass of `KeyboardInterrupt`, so that the same clean-up runs as after Ctrl-C."""
 
 
-def exit_status(interrupt):
+def exit_status(interrupt: KeyboardInterrupt) -> int:
     """The exit status that a shell gives a process that ended by this `KeyboardInterrupt`, int."""
     return STATUS[signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT]
 
 
 @contextlib.contextmanager
-def termination_raises():
+def termination_raises() -> Iterator[None]:
     """Context in which SIGTERM raises `Terminated`, as Ctrl-C raises `KeyboardInterrupt`."""
 
     def handle(number, frame):
@@ -28,11 +29,11 @@ def termination_raises():
 
 
 @contextlib.contextmanager
-def signals_wait():
-    """Context that SIGTERM and Ctrl-C do not interrupt: they are sent again when it has ended well.
+def signals_wait() -> Iterator[None]:
+    """Context that SIGTERM and Ctrl-C do not interrupt: they are sent again after it has ended without an exception.
 
-    For short work that must be done whole. What the process does on the signal is then up to the handlers outside.
-    An exception of the block passes alone, since it says more about what became of the work.
+    For short work that must not be interrupted. The handlers outside of the context then receive the signals. If the
+    block raises an exception, only the exception is passed on, since it says more about the state of the work.
     """
     received = []
 
@@ -47,7 +48,7 @@ def signals_wait():
 
 @contextlib.contextmanager
 def _handlers(handlers):
-    """Context with other signal handlers; without effect in a thread other than the main one, which allows none."""
+    """Context with other signal handlers; without effect outside of the main thread, where Python forbids it."""
     previous = {}
     try:
         for number, handle in handlers.items():

@@ -1,20 +1,29 @@
 """A question-answering model as a preset directory."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
 import keras_hub
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, parsing, read_json
 from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.models.question_answering import QuestionAnswering
 
+if TYPE_CHECKING:
+    import keras
+
+    from infoxlm_keras.tokenizer import Tokenizer
+
 TASK_WEIGHTS_FILE = "task.weights.h5"
 
 
-def save_question_answering(directory, model, tokenizer, replace=False):
-    """Writes a preset directory with the head and the tokenizer, complete or not at all.
+def save_question_answering(
+    directory: PathLike, model: QuestionAnswering, tokenizer: "Tokenizer", replace: bool = False
+) -> None:
+    """Writes a preset directory with the head and the tokenizer, completely or not at all.
 
     Args:
         directory: str or path.
@@ -28,8 +37,10 @@ def save_question_answering(directory, model, tokenizer, replace=False):
         keras_hub.models.XLMRobertaTokenizer(proto=tokenizer.proto).save_to_preset(str(temporary))
 
 
-def load_question_answering(directory, dtype=None):
-    """What `save_question_answering` wrote.
+def load_question_answering(
+    directory: PathLike, dtype: "str | keras.DTypePolicy | None" = None
+) -> "tuple[QuestionAnswering, Tokenizer]":
+    """Loads what `save_question_answering` wrote.
 
     Args:
         directory: str or path.
@@ -44,7 +55,7 @@ def load_question_answering(directory, dtype=None):
     """
     path = pathlib.Path(directory)
     if not path.is_dir():
-        raise InputError(f"{directory}: no such directory; give what save_question_answering wrote")
+        raise InputError(f"{directory}: no such directory; give a directory that save_question_answering wrote")
     task = path / "task.json"
     content = read_json(task) if task.is_file() else None
     if not isinstance(content, dict) or content.get("class_name") != QuestionAnswering.__name__:

@@ -1,4 +1,4 @@
-"""What a fine-tuning run leaves on the disk: a trained model is never lost, and nothing is there half-written."""
+"""The output files of a fine-tuning run: a trained model is not lost, and no file is written partially."""
 
 import contextlib
 import os
@@ -6,17 +6,24 @@ import pathlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.command_line import describe_os_error
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory
 from infoxlm_keras.finetuning.interruption import exit_status, signals_wait
 
+if TYPE_CHECKING:
+    import keras
+
+    from infoxlm_keras.finetuning.classification import TextClassifier
+
 RESULT_FILES = ("results.json", "accuracy.png")
 
 
-def check_output(output, overwrite):
-    """Raises `InputError` for what would keep the model from being written, before it is trained."""
+def check_output(output: pathlib.Path, overwrite: bool) -> None:
+    """Raises `InputError`, before training, if the model could not be written to `output`."""
     model = output / "model"
     if model.is_dir() and any(model.iterdir()) and not overwrite:
         raise InputError(f"{output}: holds a fine-tuned model already; give another --output_dir, or --overwrite")
@@ -32,8 +39,8 @@ def check_output(output, overwrite):
         raise InputError(f"{parent}: permission denied; give another --output_dir")
 
 
-def check_space(output, model):
-    """Raises `InputError` if the disk has no room for the weights of `model`."""
+def check_space(output: pathlib.Path, model: "keras.Model") -> None:
+    """Raises `InputError` if the disk has no space for the weights of `model`."""
     parent = existing_parent(output)
     needed, free = 4 * model.count_params(), shutil.disk_usage(parent).free
     if needed > free:
@@ -43,23 +50,23 @@ def check_space(output, model):
         )
 
 
-def existing_parent(path):
+def existing_parent(path: pathlib.Path) -> pathlib.Path:
     """The deepest part of `path` that exists, `path` itself included."""
     return next(part for part in (path, *path.absolute().parents) if os.path.lexists(part))
 
 
 @contextlib.contextmanager
-def lost_when_interrupted(output):
-    """Ends the process on SIGTERM or Ctrl-C with a line on what is lost."""
+def lost_when_interrupted(output: pathlib.Path) -> Iterator[None]:
+    """Ends the process on SIGTERM or Ctrl-C with a message that says what is lost."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        _end(interrupt, f"interrupted during training: what was learned is lost, {output} is as it was")
+        _end(interrupt, f"interrupted during training: the trained weights are lost, {output} is unchanged")
 
 
 @contextlib.contextmanager
-def the_model_stays(model):
-    """Adds to whatever ends the block that the trained model is complete in `model` (path)."""
+def the_model_stays(model: pathlib.Path) -> Iterator[None]:
+    """Adds to every error of the block that the trained model is complete in `model` (path)."""
     note = f"the fine-tuned model is complete in {model}"
     try:
         yield
@@ -74,10 +81,10 @@ def the_model_stays(model):
         raise
 
 
-def save_model(classifier, output, overwrite):
-    """Writes the model to OUTPUT/model; results that an earlier run left beside it belong to another model, and go.
+def save_model(classifier: "TextClassifier", output: pathlib.Path, overwrite: bool) -> None:
+    """Writes the model to OUTPUT/model, and removes the results of an earlier model beside it.
 
-    SIGTERM and Ctrl-C wait until that is done, and then end the process.
+    SIGTERM and Ctrl-C take effect after that and end the process.
 
     Args:
         classifier: `TextClassifier`.
@@ -85,8 +92,8 @@ def save_model(classifier, output, overwrite):
         overwrite: bool, replace a model that is there.
 
     Raises:
-        InputError: if the model could not be written there. The message names the directory for temporary files that
-            holds it now, or says that it is lost.
+        InputError: if the model could not be written there. The message names the directory for temporary files where
+            it was saved instead, or says that it is lost.
     """
     model = output / "model"
     try:
@@ -103,7 +110,7 @@ def save_model(classifier, output, overwrite):
 
 
 def _rescue(classifier, error):
-    """Saves the model where temporary files go, after `error` where it should have gone; raises either way."""
+    """Saves the model to a temporary directory after `error` at its own place; always raises."""
     reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="finetuned_"))
     try:
@@ -111,7 +118,7 @@ def _rescue(classifier, error):
     except Exception:
         shutil.rmtree(directory)
         lost = (
-            f"{directory.parent} does not take the trained model either, it is lost (set TMPDIR to a disk with room)"
+            f"{directory.parent} cannot hold the trained model either, so it is lost (set TMPDIR to a disk with space)"
         )
         raise InputError(f"{reason}; {lost}") from error
     raise InputError(f"{reason}; the fine-tuned model is complete in {directory}, move it from there") from error

@@ -1,1 +1,1 @@
-"""What a run and an evaluation leave to read: history, console lines, TensorBoard, tables and plots."""
+"""Reports of runs and evaluations: history, console lines, TensorBoard, tables and plots."""

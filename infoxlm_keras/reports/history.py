@@ -1,23 +1,26 @@
-"""`history.csv`: the numbers of a run, one row a step at which some were written."""
+"""`history.csv`: the numbers of a run, one row for each step with numbers."""
 
 import csv
 import io
 import os
 import pathlib
 import re
+from collections.abc import Callable
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
-# What a run calls its numbers: `mmlm_loss`, `retrieval_zh_Hant`, `retrieval_pt-BR`.
+# Names of a run's numbers: `mmlm_loss`, `retrieval_zh_Hant`, `retrieval_pt-BR`.
 _NAME = re.compile(r"[^\W\d][\w.-]*")
 
 
 class HistoryFile:
-    """Writes `history.csv`, first column `step`, one row a step; complete after each row.
+    """Writes `history.csv`, with `step` as the first column and one row a step. The file is valid after each row.
 
-    A resumed run keeps the rows up to its start as they are, text for text, and drops those after it: together with
-    the checkpoint the file becomes the one of a run without interruption. Of a damaged file the intact rows are kept;
-    what is lost is reported, and the file stays beside it as `damaged-history.csv`.
+    A resumed run keeps the rows up to its start unchanged and removes the later ones, so the file equals that of a run
+    without interruption. If the file is damaged, the run keeps the intact rows, reports the others, and keeps the
+    damaged file as `damaged-history.csv`.
 
     Args:
         path: str or path.
@@ -25,7 +28,7 @@ class HistoryFile:
         report: called with one line if the file is damaged.
     """
 
-    def __init__(self, path, start_step=0, report=print):
+    def __init__(self, path: PathLike, start_step: int = 0, report: Callable[[str], object] = print) -> None:
         self.path = pathlib.Path(path)
         rows, problems = _read(self.path) if start_step else ([], [])
         if problems:
@@ -33,8 +36,8 @@ class HistoryFile:
             report(
                 f"warning: {self.path}: {problems[0]}"
                 + (f", and {len(problems) - 1} more lines" if len(problems) > 1 else "")
-                + f": {len(rows)} intact rows are kept, and the file as it was is {aside.name}; the training itself "
-                "loses nothing"
+                + f": {len(rows)} intact rows are kept, and the damaged file is kept as {aside.name}; the training "
+                "itself is not affected"
             )
             self.path.rename(aside)
         self.rows = [row for row in rows if int(row["step"]) <= start_step]
@@ -44,7 +47,7 @@ class HistoryFile:
         else:
             self.path.unlink(missing_ok=True)
 
-    def write(self, record):
+    def write(self, record: dict[str, Any]) -> None:
         """Adds `record`, a dict of name to number with `step`; numbers of one step share a row."""
         row = {name: str(value) for name, value in record.items()}
         if self.rows and self.rows[-1]["step"] == row["step"]:
@@ -60,8 +63,8 @@ class HistoryFile:
             self.names = _names([dict.fromkeys(self.names), row])
             self._rewrite()
 
-    def close(self):
-        """Nothing is left open."""
+    def close(self) -> None:
+        """Does nothing: no file stays open between rows."""
 
     def _rewrite(self):
         temporary = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
@@ -73,7 +76,7 @@ class HistoryFile:
             temporary.unlink(missing_ok=True)
 
 
-def read_rows(path):
+def read_rows(path: PathLike) -> list[dict[str, float]]:
     """List of dicts of name to float (`step`: int) of a run's `history.csv`; empty if there is no file.
 
     Raises:
@@ -87,18 +90,19 @@ def read_rows(path):
 
 
 def _read(path):
-    """(rows, problems): the intact rows as dicts of name to text, empty cells left out; a str a damaged line."""
+    """(rows, problems): intact rows as dicts of name to text, without empty cells; a message for each damaged line."""
     if not path.is_file():
         return [], []
     data = path.read_bytes()
-    # A line without its end was cut by a kill: it is of a step that the newest checkpoint does not hold.
+    # A last line without a line end was cut when the run was killed. Its step is later than the newest checkpoint.
     lines = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
     if not lines:
         return [], []
     names = _cells(lines[0])
     if names is None or names[0] != "step" or not all(map(_NAME.fullmatch, names)) or len(set(names)) < len(names):
-        return [], ["line 1: is not the names of columns, `step,...`: no row can be read"]
-    rows, problems = [], []
+        return [], ["line 1: is not a header `step,...`, so no row can be read"]
+    rows: list[dict[str, str]] = []
+    problems = []
     for number, line in enumerate(lines[1:], start=2):
         cells = _cells(line)
         if cells is None or len(cells) != len(names) or not all(map(_is_cell, cells)):
@@ -111,7 +115,7 @@ def _read(path):
 
 
 def _cells(line):
-    """The cells of one line (bytes); None if it is no text. No cell of a run holds a comma or a quotation mark."""
+    """The cells of one line (bytes); None if it is not UTF-8. The cells of a run hold no commas or quotation marks."""
     try:
         return line.removesuffix(b"\r").decode("utf-8").split(",")
     except UnicodeDecodeError:
@@ -120,7 +124,7 @@ def _cells(line):
 
 def _is_cell(text):
     try:
-        # A loss may be infinite or no number: that is written as it is.
+        # A loss may be infinite or NaN, and is written as such.
         return not text or isinstance(float(text), float)
     except ValueError:
         return False

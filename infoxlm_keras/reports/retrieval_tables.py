@@ -1,10 +1,12 @@
-"""Retrieval results for people: tables, and the demo's comparison of an untrained encoder with the trained one."""
+"""Tables of retrieval results, and the demo's comparison of an untrained encoder with the trained one."""
 
 import numbers
+from typing import Any
 
 import rich.box
 import rich.table
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.pairs import is_english
 from infoxlm_keras.evaluation.retrieval import DIRECTIONS, accuracy_at, both_ways
@@ -13,7 +15,7 @@ from infoxlm_keras.files import read_json
 MODELS = ("untrained", "trained")
 
 
-def language_table(result, layer):
+def language_table(result: dict[str, Any], layer: int) -> rich.table.Table:
     """Accuracy per language, both ways, at one hidden state.
 
     Args:
@@ -32,7 +34,7 @@ def language_table(result, layer):
     return table
 
 
-def layer_table(result, universal_layer=None):
+def layer_table(result: dict[str, Any], universal_layer: int | None = None) -> rich.table.Table:
     """Mean accuracy over languages of every hidden state measured, with the best marked.
 
     Args:
@@ -51,14 +53,14 @@ def layer_table(result, universal_layer=None):
     return table
 
 
-def read_retrieval(path):
+def read_retrieval(path: PathLike) -> dict[str, Any]:
     """The result of `evaluate_retrieval` in a JSON file that `infoxlm evaluate-retrieval --output` wrote.
 
     Args:
         path: str or path.
 
     Returns:
-        dict, as `evaluate_retrieval` gives it; what else the file holds is kept.
+        dict, as `evaluate_retrieval` gives it; further content of the file is kept.
 
     Raises:
         InputError: if the file is missing or no JSON, lacks a part, or holds a part of another kind or length.
@@ -76,10 +78,10 @@ def read_retrieval(path):
 
 
 def _problem(result):
-    """What is wrong with a result, str; empty if nothing is."""
+    """The first fault of a result, str; empty if there is none."""
     layers, languages = result["layers"], result["languages"]
     if not layers or result["best_layer"] not in layers or not all(type(layer) is int for layer in layers):
-        return "best_layer is none of its layers"
+        return "best_layer is not one of its layers"
     if not languages:
         return "it has no language"
     for key in ("layer_definition", "pooling", "similarity"):
@@ -97,13 +99,18 @@ def _problem(result):
     return ""
 
 
-def build_results(untrained, trained, training=None, timing=None):
+def build_results(
+    untrained: dict[str, Any],
+    trained: dict[str, Any],
+    training: dict[str, Any] | None = None,
+    timing: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """The content of the demo's `results.json`.
 
     Args:
         untrained, trained: dicts of `evaluate_retrieval` on the same pairs.
-        training: optional dict of numbers that hang on seed and data only (steps, last losses and bounds).
-        timing: optional dict of seconds and rates; the one part that differs between two equal runs.
+        training: optional dict of numbers that depend on seed and data only (steps, last losses and bounds).
+        timing: optional dict of seconds and rates, the only part that differs between two equal runs.
 
     Returns:
         dict:
@@ -147,7 +154,7 @@ def build_results(untrained, trained, training=None, timing=None):
     }
 
 
-def results_table(results):
+def results_table(results: dict[str, Any]) -> rich.table.Table:
     """The demo's table: a row a language, untrained and trained side by side, the mean last.
 
     Args:
@@ -173,7 +180,7 @@ def results_table(results):
 
 
 def _headings(result):
-    """`en→xx` and `xx→en` where English is every source."""
+    """`en→xx` and `xx→en` if English is the source of every pair set."""
     if all(is_english(row["source"]) for row in result["languages"].values()):
         return "en→xx", "xx→en"
     return "source→target", "target→source"

@@ -1,18 +1,20 @@
-"""A run's numbers on Weights & Biases, if the package `wandb` is installed.
+"""Sends a run's numbers to Weights & Biases, if the package `wandb` is installed.
 
-Its callback for Keras logs each batch of one `fit`; here the numbers are means over log intervals, counted in steps of
-the whole run across restarts, so the records go to `wandb` as they go to history.csv.
+The Keras callback of `wandb` logs each batch of one `fit`. Our numbers are means over log intervals, and steps count
+over restarts, so `wandb` gets the records of history.csv.
 """
 
 import pathlib
 import secrets
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_text, write_atomically
 
 
 class WandbLog:
-    """Writes records to a run of `project`; a resumed run goes on in the same one.
+    """Writes records to a run of `project`; a resumed run continues the same one.
 
     Args:
         project: str.
@@ -24,7 +26,7 @@ class WandbLog:
         InputError: if `wandb` is not installed.
     """
 
-    def __init__(self, project, output_dir, settings, start_step=0):
+    def __init__(self, project: str, output_dir: PathLike, settings: dict[str, Any], start_step: int = 0) -> None:
         wandb = import_wandb()
         path = pathlib.Path(output_dir) / "wandb_run.txt"
         identity = read_text(path).strip() if start_step and path.is_file() else secrets.token_hex(4)
@@ -33,19 +35,19 @@ class WandbLog:
             project=project, id=identity, resume="allow", dir=str(output_dir), config=settings, name=path.parent.name
         )
 
-    def write(self, record):
+    def write(self, record: dict[str, Any]) -> None:
         """Logs the numbers of `record` at its `step`."""
         self.run.log({name: value for name, value in record.items() if name != "step"}, step=record["step"])
 
-    def close(self):
+    def close(self) -> None:
         """Ends the connection, not the run on the server."""
         self.run.finish()
 
 
-def import_wandb():
+def import_wandb() -> Any:
     """The module `wandb`."""
     try:
         import wandb
     except ImportError:
-        raise InputError("--wandb: the package is missing; needs `pip install infoxlm_keras[wandb]`") from None
+        raise InputError("--wandb: wandb is not installed: pip install infoxlm_keras[wandb]") from None
     return wandb

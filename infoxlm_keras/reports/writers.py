@@ -1,6 +1,8 @@
-"""Where the numbers of a run go besides `history.csv`: TensorBoard and the console; and what tells them all."""
+"""Writers of a run's numbers besides `history.csv`: TensorBoard and the console; `Recorder` calls all writers."""
 
 import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -9,36 +11,41 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from infoxlm_keras.annotations import PathLike
+
+if TYPE_CHECKING:
+    from infoxlm_keras.tasks.pretext_task import PretextTask
+
 
 class Recorder:
-    """Hands every record to all writers, and remembers the newest step's numbers.
+    """Passes every record to all writers and keeps the newest step's numbers.
 
     Args:
-        writers: list of objects with `write(record)` and `close()`; one may also have `advance(step)`. A process that
-            writes nothing has none.
+        writers: list of objects with `write(record)` and `close()`; one may also have `advance(step)`. The list is
+            empty in a process that writes nothing.
     """
 
-    def __init__(self, writers=()):
+    def __init__(self, writers: Iterable[Any] = ()) -> None:
         self.writers = list(writers)
         self.newest = {"step": None}
 
-    def write(self, record):
+    def write(self, record: dict[str, Any]) -> None:
         """Writes `record`, a dict of name to number with `step`."""
         self.newest = {**self.newest, **record} if self.newest["step"] == record["step"] else dict(record)
         for writer in self.writers:
             writer.write(record)
 
-    def value(self, step, name):
-        """The number `name` that was written at `step`, or None; only the newest step's are known."""
+    def value(self, step: int, name: str) -> Any:
+        """The number `name` that was written at `step`, or None; only the newest step's numbers are known."""
         return self.newest.get(name) if self.newest["step"] == step else None
 
-    def advance(self, step):
-        """Says that `step` steps are done."""
+    def advance(self, step: int) -> None:
+        """Reports to the writers that `step` steps are done."""
         for writer in self.writers:
             if hasattr(writer, "advance"):
                 writer.advance(step)
 
-    def close(self):
+    def close(self) -> None:
         """Closes all writers."""
         for writer in self.writers:
             writer.close()
@@ -48,7 +55,7 @@ EVALUATION_GROUPS = ("retrieval", "val")
 
 
 class TensorBoardLog:
-    """TensorBoard scalars in `directory`, without TensorFlow: the names of history.csv, a task's under its name.
+    """TensorBoard scalars in `directory`, without TensorFlow. The names are those of history.csv, grouped by task.
 
     Args:
         directory: str or path.
@@ -56,13 +63,13 @@ class TensorBoardLog:
         groups: names of tasks; a number `<group>_<name>` is shown in the group.
     """
 
-    def __init__(self, directory, start_step=0, groups=()):
+    def __init__(self, directory: PathLike, start_step: int = 0, groups: Sequence[str] = ()) -> None:
         self.groups = (*groups, *EVALUATION_GROUPS)
         self.writer = EventFileWriter(str(directory))
         session = SessionLog(status=SessionLog.START)
         self.writer.add_event(Event(wall_time=time.time(), step=start_step + 1, session_log=session))
 
-    def write(self, record):
+    def write(self, record: dict[str, Any]) -> None:
         """Adds the scalars of `record` at its `step`."""
         values = [
             Summary.Value(tag=tag(name, self.groups), simple_value=value)
@@ -71,11 +78,11 @@ class TensorBoardLog:
         ]
         self._add(record["step"], Summary(value=values))
 
-    def write_text(self, name, markdown, step=0):
+    def write_text(self, name: str, markdown: str, step: int = 0) -> None:
         """Adds a text, which TensorBoard shows on its own page."""
         self._add(step, text_pb(name, markdown))
 
-    def close(self):
+    def close(self) -> None:
         """Closes the event file."""
         self.writer.close()
 
@@ -84,7 +91,7 @@ class TensorBoardLog:
         self.writer.flush()
 
 
-def tag(name, groups):
+def tag(name: str, groups: Iterable[str]) -> str:
     """The TensorBoard tag of a number: `<group>/<rest>` for a name in one of `groups`, else `run/<name>`.
 
     Args:
@@ -96,7 +103,8 @@ def tag(name, groups):
 
 
 class ProgressLine:
-    """One line on the terminal: steps, tokens a second, losses, time left. Without a terminal, a line a record.
+    """One line on the terminal: steps, tokens a second, losses, time left. Without a terminal it prints a line for
+    each record.
 
     Args:
         total_steps: int.
@@ -104,7 +112,7 @@ class ProgressLine:
         tasks: list of `PretextTask`s, whose losses are shown.
     """
 
-    def __init__(self, total_steps, start_step=0, tasks=()):
+    def __init__(self, total_steps: int, start_step: int = 0, tasks: "Iterable[PretextTask]" = ()) -> None:
         self.tasks = list(tasks)
         console = Console()
         self.total_steps = total_steps
@@ -119,31 +127,31 @@ class ProgressLine:
             disable=not console.is_terminal,
         )
         self.bar = self.progress.add_task("training", total=total_steps, completed=start_step, summary="compiling")
-        self.shown = {}
+        self.shown: dict[str, Any] = {}
         self.progress.start()
 
-    def advance(self, step):
+    def advance(self, step: int) -> None:
         """Moves the bar to `step`."""
         self.progress.update(self.bar, completed=step)
 
-    def write(self, record):
-        """Shows the figures of `record`; on a terminal those of the record before stay beside them."""
+    def write(self, record: dict[str, Any]) -> None:
+        """Shows the numbers of `record`; on a terminal, numbers of earlier records stay visible."""
         self.shown.update(record)
         self.progress.update(self.bar, completed=record["step"], summary=summary(self.shown, self.tasks))
         if not self.console.is_terminal:
             print(f"step {record['step']}/{self.total_steps}  {summary(record, self.tasks)}", flush=True)
 
-    def close(self):
+    def close(self) -> None:
         """Leaves the last state of the line on the screen."""
         self.progress.stop()
 
 
-def summary(record, tasks=()):
+def summary(record: dict[str, Any], tasks: "Iterable[PretextTask]" = ()) -> str:
     """The figures of a record that fit on one line, str.
 
     Args:
         record: dict of name to number.
-        tasks: list of `PretextTask`s; each says what of it is shown (`label`, `console_numbers`).
+        tasks: list of `PretextTask`s; their `label` and `console_numbers` select the numbers.
     """
     parts = []
     if "tokens_per_second" in record:

@@ -1,1 +1,1 @@
-"""A vector index of sentences, and the encoder that queries it."""
+"""A vector index of sentences, and the encoder that embeds sentences and queries."""

@@ -1,8 +1,9 @@
-"""Texts to vectors by an exported SavedModel: TensorFlow and tensorflow_text, no Keras."""
+"""Computes sentence vectors with an exported SavedModel: needs TensorFlow and tensorflow_text, but no Keras."""
 
 import numpy as np
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 from infoxlm_keras.serving.saved_model import load_saved_model, newest_version
@@ -14,30 +15,30 @@ class SavedModelEmbedder:
     """Calls `serving_default` of an embedding export.
 
     Args:
-        directory: path of a version, or of the home of versions (the highest is taken, as a server does).
+        directory: path of a version, or of the directory of all versions (uses the highest, as a server does).
 
     Attributes:
         directory: path of the version.
-        facts: dict, what the export says of itself.
+        facts: dict, the content of the export's `infoxlm.json`.
         dim: int.
 
     Raises:
         InputError: if there is no SavedModel, it is damaged, or it is no embedding.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: PathLike) -> None:
         self.directory = newest_version(directory).absolute()
         self._loaded = load_saved_model(self.directory)
         self._signature = self._loaded.signatures.get("serving_default")
         outputs = {} if self._signature is None else self._signature.structured_outputs
         if "embedding" not in outputs:
             found = ", ".join(outputs) or "nothing for strings"
-            raise InputError(f"{self.directory}: gives {found}, not embedding; export the embedding head")
+            raise InputError(f"{self.directory}: has the outputs {found}, not embedding; export the embedding head")
         self.dim = outputs["embedding"].shape[-1]
         path = self.directory / FACTS_FILE
         self.facts = read_json(path, dict) if path.exists() else {}
 
-    def __call__(self, texts):
+    def __call__(self, texts: list[bytes]) -> Array:
         """`texts` (list of bytes) to unit vectors, float32 [texts, dim]."""
         if not texts:
             return np.zeros((0, self.dim), np.float32)

@@ -1,21 +1,27 @@
-"""Sentences on disk with an index of their vectors (usearch), built by streaming.
+"""Stores sentences on disk with an index of their vectors (usearch); the input is read as a stream.
 
 index.usearch    the graph; key = number of the sentence
 sentences.txt    the sentences, one a line, as UTF-8
-offsets.bin      uint64, where each sentence starts in it, and where the last ends
-lines.bin        uint64, line of the input each came from
-index.json       how many, which model, how vectors are kept; checksums of the other files and of itself
+offsets.bin      uint64, start of each sentence in sentences.txt, and the end of the last
+lines.bin        uint64, line number of each sentence in the input
+index.json       number of sentences, model, type of the vectors; checksums of the other files and of itself
 """
 
 import contextlib
 import json
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe, parsing, read_json, without_wildcards, write_json
 from infoxlm_keras.serving.checksums import check_files, checksums, text_checksum
+
+if TYPE_CHECKING:
+    from infoxlm_keras.search.embedder import SavedModelEmbedder
 
 INDEX_FILE, SENTENCES_FILE = "index.usearch", "sentences.txt"
 OFFSETS_FILE, LINES_FILE, FACTS_FILE = "offsets.bin", "lines.bin", "index.json"
@@ -34,13 +40,13 @@ class IndexWriter:
         directory: path, empty.
         embedder: function of a list of bytes to unit vectors, with `dim`, `directory` and `facts`
             (`SavedModelEmbedder`).
-        vector_type: one of `VECTOR_TYPES`, usearch's name of how vectors are kept.
+        vector_type: one of `VECTOR_TYPES`, usearch's name of the type in which vectors are stored.
 
     Raises:
         InputError: if usearch is not installed.
     """
 
-    def __init__(self, directory, embedder, vector_type):
+    def __init__(self, directory: PathLike, embedder: "SavedModelEmbedder", vector_type: str) -> None:
         self.directory = pathlib.Path(directory)
         self.embedder = embedder
         self.vector_type = vector_type
@@ -52,7 +58,7 @@ class IndexWriter:
             for name in (SENTENCES_FILE, OFFSETS_FILE, LINES_FILE)
         )
 
-    def add(self, sentences):
+    def add(self, sentences: Sequence[tuple[int, bytes]]) -> None:
         """Adds `sentences`, a list of (line number, bytes)."""
         texts = [text for _, text in sentences]
         keys = np.arange(self.count, self.count + len(texts), dtype=np.uint64)
@@ -65,11 +71,11 @@ class IndexWriter:
         self.count += len(texts)
         self.position += int(lengths.sum())
 
-    def close(self, source):
-        """Writes the graph and the facts, which are returned; `source` (str) is where the sentences came from.
+    def close(self, source: str) -> dict[str, Any]:
+        """Writes the graph and the facts, and returns the main facts; `source` (str) is the input's name.
 
         Raises:
-            InputError: if no sentence was added, or there is no room for the graph.
+            InputError: if no sentence was added, or the disk has no space for the graph.
         """
         self._offsets.write(np.array([self.position], NUMBER).tobytes())
         self._files.close()
@@ -98,7 +104,7 @@ class IndexWriter:
                 error = None
             except RuntimeError as raised:
                 error = raised
-        # usearch does not look at what the file system says when it closes the file.
+        # usearch ignores errors when it closes the file, so the size is checked.
         size = path.stat().st_size if path.exists() else 0
         if error is not None or size != expected:
             reason = "" if error is None else f" ({describe(error)})"
@@ -109,7 +115,7 @@ class IndexWriter:
 
 
 class IndexReader:
-    """Opens what `IndexWriter` wrote, once its checksums are right; vectors and sentences stay on disk.
+    """Opens an index of `IndexWriter` after checking its checksums; vectors and sentences stay on disk.
 
     Args:
         directory: path.
@@ -118,24 +124,25 @@ class IndexReader:
         facts: dict, the content of `index.json`.
 
     Raises:
-        InputError: if it is no index, is damaged, is of an older release, or usearch is not installed.
+        InputError: if it is no index, is damaged, was written by an older release, or usearch is not installed.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: PathLike) -> None:
         self.directory = pathlib.Path(directory)
         self.facts = read_facts(self.directory)
         check_files(self.directory, self.facts["files"], self.directory / FACTS_FILE, REMEDY)
         count = self.facts["sentences"]
         self._offsets, self._lines = self._numbers(OFFSETS_FILE, count + 1), self._numbers(LINES_FILE, count)
         size = (self.directory / SENTENCES_FILE).stat().st_size
-        # At least a character and a line end each; as signed numbers, in which a smaller one after a larger shows.
+        # Each sentence has at least a character and a line end. Signed numbers, so that descending offsets give
+        # negatives.
         lengths = np.diff(self._offsets.astype(np.int64))
         if self._offsets[0] != 0 or self._offsets[-1] != size or (lengths < 2).any():
             raise InputError(f"{self.directory / OFFSETS_FILE}: does not fit {SENTENCES_FILE}; {REMEDY}")
         self._index = self._open_graph(count)
 
-    def check(self, embedder):
-        """Raises InputError unless `embedder` is the export that the index was built with."""
+    def check(self, embedder: "SavedModelEmbedder") -> None:
+        """Raises InputError unless `embedder` has the properties of the export that the index was built with."""
         built = {**self.facts["model_facts"], "dim": self.facts["dim"]}
         given = {**embedder.facts, "dim": embedder.dim}
         for name in ("tokenizer_fingerprint", "layer", "pooling", "storage", "dim"):
@@ -145,7 +152,7 @@ class IndexReader:
                     f"{built.get(name)!r}; query with {self.facts['model']}, or index again"
                 )
 
-    def search(self, texts, vectors, top_k, exact=False):
+    def search(self, texts: list[bytes], vectors: Array, top_k: int, exact: bool = False) -> list[dict[str, Any]]:
         """The nearest sentences.
 
         Args:
@@ -184,7 +191,7 @@ class IndexReader:
                 count,
             )
             if not fits:
-                raise InputError(f"{path}: is not of the vectors that {FACTS_FILE} says; {REMEDY}")
+                raise InputError(f"{path}: does not hold the vectors that {FACTS_FILE} describes; {REMEDY}")
             index.view(f"{plain}/{INDEX_FILE}")
         if len(index) != count:
             raise InputError(f"{path}: has {len(index)} vectors for {count} sentences; {REMEDY}")
@@ -198,11 +205,11 @@ class IndexReader:
     def _numbers(self, name, count):
         path = self.directory / name
         if path.stat().st_size != count * NUMBER.itemsize:
-            raise InputError(f"{path}: is not of {count} numbers; {REMEDY}")
+            raise InputError(f"{path}: does not hold {count} numbers; {REMEDY}")
         return np.memmap(path, NUMBER, mode="r")
 
 
-def read_facts(directory):
+def read_facts(directory: PathLike) -> dict[str, Any]:
     """The content of `index.json` in a directory (path), checked.
 
     Raises:
@@ -220,7 +227,7 @@ def read_facts(directory):
     checksum = facts.pop("crc32c", None)
     if checksum != text_checksum(_json(facts)):
         raise InputError(f"{path}: differs from its own checksum: it was damaged or changed; {REMEDY}")
-    kinds = {
+    kinds: dict[str, Any] = {
         "sentences": int,
         "dim": int,
         "vectors": str,
@@ -232,9 +239,9 @@ def read_facts(directory):
     for name, kind in kinds.items():
         value = facts.get(name)
         if type(value) is not kind or (kind is int and value < 1):
-            raise InputError(f"{path}: {name} = {value!r:.100}: is no {kind.__name__} that an index has; {REMEDY}")
+            raise InputError(f"{path}: {name} = {value!r:.100}: is not a valid {kind.__name__}; {REMEDY}")
     if facts["vectors"] not in VECTOR_TYPES or set(facts["files"]) != set(DATA_FILES):
-        raise InputError(f"{path}: names other vectors or files than an index has; {REMEDY}")
+        raise InputError(f"{path}: lists other vectors or files than those of an index; {REMEDY}")
     return facts
 
 
@@ -242,7 +249,7 @@ def _json(facts):
     return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def usearch_index():
+def usearch_index() -> Any:
     """The module `usearch.index`.
 
     Raises:

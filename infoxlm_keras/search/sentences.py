@@ -1,23 +1,25 @@
-"""The sentences and queries of `infoxlm search`: text files as the builders read them, or standard input."""
+"""Reads the sentences and queries of `infoxlm search` from text files or standard input."""
 
 import os
 import pathlib
+from collections.abc import Iterator, Sequence
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import count_lines, decode_lines
 from infoxlm_keras.text.readers.inputs import plain_name
 from infoxlm_keras.text.readers.line_input import STANDARD_INPUT, line_stream
 
-# Files that hold text in records: their lines are no sentences.
+# Formats with records: their lines are not sentences.
 RECORD_ENDINGS = (".jsonl", ".json", ".tmx", ".xml", ".po", ".zip", ".parquet", ".arrow")
 
 
-def input_size(path):
+def input_size(path: PathLike) -> int | None:
     """Bytes of an input file for a progress bar; None for standard input.
 
     Raises:
-        InputError: if there is no such file, it is a folder or something else that is no file, or by its ending holds
-            records and not lines of text.
+        InputError: if there is no such file, it is not a regular file, or its ending is that of a format with records
+            instead of lines of text.
     """
     if str(path) == STANDARD_INPUT:
         return None
@@ -30,11 +32,12 @@ def input_size(path):
     return os.path.getsize(path)
 
 
-def read_sentences(path, size):
-    """Yields (list of at most `size` (line number, bytes), bytes of the file read since): empty lines left out.
+def read_sentences(path: PathLike, size: int) -> Iterator[tuple[list[tuple[int, bytes]], int]]:
+    """Yields (list of at most `size` (line number, bytes), bytes of the file read since the last list); skips empty
+    lines.
 
-    Compression (.gz, .xz, .bz2, .zst), encoding and line ends are those of the builders; sentences are without
-    the white space around them.
+    Compression (.gz, .xz, .bz2, .zst), encoding and line ends are handled as by the builders. Leading and
+    trailing white space is removed.
 
     Args:
         path: str or path; `-` for standard input.
@@ -59,19 +62,20 @@ def read_sentences(path, size):
             yield batch, stream.position - before
 
 
-def read_queries(texts, path):
+def read_queries(texts: Sequence[str] | None, path: PathLike | None) -> list[bytes]:
     """The queries of a command line, list of bytes.
 
     Args:
         texts: list of str or None.
-        path: file with one a line, `-` for standard input, or None.
+        path: file with one query a line, `-` for standard input, or None.
 
     Raises:
-        InputError: if there is none, not exactly one of both is given, or as `read_sentences`.
+        InputError: if there is no query, not exactly one of both is given, or as `read_sentences`.
     """
     if (texts is None) == (path is None):
         raise InputError("no query: give either --text TEXT or --file FILE")
-    if texts is not None:
+    if path is None:
+        assert texts is not None
         return [os.fsencode(text) for text in texts]
     input_size(path)
     queries = [text for batch, _ in read_sentences(path, 1000) for _, text in batch]

@@ -1,8 +1,8 @@
-"""SavedModels for TensorFlow Serving: raw strings in, tensors out. Needs tensorflow and tensorflow-text.
+"""SavedModels for TensorFlow Serving that take strings and return tensors. Needs tensorflow and tensorflow-text.
 
 Reading order: `text_to_ids` -> `packed_sequences`, `stored_weights`, `packed_encoder` (the encoder without Keras and
-without padding) -> `serving_module` (what all heads share) -> `heads/` -> `export` -> `warmup` and `server_files`
-(what a server reads) -> `verification` and `check` (the fresh process).
+without padding) -> `serving_module` (the base of all heads) -> `heads/` -> `export` -> `warmup` and `server_files`
+(files for the server) -> `verification` and `check` (the fresh process).
 """
 
 from infoxlm_keras.lazy import lazy_exports

@@ -1,10 +1,10 @@
-"""Answers requests from a SavedModel as a server would, with tensorflow and tensorflow_text only.
+"""Runs the signatures of a SavedModel as a server does, with tensorflow and tensorflow_text only.
 
     python check.py SAVED_MODEL REQUEST.json ANSWER.npz
 
 REQUEST.json: signature -> input -> values; strings are bytes read as Latin-1, numbers are int32.
 ANSWER.npz: the numeric outputs of those signatures, named `serving_default/embedding`, `tokens/embedding`, ...
-This file is run by itself, never imported: neither this package nor Keras can be imported while it answers.
+This file runs as a script and is never imported. It blocks imports of this package and of Keras.
 """
 
 import json
@@ -12,17 +12,20 @@ import os
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.modules["infoxlm_keras"] = sys.modules["keras_hub"] = None
+for name in ("infoxlm_keras", "keras_hub"):
+    # An import of it fails from here on.
+    sys.modules[name] = None  # type: ignore[assignment]
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_text  # noqa: E402, F401  registers the SentencePiece ops
 
 
-def main(directory, request_file, answer_file):
-    # tensorflow_text itself imports Keras when there is one; the SavedModel must not.
+def main(directory: str, request_file: str, answer_file: str) -> None:
+    """Answers the requests of `request_file` with the SavedModel in `directory`; writes `answer_file`."""
+    # tensorflow_text itself imports Keras if it is installed; the SavedModel must not need it.
     for name in [name for name in sys.modules if name.split(".")[0] == "keras"]:
-        sys.modules[name] = None
+        sys.modules[name] = None  # type: ignore[assignment]
     with open(request_file, encoding="utf-8") as file:
         requests = json.load(file)
     signatures = tf.saved_model.load(directory, tags=["serve"]).signatures
@@ -41,7 +44,8 @@ def main(directory, request_file, answer_file):
     )
 
 
-def tensor(values):
+def tensor(values: list[str] | list[int]) -> tf.Tensor:
+    """One input of a request: strings as bytes, numbers as int32."""
     if values and isinstance(values[0], str):
         return tf.constant([value.encode("latin-1") for value in values], tf.string)
     return tf.constant(values, tf.int32)

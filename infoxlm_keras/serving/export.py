@@ -1,20 +1,22 @@
-"""From a model to a versioned SavedModel directory, as TensorFlow Serving loads it.
+"""Exports a model to a versioned SavedModel directory, as TensorFlow Serving loads it.
 
     output_dir/models.config, batching_parameters.txt
     output_dir/1/saved_model.pb, variables/, assets/, assets.extra/infoxlm.json, .../tf_serving_warmup_requests,
     .../checksums.json (of all files but infoxlm.json and itself)
 
-A version appears only when it is whole and has been checked: a server that watches `output_dir` takes it at
-once.
+A version appears only after it is complete and checked, because a server that watches `output_dir` loads it
+immediately.
 """
 
 import contextlib
 import dataclasses
 import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, without_wildcards, write_json
 from infoxlm_keras.serving.checksums import checksums
@@ -28,12 +30,20 @@ from infoxlm_keras.serving.verification import verify_export
 from infoxlm_keras.serving.warmup import can_write_warmup, write_warmup
 from infoxlm_keras.system_errors import system_error_within
 
+if TYPE_CHECKING:
+    import keras_hub
+
+    from infoxlm_keras.models.question_answering import QuestionAnswering
+    from infoxlm_keras.pretrained import PretrainedModel
+    from infoxlm_keras.serving.serving_module import ServingModule
+    from infoxlm_keras.tokenizer import Tokenizer
+
 FACTS_FILE = "assets.extra/infoxlm.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What an export gave.
+    """The result of an export.
 
     Attributes:
         directory: path of the version, `output_dir/N`.
@@ -44,28 +54,28 @@ class Export:
     """
 
     directory: pathlib.Path
-    facts: dict
+    facts: dict[str, Any]
     size: int
     max_difference: float | None
     warmup_records: int | None = None
 
 
 def export_embedding(
-    model,
-    output_dir,
-    layer=None,
-    pooling=None,
-    normalize=True,
-    max_length=None,
-    version=None,
-    verify=True,
-    storage="float32",
-):
+    model: "PretrainedModel",
+    output_dir: PathLike,
+    layer: int | None = None,
+    pooling: str | None = None,
+    normalize: bool = True,
+    max_length: int | None = None,
+    version: int | None = None,
+    verify: bool = True,
+    storage: str = "float32",
+) -> Export:
     """Exports the sentence-vector head: `text` string [batch] -> `embedding` float32 [batch, dim].
 
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`.
-        output_dir: str or path, home of all versions.
+        output_dir: str or path, the directory that holds all versions.
         layer: int, hidden state 0..L to pool; layers above it are not exported. None: the universal layer.
         pooling: "cls" or "mean"; None: as trained.
         normalize: bool, unit vectors.
@@ -80,24 +90,39 @@ def export_embedding(
 
     Raises:
         InputError: if a value is out of range, or the version exists.
-        RuntimeError: if the SavedModel does not answer as the model does; nothing is left behind.
+        RuntimeError: if the outputs of the SavedModel differ from the model's; nothing is written then.
     """
     module = EmbeddingModule(model, layer, pooling, normalize, max_length, storage)
     return export_module(module, version_directory(output_dir, version), verify)
 
 
-def export_masked_lm(model, output_dir, top_k=5, max_length=None, version=None, verify=True, storage="float32"):
-    """Exports the masked-LM head: `text` with `<mask>` -> its fillings (see `MaskedLMModule`).
+def export_masked_lm(
+    model: "PretrainedModel",
+    output_dir: PathLike,
+    top_k: int = 5,
+    max_length: int | None = None,
+    version: int | None = None,
+    verify: bool = True,
+    storage: str = "float32",
+) -> Export:
+    """Exports the masked-LM head: `text` with `<mask>` -> candidates for each mask (see `MaskedLMModule`).
 
-    Arguments, result and errors as in `export_embedding`; `top_k` is the number of fillings for each mask.
+    Arguments, result and errors as in `export_embedding`; `top_k` is the number of candidates for each mask.
     """
     module = MaskedLMModule(model, top_k, max_length, storage)
     return export_module(module, version_directory(output_dir, version), verify)
 
 
 def export_classifier(
-    classifier, tokenizer, output_dir, max_length=None, version=None, verify=True, storage="float32", labels=None
-):
+    classifier: "keras_hub.models.XLMRobertaTextClassifier",
+    tokenizer: "Tokenizer",
+    output_dir: PathLike,
+    max_length: int | None = None,
+    version: int | None = None,
+    verify: bool = True,
+    storage: str = "float32",
+    labels: list[str] | None = None,
+) -> Export:
     """Exports a fine-tuned classifier: `text` -> `probabilities` float32 [batch, classes], with `labels` named.
 
     `classifier` is a `keras_hub.models.XLMRobertaTextClassifier`, `tokenizer` an
@@ -109,8 +134,15 @@ def export_classifier(
 
 
 def export_question_answering(
-    model, tokenizer, output_dir, max_length=None, version=None, verify=True, storage="float32", **options
-):
+    model: "QuestionAnswering",
+    tokenizer: "Tokenizer",
+    output_dir: PathLike,
+    max_length: int | None = None,
+    version: int | None = None,
+    verify: bool = True,
+    storage: str = "float32",
+    **options: Any,
+) -> Export:
     """Exports a question-answering model: `question`, `context` -> `answer` (see `QuestionAnsweringModule`).
 
     `model` is an `infoxlm_keras.models.QuestionAnswering`, `options` are those of `QuestionAnsweringModule`; other
@@ -120,25 +152,32 @@ def export_question_answering(
     return export_module(module, version_directory(output_dir, version), verify)
 
 
-def export_module(module, directory, verify=True, model_name=None, tokens_only=False):
-    """Writes a `ServingModule` to `directory`, complete and checked or not at all.
+def export_module(
+    module: "ServingModule",
+    directory: pathlib.Path,
+    verify: bool = True,
+    model_name: str | None = None,
+    tokens_only: bool = False,
+) -> Export:
+    """Writes a `ServingModule` to `directory`, complete and checked, or not at all.
 
     Args:
         module: `ServingModule`.
         directory: path of a version, `output_dir/N`.
         verify: bool, see `export_embedding`.
         model_name: str, name of the model at a server, in the files beside the version; None: that of `output_dir`.
-        tokens_only: bool, leave out the signatures on strings: no operation of tensorflow_text is in the file.
+        tokens_only: bool, leave out the signatures on strings, so that the file has no operation of tensorflow_text.
 
     Returns:
         `Export`.
 
     Raises:
-        InputError: if `tokens_only` is asked of the masked-LM head, which answers strings, or a server cannot have
-            the name.
+        InputError: if `tokens_only` is asked of a head that answers strings, or a server cannot have the name.
     """
-    if tokens_only and isinstance(module, MaskedLMModule):
-        raise InputError("tokens_only: the masked_lm head answers strings, which need SentencePiece ops; leave it out")
+    if tokens_only and module.needs_strings:
+        raise InputError(
+            f"tokens_only: the {module.head} head answers strings, which need SentencePiece ops; leave it out"
+        )
     module.tokens_only = tokens_only
     facts = module.facts()
     model_name = model_name or default_model_name(directory.parent)
@@ -158,7 +197,7 @@ def export_module(module, directory, verify=True, model_name=None, tokens_only=F
     return Export(directory, facts, size, max_difference, records)
 
 
-def version_directory(output_dir, version=None):
+def version_directory(output_dir: PathLike, version: int | None = None) -> pathlib.Path:
     """The path of a new version in `output_dir`.
 
     Args:
@@ -173,7 +212,7 @@ def version_directory(output_dir, version=None):
     """
     output_dir = pathlib.Path(output_dir)
     if output_dir.is_symlink() and not output_dir.exists():
-        raise InputError(f"{output_dir}: is a symbolic link to nothing; remove it, or make the directory it leads to")
+        raise InputError(f"{output_dir}: is a symbolic link to nothing; remove it, or create its target")
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"{output_dir}: is a file, not a directory; choose another output directory")
     if version is None:
@@ -190,7 +229,8 @@ def version_directory(output_dir, version=None):
 def _save(module, directory):
     whole = module
     if module.tokens_only:
-        # The weights without the tokenizer: a server resolves every operation in the file, used or not.
+        # Saves the weights without the tokenizer, because a server resolves every operation in the file, even unused
+        # ones.
         whole = tf.Module()
         whole.weights = list(module.variables)
     tf.saved_model.save(whole, directory, signatures=module.exported(module.signatures()))
@@ -198,7 +238,7 @@ def _save(module, directory):
 
 @contextlib.contextmanager
 def _system_errors(directory):
-    """Raises what TensorFlow reports of a full disk in its own way as `OSError`, with `directory` as its file."""
+    """Raises TensorFlow's own errors about a full disk as `OSError` with `directory` as its file."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -208,13 +248,13 @@ def _system_errors(directory):
         raise OSError(found.errno, found.strerror, str(directory)) from None
 
 
-def write_checksums(directory):
+def write_checksums(directory: pathlib.Path) -> None:
     """Writes `assets.extra/checksums.json` of a SavedModel, which `load_saved_model` compares with."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     names = [path.relative_to(directory).as_posix() for path in files]
     write_json(directory / CHECKSUMS_FILE, {"version": 1, "files": checksums(directory, names)})
 
 
-def default_model_name(output_dir):
-    """The name of a model at a server, if none is given: that of the home of its versions (path)."""
+def default_model_name(output_dir: PathLike) -> str:
+    """The default name of a model at a server: the name of the directory that holds its versions."""
     return pathlib.Path(os.path.abspath(output_dir)).name

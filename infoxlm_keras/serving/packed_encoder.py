@@ -1,23 +1,32 @@
-"""The first layers of an XLM-R backbone on packed tokens, in bare TensorFlow: what a SavedModel runs.
+"""The first layers of an XLM-R backbone on packed tokens, in plain TensorFlow: the computation of a SavedModel.
 
-Equal to `hidden_state_model(backbone, layer)` at every real token, to float32's rounding. Query, key and value share
-one product, and the query's weights hold attention's 1 / sqrt(head size).
+It equals `hidden_state_model(backbone, layer)` at every token up to float32's rounding. One matrix product computes
+query, key and value, and the query's weights include attention's factor 1 / sqrt(head size).
 """
 
 import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.models.encoder import check_layer
 from infoxlm_keras.serving.packed_sequences import GROUP_ENDS
 from infoxlm_keras.serving.stored_weights import LayerNorm, StoredMatrix, StoredTable, array, dense
+
+if TYPE_CHECKING:
+    import keras
+    import keras_hub
+
+    from infoxlm_keras.serving.packed_sequences import AttentionGroup, PackedSequences
 
 SMALL_BATCH = 12  # rows
 
 
 class PackedEncoder(tf.Module):
-    """Token ids to hidden state `layer`; holds the weights of Transformer layers 1..`layer` and no others.
+    """Computes hidden state `layer` from token ids; holds the weights of Transformer layers 1..`layer` only.
 
     Args:
         backbone: `keras_hub.models.XLMRobertaBackbone` of L layers.
@@ -28,7 +37,13 @@ class PackedEncoder(tf.Module):
         InputError: if `layer` is out of range, or the storage cannot hold the weights.
     """
 
-    def __init__(self, backbone, layer, storage="float32", name="encoder"):
+    def __init__(
+        self,
+        backbone: "keras_hub.models.XLMRobertaBackbone",
+        layer: int,
+        storage: str = "float32",
+        name: str = "encoder",
+    ) -> None:
         super().__init__(name=name)
         check_layer(layer, backbone.num_layers, lowest=0)
         table = backbone.token_embedding.embeddings
@@ -42,7 +57,7 @@ class PackedEncoder(tf.Module):
             for index in range(layer)
         ]
 
-    def __call__(self, packed):
+    def __call__(self, packed: "PackedSequences") -> Tensor:
         """`PackedSequences` -> float32 [tokens, dim], in packed order."""
         rows = self.token_embedding.rows(packed.token_ids) + self.position_embedding.rows(packed.positions)
         states = self.norm(rows)
@@ -54,7 +69,7 @@ class PackedEncoder(tf.Module):
             groups = packed.attention_groups(heads, ends)
             return functools.reduce(lambda states, layer: layer(states, groups, attend), self.layers, states)
 
-        # In a small batch the padding is cheaper than the operations that avoid it.
+        # In a small batch, padding costs less than the operations that avoid it.
         small = packed.batch < SMALL_BATCH
         return tf.cond(small, lambda: run((1,), small_attention), lambda: run(GROUP_ENDS, attention))
 
@@ -62,7 +77,7 @@ class PackedEncoder(tf.Module):
 class PackedLayer(tf.Module):
     """One Transformer layer (post-norm, exact GELU) on packed tokens."""
 
-    def __init__(self, layer, storage, name=None):
+    def __init__(self, layer: "keras.layers.Layer", storage: str, name: str | None = None) -> None:
         super().__init__(name=name)
         attention = layer._self_attention_layer
         dim, self.heads, self.head_dim = attention.query_dense.kernel.shape
@@ -79,7 +94,12 @@ class PackedLayer(tf.Module):
         self.outer = dense(layer._feedforward_output_dense, storage, name="outer")
         self.feedforward_norm = LayerNorm(layer._feedforward_layer_norm, name="feedforward_norm")
 
-    def __call__(self, states, groups, attend):
+    def __call__(
+        self,
+        states: Tensor,
+        groups: "list[AttentionGroup]",
+        attend: Callable[..., Tensor],
+    ) -> Tensor:
         """float32 [tokens, dim] -> the same shape; `groups` of all tokens, `attend` one of the functions below."""
         projected = self.query_key_value(states)  # [tokens, 3 * dim]
         mixed = [group.packed(attend(*group.query_key_value(projected), group.bias)) for group in groups]
@@ -88,7 +108,7 @@ class PackedLayer(tf.Module):
         return self.feedforward_norm(states + self.outer(inner))
 
 
-def attention(query, key, value, bias):
+def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """softmax(query key' + bias) value.
 
     Args:
@@ -101,10 +121,10 @@ def attention(query, key, value, bias):
     return tf.matmul(tf.nn.softmax(tf.matmul(query, key, transpose_b=True) + bias), value)
 
 
-def small_attention(query, key, value, bias):
-    """`attention` for a few short rows, of operations that start fast.
+def small_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """`attention` for a few short rows, with operations of low overhead.
 
-    oneDNN takes over `tf.matmul` of a batch and softmax, and needs longer to prepare them than they run.
+    oneDNN executes batched `tf.matmul` and softmax; for small inputs its set-up takes longer than the computation.
     """
     scores = tf.raw_ops.BatchMatMulV3(x=query, y=key, adj_y=True, Tout=tf.float32) + bias
     weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))

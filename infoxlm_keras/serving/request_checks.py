@@ -1,16 +1,17 @@
-"""Checks of requests inside the graph: what a client sends is either answered as it was meant, or refused.
+"""Checks of requests inside the graph: an invalid request is refused instead of answered wrongly.
 
-A signature says the type and rank of its inputs, but TensorFlow does not hold clients to the rank. Packed tokens
-depend on the `padding_mask`: a 2 in it would shift the tokens of one row into another. Servers join the rows of
-several clients.
+A signature states the type and rank of its inputs, but TensorFlow does not enforce the rank. Packed tokens depend on
+the `padding_mask`: a 2 in it would shift tokens of one row into another, and servers batch the rows of several
+clients.
 """
 
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.tokenizer import START_ID
 
 
-def checked_texts(**inputs):
+def checked_texts(**inputs: Tensor) -> list[Tensor]:
     """The inputs of a signature on strings.
 
     Args:
@@ -22,7 +23,7 @@ def checked_texts(**inputs):
     Raises:
         tf.errors.InvalidArgumentError: when the graph runs, if an input is not of rank 1, or they differ in number.
     """
-    # `ensure_shape` runs in the graph; a check of the static shape would see only what the signature promises.
+    # `ensure_shape` runs in the graph; a check of the static shape would see the signature's shape only.
     texts = [tf.ensure_shape(text, [None], name=name) for name, text in inputs.items()]
     if len(texts) == 1:
         return texts
@@ -32,8 +33,10 @@ def checked_texts(**inputs):
         return [tf.identity(text) for text in texts]
 
 
-def checked_tokens(token_ids, padding_mask, vocabulary_size, max_length):
-    """The inputs of the signature `tokens`, with what a server filled up marked as padding.
+def checked_tokens(
+    token_ids: Tensor, padding_mask: Tensor, vocabulary_size: int, max_length: int
+) -> tuple[Tensor, Tensor]:
+    """The inputs of the signature `tokens`, with a server's own padding marked as padding.
 
     Args:
         token_ids, padding_mask: int32 tensors.
@@ -46,7 +49,7 @@ def checked_tokens(token_ids, padding_mask, vocabulary_size, max_length):
     Raises:
         tf.errors.InvalidArgumentError: when the graph runs, if an input is not of rank 2, the shapes differ, a row is
             longer than `max_length`, a mask is neither 0 nor 1, or an id with mask 1 is outside of the vocabulary.
-            Ids with mask 0 are not looked at.
+            Ids with mask 0 are not checked.
     """
     token_ids = tf.ensure_shape(token_ids, [None, None], name="token_ids")
     padding_mask = tf.ensure_shape(padding_mask, [None, None], name="padding_mask")
@@ -57,12 +60,12 @@ def checked_tokens(token_ids, padding_mask, vocabulary_size, max_length):
             shape[1], max_length, f"token_ids: longer than the limit of {max_length} tokens"
         ),
     ]
-    # Otherwise a comparison of unequal shapes, or the position table, fails first and says nothing to a client.
+    # Without these dependencies a later operation fails first, with a message that does not help a client.
     with tf.control_dependencies(checks):
         token_ids, padding_mask = tf.identity(token_ids), tf.identity(padding_mask)
     zero_or_one = tf.reduce_all((padding_mask == 0) | (padding_mask == 1))
-    # A server that joins requests of different lengths fills rows up with a tensor's first value, so with
-    # <s> and 1. No sequence has <s> anywhere but first.
+    # A server that batches requests of different lengths pads rows with a tensor's first value, so with <s> and 1.
+    # A sequence has <s> at its first place only.
     filled = (token_ids == START_ID) & (tf.range(tf.shape(token_ids)[1]) > 0)
     mask = tf.where(filled, 0, padding_mask)
     known = tf.reduce_all((mask == 0) | ((token_ids >= 0) & (token_ids < vocabulary_size)))

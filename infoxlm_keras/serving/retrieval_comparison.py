@@ -1,17 +1,32 @@
-"""Does an export still find translations? Retrieval accuracy of the Keras model and of the SavedModel."""
+"""Compares the retrieval accuracy of a Keras model and of its SavedModel."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.evaluation import evaluate_retrieval
 from infoxlm_keras.evaluation.retrieval import layer_accuracies, mean_over_languages
 from infoxlm_keras.serving.saved_model import load_saved_model
 
+if TYPE_CHECKING:
+    from infoxlm_keras.evaluation.pairs import PairSet
+    from infoxlm_keras.pretrained import PretrainedModel
+    from infoxlm_keras.serving.heads.embedding import EmbeddingModule
+
 BATCH_SIZE = 64
 
 
-def compare_retrieval(module, model, directory, pair_sets, progress=None):
-    """Accuracy of both on the same pairs.
+def compare_retrieval(
+    module: "EmbeddingModule",
+    model: "PretrainedModel",
+    directory: PathLike,
+    pair_sets: "Sequence[PairSet]",
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Retrieval accuracy of both on the same pairs.
 
     Args:
         module: `EmbeddingModule` that was exported.
@@ -21,7 +36,7 @@ def compare_retrieval(module, model, directory, pair_sets, progress=None):
         progress: optional function that is called with the number of texts just embedded.
 
     Returns:
-        {"keras": ..., "export": ...}, each as `evaluate_retrieval` gives it, at the module's layer only.
+        {"keras": ..., "export": ...}, each a result of `evaluate_retrieval` for the module's layer only.
     """
     of_keras = evaluate_retrieval(
         model.backbone,
@@ -41,7 +56,9 @@ def compare_retrieval(module, model, directory, pair_sets, progress=None):
     return {"keras": of_keras, "export": exported}
 
 
-def embed(signature, texts, progress=None):
+def embed(
+    signature: Callable[..., dict[str, Tensor]], texts: Sequence[str], progress: Callable[[int], object] | None = None
+) -> Array:
     """Vectors of `texts` (list of str) by a SavedModel's `serving_default`: float32 [texts, dim]."""
     parts = []
     for start in range(0, len(texts), BATCH_SIZE):

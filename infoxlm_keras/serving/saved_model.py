@@ -1,10 +1,13 @@
-"""Opening an export: compared with its checksums first, under any path, and one clear error for whatever is wrong."""
+"""Opens exports: compares checksums first, accepts any path, and raises `InputError` for every fault."""
 
 import pathlib
+from collections.abc import Collection
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the SentencePiece ops
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, read_json, without_wildcards
 from infoxlm_keras.serving.checksums import check_files
@@ -13,11 +16,11 @@ CHECKSUMS_FILE = "assets.extra/checksums.json"
 REMEDY = "export the model again (infoxlm export-savedmodel)"
 
 
-def load_saved_model(directory):
-    """What `tf.saved_model.load` gives for an export.
+def load_saved_model(directory: PathLike) -> Any:
+    """Loads an export with `tf.saved_model.load`.
 
     Args:
-        directory: path of a version. Exports of older releases have no checksums and are opened without.
+        directory: path of a version. Exports of older releases have no checksums and are opened without a check.
 
     Raises:
         InputError: if it is no SavedModel, or a file of it is missing or damaged.
@@ -27,7 +30,7 @@ def load_saved_model(directory):
         return tf.saved_model.load(plain, tags=["serve"])
 
 
-def check_export(directory, names=None):
+def check_export(directory: PathLike, names: Collection[str] | None = None) -> None:
     """Compares the files of an export with its checksums, if it has any.
 
     Args:
@@ -46,7 +49,7 @@ def check_export(directory, names=None):
     check_files(directory, expected, path, REMEDY)
 
 
-def newest_version(directory):
+def newest_version(directory: PathLike) -> pathlib.Path:
     """`directory` itself if it holds a SavedModel, else its highest version.
 
     Raises:
@@ -55,7 +58,7 @@ def newest_version(directory):
     directory = pathlib.Path(directory)
     if (directory / "saved_model.pb").exists():
         return directory
-    # As a server reads names: plain numbers.
+    # A server accepts plain numbers only.
     versions = [path.parent for path in directory.glob("*/saved_model.pb")]
     versions = [path for path in versions if path.name.isascii() and path.name.isdecimal()]
     if not versions:

@@ -1,6 +1,7 @@
-"""The files that TensorFlow Serving reads beside a model's versions: which model it is, and how to batch requests."""
+"""The files that TensorFlow Serving reads beside a model's versions: the model's name and the batching of requests."""
 
 import os
+import pathlib
 import re
 
 from infoxlm_keras.errors import InputError
@@ -8,7 +9,7 @@ from infoxlm_keras.files import write_atomically
 
 MODELS_FILE = "models.config"
 BATCHING_FILE = "batching_parameters.txt"
-CONTAINER_DIRECTORY = "/models"  # where the server's container sees models
+CONTAINER_DIRECTORY = "/models"  # mount point of models in the server's container
 MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 MODELS = """\
@@ -23,9 +24,8 @@ model_config_list {{
 }}
 """
 
-# Any batch size is answered without compiling anything, so allowed_batch_sizes is left out: padding a batch to one
-# of them would only add work. Token ids of different lengths are filled up by the server; the graph reads that as
-# padding.
+# The model compiles nothing for a batch size, so allowed_batch_sizes is left out: padding a batch to one of them would
+# only add work. The server pads token ids of different lengths, and the graph treats that as padding.
 BATCHING = """\
 # tensorflow_model_server --enable_batching --batching_parameters_file={directory}/{name}/batching_parameters.txt
 max_batch_size { value: 64 }
@@ -36,9 +36,9 @@ pad_variable_length_inputs: true
 """
 
 
-def write_server_files(output_dir, model_name):
-    """Writes `models.config` and `batching_parameters.txt` to `output_dir`, unless they are there: a server's
-    administrator may have changed them. Both or, if one cannot be written, none.
+def write_server_files(output_dir: pathlib.Path, model_name: str) -> None:
+    """Writes `models.config` and `batching_parameters.txt` to `output_dir`, unless they exist: a server's
+    administrator may have changed them. If one cannot be written, the other is removed again.
 
     Args:
         output_dir: path, home of all versions of the model.
@@ -60,7 +60,7 @@ def write_server_files(output_dir, model_name):
 
 
 def _missing(output_dir, model_name):
-    """(path, text) of the files that are not there."""
+    """(path, text) of the files that do not exist."""
     for file_name, template in ((MODELS_FILE, MODELS), (BATCHING_FILE, BATCHING)):
         path = output_dir / file_name
         if not os.path.lexists(path):
@@ -68,7 +68,7 @@ def _missing(output_dir, model_name):
             yield path, text.replace("{directory}", CONTAINER_DIRECTORY).replace("{name}", model_name)
 
 
-def check_model_name(model_name):
+def check_model_name(model_name: str) -> None:
     """Raises InputError unless `model_name` can be part of a server's addresses."""
     if not MODEL_NAME.fullmatch(model_name) or set(model_name) == {"."}:
         raise InputError(

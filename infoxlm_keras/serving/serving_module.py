@@ -1,20 +1,28 @@
-"""What every exported head shares: strings or token ids in, named tensors out."""
+"""The base class of all exported heads: strings or token ids in, named tensors out."""
 
 import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.packed_encoder import PackedEncoder
 from infoxlm_keras.serving.packed_sequences import PackedSequences
 from infoxlm_keras.serving.request_checks import checked_texts, checked_tokens
 
-FORMAT_VERSION = 2  # of what `facts` gives
+if TYPE_CHECKING:
+    import keras_hub
+
+    from infoxlm_keras.serving.text_to_ids import TextToIds
+
+FORMAT_VERSION = 2  # of the result of `facts`
 
 
 class ServingModule(tf.Module):
-    """A Keras model behind the two signatures that every SavedModel here has.
+    """A Keras model with the two signatures that every SavedModel here has.
 
     `serving_default` takes `text`, string [batch]; `tokens` takes `token_ids` and `padding_mask`, int32
     [batch, length], for servers without SentencePiece ops. Both return what `predict` returns, and refuse inputs of
@@ -24,7 +32,7 @@ class ServingModule(tf.Module):
         text_to_ids: `TextToIds`.
         backbone: `XLMRobertaBackbone`, whose layers 1..`layer` and no others are exported.
         layer: int, the hidden state that the head needs.
-        model: keras.Model from `{"token_ids", "padding_mask", ...}`: what the export has to equal.
+        model: keras.Model of `{"token_ids", "padding_mask", ...}`, whose outputs the export must reproduce.
         storage: one of `STORAGES`, how weights are stored.
         name: str.
 
@@ -37,10 +45,19 @@ class ServingModule(tf.Module):
         InputError: if Keras runs on another backend than TensorFlow.
     """
 
-    head = None  # name of the head in `infoxlm.json`
+    head: str  # name of the head in `infoxlm.json`; each head sets its own
+    needs_strings = False  # whether the head answers with strings, so that it cannot do without their signatures
     tokens_only = False  # whether signatures on strings are left out, for servers without SentencePiece ops
 
-    def __init__(self, text_to_ids, backbone, layer, model, storage="float32", name=None):
+    def __init__(
+        self,
+        text_to_ids: "TextToIds",
+        backbone: "keras_hub.models.XLMRobertaBackbone",
+        layer: int,
+        model: keras.Model,
+        storage: str = "float32",
+        name: str | None = None,
+    ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise InputError(
                 f"KERAS_BACKEND = {keras.backend.backend()}: a SavedModel is exported under TensorFlow; set "
@@ -50,28 +67,28 @@ class ServingModule(tf.Module):
         self.text_to_ids = text_to_ids
         self.storage = storage
         self.encoder = PackedEncoder(backbone, layer, storage)
-        # A function, not a Keras object: the SavedModel holds the encoder's variables, and opens without Keras.
+        # A function instead of a Keras object, so that the SavedModel does not contain the Keras model.
         self._model = functools.partial(model, training=False)
 
-    def predict(self, token_ids, padding_mask):
+    def predict(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
         """Named output tensors, batch first, for int32 [batch, length] `token_ids` and `padding_mask`."""
         packed = PackedSequences(token_ids, padding_mask)
         return self.outputs(packed, self.encoder(packed))
 
-    def outputs(self, packed, states):
-        """What `predict` gives, from `PackedSequences` and their hidden states [tokens, dim]."""
+    def outputs(self, packed: PackedSequences, states: Tensor) -> dict[str, Tensor]:
+        """The result of `predict` from `PackedSequences` and their hidden states [tokens, dim]."""
         raise NotImplementedError
 
-    def reference(self, token_ids, padding_mask):
-        """`predict` by the Keras model: what a float32 export has to equal."""
+    def reference(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
+        """The result of `predict` from the Keras model, which a float32 export must equal."""
         raise NotImplementedError
 
-    def head_facts(self):
-        """What a client may want to know of the head: a dict of plain values."""
+    def head_facts(self) -> dict[str, Any]:
+        """Facts about the head for clients: a dict of plain values."""
         raise NotImplementedError
 
-    def facts(self):
-        """What a client may want to know, a dict of plain values: the content of `infoxlm.json`."""
+    def facts(self) -> dict[str, Any]:
+        """Facts about the model for clients, a dict of plain values: the content of `infoxlm.json`."""
         return {
             "format_version": FORMAT_VERSION,
             "head": self.head,
@@ -81,23 +98,29 @@ class ServingModule(tf.Module):
             "tokenizer_fingerprint": self.text_to_ids.tokenizer.fingerprint,
         }
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable[..., Any]]:
         """Signature name -> `tf.function` with its input signature."""
         return {"serving_default": self._text_signature(), "tokens": self._tokens_signature(self.predict)}
 
-    def exported(self, by_signature):
+    def exported(self, by_signature: Mapping[str, Any]) -> dict[str, Any]:
         """The entries of a dict by signature name that are exported: all, or `tokens` alone."""
         return {name: value for name, value in by_signature.items() if name == "tokens" or not self.tokens_only}
 
-    def requests(self, texts, token_ids, padding_mask):
-        """Inputs of every signature: signature -> input name -> value; the ids are those of the texts."""
+    def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
+        """Inputs of every signature: signature -> input name -> value; the ids belong to the texts."""
         return {
             "serving_default": {"text": texts},
             "tokens": {"token_ids": token_ids, "padding_mask": padding_mask},
         }
 
-    def answers(self, texts, token_ids, padding_mask, predict):
-        """What each signature should answer to `requests(...)`; `predict` is `self.predict` or `self.reference`."""
+    def answers(
+        self,
+        texts: list[bytes],
+        token_ids: Array,
+        padding_mask: Array,
+        predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    ) -> dict[str, dict[str, Tensor]]:
+        """Expected outputs of each signature for `requests(...)`; `predict` is `self.predict` or `self.reference`."""
         outputs = predict(tf.constant(token_ids), tf.constant(padding_mask))
         return {"serving_default": outputs, "tokens": outputs}
 
@@ -121,7 +144,7 @@ class ServingModule(tf.Module):
         return tokens
 
 
-def resolve_max_length(max_length, backbone):
+def resolve_max_length(max_length: int | None, backbone: "keras_hub.models.XLMRobertaBackbone") -> int:
     """`max_length`, or all positions of `backbone` for None.
 
     Raises:

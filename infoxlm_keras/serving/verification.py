@@ -1,4 +1,4 @@
-"""Does a SavedModel, alone in a fresh process, answer as the Keras model does?"""
+"""Checks that a SavedModel in a fresh process gives the outputs of the Keras model."""
 
 import errno
 import json
@@ -7,18 +7,24 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.evaluation.embedding import SPECIAL_TOKENS, pad
 from infoxlm_keras.files import without_wildcards
 from infoxlm_keras.serving.text_to_ids import MASK_TEXT, MaskedTextToIds
 from infoxlm_keras.tokenizer import END_ID, START_ID
 
+if TYPE_CHECKING:
+    from infoxlm_keras.serving.serving_module import ServingModule
+
 SCRIPT = pathlib.Path(__file__).with_name("check.py")
 TOLERANCE = 1e-5
-# Many scripts, and what breaks tokenizers: nothing, white space, controls, emoji, combining marks, bad bytes.
+# Many scripts, and input that breaks tokenizers: empty text, white space, controls, emoji, combining marks, bad bytes.
 TEXTS = (
     b"",
     b" \t\r\n",
@@ -38,11 +44,11 @@ TEXTS = (
 )
 
 
-def verify_export(module, directory, texts=TEXTS):
+def verify_export(module: "ServingModule", directory: PathLike, texts: Iterable[bytes] = TEXTS) -> float:
     """Compares every signature of a SavedModel with the model it came from, from text to output.
 
-    The token ids it compares with come from `Tokenizer`, not from the graph's own ops. A float32 export has to equal
-    the Keras model. A smaller one has to equal the same arithmetic here; how far that is from Keras is reported.
+    The reference token ids come from `Tokenizer`, not from the graph's own ops. A float32 export must equal the Keras
+    model. A smaller one must equal the same arithmetic in this process; its difference from Keras is returned.
 
     Args:
         module: `ServingModule` that was exported.
@@ -58,7 +64,7 @@ def verify_export(module, directory, texts=TEXTS):
     """
     texts = list(texts)
     token_ids, padding_mask = _reference_ids(module.text_to_ids, texts)
-    # On the CPU, like the fresh process: accelerators may round products to fewer bits.
+    # On the CPU, as in the fresh process: accelerators may round products to fewer bits.
     with tf.device("/CPU:0"):
         keras_answers = module.answers(texts, token_ids, padding_mask, module.reference)
         expected = keras_answers
@@ -70,7 +76,7 @@ def verify_export(module, directory, texts=TEXTS):
         signature, _, name = key.partition("/")
         reference = expected[signature][name].numpy()
         if not np.issubdtype(answer.dtype, np.floating):
-            continue  # which of two equally likely pieces comes first is chance
+            continue  # ids and strings: equally likely pieces have no defined order
         if answer.shape != reference.shape or not np.isfinite(answer).all():
             raise RuntimeError(f"{directory}: {key} is not finite, or {answer.shape} for {reference.shape}")
         difference = largest_difference(answer, reference)
@@ -84,13 +90,13 @@ def verify_export(module, directory, texts=TEXTS):
     return max(differences)
 
 
-def largest_difference(array, other):
+def largest_difference(array: Array, other: Array) -> float:
     """The largest absolute difference of two float arrays of one shape; 0 for empty ones."""
     return float(np.abs(array - other).max(initial=0.0))
 
 
-def run_in_fresh_process(directory, requests):
-    """The outputs of a SavedModel in a process that has tensorflow and tensorflow_text, but no Keras.
+def run_in_fresh_process(directory: PathLike, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, Array]:
+    """The outputs of a SavedModel in a process with tensorflow and tensorflow_text, but without Keras.
 
     Args:
         directory: str or path of the SavedModel (a version).
@@ -100,7 +106,7 @@ def run_in_fresh_process(directory, requests):
         dict: "serving_default/embedding" or "tokens/embedding" (signature/output) -> array.
 
     Raises:
-        OSError: if the disk has no room for its answers.
+        OSError: if the disk has no space for its outputs.
         RuntimeError: with the end of its messages, if the process fails otherwise.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -124,13 +130,13 @@ def run_in_fresh_process(directory, requests):
             for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
                 if os.strerror(number) in process.stdout:
                     raise OSError(number, os.strerror(number), scratch)
-            raise RuntimeError(f"{directory}: does not load or answer by itself:\n{process.stdout[-4000:]}")
+            raise RuntimeError(f"{directory}: cannot be loaded and run in a fresh process:\n{process.stdout[-4000:]}")
         with np.load(answer) as content:
             return dict(content)
 
 
 def _plain(values):
-    """What JSON can hold: bytes as Latin-1, numbers as lists."""
+    """`values` for JSON: bytes as Latin-1 text, numbers as lists."""
     if isinstance(values, np.ndarray):
         return values.tolist()
     return [value.decode("latin-1") for value in values]

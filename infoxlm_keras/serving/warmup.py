@@ -1,33 +1,41 @@
-"""Warm-up requests: what a server sends to a version before it serves it, so that the first client does not wait.
+"""Warm-up requests: a server sends them to a version before it serves it, so that the first client does not wait.
 
 TensorFlow Serving replays `assets.extra/tf_serving_warmup_requests`, a TFRecord file of `PredictionLog` messages (at
-most 1,000), when it loads a version. First requests are slow: TensorFlow makes its kernels and buffers. All signatures
-and the usual shapes are covered: single requests, small and full batches, the shortest and the longest text.
+most 1,000), when it loads a version. First requests are slow, because TensorFlow creates kernels and buffers. The file
+covers all signatures and the usual shapes: single requests, small and full batches, the shortest and the longest text.
 """
 
 import importlib.util
 import pathlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, without_wildcards
 from infoxlm_keras.serving.saved_model import REMEDY, check_export
 
+if TYPE_CHECKING:
+    import types
+
+    from infoxlm_keras.serving.serving_module import ServingModule
+
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 BATCH_SIZES = (1, 8, 32)
-# Repeated to lengths; several scripts, so that the tokenizer's tables are touched.
+# Repeated to reach a length. It has several scripts, so that the tokenizer's tables are loaded.
 SENTENCE = "The file could not be opened. Файл не открывается. 无法打开文件。 फ़ाइल नहीं खुली। "
 REPETITIONS = (0, 1, 4)
 LONGEST_REPETITIONS = 200
 
 
-def can_write_warmup():
+def can_write_warmup() -> bool:
     """Whether tensorflow-serving-api, whose messages the file holds, is installed."""
     return importlib.util.find_spec("tensorflow_serving") is not None
 
 
-def write_warmup(directory, module, model_name):
+def write_warmup(directory: PathLike, module: "ServingModule", model_name: str) -> int:
     """Writes the warm-up file of a version.
 
     Args:
@@ -54,7 +62,7 @@ def write_warmup(directory, module, model_name):
     return count
 
 
-def read_warmup(directory):
+def read_warmup(directory: PathLike) -> list[Any]:
     """The requests in the warm-up file of a version: list of `PredictRequest`.
 
     Raises:
@@ -73,14 +81,14 @@ def read_warmup(directory):
     return requests
 
 
-def warmup_batches():
-    """Lists of texts (bytes): each batch size with mixed lengths, and one text as long as the model takes."""
+def warmup_batches() -> Iterator[list[bytes]]:
+    """Lists of texts (bytes): each batch size with mixed lengths, and one text of the model's maximum length."""
     for size in BATCH_SIZES:
         yield [(SENTENCE * REPETITIONS[-1 - number % len(REPETITIONS)]).encode() for number in range(size)]
     yield [(SENTENCE * LONGEST_REPETITIONS).encode()]
 
 
-def predict_request(model_name, signature, inputs):
+def predict_request(model_name: str, signature: str, inputs: Mapping[str, Any]) -> Any:
     """A `PredictRequest`.
 
     Args:
@@ -96,7 +104,7 @@ def predict_request(model_name, signature, inputs):
     return request
 
 
-def messages():
+def messages() -> "tuple[types.ModuleType, types.ModuleType]":
     """The modules `predict_pb2` and `prediction_log_pb2` of tensorflow-serving-api.
 
     Raises:

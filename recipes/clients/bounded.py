@@ -1,23 +1,25 @@
-"""A call that takes no longer than it may, whatever it waits for."""
+"""Calls a function with a time limit that holds for the whole call."""
 
 import queue
 import threading
+from collections.abc import Callable
+from typing import Any
 
 
-def bounded(seconds, function, *arguments):
-    """`function(*arguments)`, given up after `seconds`.
+def bounded(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns `function(*arguments)`, or gives up after `seconds`.
 
-    The time-outs of sockets bound each wait for bytes: an answer that arrives byte by byte never exceeds one. A call
-    that is given up goes on in a thread that ends with the process, at the latest.
+    The time-out of a socket limits each wait for bytes, so an answer that arrives byte by byte never exceeds it. A
+    call that is given up continues in a daemon thread, which ends with the process at the latest.
 
     Args:
         seconds: float.
         function: callable.
 
     Raises:
-        TimeoutError: if it has not come back. What `function` raises is raised here.
+        TimeoutError: if the call takes longer. Exceptions of `function` are raised here too.
     """
-    results = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def run():
         try:

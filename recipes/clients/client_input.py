@@ -1,15 +1,20 @@
-"""What both clients share on the way in: their options, and the texts to send."""
+"""The input of both clients: their options, and the texts to send."""
 
 import math
 import os
 import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.command_line import argument_parser
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import BYTE_ORDER_MARK, SIGNATURES
 from infoxlm_keras.text.readers.line_input import line_stream
 
-# Task -> what its signature takes; the classifier and the masked LM take `text` too.
+if TYPE_CHECKING:
+    import argparse
+
+# Task -> inputs of its signature; the classifier and the masked LM also take `text`.
 INPUTS = {
     "serving_default": ("text",),
     "similarity": ("text_a", "text_b"),
@@ -21,7 +26,7 @@ LONGEST_TIMEOUT = 1e6
 HIGHEST_VERSION = 2**63 - 1
 
 
-def parser(description, address, address_help):
+def parser(description: str, address: str, address_help: str) -> "argparse.ArgumentParser":
     """An `argparse` parser with the options of both clients."""
     parser = argument_parser(description)
     parser.add_argument("--address", default=address, help=address_help)
@@ -46,8 +51,8 @@ def parser(description, address, address_help):
     return parser
 
 
-def check_request(address, model, version, timeout):
-    """Raises InputError for what no request can hold; the arguments are those of both clients."""
+def check_request(address: str, model: str, version: int | None, timeout: float) -> None:
+    """Raises InputError for values that no request can have; the arguments are those of both clients."""
     for name, value in (("--address", address), ("--model", model)):
         if not value or not value.isprintable():
             raise InputError(f"{name} {value!r}: must be printable characters, at least one")
@@ -57,7 +62,7 @@ def check_request(address, model, version, timeout):
         raise InputError(f"--timeout {timeout:g}: must be above 0 and at most {LONGEST_TIMEOUT:g} seconds")
 
 
-def read_rows(options):
+def read_rows(options: "argparse.Namespace") -> Iterator[tuple[str, tuple[bytes, ...]]]:
     """Yields (source, tuple of bytes): where a row was read, and one text for each input of the task.
 
     Raises:
@@ -79,7 +84,7 @@ def read_rows(options):
         yield source, cells
 
 
-def batches(rows, size):
+def batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Lists of at most `size` items of `rows`."""
     batch = []
     for row in rows:
@@ -91,14 +96,14 @@ def batches(rows, size):
         yield batch
 
 
-def columns(batch, task):
+def columns(batch: Sequence[tuple[str, tuple[bytes, ...]]], task: str) -> dict[str, list[bytes]]:
     """Input name -> list of bytes, for rows of `read_rows`."""
     texts = zip(*(cells for _, cells in batch), strict=True)
     return dict(zip(INPUTS[task], map(list, texts), strict=True))
 
 
-def signature_name(task):
-    """The signature of a task: question answering is what its model answers by default."""
+def signature_name(task: str) -> str:
+    """The signature of a task: question answering has the default signature of its model."""
     return task if task in ("similarity", "pairs") else "serving_default"
 
 
@@ -109,7 +114,7 @@ def _lines(options):
         return
     with line_stream(options.file) as stream:
         number = 0
-        # Line by line: what comes through a pipe is sent as soon as a batch is full.
+        # Line by line, so that text from a pipe is sent as soon as a batch is full.
         while lines := stream.read_lines(1):
             number += 1
             source = f"{stream.place}, line {number}"

@@ -1,21 +1,23 @@
-"""What both clients share on the way out: whether an answer is one, and one JSON line for each text."""
+"""The output of both clients: checks of answers, and one JSON line for each text."""
 
 import base64
 import json
 import math
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from infoxlm_keras.command_line import one_line
 from infoxlm_keras.errors import InputError
 
-# No batch of texts has a longer answer; what sends more is no model of ours.
+# No batch of texts has a longer answer, so a longer one does not come from such a model.
 MOST_ANSWER_BYTES = 1 << 28
 DEEPEST_VALUE = 8
 BRIEF_CHARACTERS = 300
 
 
-def check_answers(place, answers, count):
-    """Raises `InputError`, with `place` in front, unless `answers` is what a model can have answered.
+def check_answers(place: str, answers: object, count: int) -> None:
+    """Raises `InputError`, with `place` in front, unless `answers` is a valid answer of a model.
 
     Args:
         place: str, address of the server.
@@ -38,7 +40,7 @@ def check_answers(place, answers, count):
             raise InputError(f"{place}: the server answered {named} with rows of different shapes; is it this model?")
 
 
-def print_answers(answers, count):
+def print_answers(answers: Mapping[str, Sequence[Any]], count: int) -> None:
     """Prints one JSON object a row of checked answers (`check_answers`)."""
     for row in range(count):
         answer = {name: readable(values[row]) for name, values in answers.items()}
@@ -46,13 +48,13 @@ def print_answers(answers, count):
         try:
             line.encode(sys.stdout.encoding)
         except UnicodeEncodeError:
-            # JSON's own escapes lose nothing.
+            # JSON's escapes preserve every character.
             line = json.dumps(answer)
         print(line)
     sys.stdout.flush()
 
 
-def readable(value):
+def readable(value: Any) -> Any:
     """`value` for JSON: bytes as text, or as {"b64": ...} if they are not UTF-8."""
     if isinstance(value, list):
         return [readable(item) for item in value]
@@ -64,14 +66,14 @@ def readable(value):
     return value
 
 
-def brief(text):
+def brief(text: object) -> str:
     """`text` of a server as part of a message: one line, not long."""
     line = one_line(str(text)[: 10 * BRIEF_CHARACTERS])
     return line if len(line) <= BRIEF_CHARACTERS else line[:BRIEF_CHARACTERS] + "..."
 
 
 def _shape(value, place, depth=0):
-    """The shape of nested lists, a tuple of int; lists of one level must be of one shape."""
+    """The shape of nested lists, a tuple of int; all lists of one level must have one shape."""
     if isinstance(value, list):
         if depth == DEEPEST_VALUE:
             raise InputError(f"{place}: the server answered lists nested more than {DEEPEST_VALUE} deep")

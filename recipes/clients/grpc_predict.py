@@ -1,4 +1,4 @@
-"""Asks a TensorFlow Serving over gRPC: one JSON line of answers for each text.
+"""Sends texts to TensorFlow Serving over gRPC and prints one JSON line for each text.
 
     python recipes/clients/grpc_predict.py --model infoxlm --text "Open the file" --text "Öffnen Sie die Datei"
     python recipes/clients/grpc_predict.py --model infoxlm --task similarity --file pairs.tsv > similarity.jsonl
@@ -10,6 +10,8 @@ Needs tensorflow-serving-api: pip install infoxlm_keras[serving].
 import math
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from client_input import batches, check_request, columns, parser, read_rows, signature_name
 from client_output import MOST_ANSWER_BYTES, brief, check_answers, print_answers
@@ -18,11 +20,14 @@ from infoxlm_keras.command_line import quiet_imports, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe, parsing
 
-# The fewest bytes that a value takes in memory: what a shape promises is allocated before it is filled.
+if TYPE_CHECKING:
+    from infoxlm_keras.annotations import Array
+
+# A value takes at least 4 bytes. The limit is needed because a tensor's memory is allocated by its shape.
 MOST_VALUES = MOST_ANSWER_BYTES // 4
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "localhost:8500", "of the gRPC port, HOST:PORT").parse_args(arguments)
     client = GrpcClient(options.address, options.model, options.model_version, options.timeout)
     for batch in batches(read_rows(options), options.batch_size):
@@ -43,7 +48,7 @@ class GrpcClient:
         InputError: if tensorflow-serving-api is not installed, or an argument is out of range.
     """
 
-    def __init__(self, address, model, version=None, timeout=30.0):
+    def __init__(self, address: str, model: str, version: int | None = None, timeout: float = 30.0) -> None:
         check_request(address, model, version, timeout)
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         try:
@@ -59,7 +64,7 @@ class GrpcClient:
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self.address, self.model, self.version, self.timeout = address, model, version, timeout
 
-    def predict(self, signature, inputs):
+    def predict(self, signature: str, inputs: Mapping[str, Sequence[bytes]]) -> "dict[str, Array]":
         """The outputs of a signature.
 
         Args:
@@ -71,7 +76,7 @@ class GrpcClient:
 
         Raises:
             InputError: if the server cannot be reached, refuses the request, takes longer than `timeout`, or its
-                answer is not one to as many texts.
+                answer does not fit the number of texts.
         """
         request = self._messages.PredictRequest()
         request.model_spec.name = self.model
@@ -95,14 +100,14 @@ class GrpcClient:
         return outputs
 
     def _array(self, name, tensor):
-        """A `TensorProto` as a NumPy array of what can be printed."""
+        """A `TensorProto` as a NumPy array of printable values."""
         place = f"{self.address}: {brief(name)}"
         sizes = [dimension.size for dimension in tensor.tensor_shape.dim]
         if tensor.tensor_shape.unknown_rank or min(sizes, default=0) < 0 or math.prod(sizes) > MOST_VALUES:
             raise InputError(f"{place}: the server answered a tensor of shape {sizes[:10]}; is it this model?")
         with parsing(place, "a tensor", "is it this model?"):
             values = self._tf.make_ndarray(tensor)
-        if values.dtype.name == "bfloat16":  # a type that NumPy does not know as a number
+        if values.dtype.name == "bfloat16":  # not a number type of NumPy itself
             values = values.astype("float32")
         if values.dtype.kind not in "biufO":
             raise InputError(f"{place}: the server answered values of type {values.dtype}; is it this model?")

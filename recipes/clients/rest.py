@@ -1,11 +1,11 @@
-"""Asks a TensorFlow Serving over REST: one JSON line of answers for each text.
+"""Sends texts to TensorFlow Serving over REST and prints one JSON line for each text.
 
     python recipes/clients/rest.py --model infoxlm --text "Open the file" --text "Öffnen Sie die Datei"
     python recipes/clients/rest.py --model infoxlm --task similarity --text "$(printf 'Open the file\tDatei öffnen')"
     python recipes/clients/rest.py --model xnli --task pairs --file premises_and_hypotheses.tsv
     python recipes/clients/rest.py --model qa --task qa --file questions.tsv > answers.jsonl
 
-Needs requests: pip install infoxlm_keras[serving]. Any bytes can be sent: they travel in base64.
+Needs requests: pip install infoxlm_keras[serving]. Any bytes can be sent; they are encoded in base64.
 """
 
 import base64
@@ -14,6 +14,8 @@ import re
 import sys
 import time
 import urllib.parse
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bounded import bounded
 from client_input import batches, check_request, columns, parser, read_rows, signature_name
@@ -29,7 +31,7 @@ ADDRESS = re.compile(r"https?://[^/]", re.IGNORECASE)
 UNNAMED_OUTPUT = "output"
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__, "http://localhost:8501", "of the REST port").parse_args(arguments)
     client = RestClient(options.address, options.model, options.model_version, options.timeout)
     for batch in batches(read_rows(options), options.batch_size):
@@ -50,7 +52,7 @@ class RestClient:
         InputError: if requests is not installed, or an argument is out of range.
     """
 
-    def __init__(self, address, model, version=None, timeout=30.0):
+    def __init__(self, address: str, model: str, version: int | None = None, timeout: float = 30.0) -> None:
         check_request(address, model, version, timeout)
         if not ADDRESS.match(address):
             raise InputError(f"--address {address}: must be http:// or https:// and a host")
@@ -60,13 +62,13 @@ class RestClient:
             raise InputError("requests is not installed: pip install infoxlm_keras[serving]") from None
         self._requests = requests
         self._session = requests.Session()
-        self._names = {}
+        self._names: dict[str, str] = {}
         of_version = "" if version is None else f"/versions/{version}"
         self._model_url = f"{address.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}{of_version}"
         self.url = f"{self._model_url}:predict"
         self.timeout = timeout
 
-    def predict(self, signature, inputs):
+    def predict(self, signature: str, inputs: Mapping[str, Sequence[bytes]]) -> dict[str, list[Any]]:
         """The outputs of a signature.
 
         Args:
@@ -78,7 +80,7 @@ class RestClient:
 
         Raises:
             InputError: if the server cannot be reached, refuses the request, takes longer than `timeout`, or its
-                answer is not one of TensorFlow Serving to as many texts.
+                answer is not one of TensorFlow Serving for the number of texts.
         """
         deadline = time.monotonic() + self.timeout
         encoded = {
@@ -110,7 +112,7 @@ class RestClient:
         return self._names[signature]
 
     def _json(self, method, url, deadline, body=None):
-        """The JSON object that a request is answered with."""
+        """The JSON object in the answer to a request."""
         try:
             status, reason, location, content = bounded(deadline - time.monotonic(), self._ask, method, url, body)
         except (TimeoutError, self._requests.exceptions.Timeout):
@@ -135,7 +137,7 @@ class RestClient:
         return value
 
     def _ask(self, method, url, body):
-        """(status, reason, where it leads or None, content) of the answer."""
+        """(status, reason, target of a redirection or None, content) of the answer."""
         exceptions = self._requests.exceptions
         content = bytearray()
         try:
@@ -163,7 +165,7 @@ class RestClient:
                 f"{url}: cannot be reached or does not speak HTTP ({type(error).__name__}); is the server up, and is "
                 "this its REST port?"
             ) from None
-        except Exception as error:  # what the address, or a proxy of the environment, makes requests raise
+        except Exception as error:  # from the address or from a proxy in the environment
             raise InputError(f"{url}: cannot be asked ({type(error).__name__}: {brief(describe(error))})") from None
 
 

@@ -131,7 +131,7 @@ def test_pairs_without_english_keep_their_order_and_name(tiny_masked_lm, tokeniz
     pair_set = PairSet("hi", "de", sentences("hi", 4), sentences("de", 4), ("x",))
     languages = evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, [pair_set], layers=[1])["languages"]
     assert (list(languages), languages["hi-de"]["source"], languages["hi-de"]["target"]) == (["hi-de"], "hi", "de")
-    with pytest.raises(InputError, match="pair sets of hi-de, hi-de: give one or more, each of other languages"):
+    with pytest.raises(InputError, match="pair sets of hi-de, hi-de: give one or more, no two of the same languages"):
         evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, [pair_set, pair_set])
     with pytest.raises(InputError, match="pair sets of no language"):
         evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, [])

@@ -211,7 +211,7 @@ def test_two_tokenizers_in_one_folder(kind, full, tmp_path):
     else:
         del vocabulary[20]
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"tokenizer\.json: is of another tokenizer than .* for id 20"):
+    with pytest.raises(InputError, match=r"tokenizer\.json: belongs to another tokenizer than .* for id 20"):
         load_pretrained(tmp_path / "hf")
     path.write_text('{"model": 5}')
     with pytest.raises(InputError, match="holds no vocabulary"):
@@ -238,7 +238,7 @@ def _nothing(tensors):
 REFUSED = {
     "adapter": (_adapter, ["query.", "merge_and_unload()"]),
     "two encoders": (_two_encoders, ["2 encoders", "'key_encoder.roberta.'", "'roberta.'"]),
-    "another model": (_nothing, ["5 tensors", "layer0.weight, layer1.weight", "no whole XLM-R encoder"]),
+    "another model": (_nothing, ["5 tensors", "layer0.weight, layer1.weight", "no complete XLM-R encoder"]),
 }
 
 

@@ -312,4 +312,4 @@ def test_another_models_preset(preset):
 def test_what_lies_beside_a_preset_fits_it(preset, huggingface):
     model = load_pretrained(huggingface)
     safetensors.numpy.save_file(model.remainder.tensors, preset / "huggingface.safetensors")
-    assert "not of this encoder" in refused(preset)
+    assert "does not belong to this encoder" in refused(preset)

@@ -327,9 +327,7 @@ def test_a_model_that_no_disk_takes_is_told_to_be_lost(quick, tmp_path, monkeypa
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setattr(TextClassifier, "save", Full)
     error = refused(capsys, finetune_classification.main, *quick)
-    assert (
-        "x: no space left on device" in error and f"{tmp_path / 'temporary'} does not take the trained model" in error
-    )
+    assert "x: no space left on device" in error and f"{tmp_path / 'temporary'} cannot hold the trained model" in error
     assert os.listdir(tmp_path / "temporary") == [] and not (tmp_path / "run").exists()
 
 
@@ -353,7 +351,7 @@ def test_signals_leave_nothing_half_written_and_say_what_is_lost(
     assert exit.value.code == status and signal.getsignal(signal.SIGTERM) is before
     output = tmp_path / "run"
     if stage == "finetune_classifier":
-        assert f"interrupted during training: what was learned is lost, {output} is as it was" in message
+        assert f"interrupted during training: the trained weights are lost, {output} is unchanged" in message
         assert not output.exists()
     else:
         assert f"interrupted; the fine-tuned model is complete in {output / 'model'}" in message

@@ -122,12 +122,12 @@ WHOLE = "step,retrieval_accuracy,loss,skipped_steps\n0,0.125,,\n2,,0.33333333333
         (lambda data: data.replace(b"\n4,", b"\n1,"), ["0", "2"], "line 4: its step '1' does not follow"),
         (lambda data: data.replace(b"\n2,", b"\n\n2,"), ["0", "2", "4"], "line 3: is not"),
         (lambda data: data.replace(b"2,,", b'"2,,'), ["0", "4"], "line 3: is not"),
-        (lambda data: data.split(b"\n", 1)[1], [], "line 1: is not the names of columns"),
-        (lambda data: data.replace(b"step", b"st\0p"), [], "line 1: is not the names of columns"),
-        (lambda data: data.replace(b"loss", b"step"), [], "line 1: is not the names of columns"),
+        (lambda data: data.split(b"\n", 1)[1], [], "line 1: is not a header"),
+        (lambda data: data.replace(b"step", b"st\0p"), [], "line 1: is not a header"),
+        (lambda data: data.replace(b"loss", b"step"), [], "line 1: is not a header"),
         (lambda data: b"\0" * len(data), [], None),
-        (lambda data: b"\0" * 50 + b"\n" + data, [], "line 1: is not the names of columns"),
-        (lambda data: bytes(range(256)), [], "line 1: is not the names of columns"),
+        (lambda data: b"\0" * 50 + b"\n" + data, [], "line 1: is not a header"),
+        (lambda data: bytes(range(256)), [], "line 1: is not a header"),
     ],
 )
 def test_a_damaged_history_is_named_and_its_intact_rows_go_on(tmp_path, harm, kept, message):

@@ -57,7 +57,7 @@ def test_vectors_that_both_sides_fail_to_normalise_are_found(answer_with, monkey
 
 
 def test_a_fresh_process_that_fails_says_why(tmp_path):
-    with pytest.raises(RuntimeError, match="does not load or answer by itself:(.|\n)*SavedModel"):
+    with pytest.raises(RuntimeError, match="cannot be loaded and run in a fresh process:(.|\n)*SavedModel"):
         verification.run_in_fresh_process(tmp_path, {"serving_default": {"text": [b"text"]}})
 
 

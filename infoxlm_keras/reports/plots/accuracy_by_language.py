@@ -1,16 +1,24 @@
-"""How well a task is done in each language."""
+"""A bar chart of a task's accuracy in each language."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, name_options, new_figure, styled
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @styled
-def accuracy_by_language(accuracies, training_languages=(), chance=None):
+def accuracy_by_language(
+    accuracies: Mapping[str, float], training_languages: Collection[str] = (), chance: float | None = None
+) -> "Figure":
     """A bar for each language, best first; the languages of training in another colour.
 
     Args:
         accuracies: {language: float in 0..1}, not empty.
         training_languages: collection of str.
-        chance: optional float in 0..1, drawn as a line: what guessing would give.
+        chance: optional float in 0..1, the accuracy of guessing, drawn as a line.
 
     Returns:
         matplotlib.figure.Figure.

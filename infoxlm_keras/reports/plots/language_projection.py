@@ -1,16 +1,23 @@
-"""Sentence vectors of several languages in two dimensions: apart by language before training, together after."""
+"""Sentence vectors of several languages in two dimensions: separated by language before training, mixed after it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.lines
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import unit_rows
 from infoxlm_keras.reports.plots.style import COLORS, MARKERS, QUIET_COLOR, new_figure, styled
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 LEGEND_ROWS = 18
 
 
-def principal_components(vectors, count=2):
+def principal_components(vectors: Array, count: int = 2) -> tuple[Array, Array]:
     """Coordinates along the directions of the largest variance.
 
     Args:
@@ -19,7 +26,7 @@ def principal_components(vectors, count=2):
 
     Returns:
         (coordinates, shares): float64 [N, count]; float64 [count], each component's share of the variance in 0..1.
-        A component's largest loading is positive, so the picture has one orientation.
+        A component's largest loading is positive, so the orientation of the plot is defined.
     """
     centred = np.asarray(vectors, np.float64) - np.mean(vectors, axis=0, dtype=np.float64)
     _, scales, directions = np.linalg.svd(centred, full_matrices=False)
@@ -32,11 +39,11 @@ def principal_components(vectors, count=2):
 
 
 @styled
-def language_projection(panels, joined=3):
-    """One panel an encoder, each with principal components of its own, of the vectors scaled to unit length.
+def language_projection(panels: Mapping[str, Mapping[str, Array]], joined: int = 3) -> "Figure":
+    """One panel for each encoder: the first two principal components of its vectors, scaled to unit length.
 
     Args:
-        panels: {title: {language: float [N, dim]}}; row n means the same in every language of a panel, and all
+        panels: {title: {language: float [N, dim]}}; row n has the same meaning in every language of a panel, and all
             panels have the same languages.
         joined: int, sentences whose translations are joined by thin lines.
 
@@ -62,7 +69,13 @@ def language_projection(panels, joined=3):
         for number, language in enumerate(languages)
     ]
     if joined:
-        line = {"color": QUIET_COLOR, "linewidth": 0.8, "marker": "o", "markersize": 4, "markerfacecolor": "white"}
+        line: dict[str, Any] = {
+            "color": QUIET_COLOR,
+            "linewidth": 0.8,
+            "marker": "o",
+            "markersize": 4,
+            "markerfacecolor": "white",
+        }
         handles.append(matplotlib.lines.Line2D([], [], label="one\nsentence", **line))
     columns = -(-len(handles) // LEGEND_ROWS)
     width, height = figure.get_size_inches()
@@ -90,7 +103,7 @@ def _draw_panel(axes, points, joined):
             zorder=2,
             **_mark(number),
         )
-    # Evenly spread over the test set, through the middle of each translation's points.
+    # Sentences evenly spread over the test set; lines lead from the mean of a sentence's points to each of them.
     for sentence in np.linspace(0, number_of_sentences - 1, min(joined, number_of_sentences)).astype(int):
         centre = points[:, sentence].mean(axis=0)
         for number, point in enumerate(points[:, sentence]):
@@ -109,8 +122,8 @@ def _draw_panel(axes, points, joined):
     axes.set_aspect("equal", adjustable="datalim")
 
 
-def _mark(number):
-    """Colour and marker of language `number`: seven colours, then again with the next marker."""
+def _mark(number: int) -> dict[str, Any]:
+    """Colour and marker of language `number`: seven colours, repeated with the next marker."""
     return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number // len(COLORS) % len(MARKERS)]}
 
 

@@ -1,12 +1,19 @@
-"""Plots of prepared records: how languages are drawn, and how long records are."""
+"""Plots of prepared records: sampling probabilities of languages and lengths of records."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @styled
-def language_shares(languages, exponent):
+def language_shares(languages: Mapping[str, Mapping[str, float]], exponent: float) -> "Figure":
     """Bars of each language's share of the records and its sampling probability.
 
     Args:
@@ -32,7 +39,7 @@ def language_shares(languages, exponent):
 
 
 @styled
-def length_histogram(lengths):
+def length_histogram(lengths: Mapping[int, Array]) -> "Figure":
     """Histogram of record lengths.
 
     Args:
@@ -44,7 +51,7 @@ def length_histogram(lengths):
     figure = new_figure(5.0, 3.4)
     axes = figure.subplots()
     longest = max((int(values.max()) for values in lengths.values() if len(values)), default=0)
-    edges = np.linspace(0, longest + 1, min(60, longest + 2))
+    edges = np.linspace(0, longest + 1, min(60, longest + 2)).tolist()
     for number, (bucket, values) in enumerate(sorted(lengths.items())):
         axes.hist(values, edges, color=COLORS[number % len(COLORS)], alpha=0.7, label=f"up to {bucket}")
     axes.set(title="Lengths", xlabel="tokens a record", ylabel="records read")

@@ -1,16 +1,24 @@
 """Retrieval accuracy by layer and language."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from matplotlib.patches import Rectangle
 
 from infoxlm_keras.evaluation.retrieval import both_ways
 from infoxlm_keras.reports.plots.style import COLORS, TEXT_COLOR, name_options, new_figure, styled
 
-COLOR_MAP = "Blues"  # one hue, from light to dark: read alike by colour-blind readers and in grey print
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOR_MAP = "Blues"  # one hue from light to dark, readable for colour-blind people and in grey print
 
 
 @styled
-def retrieval_heatmap(result, title="Retrieval accuracy in %, mean of both directions"):
+def retrieval_heatmap(
+    result: Mapping[str, Any], title: str = "Retrieval accuracy in %, mean of both directions"
+) -> "Figure":
     """A cell for each hidden state and language, its number inside, the best hidden state framed.
 
     Args:
@@ -18,15 +26,16 @@ def retrieval_heatmap(result, title="Retrieval accuracy in %, mean of both direc
         title: str.
 
     Returns:
-        matplotlib.figure.Figure. The languages' mean stands apart on the right; higher layers stand higher.
+        matplotlib.figure.Figure. The mean over languages is a separate column on the right; higher layers are further
+        up.
     """
     layers, names = result["layers"], list(result["languages"])
     columns = [both_ways(result["languages"][name]) for name in names] + [both_ways(result["mean"])]
     percents = 100 * np.array(columns).T  # [layers, languages + 1]
     figure = new_figure(max(5.2, 1.8 + 0.46 * len(columns)), max(2.2, 1.1 + 0.36 * len(layers)))
     axes = figure.subplots()
-    options = {"cmap": COLOR_MAP, "vmin": 0, "vmax": 100, "aspect": "auto", "origin": "lower"}
-    mean_x = len(names) + 0.25  # a gap sets the mean apart
+    options: dict[str, Any] = {"cmap": COLOR_MAP, "vmin": 0, "vmax": 100, "aspect": "auto", "origin": "lower"}
+    mean_x = len(names) + 0.25  # a gap separates the mean
     axes.imshow(percents[:, :-1], extent=(-0.5, len(names) - 0.5, -0.5, len(layers) - 0.5), **options)
     axes.imshow(percents[:, -1:], extent=(mean_x - 0.5, mean_x + 0.5, -0.5, len(layers) - 0.5), **options)
     places = [*range(len(names)), mean_x]

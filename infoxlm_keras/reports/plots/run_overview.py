@@ -1,9 +1,15 @@
-"""How a training run is doing: a small panel each for what tells trouble early."""
+"""Overview of a training run: a small panel for each number that shows problems early."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # title, {column of history.csv: its name in the legend}; the tasks' own panels come before these
 PANELS = (
@@ -21,7 +27,7 @@ COLUMNS = 3
 
 
 @styled
-def run_overview(steps, metrics):
+def run_overview(steps: Array, metrics: dict[str, Array]) -> "Figure":
     """A panel for each group of numbers that the run wrote.
 
     Args:
@@ -42,7 +48,7 @@ def run_overview(steps, metrics):
         if lines:
             panels.append((title, lines))
     if not panels:
-        raise InputError(f"metrics {sorted(metrics)}: none is known to the overview of a run")
+        raise InputError(f"metrics {sorted(metrics)}: the overview of a run shows none of them")
     rows = -(-len(panels) // COLUMNS)
     figure = new_figure(3.6 * min(COLUMNS, len(panels)), 2.5 * rows)
     grid = figure.subplots(rows, min(COLUMNS, len(panels)), squeeze=False).flat
@@ -64,7 +70,7 @@ def run_overview(steps, metrics):
 
 
 def _task_panels():
-    """List of (title, {column: legend}): the accuracy of all tasks, then what each task adds."""
+    """List of (title, {column: legend}): the accuracy of all tasks, then the panels of each task."""
     from infoxlm_keras.tasks.registry import task_classes
 
     tasks = task_classes()

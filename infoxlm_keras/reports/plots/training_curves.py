@@ -3,23 +3,29 @@
 import csv
 import io
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, read_text
 from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # suffix of the column's name, title, label of the axis
 PANELS = (
     ("_loss", "Loss", "loss in nats"),
     ("_mi_lower_bound", "Lower bound of mutual information", "bound in nats"),
 )
-VALIDATION = "val_"  # how the name of a number on held-out records begins
-SMOOTHED_ABOVE = 150  # points; below, a line is drawn as it is
+VALIDATION = "val_"  # prefix of numbers on held-out records
+SMOOTHED_ABOVE = 150  # points; shorter lines are not smoothed
 
 
-def read_history(path):
+def read_history(path: PathLike) -> tuple[Array, dict[str, Array]]:
     """The numbers of a run's `history.csv`.
 
     Args:
@@ -36,7 +42,7 @@ def read_history(path):
         text = read_text(path)
     except InputError as error:
         raise InputError(f"{error}; a training run writes it") from None
-    columns = {}
+    columns: dict[str, list[float]] = {}
     reader = csv.reader(io.StringIO(text), strict=True)
     with parsing(path, "a run's history.csv", place=lambda: f"line {reader.line_num}"):
         for cells in reader:
@@ -60,7 +66,7 @@ def read_history(path):
 
 
 @styled
-def training_curves(steps, metrics):
+def training_curves(steps: Array, metrics: dict[str, Array]) -> "Figure":
     """Two panels: the loss of each task, and its lower bound of mutual information, I >= log N - loss.
 
     Args:
@@ -102,8 +108,8 @@ def training_curves(steps, metrics):
     return figure
 
 
-def smooth(values, width):
-    """Centred running mean over `width` values; at the ends over those that there are."""
+def smooth(values: Array, width: int) -> Array:
+    """Centred running mean over `width` values, and over fewer at the ends."""
     kernel = np.ones(width)
     return np.convolve(values, kernel, mode="same") / np.convolve(np.ones(len(values)), kernel, mode="same")
 
@@ -124,7 +130,7 @@ def _label(task):
 
 
 def _label_lines(axes, series, colors):
-    """The task's name at the right end of its line, outside the axes, pushed apart where lines end close by."""
+    """The task's name at the right end of its line, outside the axes, without overlaps."""
     bottom, top = axes.get_ylim()
     ends = {task: (y[-1] - bottom) / (top - bottom) for task, (_, y) in series.items()}
     positions = spread(list(ends.values()), gap=0.075)
@@ -141,7 +147,7 @@ def _label_lines(axes, series, colors):
         )
 
 
-def spread(values, gap):
+def spread(values: Sequence[float], gap: float) -> list[float]:
     """`values` moved as little as needed to lie at least `gap` apart, in their order; list of float."""
     order = sorted(range(len(values)), key=values.__getitem__)
     groups = []  # (sum of wanted positions of the first member, members): each group is laid out `gap` by `gap`

@@ -1,1 +1,1 @@
-"""What a SavedModel answers with: one file a head."""
+"""The heads of SavedModels: one file a head, and the registry that names them."""

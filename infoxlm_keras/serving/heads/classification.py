@@ -1,20 +1,31 @@
-"""The classification head: a fine-tuned KerasHub classifier behind strings."""
+"""The classification head: a fine-tuned KerasHub classifier that takes strings."""
+
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
 
+if TYPE_CHECKING:
+    import keras_hub
+
+    from infoxlm_keras.serving.packed_sequences import PackedSequences
+    from infoxlm_keras.tokenizer import Tokenizer
+
 
 class ClassifierModule(ServingModule):
     """Text to `probabilities`, float32 [batch, classes].
 
-    With the classes' names two more outputs: `labels`, string [batch, classes], the names in the order of
-    `probabilities`, the same in every row; and `label`, string [batch], the likeliest.
+    If the classes' names are known, there are two more outputs: `labels`, string [batch, classes], the names in the
+    order of `probabilities`, equal in every row; and `label`, string [batch], the most likely name.
 
     A third signature, `pairs`, takes `text` and `text_pair`, string [batch] each, for a classifier of pairs (premise
     and hypothesis): `<s> text </s></s> text_pair </s>`.
@@ -25,15 +36,22 @@ class ClassifierModule(ServingModule):
         max_length: int, longest sequence in tokens; None: as many as the model has positions.
         storage: one of `STORAGES`, how weights are stored.
         labels: list of str, the classes' names in the order of the outputs
-            (`infoxlm_keras.finetuning.read_labels`); None if nobody knows them.
+            (`infoxlm_keras.finetuning.read_labels`); None if they are unknown.
 
     Raises:
-        InputError: if `max_length` or `storage` is out of range, or `labels` are no distinct names of all classes.
+        InputError: if `max_length` or `storage` is out of range, or `labels` are not one distinct name for each class.
     """
 
     head = "classifier"
 
-    def __init__(self, classifier, tokenizer, max_length=None, storage="float32", labels=None):
+    def __init__(
+        self,
+        classifier: "keras_hub.models.XLMRobertaTextClassifier",
+        tokenizer: "Tokenizer",
+        max_length: int | None = None,
+        storage: str = "float32",
+        labels: list[str] | None = None,
+    ) -> None:
         if labels is not None:
             _check_labels(labels, classifier.num_classes)
         backbone = classifier.backbone
@@ -45,11 +63,11 @@ class ClassifierModule(ServingModule):
         self.output_dense = dense(classifier.output_dense, storage, name="output_dense")
         self._gives_logits = classifier.output_dense.activation is keras.activations.linear
 
-    def outputs(self, packed, states):
+    def outputs(self, packed: "PackedSequences", states: Tensor) -> dict[str, Tensor]:
         pooled = tf.tanh(self.pooled_dense(packed.first(states)))
         return self._named(tf.nn.softmax(self.output_dense(pooled)))
 
-    def reference(self, token_ids, padding_mask):
+    def reference(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
         outputs = tf.cast(self._model({"token_ids": token_ids, "padding_mask": padding_mask}), tf.float32)
         return self._named(tf.nn.softmax(outputs) if self._gives_logits else outputs)
 
@@ -61,11 +79,11 @@ class ClassifierModule(ServingModule):
         return {
             "probabilities": probabilities,
             "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
-            # A row of names for each text: servers join and cut all outputs along the batch.
+            # A row of names for each text, because servers split all outputs along the batch.
             "labels": tf.tile(names[None], tf.stack([rows, 1])),
         }
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable[..., Any]]:
         texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("text", "text_pair")]
 
         @tf.function(input_signature=texts)
@@ -74,13 +92,19 @@ class ClassifierModule(ServingModule):
 
         return {**super().signatures(), "pairs": pairs}
 
-    def requests(self, texts, token_ids, padding_mask):
+    def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
         return {
             **super().requests(texts, token_ids, padding_mask),
             "pairs": {"text": texts, "text_pair": texts[::-1]},
         }
 
-    def answers(self, texts, token_ids, padding_mask, predict):
+    def answers(
+        self,
+        texts: list[bytes],
+        token_ids: Array,
+        padding_mask: Array,
+        predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    ) -> dict[str, dict[str, Tensor]]:
         pairs = predict(*self._pairs(tf.constant(texts), tf.constant(texts[::-1])))
         return {**super().answers(texts, token_ids, padding_mask, predict), "pairs": pairs}
 
@@ -88,9 +112,25 @@ class ClassifierModule(ServingModule):
         text, text_pair = checked_texts(text=text, text_pair=text_pair)
         return self.text_to_ids.pairs(text, text_pair)
 
-    def head_facts(self):
+    def head_facts(self) -> dict[str, Any]:
         facts = {"num_classes": self.num_classes}
         return facts if self.labels is None else {**facts, "labels": list(self.labels)}
+
+
+def load_classification(
+    source: PathLike, **settings: Any
+) -> "tuple[ClassifierModule, keras_hub.models.XLMRobertaTextClassifier]":
+    """The head and the model of the preset `source`, see `infoxlm_keras.serving.heads.registry.load_head`."""
+    from infoxlm_keras.pretrained import load_classifier
+    from infoxlm_keras.text.labels import LABELS_FILE, read_labels
+
+    classifier, tokenizer = load_classifier(source, dtype="float32")
+    labels = None
+    if (pathlib.Path(source) / LABELS_FILE).exists():
+        labels = read_labels(source, classifier.num_classes)
+    else:
+        print(f"{source} holds no {LABELS_FILE}: the export gives probabilities without the classes' names")
+    return ClassifierModule(classifier, tokenizer, labels=labels, **settings), classifier
 
 
 def _check_labels(labels, num_classes):

@@ -1,20 +1,28 @@
 """The sentence-vector head: the universal layer, pooled and normalised."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.models import hidden_state_model, l2_normalize, pool
 from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.text_to_ids import TextToIds
 
+if TYPE_CHECKING:
+    from infoxlm_keras.pretrained import PretrainedModel
+    from infoxlm_keras.serving.packed_sequences import PackedSequences
+
 
 class EmbeddingModule(ServingModule):
-    """Text to `embedding`, float32 [batch, dim]; runs and holds Transformer layers 1..`layer` only.
+    """Text to `embedding`, float32 [batch, dim]; holds and computes Transformer layers 1..`layer` only.
 
-    A third signature, `similarity`, takes `text_a` and `text_b`, string [batch] each, and gives `similarity`, float32
-    [batch]: the cosine of row n of one and row n of the other.
+    A third signature, `similarity`, takes `text_a` and `text_b`, string [batch] each, and returns `similarity`,
+    float32 [batch]: the cosine of row n of both.
 
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`.
@@ -32,7 +40,15 @@ class EmbeddingModule(ServingModule):
 
     head = "embedding"
 
-    def __init__(self, model, layer=None, pooling=None, normalize=True, max_length=None, storage="float32"):
+    def __init__(
+        self,
+        model: "PretrainedModel",
+        layer: int | None = None,
+        pooling: str | None = None,
+        normalize: bool = True,
+        max_length: int | None = None,
+        storage: str = "float32",
+    ) -> None:
         backbone = model.backbone
         vector = sentence_vector(model, layer, pooling, normalize, max_length, lowest=0)
         text_to_ids = TextToIds(model.tokenizer, resolve_max_length(vector.max_length, backbone))
@@ -41,15 +57,15 @@ class EmbeddingModule(ServingModule):
         self.layer, self.pooling, self.normalize = vector.layer, vector.pooling, vector.normalize
         self.dim = backbone.hidden_dim
 
-    def outputs(self, packed, states):
+    def outputs(self, packed: "PackedSequences", states: Tensor) -> dict[str, Tensor]:
         vectors = packed.first(states) if self.pooling == "cls" else packed.mean(states)
         return {"embedding": self._normalized(vectors)}
 
-    def reference(self, token_ids, padding_mask):
+    def reference(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
         hidden_state = self._model({"token_ids": token_ids, "padding_mask": padding_mask})
         return {"embedding": self._normalized(pool(hidden_state, padding_mask, self.pooling))}
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable[..., Any]]:
         texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("text_a", "text_b")]
 
         @tf.function(input_signature=texts)
@@ -61,25 +77,39 @@ class EmbeddingModule(ServingModule):
 
         return {**super().signatures(), "similarity": similarity}
 
-    def requests(self, texts, token_ids, padding_mask):
+    def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
         return {
             **super().requests(texts, token_ids, padding_mask),
             "similarity": {"text_a": texts, "text_b": texts[::-1]},
         }
 
-    def answers(self, texts, token_ids, padding_mask, predict):
+    def answers(
+        self,
+        texts: list[bytes],
+        token_ids: Array,
+        padding_mask: Array,
+        predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    ) -> dict[str, dict[str, Tensor]]:
         answers = super().answers(texts, token_ids, padding_mask, predict)
         vectors = l2_normalize(answers["tokens"]["embedding"])
         return {**answers, "similarity": {"similarity": tf.reduce_sum(vectors * vectors[::-1], axis=-1)}}
 
-    def head_facts(self):
+    def head_facts(self) -> dict[str, Any]:
         return {"layer": self.layer, "pooling": self.pooling, "normalize": self.normalize, "dim": self.dim}
 
     def _normalized(self, vectors):
         return l2_normalize(vectors) if self.normalize else vectors
 
 
-def cosines(vectors, others):
+def load_embedding(source: PathLike, **settings: Any) -> "tuple[EmbeddingModule, PretrainedModel]":
+    """The head and the model of the preset `source`, see `infoxlm_keras.serving.heads.registry.load_head`."""
+    from infoxlm_keras.pretrained import load_pretrained
+
+    model = load_pretrained(source, dtype="float32")
+    return EmbeddingModule(model, **settings), model
+
+
+def cosines(vectors: Array, others: Array) -> Array:
     """Cosine of each row of two float arrays [rows, dim]."""
     products = np.sum(vectors * others, axis=-1)
     return products / (np.linalg.norm(vectors, axis=-1) * np.linalg.norm(others, axis=-1))

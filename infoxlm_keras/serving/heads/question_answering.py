@@ -1,7 +1,11 @@
-"""The question-answering head: a question and a text of any length in, the best span of the text out."""
+"""The question-answering head: finds the best answer span of a question in a text of any length."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
@@ -9,16 +13,21 @@ from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
 
+if TYPE_CHECKING:
+    from infoxlm_keras.models.question_answering import QuestionAnswering
+    from infoxlm_keras.serving.packed_sequences import PackedSequences
+    from infoxlm_keras.tokenizer import Tokenizer
+
 SPECIAL_TOKENS = 4  # <s> question </s></s> context </s>
-IMPOSSIBLE = -1e9  # logit of a place where no answer can be
+IMPOSSIBLE = -1e9  # logit of a place that cannot be part of an answer
 WHITE_SPACE = r"^\s+"
 
 
 class QuestionAnsweringModule(ServingModule):
-    """`question` and `context`, string [batch] each, to the likeliest span of the context.
+    """`question` and `context`, string [batch] each, to the most likely span of the context.
 
-    A context that does not fit beside its question is read in windows that overlap by half; the best span of all
-    windows is the answer, by the sum of its start and end logit. Questions are cut to `max_question` tokens, contexts
+    A context that does not fit beside its question is read in windows that overlap by half. The answer is the span
+    with the largest sum of start and end logit over all windows. Questions are cut to `max_question` tokens, contexts
     to `max_windows` windows.
 
     Outputs of `serving_default`, all [batch]: `answer` (string), `score` (float32, that sum of logits), `start` and
@@ -43,14 +52,14 @@ class QuestionAnsweringModule(ServingModule):
 
     def __init__(
         self,
-        model,
-        tokenizer,
-        max_length=None,
-        max_question=None,
-        max_answer=30,
-        max_windows=16,
-        storage="float32",
-    ):
+        model: "QuestionAnswering",
+        tokenizer: "Tokenizer",
+        max_length: int | None = None,
+        max_question: int | None = None,
+        max_answer: int = 30,
+        max_windows: int = 16,
+        storage: str = "float32",
+    ) -> None:
         backbone = model.backbone
         max_length = resolve_max_length(max_length, backbone)
         max_question = min(64, max_length // 4) if max_question is None else max_question
@@ -68,17 +77,19 @@ class QuestionAnsweringModule(ServingModule):
         self.max_question, self.max_answer, self.max_windows = max_question, max_answer, max_windows
         self.span_dense = dense(model.span_dense, storage, name="span_dense")
 
-    def outputs(self, packed, states):
+    def outputs(self, packed: "PackedSequences", states: Tensor) -> dict[str, Tensor]:
         logits = tf.pad(self.span_dense(states), [[1, 0], [0, 0]], constant_values=IMPOSSIBLE)
         start_logits, end_logits = tf.unstack(tf.gather(logits, packed.index() + 1), axis=-1)
         return {"start_logits": start_logits, "end_logits": end_logits}
 
-    def reference(self, token_ids, padding_mask):
+    def reference(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
         logits = tf.cast(self._model({"token_ids": token_ids, "padding_mask": padding_mask}), tf.float32)
         logits = tf.where(padding_mask[:, :, None] > 0, logits, IMPOSSIBLE)
         return {"start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
 
-    def answer(self, question, context, predict):
+    def answer(
+        self, question: Tensor, context: Tensor, predict: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
         """The outputs of `serving_default`; `predict` gives the logits (`self.predict` or `self.reference`)."""
         question, context = checked_texts(question=question, context=context)
         question = self.text_to_ids.clean(question)
@@ -91,13 +102,13 @@ class QuestionAnsweringModule(ServingModule):
         scores, starts, ends = self._best_spans(logits, is_context, numbers)
         best = first_of_largest(scores, rows, tf.shape(question)[0])  # window of each row
         found = tf.gather(scores, best) > IMPOSSIBLE / 2
-        # One more place, for contexts without a token.
+        # One extra element, for contexts without a token.
         first_bytes = tf.pad(tf.cast(first_bytes.flat_values, tf.int32), [[0, 1]])
         last_bytes = tf.pad(tf.cast(last_bytes.flat_values, tf.int32), [[0, 1]])
         start_byte = tf.where(found, tf.gather(first_bytes, tf.gather(starts, best)), 0)
         end_byte = tf.where(found, tf.gather(last_bytes, tf.gather(ends, best)), 0)
         text = tf.strings.substr(context, start_byte, end_byte - start_byte)
-        # A piece that starts a word holds the space before it.
+        # A piece that starts a word includes the space before it.
         answer = tf.strings.regex_replace(text, WHITE_SPACE, "")
         start_byte += tf.strings.length(text) - tf.strings.length(answer)
         start = tf.strings.length(tf.strings.substr(context, tf.zeros_like(start_byte), start_byte), "UTF8_CHAR")
@@ -110,8 +121,8 @@ class QuestionAnsweringModule(ServingModule):
             "end_byte": end_byte,
         }
 
-    def windows(self, question_lengths, contexts):
-        """Which tokens of which context each window holds.
+    def windows(self, question_lengths: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes the windows and the tokens of the context in each.
 
         Args:
             question_lengths: int32 [batch].
@@ -133,7 +144,7 @@ class QuestionAnsweringModule(ServingModule):
         begin = tf.gather(starts, rows)
         return rows, tf.ragged.range(begin + first, begin + last, row_splits_dtype=tf.int64)
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable[..., Any]]:
         texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("question", "context")]
 
         @tf.function(input_signature=texts)
@@ -142,19 +153,25 @@ class QuestionAnsweringModule(ServingModule):
 
         return {"serving_default": serving_default, "tokens": self._tokens_signature(self.predict)}
 
-    def requests(self, texts, token_ids, padding_mask):
+    def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
         return {
             "serving_default": {"question": texts, "context": texts[::-1]},
             "tokens": {"token_ids": token_ids, "padding_mask": padding_mask},
         }
 
-    def answers(self, texts, token_ids, padding_mask, predict):
+    def answers(
+        self,
+        texts: list[bytes],
+        token_ids: Array,
+        padding_mask: Array,
+        predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    ) -> dict[str, dict[str, Tensor]]:
         return {
             "serving_default": self.answer(tf.constant(texts), tf.constant(texts[::-1]), predict),
             "tokens": predict(tf.constant(token_ids), tf.constant(padding_mask)),
         }
 
-    def head_facts(self):
+    def head_facts(self) -> dict[str, Any]:
         return {
             "max_question": self.max_question,
             "max_answer": self.max_answer,
@@ -186,7 +203,7 @@ class QuestionAnsweringModule(ServingModule):
         length = tf.shape(start)[1]
         distance = tf.range(length)[None, :] - tf.range(length)[:, None]
         scores = tf.where((distance >= 0) & (distance < self.max_answer), scores, 2 * IMPOSSIBLE)
-        width = tf.maximum(length, 1)  # no request at all has windows of length 0
+        width = tf.maximum(length, 1)  # an empty batch has windows of length 0
         flat = tf.reshape(scores, [tf.shape(start)[0], width * width])
         best = tf.argmax(flat, axis=1, output_type=tf.int32)
         first = tf.gather(numbers, best // width, batch_dims=1)
@@ -194,7 +211,7 @@ class QuestionAnsweringModule(ServingModule):
         return tf.reduce_max(flat, axis=1), tf.maximum(first, 0), tf.maximum(last, 0)
 
 
-def first_of_largest(values, rows, count):
+def first_of_largest(values: Tensor, rows: Tensor, count: Tensor) -> Tensor:
     """Index of the largest of `values` (float32 [n]) in each of `count` rows; of equals, the first.
 
     `rows` is int32 [n], ascending, and every row occurs.
@@ -202,3 +219,13 @@ def first_of_largest(values, rows, count):
     largest = tf.math.segment_max(values, rows)
     candidates = tf.where(values == tf.gather(largest, rows))[:, 0]
     return tf.cast(tf.math.unsorted_segment_min(candidates, tf.gather(rows, candidates), count), tf.int32)
+
+
+def load_question_answering_head(
+    source: PathLike, **settings: Any
+) -> "tuple[QuestionAnsweringModule, QuestionAnswering]":
+    """The head and the model of the preset `source`, see `infoxlm_keras.serving.heads.registry.load_head`."""
+    from infoxlm_keras.finetuning.question_answering import load_question_answering
+
+    model, tokenizer = load_question_answering(source, dtype="float32")
+    return QuestionAnsweringModule(model, tokenizer, **settings), model
