@@ -21,7 +21,11 @@ def language_probabilities_of(
         and `epochs` how often the run reads each on average. A value far above 1 means that a small language is
         repeated.
     """
-    return {str(stream.name): _of_stream(stream, steps) for stream in streams}
+    return {
+        str(stream.name): _of_stream(stream, steps)
+        for stream in streams
+        if hasattr(stream, "mixture") or hasattr(stream, "mixtures")
+    }
 
 
 def probabilities_table(probabilities: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
