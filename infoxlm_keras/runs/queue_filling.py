@@ -1,0 +1,41 @@
+"""Tasks that need entries before the first step (XLCO's queue of past keys) get them from extra batches."""
+
+import keras
+import numpy as np
+
+from infoxlm_keras.distribution.inputs import distribute_batches
+from infoxlm_keras.progress import progress_bar
+
+
+def fill_queue(pretrainer, task, batches):
+    """Fills what `task` needs before the first step; no weight changes.
+
+    Args:
+        pretrainer: `InfoXLMPretrainer` with `task`.
+        task: `PretextTask` with `entries_to_fill` above 0.
+        batches: iterable of batches `{task name: ...}`, enough for all entries; under a `tf.distribute.Strategy` a data
+            set.
+    """
+    fill = _compiled_fill(pretrainer)
+    iterator = iter(distribute_batches(batches, pretrainer.accumulation_steps))
+    with progress_bar(f"filling the queue of {task.label}", total=task.entries_to_fill, unit="keys") as advance:
+        filled = 0
+        while filled < task.entries_to_fill:
+            added = int(fill(next(iterator)))
+            filled += added
+            advance(added, units=added)
+
+
+def _compiled_fill(pretrainer):
+    if keras.backend.backend() != "tensorflow":
+        # The stream's tensors are TensorFlow's, which other backends take by way of NumPy.
+        return lambda batch: pretrainer.fill_tasks(keras.tree.map_structure(np.asarray, batch))
+    import tensorflow as tf
+
+    strategy = pretrainer.distribute_strategy
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def fill(batch):
+        return strategy.experimental_local_results(strategy.run(pretrainer.fill_tasks, (batch,)))[0]
+
+    return fill
