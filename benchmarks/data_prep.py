@@ -279,13 +279,12 @@ def measure_reading(output, options):
         bitext = ["data_prep/build_bitext.py", "--input", output / "corpus/bitext", "--tokenizer", options.tokenizer]
         run([*bitext, "--output_dir", records, "--max_length", LENGTHS[-1], "--lengths", *LENGTHS])
 
-    from infoxlm_keras.runs.training_records import TrainingRecords
-
     from infoxlm_keras.config import load_config
     from infoxlm_keras.conversion.tokenizers import load_tokenizer
     from infoxlm_keras.data.streams import joined_dataset
     from infoxlm_keras.models import ENCODER_SIZES, build_masked_lm
     from infoxlm_keras.runs.assemble import build_pretrainer
+    from infoxlm_keras.runs.training_records import TrainingRecords
 
     size, tokenizer = ENCODER_SIZES["small"], load_tokenizer(options.tokenizer)
     config = ROOT / "recipes/configs/small.yaml"

@@ -7,6 +7,8 @@ import os
 import re
 import select
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
 from infoxlm_keras import environment
 from infoxlm_keras.errors import InputError, input_error_within
@@ -21,12 +23,12 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
     """Keeps the layout of the description and shows the default of every option."""
 
 
-def argument_parser(description):
+def argument_parser(description: str) -> argparse.ArgumentParser:
     """An `argparse` parser in the house style: `description` is shown as written, defaults are shown."""
     return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
 
 
-def print_settings(title, settings):
+def print_settings(title: str, settings: Mapping[str, Any]) -> None:
     """Prints `settings` (a flat mapping) under `title`, one `key = value` a line, before work begins."""
     print(title)
     width = max((len(str(key)) for key in settings), default=0)
@@ -36,7 +38,7 @@ def print_settings(title, settings):
 
 
 @contextlib.contextmanager
-def quiet_imports():
+def quiet_imports() -> Iterator[None]:
     """Prepares the environment for Keras and TensorFlow, and hides what they print while they load.
 
     TensorFlow reports missing GPUs and CPU features on standard error before any setting reaches it. Errors are
@@ -70,7 +72,7 @@ def quiet_imports():
         raise problem
 
 
-def prepare_streams():
+def prepare_streams() -> None:
     """Makes standard output and error take any text: what they cannot show is replaced.
 
     A stream that the caller has closed (`>&-`) is opened to nowhere, so that no file that is opened later gets its
@@ -89,7 +91,7 @@ def prepare_streams():
             stream.reconfigure(errors="replace")
 
 
-def run_command(main):
+def run_command(main: Callable[[], object]) -> NoReturn:
     """Runs `main()` and ends the process: 0 when all was done, 2 with one clear message on bad input.
 
     A full disk, a missing permission or too little memory is for the user to solve, so they are reported like bad
@@ -144,7 +146,7 @@ def _status_of(main):
     return 0
 
 
-def describe_error(error):
+def describe_error(error: BaseException) -> str | None:
     """The one line for an exception that the user can do something about, or None for an error of ours.
 
     Args:
@@ -162,7 +164,7 @@ def describe_error(error):
     return None if within is None else str(within)
 
 
-def fail(message):
+def fail(message: str) -> NoReturn:
     """Prints `error: message` to standard error and exits with status 2."""
     raise SystemExit(_report(message))
 
@@ -176,7 +178,7 @@ def _report(message):
     return 2
 
 
-def one_line(text):
+def one_line(text: str) -> str:
     """`text` with line breaks as spaces, and other characters that no terminal shows as escapes."""
     text = re.sub(r"\s*[\r\n]+\s*", " ", text.strip())
     return "".join(

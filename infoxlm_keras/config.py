@@ -9,18 +9,20 @@ from there (`defaults_of`). Each pretext task of `tasks/registry.py` has a secti
 
 import difflib
 import reprlib
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.choices import LOSS_COMBINATIONS
 from infoxlm_keras.configs import find_config
 from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, read_text
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
-from infoxlm_keras.settings import NonNegativeInt, PositiveInt, Settings, TaskSettings, defaults_of
+from infoxlm_keras.settings import NonNegativeInt, OneOf, PositiveInt, Settings, TaskSettings, defaults_of
 from infoxlm_keras.tasks.registry import ROWS, task_classes
 from infoxlm_keras.training.optimizer import build_optimizer
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
@@ -49,18 +51,18 @@ _PRETRAINER = defaults_of(InfoXLMPretrainer)
 class ModelSettings(Settings):
     """The encoder: a named size, any dimension of which may be set by itself."""
 
-    size: Literal[tuple(ENCODER_SIZES)] = "tiny"
+    size: Annotated[str, OneOf(ENCODER_SIZES)] = "tiny"
     num_layers: PositiveInt | None = None
     hidden_dim: PositiveInt | None = None
     num_heads: PositiveInt | None = None
     intermediate_dim: PositiveInt | None = None
     max_sequence_length: PositiveInt | None = None
     # None: 0.1 from scratch, 0.0 when continuing from a trained model (reference behaviour).
-    dropout: float | None = pydantic.Field(None, ge=0.0, lt=1.0)
+    dropout: float | None = pydantic.Field(default=None, ge=0.0, lt=1.0)
     dtype: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
 
     @property
-    def encoder_size(self):
+    def encoder_size(self) -> EncoderSize:
         """The `EncoderSize` with this section's own dimensions put in."""
         named = ENCODER_SIZES[self.size]
         return EncoderSize(
@@ -71,9 +73,9 @@ class ModelSettings(Settings):
 class MaskingSettings(Settings):
     """See `infoxlm_keras.data.masking.Masking`."""
 
-    probability: float = pydantic.Field(_MASKING.probability, gt=0.0, lt=1.0)
-    mask_share: float = pydantic.Field(_MASKING.mask_share, ge=0.0, le=1.0)
-    random_share: float = pydantic.Field(_MASKING.random_share, ge=0.0, le=1.0)
+    probability: float = pydantic.Field(default=_MASKING.probability, gt=0.0, lt=1.0)
+    mask_share: float = pydantic.Field(default=_MASKING.mask_share, ge=0.0, le=1.0)
+    random_share: float = pydantic.Field(default=_MASKING.random_share, ge=0.0, le=1.0)
 
 
 class DataSettings(Settings):
@@ -83,7 +85,7 @@ class DataSettings(Settings):
     it at most; see `infoxlm_keras.data.split`. With any, the tasks' losses on them are written while training.
     """
 
-    language_exponent: float = pydantic.Field(0.7, ge=0.0, le=1.0)
+    language_exponent: float = pydantic.Field(default=0.7, ge=0.0, le=1.0)
     longest_pair: PositiveInt | None = None
     validation_records: NonNegativeInt = 0
 
@@ -93,8 +95,8 @@ class OptimizerSettings(Settings):
 
     learning_rate: pydantic.PositiveFloat = _OPTIMIZER.learning_rate
     warmup_steps: NonNegativeInt = _OPTIMIZER.warmup_steps
-    beta_1: float = pydantic.Field(_OPTIMIZER.beta_1, ge=0.0, lt=1.0)
-    beta_2: float = pydantic.Field(_OPTIMIZER.beta_2, ge=0.0, lt=1.0)
+    beta_1: float = pydantic.Field(default=_OPTIMIZER.beta_1, ge=0.0, lt=1.0)
+    beta_2: float = pydantic.Field(default=_OPTIMIZER.beta_2, ge=0.0, lt=1.0)
     epsilon: pydantic.PositiveFloat = _OPTIMIZER.epsilon
     weight_decay: pydantic.NonNegativeFloat = _OPTIMIZER.weight_decay
     clip_norm: pydantic.PositiveFloat | None = _PRETRAINER.clip_norm
@@ -112,7 +114,7 @@ class EvaluationSettings(Settings):
 
     pairs: str | None = None
     every: PositiveInt = 1000
-    max_pairs: int | None = pydantic.Field(1000, ge=2)
+    max_pairs: int | None = pydantic.Field(default=1000, ge=2)
     batch_size: PositiveInt = 64
     validation_batches: NonNegativeInt = 20
 
@@ -125,16 +127,16 @@ class RunSettings(Settings):
     """
 
     steps: PositiveInt = _OPTIMIZER.total_steps
-    seed: int = pydantic.Field(0, ge=0, lt=2**32)
-    tasks: list[Literal[tuple(task_classes())]] = list(ROWS)
-    loss_combination: Literal[LOSS_COMBINATIONS] = _PRETRAINER.loss_combination
+    seed: int = pydantic.Field(default=0, ge=0, lt=2**32)
+    tasks: list[Annotated[str, OneOf(task_classes())]] = list(ROWS)
+    loss_combination: Annotated[str, OneOf(LOSS_COMBINATIONS)] = _PRETRAINER.loss_combination
     jit_compile: bool = True
     # Steps that run without coming back to Python in between: logs and checkpoints come at its multiples.
     steps_per_execution: PositiveInt = 1
     log_every: PositiveInt = 100
     save_every: PositiveInt = 5000
     keep_checkpoints: PositiveInt = 3
-    keep_best: str = pydantic.Field("auto", min_length=1)
+    keep_best: str = pydantic.Field(default="auto", min_length=1)
     save_initial_model: bool = False
     max_consecutive_skips: PositiveInt = 50
     model: ModelSettings = ModelSettings()
@@ -148,15 +150,17 @@ class RunSettings(Settings):
         return getattr(self, name)
 
 
-PretrainingConfig = pydantic.create_model(
+# Made from the registry, so a type checker knows `RunSettings` and its method `task` only.
+_SECTIONS: dict[str, Any] = {name: (task.Settings, task.Settings()) for name, task in task_classes().items()}
+PretrainingConfig: type[RunSettings] = pydantic.create_model(
     "PretrainingConfig",
     __base__=RunSettings,
     __doc__="A whole run: `RunSettings` and one section for each pretext task.",
-    **{name: (task.Settings, task.Settings()) for name, task in task_classes().items()},
+    **_SECTIONS,
 )
 
 
-def load_config(path, overrides=()):
+def load_config(path: PathLike, overrides: Iterable[str] = ()) -> RunSettings:
     """Reads a YAML configuration, its `base`s, and overrides from the command line.
 
     Args:
@@ -176,7 +180,7 @@ def load_config(path, overrides=()):
     return check_config(values, source=path)
 
 
-def check_config(values, source="configuration"):
+def check_config(values: Mapping[str, Any], source: PathLike = "configuration") -> RunSettings:
     """`PretrainingConfig` of a nested dict; `source` is named in errors."""
     try:
         config = PretrainingConfig.model_validate(values)
@@ -209,7 +213,7 @@ def check_config(values, source="configuration"):
     return config
 
 
-def flatten(config):
+def flatten(config: RunSettings) -> dict[str, Any]:
     """dict of dotted key to value of every setting, for printing."""
     flat = {}
 
@@ -224,12 +228,12 @@ def flatten(config):
     return flat
 
 
-def dump_config(config):
+def dump_config(config: RunSettings) -> str:
     """The resolved configuration as YAML text, which `load_config` reads back to the same settings."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
 
-def read_yaml(path):
+def read_yaml(path: PathLike) -> Any:
     """The value in the YAML file `path`.
 
     Raises:
@@ -277,7 +281,7 @@ def _parse_override(text):
     return nested
 
 
-def shown(value):
+def shown(value: object) -> str:
     """`value` as text for an error, of bounded length whatever it is."""
     return _SHORT.repr(value)
 
@@ -291,7 +295,7 @@ def _describe(problem):
         name = problem["loc"][0]
         flag = f"--{name}" if name in ("steps", "tasks") else f"--set {key}=VALUE"
         return f"{key} = {shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]} ({flag})"
-    section = PretrainingConfig
+    section: Any = PretrainingConfig
     for part in problem["loc"][:-1]:
         section = section.model_fields[part].annotation
     close = difflib.get_close_matches(str(problem["loc"][-1]), section.model_fields, n=1)

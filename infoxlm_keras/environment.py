@@ -20,7 +20,7 @@ LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 QUIET_LOGGERS = ("tensorflow", "jax._src.xla_bridge")
 
 
-def prepare():
+def prepare() -> None:
     """Makes the environment fit for the imports of Keras and TensorFlow; call it before them, any number of times.
 
     * `TF_USE_LEGACY_KERAS` is removed: nothing here uses Keras 2, and tensorflow_text would recurse without it.
@@ -45,7 +45,7 @@ def prepare():
         _undo(path, settings)
 
 
-def quiet_loggers():
+def quiet_loggers() -> None:
     """Keeps warnings of TensorFlow's, absl's and JAX's Python code off the terminal, unless the user asks for them."""
     if os.environ.get(LOG_LEVEL, "3") in ("0", "1"):
         return

@@ -1,7 +1,12 @@
 """The exponential moving average (EMA) that makes the key encoder follow the query encoder."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
+
+from infoxlm_keras.annotations import Tensor
 
 
 class MovingAverage(keras.layers.Layer):
@@ -19,7 +24,7 @@ class MovingAverage(keras.layers.Layer):
         rounding_errors: float32 variable, one number for each weight of the one-dimensional key variables.
     """
 
-    def __init__(self, pairs, **kwargs):
+    def __init__(self, pairs: Sequence[tuple[keras.Variable, keras.Variable]], **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(trainable=False, **kwargs)
         size = sum(key.shape[0] for key, _ in pairs if _is_compensated(key))
@@ -33,14 +38,14 @@ class MovingAverage(keras.layers.Layer):
         )
         self.built = True
 
-    def reset(self, pairs):
+    def reset(self, pairs: Sequence[tuple[keras.Variable, keras.Variable]]) -> None:
         """Sets each key variable of `pairs` to its query variable's value, without sharing its buffer."""
         for key, query in pairs:
             # Through NumPy: on JAX a shared buffer would be donated twice by the training step.
             key.assign(ops.convert_to_numpy(query))
         self.rounding_errors.assign(ops.zeros_like(ops.convert_to_tensor(self.rounding_errors)))
 
-    def update(self, pairs, momentum):
+    def update(self, pairs: Sequence[tuple[keras.Variable, keras.Variable]], momentum: Tensor) -> None:
         """One step of the average.
 
         Args:

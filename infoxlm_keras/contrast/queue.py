@@ -1,8 +1,11 @@
 """A first-in, first-out queue of past keys, the negatives of the contrast."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 
 
@@ -20,7 +23,7 @@ class KeyQueue(keras.layers.Layer):
             as random negatives.
     """
 
-    def __init__(self, length, dim, **kwargs):
+    def __init__(self, length: int, dim: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(trainable=False, **kwargs)
         if length < 1:
@@ -34,11 +37,11 @@ class KeyQueue(keras.layers.Layer):
         self.count = self.add_weight(name="count", shape=(), initializer="zeros", trainable=False, dtype="int32")
         self.built = True
 
-    def mask(self):
+    def mask(self) -> Tensor:
         """bool [length]: True where a key was written."""
         return ops.arange(self.length, dtype="int32") < ops.convert_to_tensor(self.count)
 
-    def enqueue(self, keys):
+    def enqueue(self, keys: Tensor) -> None:
         """Writes `keys` at the pointer, in order.
 
         Args:
@@ -61,5 +64,5 @@ class KeyQueue(keras.layers.Layer):
         self.pointer.assign((pointer + advance) % self.length)
         self.count.assign(ops.minimum(ops.convert_to_tensor(self.count) + advance, self.length))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "length": self.length, "dim": self.dim}

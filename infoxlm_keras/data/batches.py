@@ -1,17 +1,21 @@
 """What Keras' `fit` hands to a training step, and whether it fits the model."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import PAD_ID
 
 
-def unpack_batch(data):
+def unpack_batch(data: Any) -> Any:
     """The batch `{task name: tensors}` in an element of the data set: itself, or a tuple or list that holds it."""
     return data[0] if isinstance(data, tuple | list) else data
 
 
-def first_batch(data):
+def first_batch(data: Any) -> dict[str, dict[str, Array]] | None:
     """The first element of what `fit` is given, as a batch of NumPy arrays, or None where it cannot be seen twice.
 
     Args:
@@ -25,7 +29,9 @@ def first_batch(data):
     return {task: {name: np.asarray(tensor) for name, tensor in tensors.items()} for task, tensors in batch.items()}
 
 
-def check_batch(batch, task_names, vocabulary_size, max_sequence_length):
+def check_batch(
+    batch: dict[str, dict[str, Array]], task_names: Iterable[str], vocabulary_size: int, max_sequence_length: int
+) -> None:
     """Refuses a batch that the model cannot be trained on.
 
     Args:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.stateless_random import random_key, tf_random_bits, tf_uniform
 from infoxlm_keras.tokenizer import END_ID, FIRST_PIECE_ID, PAD_ID
@@ -24,7 +25,7 @@ class Masking:
     mask_share: float = 0.8
     random_share: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0.0 < self.probability < 1.0:
             raise InputError(f"masking.probability = {self.probability}: must be between 0 and 1")
         if self.mask_share < 0 or self.random_share < 0 or self.mask_share + self.random_share > 1.0:
@@ -33,12 +34,14 @@ class Masking:
                 "negative, nor together exceed 1"
             )
 
-    def predictions(self, length):
+    def predictions(self, length: int) -> int:
         """int: slots for predictions in a sequence of `length` tokens, the most that can be chosen."""
         return math.ceil(self.probability * length)
 
 
-def mask_tokens(token_ids, sample_indices, masking, vocabulary_size, key):
+def mask_tokens(
+    token_ids: Tensor, sample_indices: Tensor, masking: Masking, vocabulary_size: int, key: int | Tensor
+) -> dict[str, Tensor]:
     """Chooses tokens to predict and hides them (TensorFlow, whole batch at once).
 
     The number chosen in a sequence of n ordinary tokens is `floor(probability * n + u)` with u uniform, so that the
@@ -90,7 +93,7 @@ def mask_tokens(token_ids, sample_indices, masking, vocabulary_size, key):
     }
 
 
-def padding_mask(token_ids):
+def padding_mask(token_ids: Tensor) -> Tensor:
     """int32 like `token_ids`: 1 where a token stands, 0 at padding (id 1)."""
     import tensorflow as tf
 

@@ -4,6 +4,8 @@ The record of a number is a pure function of (key, number), see `RecordOrder`: a
 file open. So a thousand streams (languages times length buckets) cost nothing until they are read.
 """
 
+from infoxlm_keras.data.order import RecordOrder
+from infoxlm_keras.data.split import StreamPart
 from infoxlm_keras.records.tfrecord import describe_missing, read_window
 
 
@@ -18,19 +20,23 @@ class RecordReader:
         order: `RecordOrder` of `part.sizes`.
     """
 
-    def __init__(self, part, order):
+    def __init__(self, part: StreamPart, order: RecordOrder) -> None:
         self.part = part
         self.order = order
         # One tuple, so that two iterators over the same reader never see half of a change.
-        self._latest = (None, None, 0)  # (epoch, shard, window), its records in reading order, offset of its end
+        self._latest: tuple[tuple[int, int, int] | None, list[bytes], int] = (
+            None,
+            [],
+            0,
+        )  # (epoch, shard, window), its records in reading order, offset of its end
 
-    def read(self, start, count):
+    def read(self, start: int, count: int) -> list[bytes]:
         """list of bytes: the serialized `tf.train.Example`s of numbers `start`..`start + count`.
 
         Raises:
             InputError: if a shard is damaged, cut or missing; names it and the byte offset.
         """
-        found = []
+        found: list[bytes] = []
         while len(found) < count:
             epoch, place, passed = self.order.position(start + len(found))
             window, within = divmod(passed, self.order.window)

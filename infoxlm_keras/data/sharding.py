@@ -4,12 +4,15 @@ Batches are made for the whole run, whatever the number of workers, and cut afte
 depend on how many take part in it.
 """
 
+from typing import Any
+
 import numpy as np
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 
 
-def shard_batch(batch, index, count, accumulation_steps=1):
+def shard_batch(batch: Any, index: int | Tensor, count: int, accumulation_steps: int = 1) -> Any:
     """Worker `index`'s share of a global batch.
 
     With `accumulation_steps` = A, a global batch is A micro-batches laid end to end. A worker gets its contiguous

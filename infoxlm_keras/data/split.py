@@ -9,7 +9,9 @@ import os
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import Manifest
 
 SPLITS = ("train", "validation")
 # A small language keeps nine tenths of its records for training, however many are asked for.
@@ -32,22 +34,22 @@ class StreamPart:
     name: str
     length: int
     first_shard: int
-    paths: list
-    firsts: np.ndarray
-    sizes: np.ndarray
+    paths: list[str]
+    firsts: Array
+    sizes: Array
 
     @property
-    def records(self):
+    def records(self) -> int:
         """int: records of the part."""
         return int(self.sizes.sum())
 
 
-def held_out(records, validation_records):
+def held_out(records: int, validation_records: int) -> int:
     """int: how many of a stream's `records` are held out if `validation_records` are asked for, a tenth at most."""
     return min(validation_records, records // (LEAST_TRAINING_RECORDS_PER_VALIDATION_RECORD + 1))
 
 
-def stream_parts(manifest, split="train", validation_records=0):
+def stream_parts(manifest: Manifest, split: str = "train", validation_records: int = 0) -> list[StreamPart]:
     """The part of each stream of `manifest` that belongs to `split`, in the manifest's order.
 
     Args:

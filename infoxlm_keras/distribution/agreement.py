@@ -6,7 +6,7 @@ from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.errors import InputError
 
 
-def check_agreement(value, what):
+def check_agreement(value: int, what: str) -> None:
     """Waits until all workers have come here, and refuses to go on unless each has the same `value`.
 
     Args:
@@ -21,7 +21,7 @@ def check_agreement(value, what):
         raise InputError(f"the workers do not agree on {what}: {', '.join(map(str, values))}")
 
 
-def on_any_worker(flag):
+def on_any_worker(flag: bool) -> bool:
     """Whether `flag` (bool) is true on any worker, the same answer on all of them; each must ask at the same step.
 
     For what one worker learns and all must act upon, such as a signal to stop.
@@ -29,7 +29,7 @@ def on_any_worker(flag):
     return any(values_of_workers(int(flag)))
 
 
-def values_of_workers(value):
+def values_of_workers(value: int) -> list[int]:
     """List of each replica's worker's int `value`, in the workers' order; waits for all of them."""
     distribution = current_distribution()
     if distribution.num_workers == 1:

@@ -1,7 +1,11 @@
 """What the run in progress is distributed over; a single process and device unless said otherwise."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,13 +23,13 @@ class Distribution:
 
     name: str = "one"
     num_replicas: int = 1
-    devices: tuple = ()
+    devices: tuple[str, ...] = ()
     num_workers: int = 1
     worker: int = 0
-    strategy: object = None
+    strategy: Any = None
 
     @contextlib.contextmanager
-    def scope(self):
+    def scope(self) -> Iterator[Distribution]:
         """Within it this is the `current_distribution()`, in all threads; a whole run takes place in it."""
         global _current
         before, _current = _current, self
@@ -36,7 +40,7 @@ class Distribution:
         finally:
             _current = before
 
-    def variables(self):
+    def variables(self) -> contextlib.AbstractContextManager[Any]:
         """Context within which variables are made on all devices.
 
         All workers must make the same ones in the same order, and wait for each other at each: make the model, its
@@ -55,16 +59,16 @@ class Distribution:
 _current = Distribution()
 
 
-def current_distribution():
+def current_distribution() -> Distribution:
     """The `Distribution` whose scope is open, or one device."""
     return _current
 
 
-def is_chief():
+def is_chief() -> bool:
     """Whether this process writes the run's files; True where there is only one process."""
     return _current.worker == 0
 
 
-def global_replica_count():
+def global_replica_count() -> int:
     """int: replicas over all processes."""
     return _current.num_replicas

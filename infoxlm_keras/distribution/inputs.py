@@ -1,12 +1,21 @@
 """From a data set of global batches to each replica's part of them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 
 from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.errors import InputError
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def distribute_batches(dataset, accumulation_steps=1, steps_per_execution=1):
+
+def distribute_batches(
+    dataset: tf.data.Dataset, accumulation_steps: int = 1, steps_per_execution: int = 1
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """`dataset` for the current distribution.
 
     Every worker reads all global batches and keeps its part: which samples a step sees does not depend on the number

@@ -16,7 +16,7 @@ from infoxlm_keras.errors import InputError
 BATCH, MODEL = "batch", "model"
 
 
-def choose(name, replicas, tpu):
+def choose(name: str, replicas: int | None, tpu: str | None) -> Distribution:
     """See `choose_distribution`."""
     if name == "multiworker":
         raise InputError("--strategy multiworker: is made with TensorFlow; set KERAS_BACKEND=tensorflow")

@@ -1,5 +1,7 @@
 """What one replica of a `tf.distribute.Strategy` tells the others in the course of a step (TensorFlow)."""
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -13,19 +15,19 @@ class Replicas:
         index: int or int32 scalar, the number of this one among them.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._context = tf.distribute.get_replica_context()
         self.count = self._context.num_replicas_in_sync
         self.index = self._context.replica_id_in_sync_group
 
-    def sum(self, structure):
+    def sum(self, structure: Any) -> Any:
         """`structure` (nested tensors) summed over the replicas, the same bits on each."""
         if self.count == 1:
             return structure
         flat = [tf.convert_to_tensor(tensor) for tensor in tf.nest.flatten(structure)]
         return tf.nest.pack_sequence_as(structure, self._context.all_reduce(tf.distribute.ReduceOp.SUM, flat))
 
-    def join(self, tensor, axis):
+    def join(self, tensor: tf.Tensor, axis: int) -> tf.Tensor:
         """All replicas' `tensor` laid end to end along `axis`, in their order.
 
         As a sum in which every replica fills its own place: unlike `all_gather` it has a static shape under every

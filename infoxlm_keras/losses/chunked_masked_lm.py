@@ -8,13 +8,22 @@ A third more arithmetic in this layer, and memory for one chunk.
 
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.losses.masked_lm import MaskedLMLoss
 
 # What a column outside the chunk counts as: its exponential is 0, and no sum becomes infinite.
 NO_LOGIT = -1e30
 
 
-def chunked_masked_lm_loss(features, embeddings, bias, mask_ids, mask_weights, chunk_size, training=True):
+def chunked_masked_lm_loss(
+    features: Tensor,
+    embeddings: Tensor,
+    bias: Tensor,
+    mask_ids: Tensor,
+    mask_weights: Tensor,
+    chunk_size: int,
+    training: bool = True,
+) -> MaskedLMLoss:
     """`masked_lm_loss` of `features @ embeddings.T + bias`, and its gradient, chunk by chunk.
 
     The gradient is that of the plain formula, `w_i (softmax(z_i) - onehot(y_i))` with respect to the logits z_i. It is
@@ -35,7 +44,7 @@ def chunked_masked_lm_loss(features, embeddings, bias, mask_ids, mask_weights, c
     """
     vocabulary_size = embeddings.shape[0]
     constant = [ops.stop_gradient(value) for value in (features, embeddings, bias)]
-    chunks = _Chunks(*constant, mask_ids, chunk_size)
+    chunks = _Chunks(constant[0], constant[1], constant[2], mask_ids, chunk_size)
     log_sum, label_logits, best_pieces = _statistics(chunks)
     loss_sum = ops.sum((log_sum - label_logits) * mask_weights)
     correct_sum = ops.sum(ops.cast(ops.equal(best_pieces, mask_ids), "float32") * mask_weights)
@@ -48,7 +57,7 @@ def chunked_masked_lm_loss(features, embeddings, bias, mask_ids, mask_weights, c
     return MaskedLMLoss(loss_sum, correct_sum)
 
 
-def vocabulary_chunk(predictions, vocabulary_size, max_logits):
+def vocabulary_chunk(predictions: int, vocabulary_size: int, max_logits: int) -> int:
     """int: pieces a chunk so that `predictions` x chunk is at most `max_logits`; the whole vocabulary if that fits."""
     if predictions * vocabulary_size <= max_logits:
         return vocabulary_size

@@ -7,19 +7,22 @@ Each task gives a *sum* of losses and a count (masked tokens, or sentence pairs)
   has predictions, and XLCO (one a pair) far less than the masked-LM tasks.
 """
 
+from collections.abc import Mapping
+
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.choices import LOSS_COMBINATIONS
 from infoxlm_keras.errors import InputError
 
 
-def check_loss_combination(rule):
+def check_loss_combination(rule: str) -> None:
     """Raises InputError unless `rule` is one of `LOSS_COMBINATIONS`."""
     if rule not in LOSS_COMBINATIONS:
         raise InputError(f"loss_combination = {rule!r}: must be one of {', '.join(LOSS_COMBINATIONS)}")
 
 
-def loss_scales(counts, weights, rule):
+def loss_scales(counts: Mapping[str, Tensor], weights: Mapping[str, float | Tensor], rule: str) -> dict[str, Tensor]:
     """The factor of each task's summed loss in the total.
 
     Args:

@@ -3,7 +3,9 @@
 import itertools
 import pathlib
 import re
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 # What NumPy's and TensorFlow's indices hold.
@@ -15,7 +17,7 @@ _LONGEST_PATH = 255
 _SHOWN = 60
 
 
-def check_manifest_values(value, kind, path, builder):
+def check_manifest_values(value: dict[str, Any], kind: str, path: PathLike, builder: str) -> None:
     """Raises `InputError` at the first value of a manifest that cannot be.
 
     Args:
@@ -92,7 +94,7 @@ def _source(check, item, place):
                 raise check.error(f"{place}dropped_samples.{reason}[{index}]", sample, "a text")
 
 
-def shown(value):
+def shown(value: object) -> str:
     """A JSON value as a short text for messages."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -18,15 +18,20 @@ import os
 import pathlib
 import re
 import shutil
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
 from keras import ops
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, write_json
+from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 # Version 2 is the same without `checksum`.
 VERSION, READABLE_VERSIONS = 3, (2, 3)
@@ -50,11 +55,11 @@ class Restored:
     """
 
     step: int
-    info: dict
-    metrics: list
+    info: dict[str, Any]
+    metrics: list[Array]
 
 
-def state_variables(pretrainer):
+def state_variables(pretrainer: InfoXLMPretrainer) -> dict[str, keras.Variable]:
     """Ordered dict of unique name to variable: all that a run needs to go on bit for bit.
 
     Seeds of dropout are among `pretrainer.variables`, though Keras' own weight files leave them out. A name is a
@@ -67,7 +72,16 @@ def state_variables(pretrainer):
     return {f"{number:05d}/{variable.name}": variable for number, variable in enumerate(kept)}
 
 
-def save_checkpoint(directory, pretrainer, step, info=None, scores=None, keep=3, best_by=None, write=True):
+def save_checkpoint(
+    directory: PathLike,
+    pretrainer: InfoXLMPretrainer,
+    step: int,
+    info: Mapping[str, Any] | None = None,
+    scores: Mapping[str, float] | None = None,
+    keep: int = 3,
+    best_by: str | None = None,
+    write: bool = True,
+) -> None:
     """Writes checkpoint `step`, then removes all but the newest `keep` and the best.
 
     Args:
@@ -103,7 +117,12 @@ def save_checkpoint(directory, pretrainer, step, info=None, scores=None, keep=3,
     _prune(directory, keep, best_by)
 
 
-def restore_newest(directory, pretrainer, check=None, report=print):
+def restore_newest(
+    directory: PathLike,
+    pretrainer: InfoXLMPretrainer,
+    check: Callable[[dict[str, Any]], None] | None = None,
+    report: Callable[[str], None] = print,
+) -> Restored | None:
     """Restores the newest intact checkpoint; damaged ones are reported, and set aside as `damaged-step-...`.
 
     Args:
@@ -138,7 +157,9 @@ def restore_newest(directory, pretrainer, check=None, report=print):
     return None
 
 
-def restore_best(directory, pretrainer, best_by, report=print):
+def restore_best(
+    directory: PathLike, pretrainer: InfoXLMPretrainer, best_by: str | None, report: Callable[[str], None] = print
+) -> tuple[int, float] | None:
     """Restores the intact checkpoint with the best score `best_by`; a damaged one is reported and set aside.
 
     Args:
@@ -158,7 +179,7 @@ def restore_best(directory, pretrainer, best_by, report=print):
     return _step_of(path), score
 
 
-def best_score(directory, best_by, report=print):
+def best_score(directory: PathLike, best_by: str | None, report: Callable[[str], None] = print) -> float | None:
     """The best score `best_by` among the intact checkpoints in `directory`; None if none has one.
 
     A damaged checkpoint that would have been the best is reported and set aside, see `restore_best`.
@@ -167,14 +188,14 @@ def best_score(directory, best_by, report=print):
     return None if found is None else found[1]
 
 
-def is_better(name, value, than):
+def is_better(name: str, value: float, than: float | None) -> bool:
     """Whether score `value` is better than `than` (None: there is none yet). Of a loss the lower one is better."""
     if than is None:
         return True
     return value < than if name.endswith("loss") else value > than
 
 
-def checkpoints(directory):
+def checkpoints(directory: PathLike) -> list[pathlib.Path]:
     """The checkpoints in `directory` (which may be absent), oldest first: list of path."""
     directory = pathlib.Path(directory)
     if not directory.is_dir():
@@ -185,13 +206,13 @@ def checkpoints(directory):
     )
 
 
-def newest_step(directory):
+def newest_step(directory: PathLike) -> int:
     """The step of the newest checkpoint in `directory`, intact or not; 0 if there is none."""
     found = checkpoints(directory)
     return _step_of(found[-1]) if found else 0
 
 
-def damage(path):
+def damage(path: pathlib.Path) -> str | None:
     """What is wrong with the checkpoint at `path` (str), or None.
 
     Raises:

@@ -8,8 +8,10 @@ import pathlib
 import re
 import shutil
 import stat
+from collections.abc import Iterator
 
-from infoxlm_keras.config import check_config, dump_config, flatten, read_yaml
+from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.config import RunSettings, check_config, dump_config, flatten, read_yaml
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_atomically
 
@@ -57,7 +59,7 @@ class RunDirectory:
         config_file, history, skipped_steps, language_probabilities: paths of files.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike) -> None:
         self.path = path = pathlib.Path(path)
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
@@ -70,7 +72,7 @@ class RunDirectory:
         self.skipped_steps = path / "skipped_steps.jsonl"
         self.language_probabilities = path / "language_probabilities.json"
 
-    def check(self, config, fresh=False, overwrite=False):
+    def check(self, config: RunSettings, fresh: bool = False, overwrite: bool = False) -> list[str]:
         """Reads what is there, changes nothing.
 
         Args:
@@ -105,7 +107,7 @@ class RunDirectory:
         return changed_settings(_read_config(path), config, path)
 
     @contextlib.contextmanager
-    def claimed(self):
+    def claimed(self) -> Iterator[None]:
         """Holds the directory for this process; makes it if missing, and clears what killed processes left unfinished.
 
         The claim ends with the process, however it ends.
@@ -131,7 +133,7 @@ class RunDirectory:
             self.remove_unfinished()
             yield
 
-    def start_over(self):
+    def start_over(self) -> None:
         """Removes what an earlier run left there, and nothing else; a kill meanwhile leaves no half a run."""
         for name in PRODUCTS:
             path = self.path / name
@@ -143,7 +145,7 @@ class RunDirectory:
             else:
                 path.unlink(missing_ok=True)
 
-    def remove_unfinished(self):
+    def remove_unfinished(self) -> None:
         """Removes the temporary files and directories of killed processes: `.<name>.partial...`, of the run's products."""
         for directory, names in (
             (self.path, {pathlib.PurePath(name).name for name in PRODUCTS}),
@@ -155,7 +157,7 @@ class RunDirectory:
                 if found and (names is None or found[1] in names):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def write_config(self, config):
+    def write_config(self, config: RunSettings) -> None:
         """Writes the settings that the run goes by to `config.yaml`."""
         write_atomically(self.config_file, dump_config(config))
 
@@ -177,7 +179,7 @@ class RunDirectory:
                 )
 
 
-def changed_settings(before, after, path):
+def changed_settings(before: RunSettings, after: RunSettings, path: pathlib.Path) -> list[str]:
     """What differs between two configurations of one run, a line a setting.
 
     `steps` may change: every setting of the data and of the losses stays, and batch number s with it. But the

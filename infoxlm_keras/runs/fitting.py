@@ -1,13 +1,21 @@
 """The `model.fit` of a run: its writers, its callbacks, and the plots that follow them."""
 
 import contextlib
+from collections.abc import Sequence
+from typing import Any
 
-from infoxlm_keras.config import flatten
+from infoxlm_keras.config import RunSettings, flatten
+from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.distribution.strategies import global_batch_sizes
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.evaluation.pairs import PairSet
 from infoxlm_keras.files import write_json
 from infoxlm_keras.models.sentence_vector import trained_sentence_vector
+from infoxlm_keras.reports.history import HistoryFile
+from infoxlm_keras.reports.language_probabilities import language_probabilities_of, probabilities_table
+from infoxlm_keras.reports.wandb_log import WandbLog
+from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
 from infoxlm_keras.runs.callbacks import (
     Checkpoints,
     IntervalLog,
@@ -18,25 +26,25 @@ from infoxlm_keras.runs.callbacks import (
     ValidationLoss,
     validation_columns,
 )
-from infoxlm_keras.reports.history import HistoryFile
-from infoxlm_keras.reports.language_probabilities import language_probabilities_of, probabilities_table
-from infoxlm_keras.reports.wandb_log import WandbLog
+from infoxlm_keras.runs.checkpoint import Restored
+from infoxlm_keras.runs.directory import RunDirectory
 from infoxlm_keras.runs.training_records import has_validation
-from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
+from infoxlm_keras.tokenizer import Tokenizer
+from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 
 def fit(
-    pretrainer,
-    config,
-    streams,
-    directory,
-    restored,
-    info,
-    pair_sets=(),
-    tokenizer=None,
-    wandb_project=None,
-    validation_streams=(),
-):
+    pretrainer: InfoXLMPretrainer,
+    config: RunSettings,
+    streams: Sequence[BatchStream],
+    directory: RunDirectory,
+    restored: Restored | None,
+    info: dict[str, Any],
+    pair_sets: Sequence[PairSet] = (),
+    tokenizer: Tokenizer | None = None,
+    wandb_project: str | None = None,
+    validation_streams: Sequence[BatchStream] = (),
+) -> str | None:
     """Trains from the restored step to the last, or to the end of the step in which a signal comes.
 
     Args:
@@ -59,13 +67,13 @@ def fit(
     start = 0 if restored is None else restored.step
     chief = is_chief()
     with contextlib.ExitStack() as stack:
-        recorder = Recorder(_writers(pretrainer.tasks, config, streams, directory, start, wandb_project) if chief else ())
+        recorder = Recorder(
+            _writers(pretrainer.tasks, config, streams, directory, start, wandb_project) if chief else ()
+        )
         stack.callback(recorder.close)
         stop = stack.enter_context(StopSignals())
         callbacks = [
-            SkippedSteps(
-                config.max_consecutive_skips, start, streams, directory.skipped_steps if chief else None
-            ),
+            SkippedSteps(config.max_consecutive_skips, start, streams, directory.skipped_steps if chief else None),
             IntervalLog(
                 recorder,
                 start,
@@ -100,7 +108,7 @@ def fit(
         return stop.received if callbacks[-1].step < config.steps else None
 
 
-def best_by(config, pair_sets):
+def best_by(config: RunSettings, pair_sets: Sequence[PairSet]) -> str | None:
     """The number by which the best checkpoint is kept, or None.
 
     Raises:
@@ -125,7 +133,7 @@ def best_by(config, pair_sets):
     return config.keep_best
 
 
-def refresh_plots(directory):
+def refresh_plots(directory: RunDirectory) -> None:
     """Draws `plots/training.png` and `plots/run.png` from `history.csv`, those of them that there are numbers for."""
     from infoxlm_keras.reports.plots import read_history, run_overview, save_figure, training_curves
 

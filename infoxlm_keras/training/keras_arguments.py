@@ -1,5 +1,8 @@
 """What users hand to `compile` and `fit` of the pretrainer, as they know both from Keras."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
 from infoxlm_keras.errors import InputError
@@ -13,7 +16,7 @@ NOT_SAVED_WHOLE = (
 )
 
 
-def check_compile_arguments(optimizer, others):
+def check_compile_arguments(optimizer: Any, others: Mapping[str, Any]) -> keras.optimizers.Optimizer:
     """The `keras.optimizers.Optimizer` that `optimizer` is, names or describes.
 
     Args:
@@ -38,7 +41,7 @@ def check_compile_arguments(optimizer, others):
         ) from None
 
 
-def check_callbacks(callbacks):
+def check_callbacks(callbacks: Any) -> None:
     """Raises `InputError` if one of `callbacks` (what `fit` takes) would fail after an epoch of training."""
     if isinstance(callbacks, keras.callbacks.Callback) and not hasattr(callbacks, "callbacks"):
         callbacks = [callbacks]

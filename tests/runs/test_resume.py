@@ -1,6 +1,5 @@
 """Runs that are interrupted: by a kill, a signal, or too many bad batches; all of them lose nothing."""
 
-from repository import REPOSITORY
 import contextlib
 import dataclasses
 import json
@@ -21,6 +20,7 @@ from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.runs.callbacks import StopOnSignal
 from infoxlm_keras.runs.directory import PRODUCTS
 from infoxlm_keras.runs.pretraining import check_same_data
+from repository import REPOSITORY
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
 

@@ -2,7 +2,11 @@
 
 import json
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_atomically
 from infoxlm_keras.runs.callbacks.step_callback import StepCallback
@@ -23,7 +27,14 @@ class SkippedSteps(StepCallback):
         report: called with one line for each skipped step, except with float16, whose loss scale skips by design.
     """
 
-    def __init__(self, limit, start_step, streams=(), path=None, report=print):
+    def __init__(
+        self,
+        limit: int,
+        start_step: int,
+        streams: Sequence[BatchStream] = (),
+        path: PathLike | None = None,
+        report: Callable[[str], None] = print,
+    ) -> None:
         super().__init__(start_step)
         self.limit = limit
         self.streams = list(streams)
@@ -32,10 +43,10 @@ class SkippedSteps(StepCallback):
         if path is not None:
             _drop_later_lines(self.path, start_step)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.skipped = self.counter(self.model.skipped_steps)
 
-    def after_step(self):
+    def after_step(self) -> None:
         before, self.skipped = self.skipped, self.counter(self._model.skipped_steps)
         if self.skipped == before:
             return
