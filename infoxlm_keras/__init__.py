@@ -1,7 +1,7 @@
 """InfoXLM in Keras 3: cross-lingual language-model pre-training on TensorFlow, JAX and PyTorch.
 
 Reading order: `tasks/` (what is learned) -> `losses/` and `contrast/` (the formulas) -> `training/pretrainer.py` (how
-they are joined in one step) -> `data/` (where the batches come from) -> `training/run.py` (a whole run).
+they are joined in one step) -> `data/` (where the batches come from) -> `runs/pretraining.py` (a whole run).
 """
 
 from infoxlm_keras.lazy import lazy_exports

@@ -75,8 +75,8 @@ def quiet_imports() -> Iterator[None]:
 def prepare_streams() -> None:
     """Makes standard output and error take any text: what they cannot show is replaced.
 
-    A stream that the caller has closed (`>&-`) is opened to nowhere, so that no file that is opened later gets its
-    number and with it what is printed.
+    A stream that the caller has closed (`>&-`) is opened on /dev/null. Otherwise the next file that is opened would
+    get its descriptor, and receive what is printed.
     """
     for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
         try:
@@ -94,17 +94,17 @@ def prepare_streams() -> None:
 def run_command(main: Callable[[], object]) -> NoReturn:
     """Runs `main()` and ends the process: 0 when all was done, 2 with one clear message on bad input.
 
-    A full disk, a missing permission or too little memory is for the user to solve, so they are reported like bad
-    input; any other exception is ours and keeps its traceback. A reader that goes away (`| head`) ends the process
-    quietly.
+    The user can solve a full disk, a missing permission or too little memory, so these are reported like bad input.
+    Any other exception is a defect of this package and keeps its traceback. If the reader of the output goes away
+    (`| head`), the process ends without a message.
 
     Raises:
-        SystemExit: always, but for exceptions that are ours.
+        SystemExit: always, except for defects of this package, whose exceptions pass through.
     """
     import rich
 
     prepare_streams()
-    # Tables and progress bars show paths and sentences: a `[` in them is no markup, `:x:` no emoji.
+    # Tables and progress bars show paths and sentences, in which `[` is not markup and `:x:` is not an emoji.
     rich.reconfigure(markup=False, emoji=False)
     try:
         status = _status_of(main)
@@ -114,7 +114,7 @@ def run_command(main: Callable[[], object]) -> NoReturn:
         _discard_output()
         status = CLOSED_PIPE
     except OSError as error:
-        # What was printed is buffered: the disk under a redirected output may be full as late as here.
+        # Output is buffered, so a full disk under a redirected output may be noticed only here.
         _discard_output()
         status = _report(describe_os_error(error))
     raise SystemExit(status)
@@ -147,11 +147,11 @@ def _status_of(main):
 
 
 def describe_error(error: BaseException) -> str | None:
-    """The one line for an exception that the user can do something about, or None for an error of ours.
+    """One line for an exception that the user can do something about; None for a defect of this package.
 
     Args:
-        error: exception. Bad input that is found while a data pipeline runs comes out as TensorFlow's error, a full
-            disk as an exception of the library that wrote the file.
+        error: exception. Bad input that a data pipeline finds arrives as TensorFlow's error. A full disk arrives as an
+            exception of the library that wrote the file.
     """
     if isinstance(error, InputError):
         return str(error)
@@ -179,7 +179,7 @@ def _report(message):
 
 
 def one_line(text: str) -> str:
-    """`text` with line breaks as spaces, and other characters that no terminal shows as escapes."""
+    """`text` with line breaks replaced by spaces, and other unprintable characters by escapes."""
     text = re.sub(r"\s*[\r\n]+\s*", " ", text.strip())
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
@@ -194,7 +194,7 @@ def _reader_is_gone():
 
 
 def _discard_output():
-    """Points standard output to nowhere, so that flushing what is left does not fail again."""
+    """Points standard output to /dev/null, so that flushing the rest does not fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())

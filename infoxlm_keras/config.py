@@ -27,12 +27,12 @@ from infoxlm_keras.tasks.registry import ROWS, task_classes
 from infoxlm_keras.training.optimizer import build_optimizer
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
-# A message names at most so many problems, and a key has at most so many dots.
+# The most problems that a message names, and the most dots in a key.
 MOST_PROBLEMS, MOST_DOTS = 20, 8
 
 
 class _ShortRepr(reprlib.Repr):
-    """Python itself refuses to print an integer of many thousand digits."""
+    """Shows a very large integer by its size: Python refuses to print one of many thousand digits."""
 
     def repr_int(self, value, level):
         return f"a number of {value.bit_length()} bits" if value.bit_length() > 256 else repr(value)
@@ -49,7 +49,7 @@ _PRETRAINER = defaults_of(InfoXLMPretrainer)
 
 
 class ModelSettings(Settings):
-    """The encoder: a named size, any dimension of which may be set by itself."""
+    """The encoder: a named size, of which each dimension can be overridden."""
 
     size: Annotated[str, OneOf(ENCODER_SIZES)] = "tiny"
     num_layers: PositiveInt | None = None
@@ -63,7 +63,7 @@ class ModelSettings(Settings):
 
     @property
     def encoder_size(self) -> EncoderSize:
-        """The `EncoderSize` with this section's own dimensions put in."""
+        """The named `EncoderSize`, with the dimensions that this section sets."""
         named = ENCODER_SIZES[self.size]
         return EncoderSize(
             **{name: getattr(self, name) or getattr(named, name) for name in EncoderSize.__dataclass_fields__}
@@ -81,8 +81,8 @@ class MaskingSettings(Settings):
 class DataSettings(Settings):
     """How languages are drawn, the longest pairs that are read (tokens a side; None: all), and what is held out.
 
-    `validation_records` are kept out of training in each stream (a language, or a pair in a length bucket), a tenth of
-    it at most; see `infoxlm_keras.data.split`. With any, the tasks' losses on them are written while training.
+    `validation_records` of each stream (a language, or a pair in a length bucket) are held out, at most a tenth of it;
+    see `infoxlm_keras.data.split`. If it is above 0, the tasks' losses on them are written while training.
     """
 
     language_exponent: float = pydantic.Field(default=0.7, ge=0.0, le=1.0)
@@ -106,10 +106,11 @@ class OptimizerSettings(Settings):
 class EvaluationSettings(Settings):
     """What is measured every `every` steps while training.
 
-    Retrieval on held-out pairs: `pairs` is a file or directory as for infoxlm evaluate-retrieval; of each language
-    the first `max_pairs` are used, on the universal layer with xlco's pooling. Without `pairs` there is none.
+    Retrieval on held-out pairs: `pairs` is a file or directory as for infoxlm evaluate-retrieval. The first
+    `max_pairs` of each language are used, on the universal layer with xlco's pooling. Without `pairs`, retrieval is
+    not measured.
 
-    The losses on `validation_batches` batches of the records that data.validation_records keeps out of training.
+    Losses: on `validation_batches` batches of the records that data.validation_records holds out.
     """
 
     pairs: str | None = None
@@ -122,8 +123,8 @@ class EvaluationSettings(Settings):
 class RunSettings(Settings):
     """A whole run, without the tasks' sections.
 
-    `keep_checkpoints` newest checkpoints stay, and the best one by `keep_best`: "auto" (retrieval's accuracy or
-    else the validation loss, where there is one), "none", or the name of another number that an evaluation writes.
+    The newest `keep_checkpoints` checkpoints stay, and the best one by `keep_best`: "auto" (the accuracy of retrieval,
+    else the validation loss, if one is measured), "none", or the name of another number that an evaluation writes.
     """
 
     steps: PositiveInt = _OPTIMIZER.total_steps
@@ -131,7 +132,7 @@ class RunSettings(Settings):
     tasks: list[Annotated[str, OneOf(task_classes())]] = list(ROWS)
     loss_combination: Annotated[str, OneOf(LOSS_COMBINATIONS)] = _PRETRAINER.loss_combination
     jit_compile: bool = True
-    # Steps that run without coming back to Python in between: logs and checkpoints come at its multiples.
+    # Steps of one call of the compiled function; logs and checkpoints are written at multiples of it.
     steps_per_execution: PositiveInt = 1
     log_every: PositiveInt = 100
     save_every: PositiveInt = 5000
@@ -165,7 +166,7 @@ def load_config(path: PathLike, overrides: Iterable[str] = ()) -> RunSettings:
 
     Args:
         path: str or path of the YAML file, or the name of a shipped configuration.
-        overrides: iterable of "dotted.key=value" strings, the value in YAML; they win over the file.
+        overrides: iterable of "dotted.key=value" strings, the value in YAML; they take precedence over the file.
 
     Returns:
         `PretrainingConfig`.
@@ -273,7 +274,7 @@ def _parse_override(text):
     if not equals or not key:
         raise InputError(f"--set {shown(text)[1:-1]}: write it as key=value, for instance --set xlco.temperature=0.05")
     if key.count(".") > MOST_DOTS:
-        raise InputError(f"--set {shown(key)[1:-1]}: no setting has so many parts")
+        raise InputError(f"--set {shown(key)[1:-1]}: no setting has more than {MOST_DOTS + 1} parts")
     with parsing(f"--set {shown(text)[1:-1]}", "valid YAML after the =", "write it as key=value"):
         nested = yaml.safe_load(value)
     for part in reversed(key.split(".")):
@@ -282,7 +283,7 @@ def _parse_override(text):
 
 
 def shown(value: object) -> str:
-    """`value` as text for an error, of bounded length whatever it is."""
+    """`value` as text of bounded length, for an error."""
     return _SHORT.repr(value)
 
 

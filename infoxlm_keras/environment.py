@@ -1,6 +1,6 @@
-"""What a process finds in its environment and what would change or break Keras and TensorFlow, made harmless.
+"""Settings of the environment that would change or break Keras and TensorFlow are removed or overridden here.
 
-Nothing here imports them, unless `keras.json` holds settings that must be undone.
+Nothing here imports either of them, unless `keras.json` holds settings that must be undone.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ def prepare() -> None:
     * `keras.json` (in `KERAS_HOME`, else ~/.keras) chooses the backend only: its other settings have no effect.
 
     Raises:
-        InputError: for a backend that there is not, or a `keras.json` that cannot be read.
+        InputError: for an unknown or missing backend, or a `keras.json` that cannot be read.
     """
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     os.environ.setdefault(LOG_LEVEL, "3")
@@ -90,7 +90,7 @@ def _undo(path, settings):
         import keras
     except Exception as error:
         # Keras refuses some values while it is imported, each with an exception of another kind.
-        raise InputError(f"{path}: Keras refuses its settings ({error}); mend it, or remove it") from error
+        raise InputError(f"{path}: Keras refuses its settings ({error}); correct it, or remove it") from error
     keras.config.set_floatx(KERAS_SETTINGS["floatx"])
     keras.config.set_epsilon(KERAS_SETTINGS["epsilon"])
     keras.config.set_image_data_format(KERAS_SETTINGS["image_data_format"])

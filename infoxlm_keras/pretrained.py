@@ -1,8 +1,8 @@
 """A pre-trained encoder on disk: a KerasHub preset directory plus `infoxlm.json`.
 
 Every KerasHub task opens the directory with `from_preset`; `infoxlm.json` says what InfoXLM adds: the universal
-layer and how its vectors are pooled, how long it was trained, on which records and with which tokenizer. What others
-wrote (Hugging Face, sentence-transformers, fairseq) is read by way of `infoxlm_keras.conversion`.
+layer and how its vectors are pooled, how long it was trained, on which records and with which tokenizer.
+`infoxlm_keras.conversion` reads the files of Hugging Face, sentence-transformers and fairseq.
 """
 
 import dataclasses
@@ -166,7 +166,8 @@ def write_preset(directory: PathLike, model: PretrainedModel) -> None:
 def _without_mixed_precision(config):
     """A serialized model's configuration with float32 for mixed precision, which is how its variables are stored.
 
-    KerasHub 0.32 opens no preset of a mixed policy (`Invalid dtype: mixed_bfloat16`) unless it is told another one.
+    KerasHub 0.32 fails to open a preset of a mixed policy (`Invalid dtype: mixed_bfloat16`) without a `dtype`
+    argument.
     """
     if isinstance(config, list):
         return [_without_mixed_precision(value) for value in config]
@@ -290,7 +291,7 @@ def has_masked_lm_head(directory: PathLike) -> bool:
 def _has_head(location, masked_lm):
     if location.directory is not None:
         return has_masked_lm_head(location.directory)
-    # Files that KerasHub fetched itself are not ours to see, but a bias of zeros was never trained.
+    # We do not know the files that KerasHub fetched itself, but a bias of zeros was never trained.
     bias = next(weight for weight in masked_lm.masked_lm_head.weights if weight.path.endswith("output_bias"))
     return bool(np.any(ops.convert_to_numpy(bias)))
 

@@ -1,6 +1,6 @@
-"""The few fields of SentencePiece's protocol buffer that decide what a model does.
+"""The fields of SentencePiece's protocol buffer that decide the behaviour of a model.
 
-They are declared here, since SentencePiece's own generated code is tied to one release of protobuf.
+They are declared here because SentencePiece's generated code works with one release of protobuf only.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Random numbers that are a pure function of where they are used: (key, sample index, position).
+"""Random numbers that are a pure function of (key, sample index, position).
 
 One counter-based hash, the finalizer of SplitMix64 (Steele et al. 2014), written with operators that NumPy and
 TensorFlow share. No generator state exists, so any reader, replica or restart draws the same numbers.

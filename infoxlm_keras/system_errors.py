@@ -1,4 +1,4 @@
-"""Errors of the operating system, whichever library reports them, as one sentence with the remedy."""
+"""Describes errors of the operating system, from any library, in one sentence with the remedy."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries in other languages hand the system's error on as text: "(os error 28)", "errno = 28", or its words.
 _NUMBER = re.compile(r"\b(?:os error|errno)\b[ =:]*(\d+)", re.IGNORECASE)
 _WORDS = {os.strerror(number).lower(): number for number in (*_FULL, errno.EROFS)}
-# NumPy's whole account of a disk that took no more.
+# All that NumPy says about a full disk.
 _SHORT = re.compile(r"\d+ requested and \d+ written")
 # How they name the file: h5py, TensorFlow.
 _NAMES = (re.compile(r"\bname = '([^']+)'"), re.compile(r"(/[^;:\n]+); "))

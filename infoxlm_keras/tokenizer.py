@@ -2,8 +2,8 @@
 
     <s> = 0, <pad> = 1, </s> = 2, <unk> = 3, then SentencePiece id + 1, and <mask> = last.
 
-This is fairseq's layout, the one of `xlm-roberta-base` in Hugging Face and KerasHub; a model file that would
-give other ids in any of these is refused on load.
+This is fairseq's layout, which `xlm-roberta-base` has in Hugging Face and KerasHub. A model file of another layout is
+refused on load.
 """
 
 from __future__ import annotations

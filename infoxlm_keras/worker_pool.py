@@ -18,7 +18,7 @@ from infoxlm_keras.worker_process import work
 
 # Items a worker may be ahead of the consumer: bounds memory, and hides uneven items.
 ITEMS_AHEAD = 3
-# A worker without work ends at once; one that does not is killed after so many seconds.
+# A worker without work ends at once; if it does not, it is killed after this number of seconds.
 SECONDS_TO_END = 5
 
 
@@ -81,8 +81,8 @@ def _map_on(pool, items, most_pending):
 class _Pool:
     """Worker processes, each served by a thread of its own over a pipe of its own.
 
-    `concurrent.futures.ProcessPoolExecutor` hangs if a worker is killed while it imports or while it writes a result:
-    other processes hold the same ends of its pipes. Here nobody but the worker holds its end, so that its death ends
+    `concurrent.futures.ProcessPoolExecutor` hangs if a worker is killed while it imports or while it writes a result,
+    because other processes hold the same ends of its pipes. Here the worker alone holds its end, so its death ends
     every read and write of the thread that serves it.
 
     Args:
@@ -185,7 +185,7 @@ def _short_arguments():
 
 @contextlib.contextmanager
 def _without_interrupts():
-    """Processes started within do not see Ctrl-C, which reaches the whole group: the main process ends them."""
+    """Processes started within ignore Ctrl-C, which reaches the whole group; the main process ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

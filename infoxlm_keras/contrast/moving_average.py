@@ -12,13 +12,13 @@ from infoxlm_keras.annotations import Tensor
 class MovingAverage(keras.layers.Layer):
     """`key <- m key + (1 - m) query` for pairs of variables, in float32 under every precision policy.
 
-    A norm's gain lies near 1, where neighbouring float32 numbers are 1.2e-7 apart, and an update of 1 - m = 1e-4 times
-    a difference of 1e-3 is no larger than that: rounded at every update, the average would stand still or run ahead.
-    So what rounding takes from a one-dimensional variable (gains, biases) is kept and given back at the next update
-    (Kahan's summation). Kernels and embeddings, far smaller in value, need none.
+    The gain of a layer norm lies near 1, where neighbouring float32 numbers are 1.2e-7 apart. An update of 1 - m =
+    1e-4 times a difference of 1e-3 is no larger than that, so rounding would stop or bias the average. The rounding
+    error of each one-dimensional variable (gains, biases) is therefore stored and added at the next update (Kahan
+    summation). Kernels and embeddings have far smaller values and need no compensation.
 
     Args:
-        pairs: list of (key variable, query variable), equal shapes two by two.
+        pairs: list of (key variable, query variable), of equal shapes.
 
     Attributes:
         rounding_errors: float32 variable, one number for each weight of the one-dimensional key variables.
@@ -50,7 +50,7 @@ class MovingAverage(keras.layers.Layer):
 
         Args:
             pairs: list of (key variable, query variable), as the layer was made with.
-            momentum: float32 scalar m; 1 leaves the keys, 0 copies the queries to the last bit.
+            momentum: float32 scalar m; 1 leaves the keys unchanged, 0 copies the queries exactly.
         """
         errors = ops.convert_to_tensor(self.rounding_errors)
         left, start = [], 0

@@ -19,8 +19,7 @@ class KeyQueue(keras.layers.Layer):
     Attributes:
         keys: float32 variable [length, dim], whatever the precision policy.
         pointer: int32 variable, the slot that is written next.
-        count: int32 variable, how many slots hold a key. The others are masked out of the contrast, never used
-            as random negatives.
+        count: int32 variable, the number of slots that hold a key. Empty slots are masked out of the contrast.
     """
 
     def __init__(self, length: int, dim: int, **kwargs: Any) -> None:
@@ -45,8 +44,8 @@ class KeyQueue(keras.layers.Layer):
         """Writes `keys` at the pointer, in order.
 
         Args:
-            keys: float32 [n, dim]; n is static, or at most `length`. Of more than `length` keys the last stay. If
-                one is not finite, none is written: a single NaN in the queue would spoil every later loss.
+            keys: float32 [n, dim]; n is static, or at most `length`. Of more than `length` keys, the last `length`
+                are kept. If one is not finite, none is written: one NaN in the queue would make every later loss NaN.
         """
         keys = ops.stop_gradient(ops.cast(keys, "float32"))
         finite = ops.all(ops.isfinite(keys))

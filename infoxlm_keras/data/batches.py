@@ -16,10 +16,10 @@ def unpack_batch(data: Any) -> Any:
 
 
 def first_batch(data: Any) -> dict[str, dict[str, Array]] | None:
-    """The first element of what `fit` is given, as a batch of NumPy arrays, or None where it cannot be seen twice.
+    """The first element of what `fit` is given, as a batch of NumPy arrays; None if reading it would consume it.
 
     Args:
-        data: `tf.data.Dataset`, or one batch (a dict, or a tuple that holds it); generators give None.
+        data: `tf.data.Dataset`, or one batch (a dict, or a tuple that holds it). A generator gives None.
     """
     if hasattr(data, "take") and hasattr(data, "element_spec"):
         data = next(iter(data.take(1)), None)
@@ -32,7 +32,7 @@ def first_batch(data: Any) -> dict[str, dict[str, Array]] | None:
 def check_batch(
     batch: dict[str, dict[str, Array]], task_names: Iterable[str], vocabulary_size: int, max_sequence_length: int
 ) -> None:
-    """Refuses a batch that the model cannot be trained on.
+    """Checks that the model can be trained on a batch.
 
     Args:
         batch: {task name: {name: array}}; ids are int [batch, length], see the tasks.

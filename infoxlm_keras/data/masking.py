@@ -1,4 +1,8 @@
-"""Dynamic masking at read time: other masks each time a sample is seen, the same for the same sample number."""
+"""Dynamic masking at read time.
+
+A record is masked differently in every epoch. The mask depends on the sample number alone, so a resumed run repeats
+it.
+"""
 
 import dataclasses
 import math
@@ -15,8 +19,8 @@ class Masking:
 
     Attributes:
         probability: float, share of the tokens that are predicted (0.15).
-        mask_share: float, share of those shown as `<mask>` (0.8).
-        random_share: float, share of those shown as a random piece (0.1); the rest is shown as it is.
+        mask_share: float, share of the predicted tokens that `<mask>` replaces (0.8).
+        random_share: float, share of the predicted tokens that a random piece replaces (0.1); the rest is unchanged.
 
     Special tokens and padding (ids 0, 1, 2) are never chosen, and no special id is drawn as a random piece.
     """

@@ -1,7 +1,7 @@
 """The order of data as arithmetic: which stream, and which of its records, sample number i is.
 
-Everything here is a pure function of (seed, index): no shuffle buffer, no generator state. So a run resumes at any
-step, and any number of readers or replicas sees the same samples.
+Everything here is a pure function of (seed, index), without a shuffle buffer or generator state. A run can therefore
+resume at any step, and any number of readers or replicas reads the same samples.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ STRIDE = 1327217885
 
 
 class StratifiedSchedule:
-    """Draws from a set of choices with given probabilities, evenly spread, each countable without replay.
+    """Draws from a set of choices with given probabilities, evenly spread and countable without replay.
 
     Draw i takes the point `(i * stride + offset) mod 2^31` of a line divided in proportion to the probabilities
-    (a Kronecker sequence with the golden ratio). Among any n draws in a row a choice of probability p comes n p times,
-    up to a few, where independent draws would stray by sqrt(n). How often each came in the first n draws is a
-    sum of floors, known in a logarithmic number of operations.
+    (a Kronecker sequence with the golden ratio). Among any n consecutive draws, a choice of probability p occurs
+    n p times up to a small constant; independent draws would deviate by sqrt(n). The number of times that each choice
+    occurs in the first n draws is a sum of floors, which takes a logarithmic number of operations.
 
     Args:
         probabilities: sequence of float >= 0 that sum to 1.
@@ -76,8 +76,8 @@ def _floor_sum(count, modulus, stride, offset):
 class RecordOrder:
     """The order in which one stream's records are read, epoch after epoch.
 
-    The builder has shuffled the records already; each epoch takes the shards in another order, and shuffles
-    within windows of a shard, so that neighbours change. Every record comes exactly once an epoch.
+    The builder has shuffled the records already. Each epoch reads the shards in another order and shuffles within
+    windows of a shard, so that other records are neighbours. Every record occurs exactly once in an epoch.
 
     Args:
         shard_sizes: sequence of int >= 0, records of each shard, from the manifest.

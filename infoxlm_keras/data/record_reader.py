@@ -1,7 +1,7 @@
 """Records of one stream by their number, read from TFRecord shards (no TensorFlow).
 
-The record of a number is a pure function of (key, number), see `RecordOrder`: a reader can begin anywhere and keeps no
-file open. So a thousand streams (languages times length buckets) cost nothing until they are read.
+`RecordOrder` makes the record of a number a pure function of (key, number). A reader can therefore begin anywhere and
+keeps no file open, and a stream (of one language and length bucket) costs nothing until it is read.
 """
 
 from infoxlm_keras.data.order import RecordOrder
@@ -12,8 +12,8 @@ from infoxlm_keras.records.tfrecord import describe_missing, read_window
 class RecordReader:
     """Reads the records of a stream's part in the order of `RecordOrder`.
 
-    Keeps the window that it read last; reading on from there costs one pass over the shards. Beginning elsewhere costs
-    at most the frames' lengths of one shard.
+    It keeps the window that it read last, so reading on costs one pass over the shards. To begin elsewhere, it reads
+    at most the frame lengths of one shard.
 
     Args:
         part: `StreamPart`, the shards.
@@ -23,7 +23,7 @@ class RecordReader:
     def __init__(self, part: StreamPart, order: RecordOrder) -> None:
         self.part = part
         self.order = order
-        # One tuple, so that two iterators over the same reader never see half of a change.
+        # One tuple, so that two iterators over the same reader cannot read a half-made change.
         self._latest: tuple[tuple[int, int, int] | None, list[bytes], int] = (
             None,
             [],

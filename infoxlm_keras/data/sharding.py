@@ -1,7 +1,6 @@
 """The part of a global batch that one of several workers trains on.
 
-Batches are made for the whole run, whatever the number of workers, and cut afterwards: the batch of step s does not
-depend on how many take part in it.
+Batches are made for the whole run and cut afterwards, so the batch of step s does not depend on the number of workers.
 """
 
 from typing import Any
@@ -40,7 +39,7 @@ def shard_batch(batch: Any, index: int | Tensor, count: int, accumulation_steps:
 
 def _shard(values, index, count, accumulation_steps, name):
     if isinstance(values, dict):
-        # The task's name is what a reader of the error can act on: its batch size is a setting.
+        # The error names the task, because its batch size is a setting.
         return {
             key: _shard(inner, index, count, accumulation_steps, key if isinstance(inner, dict) else name)
             for key, inner in values.items()

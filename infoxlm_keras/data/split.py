@@ -1,7 +1,8 @@
-"""Which records are for training and which are held out for validation: by their place alone, never by seed or task.
+"""Which records are for training and which are held out for validation.
 
-The builders shuffle each stream as a whole, so its last records are a random sample of it. TLM and XLCO read the same
-pairs, hence hold out the same ones. (Blocks of one document may still fall on both sides: they are shuffled, too.)
+The place of a record alone decides, not the seed or the task. The builders shuffle each stream as a whole, so its last
+records are a random sample of it. TLM and XLCO read the same pairs and hold out the same ones. Blocks of one document
+may be in both splits, because blocks are shuffled too.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.records.manifest import Manifest
 
 SPLITS = ("train", "validation")
-# A small language keeps nine tenths of its records for training, however many are asked for.
+# At least nine tenths of a small language's records stay for training.
 LEAST_TRAINING_RECORDS_PER_VALIDATION_RECORD = 9
 
 

@@ -1,9 +1,9 @@
 """The three streams MMLM, TLM and XLCO as `tf.data.Dataset`s that start at any step (TensorFlow).
 
-Batch number s of a stream is a pure function of (seed, s): languages and length buckets follow
-`StratifiedSchedule`, records `RecordOrder`, masks and flips `stateless_random`. Every batch of TLM and XLCO comes
-from one length bucket, the same for both at a step, so there are only as many shapes as buckets. Each stream has two
-splits, "train" and "validation", with no record in both (`infoxlm_keras.data.split`).
+Batch number s of a stream is a pure function of (seed, s). `StratifiedSchedule` chooses languages and length buckets,
+`RecordOrder` records, and `stateless_random` masks and flips. Every batch of TLM and XLCO comes from one length
+bucket, the same for both at a step, so the number of shapes is the number of buckets. Each stream has two splits,
+"train" and "validation", without a common record (`infoxlm_keras.data.split`).
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from infoxlm_keras.records.manifest import Manifest
 from infoxlm_keras.stateless_random import random_key, tf_fold, tf_random_permutation, tf_uniform
 from infoxlm_keras.tokenizer import PAD_ID
 
-_BLOCK = 2048  # records read at once, so that a language's are read together
+_BLOCK = 2048  # records per read: the records of one language in it are read together
 
 
 class LanguageMixture:
@@ -45,7 +45,7 @@ class LanguageMixture:
         self.readers = [
             RecordReader(part, RecordOrder(part.sizes, random_key(key, part.name, part.length))) for part in parts
         ]
-        # Counting takes longer than reading on: (number of the next draw, how often each choice came before it).
+        # (number of the next draw, occurrences of each choice before it): cheaper to keep than to count again.
         self._counted = (0, self.schedule.counts(0))
 
     def dataset(self, start: int, batch_size: int) -> tf.data.Dataset:
@@ -192,7 +192,7 @@ class BitextStream:
             self.mixtures.append(LanguageMixture(parts, _normalized(weights), random_key(self.key, length)))
         if not self.lengths:
             raise InputError(f"{self.name}: no pairs are left with longest = {longest}; raise it")
-        # Not the task's own key: TLM and XLCO take the same bucket at the same step.
+        # The key does not contain the task, so that TLM and XLCO take the same bucket at the same step.
         self.bucket_schedule = StratifiedSchedule(_normalized(shares), random_key(seed, "bucket"))
 
     def bucket(self, step: int) -> tuple[int, int]:
@@ -214,7 +214,7 @@ class BitextStream:
         key = random_key(self.key, self.lengths[index], "sample")
 
         def collate(number, serialized):
-            # Neighbours in the schedule differ in a regular way: mix them before samples are made of them.
+            # The schedule alternates languages regularly: shuffle the pairs before samples are made of them.
             shuffled = tf.gather(serialized, tf_random_permutation(tf_fold(random_key(key, "batch"), number), pairs))
             parsed = parse_token_lists(shuffled, ["source_ids", "target_ids"])
             indices = number * self.batch_size + tf.range(self.batch_size, dtype=tf.int64)

@@ -1,8 +1,8 @@
-"""Where a run computes: one device, all of a machine, several machines, a TPU; behind one name.
+"""The devices of a run: one, all of a machine, those of several machines, or a TPU.
 
-`strategies.py` turns the name on the command line into a `Distribution`; a run takes place inside `with
-distribution.scope():`, and makes its model inside `with distribution.variables():`. `is_chief()` and
-`global_replica_count()` answer anywhere, in any thread.
+`strategies.py` turns the name on the command line into a `Distribution`. A run takes place inside `with
+distribution.scope():` and makes its model inside `with distribution.variables():`. `is_chief()` and
+`global_replica_count()` can be called anywhere, in any thread.
 """
 
 from infoxlm_keras.lazy import lazy_exports

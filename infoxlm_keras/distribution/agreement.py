@@ -1,4 +1,4 @@
-"""What the workers of a run must know of each other outside of a step."""
+"""Values that the workers of a run exchange outside of a training step."""
 
 import functools
 
@@ -7,7 +7,7 @@ from infoxlm_keras.errors import InputError
 
 
 def check_agreement(value: int, what: str) -> None:
-    """Waits until all workers have come here, and refuses to go on unless each has the same `value`.
+    """Waits for all workers and checks that each has the same `value`.
 
     Args:
         value: int.
@@ -22,9 +22,9 @@ def check_agreement(value: int, what: str) -> None:
 
 
 def on_any_worker(flag: bool) -> bool:
-    """Whether `flag` (bool) is true on any worker, the same answer on all of them; each must ask at the same step.
+    """Whether `flag` (bool) is true on any worker; every worker must call it at the same step and gets the same value.
 
-    For what one worker learns and all must act upon, such as a signal to stop.
+    It is for an event that one worker notices and all must act on, such as a signal to stop.
     """
     return any(values_of_workers(int(flag)))
 

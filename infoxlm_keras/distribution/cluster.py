@@ -1,4 +1,4 @@
-"""Which processes a multi-worker run is made of: from TF_CONFIG, Slurm or Kubernetes (TensorFlow)."""
+"""The processes of a multi-worker run, from TF_CONFIG, Slurm or Kubernetes (TensorFlow)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from infoxlm_keras.errors import InputError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Both may be set to what a cluster needs; the ports must be free on every machine.
+# The environment variable with the label of the pods, and the port that must be free on every machine.
 KUBERNETES_LABEL, KUBERNETES_PORT = "INFOXLM_KUBERNETES_LABEL", 8470
 
 
 def is_multi_worker(environment: Mapping[str, str] = os.environ, report: Callable[[str], None] = print) -> bool:
-    """Whether the environment describes more than one worker, without asking anybody.
+    """Whether the environment describes more than one worker; nothing is sent over the network.
 
     Args:
         environment: mapping, `os.environ`.

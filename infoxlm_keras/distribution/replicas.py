@@ -1,4 +1,4 @@
-"""What one replica of a `tf.distribute.Strategy` tells the others in the course of a step (TensorFlow)."""
+"""Communication between the replicas of a `tf.distribute.Strategy` within a step (TensorFlow)."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import tensorflow as tf
 
 
 class Replicas:
-    """The replicas that run a step together, seen from one of them; make it inside the step.
+    """The replicas that run a step together; make the object inside the step.
 
-    Outside a strategy there is one replica, and nothing is changed or sent.
+    Outside a strategy there is one replica, and the methods return their argument.
 
     Attributes:
         count: int, replicas of all workers.
@@ -21,7 +21,7 @@ class Replicas:
         self.index = self._context.replica_id_in_sync_group
 
     def sum(self, structure: Any) -> Any:
-        """`structure` (nested tensors) summed over the replicas, the same bits on each."""
+        """`structure` (nested tensors) summed over the replicas; the result is bit-identical on all of them."""
         if self.count == 1:
             return structure
         flat = [tf.convert_to_tensor(tensor) for tensor in tf.nest.flatten(structure)]
@@ -30,8 +30,8 @@ class Replicas:
     def join(self, tensor: tf.Tensor, axis: int) -> tf.Tensor:
         """All replicas' `tensor` laid end to end along `axis`, in their order.
 
-        As a sum in which every replica fills its own place: unlike `all_gather` it has a static shape under every
-        strategy, which a TPU needs, and 0 + x = x loses no bit.
+        It is a sum of zero-padded tensors, in which every replica fills its own place. Unlike `all_gather` it has a
+        static shape under every strategy, which a TPU needs. It is exact, because 0 + x = x.
         """
         if self.count == 1:
             return tensor

@@ -1,7 +1,7 @@
-"""What Keras 3.15 does not do under a `tf.distribute.Strategy`, done here (TensorFlow).
+"""Workarounds for what Keras 3.15 lacks under a `tf.distribute.Strategy` (TensorFlow).
 
-Each function names what fails without it. `tests/test_keras_workarounds.py` asserts that it still fails: when one of
-those tests breaks, Keras has learned it, and the function can go.
+Each function names what fails without it. `test_keras_workarounds.py` asserts that it still fails. When one of those
+tests breaks, Keras has the feature, and the function can be removed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from infoxlm_keras.annotations import Batch
 
 
 def update_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
-    """Makes `optimizer.apply` a computation of each replica by itself; its gradients must be the same on all.
+    """Makes `optimizer.apply` run on each replica without communication; the gradients must be equal on all of them.
 
-    Keras' own `apply` sums the gradients over the replicas, after it clipped them: clipping by the global norm is then
-    wrong without a word. And it decays weights, updates them and counts by `merge_call`, which is refused inside a
-    condition or a loop. Our step has summed and clipped before, and all replicas compute the same update.
+    Keras' `apply` sums the gradients over the replicas after it clipped them, so clipping by the global norm gives a
+    wrong result and no error. It also uses `merge_call` for decay, update and count, which fails inside a condition or
+    a loop. Our step sums and clips first, and all replicas compute the same update.
     """
 
     def apply_weight_decay(self, variables):
@@ -43,7 +43,7 @@ def update_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
 def read_metrics_of_one_replica(model: keras.Model) -> None:
     """Makes the metrics of `model` readable by one worker alone; their updates must be the same on all replicas.
 
-    Keras' own are summed over the replicas whenever they are read: a message that waits until all workers read.
+    Keras sums its own over the replicas at every read, which blocks until all workers read.
     """
     for variable in model.metrics_variables:
         _set_aggregation(variable, tf.VariableAggregation.ONLY_FIRST_REPLICA)
@@ -73,7 +73,7 @@ def draw_differently_on_each_replica(model: keras.Model) -> None:
 
 
 def replica_seed(seed: tf.Tensor, index: int | tf.Tensor) -> tf.Tensor:
-    """The seed that replica `index` (int or int32 scalar) draws with where all of them hold `seed`, int64 [2]."""
+    """The seed that replica `index` (int or int32 scalar) draws with when all replicas hold `seed`, int64 [2]."""
     index = tf.cast(index, seed.dtype)
     # Neighbouring layers may have neighbouring seeds: a large odd step keeps all of them apart.
     return seed + tf.stack([index * tf.constant(0x9E3779B1, seed.dtype), tf.zeros_like(index)])

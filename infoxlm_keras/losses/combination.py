@@ -3,8 +3,8 @@
 Each task gives a *sum* of losses and a count (masked tokens, or sentence pairs). Two rules are in use:
 
 * `sum_of_means`, the paper's formula `L = L_MMLM + L_TLM + L_XLCO`: each sum is divided by its own count.
-* `joint_count`, the authors' code: all sums are divided by the sum of all counts, so a task weighs as much as it
-  has predictions, and XLCO (one a pair) far less than the masked-LM tasks.
+* `joint_count`, the authors' code: all sums are divided by the sum of all counts. A task's weight is then proportional
+  to its number of predictions, so XLCO (one a pair) weighs far less than the masked-LM tasks.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def loss_scales(counts: Mapping[str, Tensor], weights: Mapping[str, float | Tens
     Args:
         counts: dict of task name to float32 scalar, the predictions of the whole update: of all replicas and
             all micro-batches.
-        weights: dict of task name to float (or scalar tensor); a task of weight 0 counts for nothing.
+        weights: dict of task name to float (or scalar tensor); the predictions of a task of weight 0 are not counted.
         rule: one of `LOSS_COMBINATIONS`.
 
     Returns:

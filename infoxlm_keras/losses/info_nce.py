@@ -69,7 +69,7 @@ def info_nce(
 
     logits = ops.concatenate([positive, ops.where(valid, negatives, MASKED_LOGIT * temperature)], axis=1) / temperature
     losses = ops.logsumexp(logits, axis=-1) - logits[:, 0]
-    # A tie with a negative is no success: an all-equal encoder must not score 100%.
+    # A tie with a negative counts as wrong: an encoder whose vectors are all equal must not score 100%.
     best_negative = ops.max(logits[:, 1:], axis=-1)
     correct = ops.cast(logits[:, 0] > best_negative, "float32")
     negative_similarity = ops.sum(negatives * weights, axis=-1) / ops.maximum(num_negatives, 1.0)

@@ -1,6 +1,6 @@
 """The encoder and its hidden states, all of them sub-models of one KerasHub backbone.
 
-Hidden states are counted once and for all with the embeddings as index 0: state `l` is the output of
+Everywhere in this package, the embeddings are hidden state 0, and state `l` is the output of
 Transformer layer `l` (1..L). XLCO's universal layer 8 of 12 is state 8.
 """
 

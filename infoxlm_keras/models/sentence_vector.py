@@ -92,7 +92,7 @@ def model_pooling(info: PretrainingInfo | None) -> str:
     if info.vector_refusal:
         raise InputError(
             f"{info.vector_refusal}; the sentence vector of this model would be another one: give --pooling to have "
-            "its encoder's hidden states pooled all the same"
+            "its encoder's hidden states pooled anyway"
         )
     return info.pooling
 

@@ -1,4 +1,4 @@
-"""A model for more pieces: old rows as they are, new rows the means of old ones, the row of `<mask>` at the end."""
+"""A model for an extended vocabulary: old rows are unchanged, new rows are means of old ones, `<mask>` stays last."""
 
 from collections.abc import Sequence
 

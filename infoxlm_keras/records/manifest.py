@@ -18,8 +18,8 @@ from infoxlm_keras.records.manifest_check import check_manifest_values, shown
 from infoxlm_keras.tokenizer import Tokenizer
 
 VERSION = 2
-# Version 1 says nothing of the content of the inputs, nor gives samples of what was left out. `read` and
-# `passed_over` came later in version 2; older packages do not look at them.
+# Version 1 lacks the content of the inputs and samples of what was left out. `read` and `passed_over` were added
+# within version 2; older packages ignore them.
 READABLE_VERSIONS = (1, 2)
 ACCOUNT = ("read", "passed_over")
 FILE_NAME = "manifest.json"
@@ -195,8 +195,8 @@ def read_manifest(data_dir: PathLike, kind: str) -> Manifest:
 def check_tokenizer(manifest: Manifest, tokenizer: Tokenizer) -> None:
     """Raises `InputError` unless `tokenizer` (of `infoxlm_keras.tokenizer`) gives the ids of the one in the records.
 
-    Files of the same vocabulary may differ in their bytes: a model that was made anew of a `tokenizer.json` does. What
-    they do is compared then, by the copy that lies beside the records.
+    Files of the same vocabulary may differ in their bytes, for instance a model that was converted from a
+    `tokenizer.json`. In that case the behaviour is compared, by the copy beside the records.
     """
     made_with = manifest.tokenizer
     if made_with.fingerprint == tokenizer.fingerprint:

@@ -1,4 +1,4 @@
-"""What the JSON of a `manifest.json` must look like, checked value by value before anything is made of it."""
+"""Checks the JSON of a `manifest.json` value by value, before a `Manifest` is made of it."""
 
 import itertools
 import pathlib
@@ -18,7 +18,7 @@ _SHOWN = 60
 
 
 def check_manifest_values(value: dict[str, Any], kind: str, path: PathLike, builder: str) -> None:
-    """Raises `InputError` at the first value of a manifest that cannot be.
+    """Raises `InputError` for the first invalid value of a manifest.
 
     Args:
         value: dict, the JSON of a manifest whose format and version are right.
@@ -101,7 +101,7 @@ def shown(value: object) -> str:
 
 
 class _Check:
-    """Typed access to JSON values; every method raises `InputError` with the place where a value is another."""
+    """Typed access to JSON values; every method raises `InputError` with the place of a value of another type."""
 
     def __init__(self, path, builder):
         self.path, self.builder = path, builder

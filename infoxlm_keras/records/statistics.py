@@ -1,4 +1,4 @@
-"""What is in prepared records, counted without TensorFlow: tokens, lengths, unknown tokens, padding."""
+"""Statistics of prepared records, without TensorFlow: tokens, lengths, unknown tokens, padding."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""TFRecord files frame by frame, and where a damaged one is damaged: shard, record and byte offset (no TensorFlow).
+"""Reads TFRecord files frame by frame and locates damage: shard, record and byte offset (no TensorFlow).
 
 A frame is the length of the data (8 bytes, little endian), the masked CRC-32C of the length (4), the data, and the
 masked CRC-32C of the data (4).
@@ -102,7 +102,7 @@ def _read_length(file, path, size, offset, number):
     length, crc = _HEADER.unpack(header)
     if crc != masked_crc(header[:8]):
         raise _damage(path, offset, number, "its length does not match its checksum")
-    # Before anything is read: a length may be anything, its checksum notwithstanding.
+    # Checked before the data are read: a length can be wrong although its checksum matches.
     missing = offset + HEADER_BYTES + length + FOOTER_BYTES - size
     if missing > 0:
         raise _damage(path, offset, number, f"the file ends {missing} bytes before the record does")

@@ -1,12 +1,12 @@
-"""One checkpoint = all state of a run; written atomically, verified when read, the newest intact one found again.
+"""Checkpoints: one holds all state of a run, is written atomically and is verified when it is read.
 
     checkpoints/step-00000100/state.safetensors   every variable: model, head, optimizer, key encoder, queue, seeds,
                                                   loss scale, and the metrics' sums of the log interval in progress
     checkpoints/step-00000100/checkpoint.json     step (index of the next batch), scores, what the run was, and the
                                                   checksums of the state and of these values themselves
 
-A checkpoint is written beside its place, forced to the disk, and renamed: under its name it is complete or not there.
-Nothing in it depends on the number of devices.
+A checkpoint is written to a temporary directory, forced to the disk, and renamed, so it is complete if its name
+exists. Its content does not depend on the number of devices.
 """
 
 import dataclasses
@@ -50,8 +50,8 @@ class Restored:
     Attributes:
         step: int, batches consumed; the data goes on at this step.
         info: dict, as given to `save_checkpoint`.
-        metrics: list of arrays for `pretrainer.metrics_variables`: the open log interval. `fit` sets metrics to zero
-            when it starts, so whoever calls it assigns them afterwards. Empty if the metrics are others now.
+        metrics: list of arrays for `pretrainer.metrics_variables`, the open log interval. `fit` sets metrics to zero
+            when it starts, so a callback assigns them afterwards. Empty if the model now has other metrics.
     """
 
     step: int
@@ -60,11 +60,11 @@ class Restored:
 
 
 def state_variables(pretrainer: InfoXLMPretrainer) -> dict[str, keras.Variable]:
-    """Ordered dict of unique name to variable: all that a run needs to go on bit for bit.
+    """Ordered dict of unique name to variable: all that a run needs to resume bit for bit.
 
-    Seeds of dropout are among `pretrainer.variables`, though Keras' own weight files leave them out. A name is a
-    running number and the variable's own name: paths repeat in the two backbones, and hold numbers that Keras counts
-    up through the process.
+    It includes the seeds of dropout, which Keras' weight files leave out. A name is a running number and the
+    variable's own name. Paths would not do: they repeat in the two backbones, and contain numbers that Keras counts up
+    in the process.
     """
     variables = [*pretrainer.variables, *pretrainer.optimizer.variables]
     metrics = {id(variable) for variable in pretrainer.metrics_variables}
@@ -92,10 +92,10 @@ def save_checkpoint(
         scores: optional dict of name to float, measured at this step.
         keep: int >= 1.
         best_by: optional name of a score; the checkpoint with the best one stays, see `is_better`.
-        write: bool. False takes part in reading variables, which may need every process, but writes nothing.
+        write: bool. False reads the variables, which may need every process, and writes nothing.
 
     Raises:
-        InputError: if it cannot be written (a full disk); the checkpoints before it are as they were.
+        InputError: if it cannot be written (a full disk); earlier checkpoints are unchanged.
     """
     directory = pathlib.Path(directory)
     variables = {**state_variables(pretrainer), **_metrics_variables(pretrainer)}
@@ -129,7 +129,7 @@ def restore_newest(
         directory: str or path; may be absent.
         pretrainer: `InfoXLMPretrainer`, compiled, of the same settings.
         check: optional function of the checkpoint's `info` that raises if it belongs to another run.
-        report: called with one line for each damaged checkpoint that is passed over.
+        report: called with one line for each damaged checkpoint.
 
     Returns:
         `Restored`, or None if there is no checkpoint at all.
@@ -247,7 +247,7 @@ def _read_info(path):
         )
     if checksum is None and version == VERSION:
         return None, f"{INFO_FILE} is not complete"
-    # Without a checksum (version 2) nothing has vouched for the values.
+    # Version 2 has no checksum, so the values are checked here.
     kinds = {"step": int, "sha256": str, "scores": dict, "info": dict}
     if not all(type(content.get(name)) is kind for name, kind in kinds.items()) or not all(
         isinstance(score, float | int) and math.isfinite(score) for score in content["scores"].values()
@@ -285,7 +285,7 @@ def _write_state(path, state):
 
 
 def _force_to_disk(path):
-    """Returns when the file's content, or the directory's entries, would outlive a loss of power."""
+    """Flushes the file's content, or the directory's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -296,7 +296,7 @@ def _force_to_disk(path):
 def _not_saved(directory, step, error):
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "free some space (or lower keep_checkpoints)" if full else "mend that"
+    remedy = "free some space (or lower keep_checkpoints)" if full else "remove the cause"
     left = checkpoints(directory)
     there = f"{left[-1].name} is intact" if left else "there is none before it"
     return f"{directory}: {reason}: the checkpoint of step {step} was not saved; {there}; {remedy} and run this again"
@@ -315,7 +315,7 @@ def _prune(directory, keep, best_by):
 def _best_first(directory, best_by, report=None):
     """List of (path, score) of the checkpoints that have the score `best_by`, the earliest of equals first.
 
-    Files of scores are read, and not the states. With `report`, a damaged file is reported and its checkpoint set
+    Only the files of scores are read, not the states. With `report`, a damaged file is reported and its checkpoint set
     aside.
     """
     found = []
@@ -346,7 +346,7 @@ def _best_intact(directory, best_by, report):
 
 
 def _set_aside(path):
-    """Renames a damaged checkpoint, so that it is no longer one; the chief does it, and all workers see the result."""
+    """Renames a damaged checkpoint to `damaged-step-...`; the chief does it, and all workers see the result."""
     if is_chief():
         aside = path.with_name(f"damaged-{path.name}")
         if aside.is_dir() and not aside.is_symlink():

@@ -102,7 +102,7 @@ def fit(
             StopOnSignal(start, stop),
         ]
         dataset = joined_dataset(streams, start).map(lambda batch: (batch,))
-        # One epoch of all steps left: an endless dataset and a known number of steps, so that nothing runs once more.
+        # One epoch of all remaining steps: the data set is endless, so Keras needs their number.
         steps = config.steps - start
         pretrainer.fit(dataset, epochs=1, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=callbacks)
         return stop.received if callbacks[-1].step < config.steps else None
@@ -134,7 +134,7 @@ def best_by(config: RunSettings, pair_sets: Sequence[PairSet]) -> str | None:
 
 
 def refresh_plots(directory: RunDirectory) -> None:
-    """Draws `plots/training.png` and `plots/run.png` from `history.csv`, those of them that there are numbers for."""
+    """Draws `plots/training.png` and `plots/run.png` from `history.csv`, if it has losses."""
     from infoxlm_keras.reports.plots import read_history, run_overview, save_figure, training_curves
 
     if not directory.history.is_file():
@@ -142,7 +142,7 @@ def refresh_plots(directory: RunDirectory) -> None:
     try:
         steps, metrics = read_history(directory.history)
     except InputError as error:
-        # Something else wrote into the file. That is no reason to end the training.
+        # Another program wrote into the file; training goes on without plots.
         print(f"warning: no plots are drawn: {error}", flush=True)
         return
     if any(name.endswith("_loss") for name in metrics):

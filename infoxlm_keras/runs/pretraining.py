@@ -58,9 +58,9 @@ def pretrain(
     overwrite: bool = False,
     wandb_project: str | None = None,
 ) -> RunResult:
-    """Runs, or resumes, pre-training, on what `current_distribution()` says.
+    """Runs or resumes pre-training on the devices of `current_distribution()`.
 
-    Several workers run this with the same arguments and see the same directories; the chief alone writes.
+    With several workers, each calls this with the same arguments and the same directories; only the chief writes.
 
     Args:
         config: `PretrainingConfig`.
@@ -69,7 +69,7 @@ def pretrain(
             the end, the preset `model/`. If it holds checkpoints of this run, it continues from the newest intact one.
         init: optional model to start from, all that `load_pretrained` takes; None starts from random weights.
         fresh: bool, start at step 0; an error if `output_dir` holds a run.
-        overwrite: bool, with `fresh`: remove that run, once everything for the new one is known to be in order.
+        overwrite: bool, with `fresh`: remove that run, after everything for the new one was checked.
         wandb_project: optional name of a Weights & Biases project.
 
     Returns:
@@ -189,7 +189,7 @@ class PretrainingRun:
             info = dataclasses.replace(self.info, steps=steps)
             save_pretrained(self.directory.model, self.masked_lm, self.tokenizer, info, replace=True)
         best = self._save_best()
-        # No worker ends, and takes the others' connections with it, before the chief has written all.
+        # A worker that ends closes the connections of the others, so all wait until the chief has written everything.
         check_agreement(steps, "the last step")
         return RunResult(self._last_row(), steps, self.directory.model, best=best, tasks=tuple(self.pretrainer.tasks))
 
@@ -216,7 +216,7 @@ class PretrainingRun:
         )
 
     def _check_same_data(self, kept):
-        """Raises `InputError` if the checkpoint's run read other records: samples have other numbers there."""
+        """Raises `InputError` if the checkpoint's run read other records, in which samples have other numbers."""
         check_same_data(kept, self.info, self.directory.path)
 
     def _last_row(self):
@@ -225,7 +225,7 @@ class PretrainingRun:
 
 
 def check_same_data(kept: dict[str, Any], info: PretrainingInfo, output_dir: PathLike) -> None:
-    """Raises `InputError` if the checkpoint's run read other records than these: samples have other numbers there.
+    """Raises `InputError` if the checkpoint's run read other records, in which samples have other numbers.
 
     Args:
         kept: dict that was saved with the checkpoint.
@@ -245,8 +245,8 @@ def seed_everything(seed: int, compiled: bool) -> None:
 
     Args:
         seed: int.
-        compiled: bool, whether the step is compiled by XLA, which is deterministic on the CPU as it is; Keras
-            compiles nothing once TensorFlow's own deterministic kernels are asked for.
+        compiled: bool, whether XLA compiles the step. XLA is deterministic on the CPU, and Keras compiles nothing if
+            TensorFlow's deterministic kernels are enabled, so they are enabled for an uncompiled step only.
     """
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow" and not compiled:

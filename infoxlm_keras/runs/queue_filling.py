@@ -1,4 +1,4 @@
-"""Tasks that need entries before the first step (XLCO's queue of past keys) get them from extra batches."""
+"""Fills XLCO's queue of past keys (and whatever another task needs) from extra batches before the first step."""
 
 from collections.abc import Iterable
 
@@ -18,8 +18,8 @@ def fill_queue(pretrainer: InfoXLMPretrainer, task: PretextTask, batches: Iterab
     Args:
         pretrainer: `InfoXLMPretrainer` with `task`.
         task: `PretextTask` with `entries_to_fill` above 0.
-        batches: iterable of batches `{task name: ...}`, enough for all entries; under a `tf.distribute.Strategy` a data
-            set.
+        batches: iterable of batches `{task name: ...}`, enough for all entries; under a `tf.distribute.Strategy` a
+            data set.
     """
     fill = _compiled_fill(pretrainer)
     iterator = iter(distribute_batches(batches, pretrainer.accumulation_steps))

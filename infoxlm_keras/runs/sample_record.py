@@ -1,4 +1,4 @@
-"""Which records a step read: arithmetic on the order of data, for messages and audits."""
+"""The records that a step read, computed from the order of the data, for messages and audits."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -21,7 +21,7 @@ from infoxlm_keras.tokenizer import Tokenizer
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Training must not begin with the samples that filled the queue: those come from another seed.
+# The queue is filled from another seed, so that training does not begin with the same samples.
 FILLING_SEED_OFFSET = 1_000_003
 
 
@@ -76,12 +76,12 @@ class TrainingRecords:
             if length > positions:
                 raise InputError(
                     f"{self.data_dir}/{task.record_kind}: the sequences of {task.label} have {length} tokens, but the "
-                    f"model has {positions} positions; {task.shorter_sequences(positions)}, or train a model with more "
-                    f"(without --init: --set model.max_sequence_length={length})"
+                    f"model has {positions} positions; {task.shorter_sequences(positions)}, or train a model with "
+                    f"more (without --init: --set model.max_sequence_length={length})"
                 )
 
     def warnings(self) -> list[str]:
-        """List of str: what about the records does not suit the tasks' settings."""
+        """List of str: warnings about records that do not suit the tasks' settings."""
         found = [
             task_class(name).corpus_warning(self.config.task(name), self.manifest_of(name))
             for name in self.config.tasks

@@ -1,4 +1,4 @@
-"""What every pretext task is: what it takes from the batch, its loss and count, its metrics and MI bound."""
+"""The base of the pretext tasks: batch, loss and count, metrics, and the bound of mutual information."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from infoxlm_keras.settings import TaskSettings
 
 @dataclasses.dataclass
 class TaskResult:
-    """What one forward pass of a task gives, all of it over this replica's share of the batch.
+    """What one forward pass of a task gives for this replica's share of the batch.
 
     Attributes:
         loss_sum: float32 scalar, the loss summed over predictions.
         count: float32 scalar, the number of predictions.
-        correct_sum: float32 scalar, predictions whose first guess is right.
+        correct_sum: float32 scalar, predictions whose likeliest candidate is right.
         num_candidates: float32 scalar N of the InfoNCE bound `I >= log N - L`, in nats.
         averages: dict of metric name to float32 scalar, further quantities summed over predictions.
         state: dict of tensors handed to `after_backward` (XLCO's keys).
@@ -36,7 +36,7 @@ class TaskResult:
     state: Tensors = dataclasses.field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as nested dicts, a structure every backend's gradient function can return."""
+        """The fields as nested dicts, which the gradient function of every backend can return."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
@@ -162,9 +162,9 @@ class PretextTask(keras.layers.Layer):
         raise NotImplementedError
 
     def shared(self, batch: Tensors) -> Tensors:
-        """dict of tensors [batch, ...] that the replicas show each other before `result` (XLCO's keys).
+        """dict of tensors [batch, ...] that the replicas exchange before `result` (XLCO's keys).
 
-        They must not depend on what changes within an update: no gradient flows through them.
+        They must not depend on what changes within an update, because no gradient flows through them.
         """
         return {}
 

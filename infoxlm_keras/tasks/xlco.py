@@ -44,7 +44,7 @@ class XLCO(PretextTask):
         normalize: bool, cosine instead of raw dot products.
         projection: bool, an H x H linear map without bias, initialised N(0, 0.02), after pooling; the key encoder
             has its own moving average of it.
-        shared_projection: bool, the keys take the query's projection as it is instead of a moving average.
+        shared_projection: bool, the keys use the query's projection itself instead of a moving average.
         in_batch_negatives: bool, the batch's other keys are negatives besides the queue.
         momentum: `MomentumSchedule` or float.
         enable_step: int, updates before which the loss has weight 0 and the key encoder copies the query encoder.
@@ -240,7 +240,7 @@ class XLCO(PretextTask):
         return self.weight * enabled
 
     def after_backward(self, state: Tensors) -> None:
-        # After the loss: the batch's own keys are no negatives of their own step.
+        # After the loss, so that the batch's own keys are not negatives in the same step.
         self.queue.enqueue(state["keys"])
 
     def after_update(self, step: Tensor) -> None:

@@ -23,14 +23,14 @@ from infoxlm_keras.training.step import TrainStep
 class InfoXLMPretrainer(TrainStep, keras.Model):
     """Joins an encoder and its pretext tasks for `model.fit`.
 
-    One `train_step` is one optimizer update. In this order, and only here (`training/step_*.py` hold the three
-    backends' forms of it): counts of the whole batch -> for each micro-batch: forward pass, losses, gradients, new
-    keys into the queue -> clip -> optimizer -> moving average of the key encoder.
+    One `train_step` is one optimizer update. `training/step/` holds its form for each backend. The order is: counts of
+    the whole batch -> for each micro-batch: forward pass, losses, gradients, new keys into the queue -> clip ->
+    optimizer -> moving average of the key encoder.
 
     A batch is `{task name: that task's tensors}`; with `accumulation_steps` = A every tensor's first dimension is A
-    micro-batches laid end to end. Under a `tf.distribute.Strategy` each replica gets its slice of every micro-batch;
-    counts and keys are joined before the forward pass and gradients after it, so that R replicas compute what one
-    would (`training/step_tensorflow.py`).
+    micro-batches laid end to end. Under a `tf.distribute.Strategy` each replica gets its slice of every micro-batch.
+    Counts and keys are joined before the forward pass and gradients after it, so that R replicas compute the update of
+    one (`training/step/tensorflow_step.py`).
 
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`, for instance from `build_masked_lm`.
@@ -112,15 +112,15 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         return next((task for task in self.tasks if task.task_name == name), None)
 
     def compile(self, optimizer: Any, jit_compile: bool = False, **kwargs: Any) -> None:
-        """As `keras.Model.compile`, without a loss: the tasks have theirs. The loss scale for float16 is ours.
+        """As `keras.Model.compile`, without a loss: the tasks define it. The pretrainer scales float16 losses.
 
         Args:
             optimizer: `keras.optimizers.Optimizer`, its name ("adam") or its configuration; see `build_optimizer`.
-            jit_compile: bool; off on PyTorch, see `training/step_torch.py`.
+            jit_compile: bool; off on PyTorch, see `training/step/torch_step.py`.
             kwargs: of `keras.Model.compile`.
 
         Raises:
-            InputError: for no optimizer of Keras, or a loss or metrics, which no step of ours would look at.
+            InputError: if `optimizer` is not one of Keras, or for a loss or metrics, which the step would ignore.
         """
         optimizer = check_compile_arguments(optimizer, kwargs)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **{**kwargs, "auto_scale_loss": False})
@@ -130,9 +130,9 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     def fit(self, x: Any = None, *arguments: Any, **keywords: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; the first batch of a `tf.data.Dataset` is checked before anything is compiled.
 
-        Keras' callbacks work with it, but for those that save a whole model: `ModelCheckpoint` needs
-        `save_weights_only=True`. `BackupAndRestore` goes on at the epoch that was interrupted, with the data set from
-        its beginning; `infoxlm pretrain` resumes at the very step.
+        Keras' callbacks work with it, except those that save a whole model: `ModelCheckpoint` needs
+        `save_weights_only=True`. `BackupAndRestore` resumes at the interrupted epoch and reads the data set from its
+        beginning; `infoxlm pretrain` resumes at the exact step.
 
         Raises:
             InputError: see `infoxlm_keras.data.batches.check_batch`; for a model that was not compiled, or a
@@ -153,7 +153,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         raise InputError(NOT_SAVED_WHOLE)
 
     def get_config(self) -> NoReturn:
-        """Raises `InputError`: no configuration tells Keras how to make the encoder that the tasks share."""
+        """Raises `InputError`: no Keras configuration can describe the encoder that the tasks share."""
         raise InputError(NOT_SAVED_WHOLE)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
@@ -180,9 +180,9 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         return loss_scales(counts, weights, self.loss_combination)
 
     def shared(self, batch: Batch) -> dict[str, Tensors]:
-        """dict of task name to what the task's replicas show each other of one micro-batch; see `PretextTask.shared`.
+        """dict of task name to the tensors of one micro-batch that replicas exchange; see `PretextTask.shared`.
 
-        A task without anything to show is left out, and so is one that `batch` lacks.
+        Tasks without such tensors are left out, and tasks that `batch` lacks.
         """
         found = {task.task_name: task.shared(batch[task.task_name]) for task in self.tasks if task.task_name in batch}
         return {name: tensors for name, tensors in found.items() if tensors}
@@ -221,8 +221,8 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     def micro_batch(self, batch: Batch, index: int | Tensor) -> Batch:
         """Micro-batch `index` (int or int32 scalar) of `accumulation_steps`; the batch itself if that is 1.
 
-        Its number of samples is static where that of `batch` is, whatever else is unknown (the length of a bucket):
-        replicas join their keys by it.
+        Its number of samples is static if that of `batch` is, even if other dimensions are unknown (the length of a
+        bucket): replicas need it to join their keys.
         """
         if self.accumulation_steps == 1:
             return batch
@@ -236,26 +236,26 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         return tree.map_structure(part, batch)
 
     def after_backward(self, results: dict[str, dict[str, Any]]) -> None:
-        """Lets each task take in what a micro-batch left (XLCO: keys into the queue)."""
+        """Gives each task its state of a micro-batch (XLCO: keys into the queue)."""
         for task in self.tasks:
             task.after_backward(results[task.task_name]["state"])
 
     def after_update(self, step: Tensor) -> None:
-        """Lets each task follow the optimizer's update number `step` (XLCO: moving average)."""
+        """Updates each task after the optimizer's update number `step` (XLCO: moving average)."""
         for task in self.tasks:
             task.after_update(step)
 
     def padding_row(self) -> Tensor:
-        """The token embedding's row of `<pad>`, [1, dim]; read it before an update and give it back after."""
+        """The token embedding's row of `<pad>`, [1, dim]; read it before an update and restore it after."""
         return ops.convert_to_tensor(self.backbone.token_embedding.embeddings)[PAD_ID : PAD_ID + 1] + 0.0
 
     def restore_padding_row(self, row: Tensor) -> None:
-        """Puts back the row of `<pad>`, which neither gradients of the tied output nor weight decay may move."""
+        """Restores the row of `<pad>`, which gradients of the tied output and weight decay must not change."""
         embeddings = self.backbone.token_embedding.embeddings
         embeddings.assign(ops.slice_update(ops.convert_to_tensor(embeddings), (PAD_ID, 0), row))
 
     def count_step(self, finite: Tensor) -> None:
-        """Books whether the update's gradients were finite, and adapts the loss scale (float16 only)."""
+        """Counts an update whose gradients were not finite, and adapts the loss scale (float16 only)."""
         skipped = 1 - ops.cast(finite, "int32")
         self.skipped_steps.assign(self.skipped_steps + skipped)
         self.consecutive_skipped_steps.assign((self.consecutive_skipped_steps + 1) * skipped)
@@ -269,10 +269,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     # === Metrics ===
 
     def update_task_metrics(self, results: dict[str, dict[str, Any]]) -> None:
-        """Adds one micro-batch's `results` to the tasks' metrics, but for tasks whose loss is not finite."""
+        """Adds one micro-batch's `results` to the tasks' metrics, except for tasks whose loss is not finite."""
         for name, result in results.items():
             mean = result["loss_sum"] / ops.maximum(result["count"], 1.0)
-            # Guesses from logits that are not numbers are counted neither right nor wrong.
+            # Predictions from logits that are not numbers count neither as right nor as wrong.
             count = ops.where(ops.isfinite(mean), result["count"], 0.0)
             averages = {"accuracy": result["correct_sum"], **result["averages"]}
             values = {key: total / ops.maximum(result["count"], 1.0) for key, total in averages.items()}

@@ -1,4 +1,4 @@
-"""A mean that forgets slowly, for quantities that are watched over a whole run."""
+"""An exponentially smoothed mean, for quantities that are observed over a whole run."""
 
 import keras
 from keras import ops
@@ -9,9 +9,9 @@ from infoxlm_keras.annotations import Tensor
 class SmoothedMean(keras.metrics.Metric):
     """Exponentially smoothed, weighted mean of a quantity: `sum_i d^(n-i) w_i x_i / sum_i d^(n-i) w_i`.
 
-    The denominator makes it right from the first value on (Adam's correction of bias). It goes on across log intervals
-    and epochs: `reset_state` leaves it, `restart` clears it. Numerator and denominator are sums, so they add up over
-    replicas and are part of a checkpoint.
+    The denominator removes the bias of the first values, as in Adam. The mean continues across log intervals and
+    epochs: `reset_state` does not change it, `restart` clears it. Numerator and denominator are sums, so replicas can
+    add them. Both are part of a checkpoint.
 
     Args:
         decay: float in [0, 1), d; 0.99 looks back about 100 updates.

@@ -21,8 +21,8 @@ class IntervalLog(StepCallback):
         total_steps: int.
         log_every: int.
         batch_sizes: dict of task name to its samples in a step.
-        open_interval: list of arrays for the metrics' variables, `Restored.metrics`: the run goes on with the means
-            of the interval that the interruption cut, and logs what it would have logged without one.
+        open_interval: list of arrays for the metrics' variables, `Restored.metrics`. With them a resumed run continues
+            the interrupted interval, and logs the same means as a run without an interruption.
     """
 
     def __init__(

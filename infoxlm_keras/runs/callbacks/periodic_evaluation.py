@@ -9,14 +9,14 @@ from infoxlm_keras.runs.callbacks.step_callback import StepCallback
 class PeriodicEvaluation(StepCallback):
     """Calls `measure()` before step 1, every `every` steps and at the end; its numbers go to all writers.
 
-    It must leave the state of training as it is: a run is the same to the last bit with and without it.
+    It must not change the state of training: a run is bit-identical with and without it.
 
     Args:
         recorder: `Recorder`.
         start_step, total_steps, every: int.
 
     Attributes:
-        columns: tuple of str, numbers that `measure` gives; by the first the best checkpoint is chosen.
+        columns: tuple of str, names of the numbers that `measure` gives; the first one chooses the best checkpoint.
     """
 
     columns: tuple[str, ...] = ()

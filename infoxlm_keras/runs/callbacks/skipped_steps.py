@@ -1,4 +1,4 @@
-"""Steps whose gradients were not finite: which samples they read, and the end of a run that has too many."""
+"""Records steps whose gradients were not finite with their samples, and ends a run that has too many."""
 
 import json
 import pathlib
@@ -14,16 +14,16 @@ from infoxlm_keras.runs.sample_record import describe_samples, samples_of_steps
 
 
 class SkippedSteps(StepCallback):
-    """Looks after every step whether it was skipped, notes it, and ends training after `limit` of them in a row.
+    """Notes every skipped step, and ends training after `limit` of them in a row.
 
-    A line of `skipped_steps.jsonl` is `{"first_step", "last_step", "skipped", "samples"}`, see `samples_of_steps`; the
-    two steps differ only with `steps_per_execution` above 1, and the end then comes with the execution.
+    A line of `skipped_steps.jsonl` is `{"first_step", "last_step", "skipped", "samples"}`, see `samples_of_steps`. The
+    two steps differ only with `steps_per_execution` above 1; training then ends after the execution.
 
     Args:
         limit: int >= 1.
         start_step: int.
         streams: the streams that training reads.
-        path: where the lines go; those of steps after `start_step` are removed first. None: nowhere.
+        path: the file of the lines; lines of steps after `start_step` are removed first. None writes no file.
         report: called with one line for each skipped step, except with float16, whose loss scale skips by design.
     """
 
@@ -74,7 +74,7 @@ class SkippedSteps(StepCallback):
         return (
             f"steps {first}..{self.step}: gradients were not finite {in_a_row} times in a row (limit "
             f"{self.limit}, max_consecutive_skips); they read {describe_samples(samples)}{where}; lower "
-            "optimizer.learning_rate, or mend these records"
+            "optimizer.learning_rate, or correct these records"
         )
 
 
@@ -82,7 +82,7 @@ def _drop_later_lines(path, start_step):
     """Removes the lines of steps after `start_step`, and the file if none is left."""
     if not path.is_file():
         return
-    # A line without its end was cut by a kill: it is of a step that the newest checkpoint does not hold.
+    # A line without its end was cut by a kill; its step is later than the newest checkpoint.
     lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
     kept = [line for line in lines if json.loads(line)["last_step"] <= start_step]
     if kept:

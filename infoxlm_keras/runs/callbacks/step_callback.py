@@ -33,11 +33,11 @@ class StepCallback(keras.callbacks.Callback):
     def counter(self, variable: keras.Variable) -> int:
         """int value of a scalar non-trainable `variable` of the model.
 
-        `self.model` makes JAX copy the state of training back into all variables; that is too dear for every step,
-        so this reads the one value out of the state.
+        `self.model` makes JAX copy the state of training back into all variables, which is too expensive for every
+        step. This method reads the one value from the state.
         """
         model = self._model
-        # The state is there from the first step on.
+        # The state exists from the first step on.
         state = getattr(model, "_jax_state", None)
         if state and not model._jax_state_synced:
             variables = model.non_trainable_variables

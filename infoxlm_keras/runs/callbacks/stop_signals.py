@@ -17,8 +17,8 @@ WORKERS_ASK_EVERY = 10
 class StopSignals:
     """Context in which the signals only set `received`, a signal's name or None.
 
-    The second signal gets the process's own handler back and is sent again. In a thread other than the main one,
-    where Python allows no handlers, the context does nothing.
+    The second signal restores the default handler and is sent again. Python allows handlers in the main thread only,
+    so in another thread the context does nothing.
     """
 
     def __init__(self, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> None:
@@ -53,7 +53,7 @@ class StopSignals:
 class StopOnSignal(StepCallback):
     """Ends `fit` after the step in which a signal came. `Checkpoints` saves when `fit` ends.
 
-    Several workers must end at the same step: they ask each other every tenth one.
+    Several workers must end at the same step, so they exchange their flags at every tenth step.
 
     Args:
         start_step: int.

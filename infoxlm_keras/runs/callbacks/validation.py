@@ -19,8 +19,8 @@ QUANTITIES = ("loss", "accuracy", "mi_lower_bound")
 class ValidationLoss(PeriodicEvaluation):
     """`val_loss`, and each task's loss, accuracy and bound, on the same held-out batches every time.
 
-    Without dropout, and with the weights as they are. XLCO's candidates are the keys in the queue at that moment,
-    those of training: its loss measures held-out pairs against known negatives, and nothing enters the queue.
+    Dropout is off, and no weight changes. XLCO's candidates are the keys of training that are in the queue: its loss
+    measures held-out pairs against negatives from training, and nothing enters the queue.
 
     Args:
         dataset: tf.data.Dataset of `(batch,)` without end, batches as `InfoXLMPretrainer.evaluate` takes them; it is

@@ -1,4 +1,4 @@
-"""The training step on JAX: the same parts as elsewhere, with all state passed in and out."""
+"""The training step on JAX: the same parts as on the other backends, with all state passed in and out."""
 
 from typing import Any
 
@@ -93,7 +93,7 @@ class TrainStep(StepParts):
             tensor = tensor.reshape(self.accumulation_steps, -1, *tensor.shape[1:])
             if distribution is None:
                 return tensor
-            # As it came, the first devices would hold the first micro-batches whole.
+            # Without a new layout, the first devices would hold all of the first micro-batches.
             axes = [None, distribution.batch_dim_name] + [None] * (tensor.ndim - 2)
             return keras.distribution.distribute_tensor(
                 tensor, keras.distribution.TensorLayout(axes, distribution.device_mesh)

@@ -1,8 +1,8 @@
 """The training step on TensorFlow, on one replica or on those of a `tf.distribute.Strategy`.
 
-Replicas tell each other three things in a step, outside of what XLA compiles for each of them: their counts and keys
-before the forward pass, and the sum of their gradients and losses after it. All else each does by itself, from the
-same numbers to the same result: queue, key encoder, weights and counters stay equal to the last bit.
+Replicas communicate at three points of a step, outside of what XLA compiles for each of them: they join their counts
+and keys before the forward pass, and sum their gradients and losses after it. Each replica computes the rest from
+equal values, so queue, key encoder, weights and counters stay bit-identical.
 """
 
 from collections.abc import Callable
@@ -136,7 +136,7 @@ class TrainStep(StepParts):
     def _shared(self, batch, replicas):
         """dict of task name to `SharedTensors` of tensors [micro-batches, samples of all replicas, ...]; None on one.
 
-        The key encoder stands still within an update, so the keys of all micro-batches can come first.
+        The key encoder does not change within an update, so the keys of all micro-batches can be computed first.
         """
         if replicas.count == 1:
             return None
@@ -205,7 +205,7 @@ class TrainStep(StepParts):
         return self.test_function
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing: every variable exists since `__init__`; Keras would draw a batch, and fails on several workers."""
+        """Does nothing: `__init__` made every variable. Keras would draw a batch, and fails on several workers."""
 
     @property
     def _is_distributed(self):

@@ -28,7 +28,7 @@ class TrainStep(StepParts):
         steps_per_execution: int = 1,
         **kwargs: Any,
     ) -> None:
-        """As `keras.Model.compile`; the step is never compiled, and a line says so where that was asked for.
+        """As `keras.Model.compile`. The step is never compiled; with `jit_compile` a line is printed that says so.
 
         Raises:
             InputError: for several steps an execution, which Keras does not have on PyTorch.
@@ -96,7 +96,7 @@ class TrainStep(StepParts):
 def draw_dropout_from_its_seed(model: keras.Model) -> None:
     """Makes dropout draw from the state of its seed generator, which is part of a checkpoint.
 
-    Keras lets PyTorch's global generator draw where a layer was given no seed, and a resumed run would draw anew.
+    For a layer without a seed Keras uses PyTorch's global generator, and a resumed run would draw other numbers.
     """
     for layer in model._flatten_layers():
         for generator in getattr(layer, "_seed_generators", ()):
