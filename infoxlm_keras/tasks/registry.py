@@ -1,4 +1,4 @@
-"""The pretext tasks by name, one row a task. No other file contains the name of a task.
+"""The pretext tasks by name, one row a task. Other modules ask here and never compare names.
 
 A package of its own can add tasks without a change here, by an entry point in the group `infoxlm_keras.pretext_tasks`
 (name = task name, value = `module:class`).
