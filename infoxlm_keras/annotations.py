@@ -11,3 +11,7 @@ Tensor: TypeAlias = Any
 # A NumPy array of any dtype; the docstring names dtype and shape.
 Array: TypeAlias = np.ndarray[Any, Any]
 PathLike: TypeAlias = str | os.PathLike[str]
+# The tensors of one pretext task by name, each [samples, ...].
+Tensors: TypeAlias = dict[str, Any]
+# What a training step takes: `{task name: {name: tensor}}`.
+Batch: TypeAlias = dict[str, dict[str, Any]]

@@ -1,4 +1,4 @@
-"""The values that settings choose from, importable without Keras: commands check them before anything heavy loads."""
+"""The values that settings choose from, importable without Keras: commands check them before they import Keras."""
 
 POOLINGS = ("cls", "mean")
 LOSS_COMBINATIONS = ("sum_of_means", "joint_count")

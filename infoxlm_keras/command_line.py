@@ -7,6 +7,8 @@ import os
 import re
 import select
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
 from infoxlm_keras import environment
 from infoxlm_keras.errors import InputError, input_error_within
@@ -21,12 +23,12 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
     """Keeps the layout of the description and shows the default of every option."""
 
 
-def argument_parser(description):
+def argument_parser(description: str) -> argparse.ArgumentParser:
     """An `argparse` parser in the house style: `description` is shown as written, defaults are shown."""
     return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
 
 
-def print_settings(title, settings):
+def print_settings(title: str, settings: Mapping[str, Any]) -> None:
     """Prints `settings` (a flat mapping) under `title`, one `key = value` a line, before work begins."""
     print(title)
     width = max((len(str(key)) for key in settings), default=0)
@@ -36,7 +38,7 @@ def print_settings(title, settings):
 
 
 @contextlib.contextmanager
-def quiet_imports():
+def quiet_imports() -> Iterator[None]:
     """Prepares the environment for Keras and TensorFlow, and hides what they print while they load.
 
     TensorFlow reports missing GPUs and CPU features on standard error before any setting reaches it. Errors are
@@ -70,11 +72,11 @@ def quiet_imports():
         raise problem
 
 
-def prepare_streams():
+def prepare_streams() -> None:
     """Makes standard output and error take any text: what they cannot show is replaced.
 
-    A stream that the caller has closed (`>&-`) is opened to nowhere, so that no file that is opened later gets its
-    number and with it what is printed.
+    A stream that the caller has closed (`>&-`) is opened on /dev/null. Otherwise the next file that is opened would
+    get its descriptor, and receive what is printed.
     """
     for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
         try:
@@ -89,20 +91,20 @@ def prepare_streams():
             stream.reconfigure(errors="replace")
 
 
-def run_command(main):
+def run_command(main: Callable[[], object]) -> NoReturn:
     """Runs `main()` and ends the process: 0 when all was done, 2 with one clear message on bad input.
 
-    A full disk, a missing permission or too little memory is for the user to solve, so they are reported like bad
-    input; any other exception is ours and keeps its traceback. A reader that goes away (`| head`) ends the process
-    quietly.
+    The user can solve a full disk, a missing permission or too little memory, so these are reported like bad input.
+    Any other exception is a defect of this package and keeps its traceback. If the reader of the output goes away
+    (`| head`), the process ends without a message.
 
     Raises:
-        SystemExit: always, but for exceptions that are ours.
+        SystemExit: always, except for defects of this package, whose exceptions pass through.
     """
     import rich
 
     prepare_streams()
-    # Tables and progress bars show paths and sentences: a `[` in them is no markup, `:x:` no emoji.
+    # Tables and progress bars show paths and sentences, in which `[` is not markup and `:x:` is not an emoji.
     rich.reconfigure(markup=False, emoji=False)
     try:
         status = _status_of(main)
@@ -112,7 +114,7 @@ def run_command(main):
         _discard_output()
         status = CLOSED_PIPE
     except OSError as error:
-        # What was printed is buffered: the disk under a redirected output may be full as late as here.
+        # Output is buffered, so a full disk under a redirected output may be noticed only here.
         _discard_output()
         status = _report(describe_os_error(error))
     raise SystemExit(status)
@@ -144,12 +146,12 @@ def _status_of(main):
     return 0
 
 
-def describe_error(error):
-    """The one line for an exception that the user can do something about, or None for an error of ours.
+def describe_error(error: BaseException) -> str | None:
+    """One line for an exception that the user can do something about; None for a defect of this package.
 
     Args:
-        error: exception. Bad input that is found while a data pipeline runs comes out as TensorFlow's error, a full
-            disk as an exception of the library that wrote the file.
+        error: exception. Bad input that a data pipeline finds arrives as TensorFlow's error. A full disk arrives as an
+            exception of the library that wrote the file.
     """
     if isinstance(error, InputError):
         return str(error)
@@ -162,7 +164,7 @@ def describe_error(error):
     return None if within is None else str(within)
 
 
-def fail(message):
+def fail(message: str) -> NoReturn:
     """Prints `error: message` to standard error and exits with status 2."""
     raise SystemExit(_report(message))
 
@@ -176,8 +178,8 @@ def _report(message):
     return 2
 
 
-def one_line(text):
-    """`text` with line breaks as spaces, and other characters that no terminal shows as escapes."""
+def one_line(text: str) -> str:
+    """`text` with line breaks replaced by spaces, and other unprintable characters by escapes."""
     text = re.sub(r"\s*[\r\n]+\s*", " ", text.strip())
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
@@ -192,7 +194,7 @@ def _reader_is_gone():
 
 
 def _discard_output():
-    """Points standard output to nowhere, so that flushing what is left does not fail again."""
+    """Points standard output to /dev/null, so that flushing the rest does not fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())

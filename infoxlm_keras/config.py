@@ -9,28 +9,30 @@ from there (`defaults_of`). Each pretext task of `tasks/registry.py` has a secti
 
 import difflib
 import reprlib
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.choices import LOSS_COMBINATIONS
 from infoxlm_keras.configs import find_config
 from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import load_yaml, parsing, read_yaml
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
-from infoxlm_keras.settings import NonNegativeInt, PositiveInt, Settings, TaskSettings, defaults_of
+from infoxlm_keras.settings import NonNegativeInt, OneOf, PositiveInt, Settings, TaskSettings, defaults_of
 from infoxlm_keras.tasks.registry import ROWS, task_classes
 from infoxlm_keras.training.optimizer import build_optimizer
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
-# A message names at most so many problems, and a key has at most so many dots.
+# The most problems that a message names, and the most dots in a key.
 MOST_PROBLEMS, MOST_DOTS = 20, 8
 
 
 class _ShortRepr(reprlib.Repr):
-    """Python itself refuses to print an integer of many thousand digits."""
+    """Shows a very large integer by its size: Python refuses to print one of many thousand digits."""
 
     def repr_int(self, value, level):
         return f"a number of {value.bit_length()} bits" if value.bit_length() > 256 else repr(value)
@@ -47,21 +49,21 @@ _PRETRAINER = defaults_of(InfoXLMPretrainer)
 
 
 class ModelSettings(Settings):
-    """The encoder: a named size, any dimension of which may be set by itself."""
+    """The encoder: a named size, of which each dimension can be overridden."""
 
-    size: Literal[tuple(ENCODER_SIZES)] = "tiny"
+    size: Annotated[str, OneOf(ENCODER_SIZES)] = "tiny"
     num_layers: PositiveInt | None = None
     hidden_dim: PositiveInt | None = None
     num_heads: PositiveInt | None = None
     intermediate_dim: PositiveInt | None = None
     max_sequence_length: PositiveInt | None = None
     # None: 0.1 from scratch, 0.0 when continuing from a trained model (reference behaviour).
-    dropout: float | None = pydantic.Field(None, ge=0.0, lt=1.0)
+    dropout: float | None = pydantic.Field(default=None, ge=0.0, lt=1.0)
     dtype: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
 
     @property
-    def encoder_size(self):
-        """The `EncoderSize` with this section's own dimensions put in."""
+    def encoder_size(self) -> EncoderSize:
+        """The named `EncoderSize`, with the dimensions that this section sets."""
         named = ENCODER_SIZES[self.size]
         return EncoderSize(
             **{name: getattr(self, name) or getattr(named, name) for name in EncoderSize.__dataclass_fields__}
@@ -71,19 +73,19 @@ class ModelSettings(Settings):
 class MaskingSettings(Settings):
     """See `infoxlm_keras.data.masking.Masking`."""
 
-    probability: float = pydantic.Field(_MASKING.probability, gt=0.0, lt=1.0)
-    mask_share: float = pydantic.Field(_MASKING.mask_share, ge=0.0, le=1.0)
-    random_share: float = pydantic.Field(_MASKING.random_share, ge=0.0, le=1.0)
+    probability: float = pydantic.Field(default=_MASKING.probability, gt=0.0, lt=1.0)
+    mask_share: float = pydantic.Field(default=_MASKING.mask_share, ge=0.0, le=1.0)
+    random_share: float = pydantic.Field(default=_MASKING.random_share, ge=0.0, le=1.0)
 
 
 class DataSettings(Settings):
     """How languages are drawn, the longest pairs that are read (tokens a side; None: all), and what is held out.
 
-    `validation_records` are kept out of training in each stream (a language, or a pair in a length bucket), a tenth of
-    it at most; see `infoxlm_keras.data.split`. With any, the tasks' losses on them are written while training.
+    `validation_records` of each stream (a language, or a pair in a length bucket) are held out, at most a tenth of it;
+    see `infoxlm_keras.data.split`. If it is above 0, the tasks' losses on them are written while training.
     """
 
-    language_exponent: float = pydantic.Field(0.7, ge=0.0, le=1.0)
+    language_exponent: float = pydantic.Field(default=0.7, ge=0.0, le=1.0)
     longest_pair: PositiveInt | None = None
     validation_records: NonNegativeInt = 0
 
@@ -93,8 +95,8 @@ class OptimizerSettings(Settings):
 
     learning_rate: pydantic.PositiveFloat = _OPTIMIZER.learning_rate
     warmup_steps: NonNegativeInt = _OPTIMIZER.warmup_steps
-    beta_1: float = pydantic.Field(_OPTIMIZER.beta_1, ge=0.0, lt=1.0)
-    beta_2: float = pydantic.Field(_OPTIMIZER.beta_2, ge=0.0, lt=1.0)
+    beta_1: float = pydantic.Field(default=_OPTIMIZER.beta_1, ge=0.0, lt=1.0)
+    beta_2: float = pydantic.Field(default=_OPTIMIZER.beta_2, ge=0.0, lt=1.0)
     epsilon: pydantic.PositiveFloat = _OPTIMIZER.epsilon
     weight_decay: pydantic.NonNegativeFloat = _OPTIMIZER.weight_decay
     clip_norm: pydantic.PositiveFloat | None = _PRETRAINER.clip_norm
@@ -104,15 +106,16 @@ class OptimizerSettings(Settings):
 class EvaluationSettings(Settings):
     """What is measured every `every` steps while training.
 
-    Retrieval on held-out pairs: `pairs` is a file or directory as for infoxlm evaluate-retrieval; of each language
-    the first `max_pairs` are used, on the universal layer with xlco's pooling. Without `pairs` there is none.
+    Retrieval on held-out pairs: `pairs` is a file or directory as for infoxlm evaluate-retrieval. The first
+    `max_pairs` of each language are used, on the universal layer with xlco's pooling. Without `pairs`, retrieval is
+    not measured.
 
-    The losses on `validation_batches` batches of the records that data.validation_records keeps out of training.
+    Losses: on `validation_batches` batches of the records that data.validation_records holds out.
     """
 
     pairs: str | None = None
     every: PositiveInt = 1000
-    max_pairs: int | None = pydantic.Field(1000, ge=2)
+    max_pairs: int | None = pydantic.Field(default=1000, ge=2)
     batch_size: PositiveInt = 64
     validation_batches: NonNegativeInt = 20
 
@@ -120,21 +123,21 @@ class EvaluationSettings(Settings):
 class RunSettings(Settings):
     """A whole run, without the tasks' sections.
 
-    `keep_checkpoints` newest checkpoints stay, and the best one by `keep_best`: "auto" (retrieval's accuracy or
-    else the validation loss, where there is one), "none", or the name of another number that an evaluation writes.
+    The newest `keep_checkpoints` checkpoints stay, and the best one by `keep_best`: "auto" (the accuracy of retrieval,
+    else the validation loss, if one is measured), "none", or the name of another number that an evaluation writes.
     """
 
     steps: PositiveInt = _OPTIMIZER.total_steps
-    seed: int = pydantic.Field(0, ge=0, lt=2**32)
-    tasks: list[Literal[tuple(task_classes())]] = list(ROWS)
-    loss_combination: Literal[LOSS_COMBINATIONS] = _PRETRAINER.loss_combination
+    seed: int = pydantic.Field(default=0, ge=0, lt=2**32)
+    tasks: list[Annotated[str, OneOf(task_classes())]] = list(ROWS)
+    loss_combination: Annotated[str, OneOf(LOSS_COMBINATIONS)] = _PRETRAINER.loss_combination
     jit_compile: bool = True
-    # Steps that run without coming back to Python in between: logs and checkpoints come at its multiples.
+    # Steps of one call of the compiled function; logs and checkpoints are written at multiples of it.
     steps_per_execution: PositiveInt = 1
     log_every: PositiveInt = 100
     save_every: PositiveInt = 5000
     keep_checkpoints: PositiveInt = 3
-    keep_best: str = pydantic.Field("auto", min_length=1)
+    keep_best: str = pydantic.Field(default="auto", min_length=1)
     save_initial_model: bool = False
     max_consecutive_skips: PositiveInt = 50
     model: ModelSettings = ModelSettings()
@@ -148,20 +151,22 @@ class RunSettings(Settings):
         return getattr(self, name)
 
 
-PretrainingConfig = pydantic.create_model(
+# Made from the registry, so a type checker knows `RunSettings` and its method `task` only.
+_SECTIONS: dict[str, Any] = {name: (task.Settings, task.Settings()) for name, task in task_classes().items()}
+PretrainingConfig: type[RunSettings] = pydantic.create_model(
     "PretrainingConfig",
     __base__=RunSettings,
     __doc__="A whole run: `RunSettings` and one section for each pretext task.",
-    **{name: (task.Settings, task.Settings()) for name, task in task_classes().items()},
+    **_SECTIONS,
 )
 
 
-def load_config(path, overrides=()):
+def load_config(path: PathLike, overrides: Iterable[str] = ()) -> RunSettings:
     """Reads a YAML configuration, its `base`s, and overrides from the command line.
 
     Args:
         path: str or path of the YAML file, or the name of a shipped configuration.
-        overrides: iterable of "dotted.key=value" strings, the value in YAML; they win over the file.
+        overrides: iterable of "dotted.key=value" strings, the value in YAML; they take precedence over the file.
 
     Returns:
         `PretrainingConfig`.
@@ -176,7 +181,7 @@ def load_config(path, overrides=()):
     return check_config(values, source=path)
 
 
-def check_config(values, source="configuration"):
+def check_config(values: Mapping[str, Any], source: PathLike = "configuration") -> RunSettings:
     """`PretrainingConfig` of a nested dict; `source` is named in errors."""
     try:
         config = PretrainingConfig.model_validate(values)
@@ -209,7 +214,7 @@ def check_config(values, source="configuration"):
     return config
 
 
-def flatten(config):
+def flatten(config: RunSettings) -> dict[str, Any]:
     """dict of dotted key to value of every setting, for printing."""
     flat = {}
 
@@ -224,7 +229,7 @@ def flatten(config):
     return flat
 
 
-def dump_config(config):
+def dump_config(config: RunSettings) -> str:
     """The resolved configuration as YAML text, which `load_config` reads back to the same settings."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
@@ -258,7 +263,7 @@ def _parse_override(text):
     if not equals or not key:
         raise InputError(f"--set {shown(text)[1:-1]}: write it as key=value, for instance --set xlco.temperature=0.05")
     if key.count(".") > MOST_DOTS:
-        raise InputError(f"--set {shown(key)[1:-1]}: no setting has so many parts")
+        raise InputError(f"--set {shown(key)[1:-1]}: no setting has more than {MOST_DOTS + 1} parts")
     with parsing(f"--set {shown(text)[1:-1]}", "valid YAML after the =", "write it as key=value"):
         nested = load_yaml(value)
     for part in reversed(key.split(".")):
@@ -266,8 +271,8 @@ def _parse_override(text):
     return nested
 
 
-def shown(value):
-    """`value` as text for an error, of bounded length whatever it is."""
+def shown(value: object) -> str:
+    """`value` as text of bounded length, for an error."""
     return _SHORT.repr(value)
 
 
@@ -280,7 +285,7 @@ def _describe(problem):
         name = problem["loc"][0]
         flag = f"--{name}" if name in ("steps", "tasks") else f"--set {key}=VALUE"
         return f"{key} = {shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]} ({flag})"
-    section = PretrainingConfig
+    section: Any = PretrainingConfig
     for part in problem["loc"][:-1]:
         section = section.model_fields[part].annotation
     close = difflib.get_close_matches(str(problem["loc"][-1]), section.model_fields, n=1)

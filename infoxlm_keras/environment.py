@@ -1,6 +1,6 @@
-"""What a process finds in its environment and what would change or break Keras and TensorFlow, made harmless.
+"""Settings of the environment that would change or break Keras and TensorFlow are removed or overridden here.
 
-Nothing here imports them, unless `keras.json` holds settings that must be undone.
+Nothing here imports either of them, unless `keras.json` holds settings that must be undone.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 QUIET_LOGGERS = ("tensorflow", "jax._src.xla_bridge")
 
 
-def prepare():
+def prepare() -> None:
     """Makes the environment fit for the imports of Keras and TensorFlow; call it before them, any number of times.
 
     * `TF_USE_LEGACY_KERAS` is removed: nothing here uses Keras 2, and tensorflow_text would recurse without it.
@@ -29,7 +29,7 @@ def prepare():
     * `keras.json` (in `KERAS_HOME`, else ~/.keras) chooses the backend only: its other settings have no effect.
 
     Raises:
-        InputError: for a backend that there is not, or a `keras.json` that cannot be read.
+        InputError: for an unknown or missing backend, or a `keras.json` that cannot be read.
     """
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     os.environ.setdefault(LOG_LEVEL, "3")
@@ -45,7 +45,7 @@ def prepare():
         _undo(path, settings)
 
 
-def quiet_loggers():
+def quiet_loggers() -> None:
     """Keeps warnings of TensorFlow's, absl's and JAX's Python code off the terminal, unless the user asks for them."""
     if os.environ.get(LOG_LEVEL, "3") in ("0", "1"):
         return
@@ -90,7 +90,7 @@ def _undo(path, settings):
         import keras
     except Exception as error:
         # Keras refuses some values while it is imported, each with an exception of another kind.
-        raise InputError(f"{path}: Keras refuses its settings ({error}); mend it, or remove it") from error
+        raise InputError(f"{path}: Keras refuses its settings ({error}); correct it, or remove it") from error
     keras.config.set_floatx(KERAS_SETTINGS["floatx"])
     keras.config.set_epsilon(KERAS_SETTINGS["epsilon"])
     keras.config.set_image_data_format(KERAS_SETTINGS["image_data_format"])

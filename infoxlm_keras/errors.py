@@ -11,7 +11,7 @@ class InputError(ValueError):
     """
 
 
-def input_error_within(error):
+def input_error_within(error: BaseException) -> InputError | None:
     """The `InputError` that was raised inside a TensorFlow data pipeline and comes out as TensorFlow's own error.
 
     Args:

@@ -1,11 +1,14 @@
 """How often each language is drawn: one rule for the vocabulary, the batches and the statistics."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 
 
-def language_probabilities(sizes, exponent):
+def language_probabilities(sizes: Sequence[float] | Array, exponent: float) -> Array:
     """Sampling probability of each language, `p_l ~ (n_l / sum n) ** exponent` (XLM, XLM-R).
 
     Args:

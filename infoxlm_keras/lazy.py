@@ -1,9 +1,13 @@
 """Names of a package that are imported when first used, so that importing the package costs nothing."""
 
 import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 
-def lazy_exports(package, names_by_module):
+def lazy_exports(
+    package: str, names_by_module: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """`__getattr__`, `__dir__` and `__all__` for a package's `__init__` (PEP 562).
 
     Args:

@@ -1,11 +1,12 @@
 """Libraries of the extra `data`, asked for where a step needs them."""
 
 import importlib
+import types
 
 from infoxlm_keras.errors import InputError
 
 
-def import_library(name, purpose):
+def import_library(name: str, purpose: str) -> types.ModuleType:
     """The module `name`.
 
     Args:

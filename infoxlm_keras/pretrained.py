@@ -1,19 +1,22 @@
 """A pre-trained encoder on disk: a KerasHub preset directory plus `infoxlm.json`.
 
 Every KerasHub task opens the directory with `from_preset`; `infoxlm.json` says what InfoXLM adds: the universal
-layer and how its vectors are pooled, how long it was trained, on which records and with which tokenizer. What others
-wrote (Hugging Face, sentence-transformers, fairseq) is read by way of `infoxlm_keras.conversion`.
+layer and how its vectors are pooled, how long it was trained, on which records and with which tokenizer.
+`infoxlm_keras.conversion` reads the files of Hugging Face, sentence-transformers and fairseq.
 """
 
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import keras_hub
 import numpy as np
 from keras import ops
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.conversion.from_sentence_transformers import read_folder_vector
 from infoxlm_keras.conversion.keras_hub_preset import check_preset, task_class_name
@@ -52,10 +55,10 @@ class PretrainingInfo:
     pooling: str = "mean"
     normalize: bool = True
     steps: int = 0
-    tasks: list = dataclasses.field(default_factory=list)
+    tasks: list[str] = dataclasses.field(default_factory=list)
     tokenizer_fingerprint: str = ""
-    data: dict = dataclasses.field(default_factory=dict)
-    settings: dict = dataclasses.field(default_factory=dict)
+    data: dict[str, str] = dataclasses.field(default_factory=dict)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     max_length: int | None = None
     vector_refusal: str = ""
 
@@ -105,7 +108,7 @@ class PretrainedModel:
     _encoder: tuple | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
 
     @property
-    def backbone(self):
+    def backbone(self) -> keras_hub.models.XLMRobertaBackbone:
         """The `XLMRobertaBackbone`."""
         return self.masked_lm.backbone
 
@@ -168,7 +171,13 @@ def _is_text(side):
     return not side
 
 
-def save_pretrained(directory, masked_lm, tokenizer, info, replace=False):
+def save_pretrained(
+    directory: PathLike,
+    masked_lm: keras_hub.models.XLMRobertaMaskedLM,
+    tokenizer: Tokenizer,
+    info: PretrainingInfo | None,
+    replace: bool = False,
+) -> None:
     """Writes the preset directory, complete or not at all.
 
     Args:
@@ -182,7 +191,7 @@ def save_pretrained(directory, masked_lm, tokenizer, info, replace=False):
         write_preset(temporary, PretrainedModel(masked_lm, tokenizer, info))
 
 
-def write_preset(directory, model):
+def write_preset(directory: PathLike, model: PretrainedModel) -> None:
     """Writes the files of a preset into the existing `directory`.
 
     Args:
@@ -218,7 +227,8 @@ def write_preset(directory, model):
 def _without_mixed_precision(config):
     """A serialized model's configuration with float32 for mixed precision, which is how its variables are stored.
 
-    KerasHub 0.32 opens no preset of a mixed policy (`Invalid dtype: mixed_bfloat16`) unless it is told another one.
+    KerasHub 0.32 fails to open a preset of a mixed policy (`Invalid dtype: mixed_bfloat16`) without a `dtype`
+    argument.
     """
     if isinstance(config, list):
         return [_without_mixed_precision(value) for value in config]
@@ -237,7 +247,9 @@ def _saved_in_mixed_precision(location):
     return _without_mixed_precision(config) != config
 
 
-def load_pretrained(source, dtype=None, progress=None):
+def load_pretrained(
+    source: PathLike, dtype: str | keras.DTypePolicy | None = None, progress: Callable[[int, int], None] | None = None
+) -> PretrainedModel:
     """A model with its head and tokenizer.
 
     Args:
@@ -298,7 +310,9 @@ def _folder_info(directory, info, num_layers, tokenizer):
     )
 
 
-def load_classifier(source, dtype=None):
+def load_classifier(
+    source: PathLike, dtype: str | keras.DTypePolicy | None = None
+) -> tuple[keras_hub.models.XLMRobertaTextClassifier, Tokenizer]:
     """A fine-tuned classifier and its tokenizer.
 
     Args:
@@ -320,7 +334,7 @@ def load_classifier(source, dtype=None):
     return _load_task(keras_hub.models.XLMRobertaTextClassifier, location, dtype)
 
 
-def has_masked_lm_head(directory):
+def has_masked_lm_head(directory: PathLike) -> bool:
     """Whether a directory that `load_pretrained` takes holds a masked-LM head; if not, it gives a random one.
 
     Of a model that is loaded anyway, `PretrainedModel.has_head` says so for every kind of source.
@@ -338,7 +352,7 @@ def has_masked_lm_head(directory):
 def _has_head(location, masked_lm):
     if location.directory is not None:
         return has_masked_lm_head(location.directory)
-    # Files that KerasHub fetched itself are not ours to see, but a bias of zeros was never trained.
+    # We do not know the files that KerasHub fetched itself, but a bias of zeros was never trained.
     bias = next(weight for weight in masked_lm.masked_lm_head.weights if weight.path.endswith("output_bias"))
     return bool(np.any(ops.convert_to_numpy(bias)))
 
@@ -364,7 +378,7 @@ def _load_task(task_class, location, dtype):
     return task, tokenizer
 
 
-def write_info(directory, info):
+def write_info(directory: PathLike, info: PretrainingInfo) -> None:
     """Writes `infoxlm.json` into `directory`."""
     content = dataclasses.asdict(info)
     # Only sentence-transformers folders have them; other files stay readable by earlier releases.
@@ -374,7 +388,7 @@ def write_info(directory, info):
     write_json(pathlib.Path(directory) / FILE_NAME, {"version": VERSION, **content})
 
 
-def read_info(directory):
+def read_info(directory: PathLike) -> PretrainingInfo | None:
     """The `PretrainingInfo` in a preset directory, or None if it holds no `infoxlm.json`.
 
     Raises:

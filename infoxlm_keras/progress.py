@@ -2,12 +2,20 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
+from typing import Protocol
 
 import rich.progress
 
 
+class Advance(Protocol):
+    """What `progress_bar` gives: reports `amount` of the total done, in which `units` more units were made."""
+
+    def __call__(self, amount: float, units: int = 0) -> None: ...
+
+
 @contextlib.contextmanager
-def progress_bar(description, total=None, unit="items"):
+def progress_bar(description: str, total: float | None = None, unit: str = "items") -> Iterator[Advance]:
     """Shows a bar with the share done, the elapsed time and a rate.
 
     Args:
@@ -35,7 +43,7 @@ def progress_bar(description, total=None, unit="items"):
     with rich.progress.Progress(*columns) as progress:
         task = progress.add_task(description, total=total, rate="")
 
-        def advance(amount, units=0):
+        def advance(amount: float, units: int = 0) -> None:
             nonlocal made
             made += units
             rate = made / max(time.perf_counter() - start, 1e-9)

@@ -1,11 +1,12 @@
-"""The few fields of SentencePiece's protocol buffer that decide what a model does.
+"""The fields of SentencePiece's protocol buffer that decide the behaviour of a model.
 
-They are declared here, since SentencePiece's own generated code is tied to one release of protobuf.
+They are declared here because SentencePiece's generated code works with one release of protobuf only.
 """
 
 import functools
 import hashlib
 import struct
+from typing import Any
 
 UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4
 MODEL_TYPES = {UNIGRAM: "unigram", BPE: "BPE", WORD: "word", CHAR: "char"}
@@ -14,14 +15,14 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 RESERVED_PIECES = 3
 
 
-def parse_model(proto):
+def parse_model(proto: bytes) -> Any:
     """The message of a serialized model (bytes)."""
     model = model_class()()
     model.ParseFromString(proto)
     return model
 
 
-def behaviour(proto):
+def behaviour(proto: bytes) -> str:
     """A digest of what a model does with text, str: equal for models of equal ids, whatever their bytes.
 
     Pieces with their order, scores and kinds count, the kind of model, its normalisation and its treatment of
@@ -58,7 +59,7 @@ _DEFAULTS = {
 
 
 @functools.cache
-def model_class():
+def model_class() -> type[Any]:
     """The message class of SentencePiece's ModelProto; fields that are not declared here pass through unread."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 

@@ -2,14 +2,32 @@
 
 import inspect
 import types
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import pydantic
+import pydantic_core
 
 # Steps are counted in int32, and no size of a model or a batch is larger. Strict: `true` is no number.
 LARGEST = 2**31 - 1
 PositiveInt = Annotated[int, pydantic.Field(gt=0, le=LARGEST, strict=True)]
 NonNegativeInt = Annotated[int, pydantic.Field(ge=0, le=LARGEST, strict=True)]
+
+
+class OneOf:
+    """Annotates a text that must be one of some names: `Annotated[str, OneOf(POOLINGS)]`.
+
+    pydantic checks it as it checks a `Literal` of these names, whose members a type checker could not know.
+
+    Args:
+        names: iterable of str.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> pydantic_core.CoreSchema:
+        return pydantic_core.core_schema.literal_schema(list(self.names))
 
 
 class Settings(pydantic.BaseModel):

@@ -1,18 +1,26 @@
-"""Random numbers that are a pure function of where they are used: (key, sample index, position).
+"""Random numbers that are a pure function of (key, sample index, position).
 
 One counter-based hash, the finalizer of SplitMix64 (Steele et al. 2014), written with operators that NumPy and
 TensorFlow share. No generator state exists, so any reader, replica or restart draws the same numbers.
 """
 
+from __future__ import annotations
+
 import hashlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from infoxlm_keras.annotations import Array
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _INCREMENT = np.uint64(0x9E3779B97F4A7C15)
 
 
-def random_key(*parts):
+def random_key(*parts: object) -> int:
     """A 64-bit key (int) for a purpose, for instance `random_key(seed, "mmlm", "mask")`; equal parts, equal key."""
     text = "\x1f".join(str(part) for part in parts).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
@@ -28,7 +36,7 @@ def _numpy_shift(bits, distance):
     return bits >> np.uint64(distance)
 
 
-def random_bits(key, indices):
+def random_bits(key: int, indices: Any) -> Array:
     """uint64 array like `indices` (integer array): independent uniform 64-bit numbers under `key`."""
     indices = np.asarray(indices).astype(np.uint64)
     with np.errstate(over="ignore"):
@@ -36,19 +44,19 @@ def random_bits(key, indices):
         return _mix(_mix((indices + np.uint64(1)) * _INCREMENT + start, _numpy_shift) + start, _numpy_shift)
 
 
-def fold(key, *indices):
+def fold(key: int, *indices: int) -> int:
     """A new key (int) from `key` and integers, for instance an epoch and a shard number."""
     for index in indices:
         key = int(random_bits(key, [index])[0])
     return key
 
 
-def random_permutation(key, size):
+def random_permutation(key: int, size: int) -> Array:
     """A permutation of `range(size)`, int64 [size], that depends on `key` and `size` only."""
     return np.argsort((random_bits(key, np.arange(size)) >> np.uint64(1)).astype(np.int64), kind="stable")
 
 
-def tf_random_bits(key, indices):
+def tf_random_bits(key: int | tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
     """`random_bits` in TensorFlow: uint64 tensor like `indices` (any integer tensor), equal number for number."""
     import tensorflow as tf
 
@@ -67,7 +75,7 @@ def tf_random_bits(key, indices):
     return mix(mix((indices + tf.constant(1, tf.uint64)) * increment + start) + start)
 
 
-def tf_fold(key, *indices):
+def tf_fold(key: int | tf.Tensor, *indices: int | tf.Tensor) -> tf.Tensor:
     """`fold` in TensorFlow: a uint64 scalar from a key and integer scalars."""
     import tensorflow as tf
 
@@ -76,7 +84,7 @@ def tf_fold(key, *indices):
     return key
 
 
-def tf_random_permutation(key, size):
+def tf_random_permutation(key: int | tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
     """`random_permutation` in TensorFlow: int64 [size], equal to it."""
     import tensorflow as tf
 
@@ -84,7 +92,7 @@ def tf_random_permutation(key, size):
     return tf.argsort(tf.cast(bits, tf.int64), stable=True)
 
 
-def tf_uniform(key, indices):
+def tf_uniform(key: int | tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
     """float32 tensor like `indices`, uniform in [0, 1): the top 24 bits of `tf_random_bits`."""
     import tensorflow as tf
 
@@ -92,6 +100,6 @@ def tf_uniform(key, indices):
     return tf.cast(bits, tf.float32) * (1.0 / (1 << 24))
 
 
-def uniform(key, indices):
+def uniform(key: int, indices: Any) -> Array:
     """float32 array like `indices`, uniform in [0, 1); equal to `tf_uniform`."""
     return (random_bits(key, indices) >> np.uint64(40)).astype(np.float32) * np.float32(1.0 / (1 << 24))

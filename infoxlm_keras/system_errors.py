@@ -1,4 +1,4 @@
-"""Errors of the operating system, whichever library reports them, as one sentence with the remedy."""
+"""Describes errors of the operating system, from any library, in one sentence with the remedy."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries in other languages hand the system's error on as text: "(os error 28)", "errno = 28", or its words.
 _NUMBER = re.compile(r"\b(?:os error|errno)\b[ =:]*(\d+)", re.IGNORECASE)
 _WORDS = {os.strerror(number).lower(): number for number in (*_FULL, errno.EROFS)}
-# NumPy's whole account of a disk that took no more.
+# All that NumPy says about a full disk.
 _SHORT = re.compile(r"\d+ requested and \d+ written")
 # How they name the file: h5py, TensorFlow.
 _NAMES = (re.compile(r"\bname = '([^']+)'"), re.compile(r"(/[^;:\n]+); "))
@@ -30,17 +30,17 @@ _SENTENCES = {
 }
 
 
-def describe_os_error(error):
+def describe_os_error(error: OSError) -> str:
     """One sentence with the file and the remedy for an `OSError`."""
     name = error.filename if error.filename is not None else "output"
     if isinstance(name, bytes):
         name = os.fsdecode(name)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{name}: permission denied; check the owner of the file or choose another directory"
-    return f"{name}: {_SENTENCES.get(error.errno) or error.strerror or error}"
+    return f"{name}: {_SENTENCES.get(error.errno or 0) or error.strerror or error}"
 
 
-def system_error_within(error):
+def system_error_within(error: BaseException) -> OSError | None:
     """The `OSError` that `error` is, or that a library reports in its own way; None if it is something else.
 
     Args:
@@ -59,7 +59,7 @@ def system_error_within(error):
     return error if isinstance(error, OSError) else None
 
 
-def memory_error_within(error):
+def memory_error_within(error: BaseException) -> bool:
     """Whether `error` says that memory could not be allocated, in Python's, NumPy's or a backend's way."""
     return isinstance(error, MemoryError) or (
         type(error).__name__

@@ -2,18 +2,26 @@
 
     <s> = 0, <pad> = 1, </s> = 2, <unk> = 3, then SentencePiece id + 1, and <mask> = last.
 
-This is fairseq's layout, the one of `xlm-roberta-base` in Hugging Face and KerasHub; a model file that would
-give other ids in any of these is refused on load.
+This is fairseq's layout, which `xlm-roberta-base` has in Hugging Face and KerasHub. A model file of another layout is
+refused on load.
 """
+
+from __future__ import annotations
 
 import functools
 import hashlib
 import itertools
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe
+
+if TYPE_CHECKING:
+    import sentencepiece
 
 START_ID, PAD_ID, END_ID, UNKNOWN_ID = 0, 1, 2, 3
 FIRST_PIECE_ID = 4
@@ -35,7 +43,7 @@ class Tokenizer:
         InputError: if `proto` is no SentencePiece model or has another layout of special pieces.
     """
 
-    def __init__(self, proto, source="SentencePiece model"):
+    def __init__(self, proto: bytes, source: PathLike = "SentencePiece model") -> None:
         self.proto = bytes(proto)
         self.source = str(source)
         pieces = self.processor.get_piece_size()
@@ -52,7 +60,7 @@ class Tokenizer:
             raise InputError(f"{self.source}: has a piece <mask>; XLM-R's layout adds <mask> as the last id")
 
     @functools.cached_property
-    def processor(self):
+    def processor(self) -> sentencepiece.SentencePieceProcessor:
         """The `sentencepiece.SentencePieceProcessor` behind this tokenizer."""
         import sentencepiece
 
@@ -62,17 +70,17 @@ class Tokenizer:
             raise InputError(f"{self.source}: is not a SentencePiece model ({describe(error)})") from None
 
     @functools.cached_property
-    def behaviour(self):
+    def behaviour(self) -> str:
         """str, a digest of what the model does with text: equal for models of equal ids whose bytes differ."""
         from infoxlm_keras.sentencepiece_proto import behaviour
 
         return behaviour(self.proto)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # Worker processes get the bytes, and load the processor for themselves.
         return {key: value for key, value in self.__dict__.items() if key != "processor"}
 
-    def encode(self, lines):
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Token ids of each line, without special tokens.
 
         Args:
@@ -94,7 +102,7 @@ class Tokenizer:
             return self.encode([lines])[0]
         return [[piece + 1 if piece else UNKNOWN_ID for piece in ids] for ids in self._pieces(lines)]
 
-    def encode_ragged(self, lines):
+    def encode_ragged(self, lines: Sequence[str]) -> tuple[Array, Array]:
         """`encode` as one flat array: no Python object a token, for whole files.
 
         Args:
@@ -121,7 +129,7 @@ class Tokenizer:
                     ) from None
             raise
 
-    def decode(self, token_ids):
+    def decode(self, token_ids: Iterable[int]) -> str:
         """Text of `token_ids` (list of int); special ids are left out, the unknown id shows as ` ⁇ `."""
         pieces = []
         for token_id in token_ids:

@@ -10,13 +10,15 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.worker_process import work
 
 # Items a worker may be ahead of the consumer: bounds memory, and hides uneven items.
 ITEMS_AHEAD = 3
-# A worker without work ends at once; one that does not is killed after so many seconds.
+# A worker without work ends at once; if it does not, it is killed after this number of seconds.
 SECONDS_TO_END = 5
 
 
@@ -24,12 +26,14 @@ class WorkerDiedError(InputError):
     """A worker process was ended from outside; the input may be in order."""
 
 
-def available_processes():
+def available_processes() -> int:
     """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_order(function, items, processes):
+def map_in_order(
+    function: Callable[..., Any], items: Iterable[tuple[Any, ...]], processes: int
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Yields (item, `function(*item)`) for each of `items`, in their order, worked on by `processes` processes.
 
     What is yielded or raised does not depend on `processes`: an error in an item is raised after the results before
@@ -54,7 +58,8 @@ def map_in_order(function, items, processes):
 
 
 def _map_on(pool, items, most_pending):
-    pending, failure = collections.deque(), None
+    pending: collections.deque[tuple[Any, concurrent.futures.Future[Any]]] = collections.deque()
+    failure = None
     while True:
         try:
             while len(pending) < most_pending:
@@ -76,8 +81,8 @@ def _map_on(pool, items, most_pending):
 class _Pool:
     """Worker processes, each served by a thread of its own over a pipe of its own.
 
-    `concurrent.futures.ProcessPoolExecutor` hangs if a worker is killed while it imports or while it writes a result:
-    other processes hold the same ends of its pipes. Here nobody but the worker holds its end, so that its death ends
+    `concurrent.futures.ProcessPoolExecutor` hangs if a worker is killed while it imports or while it writes a result,
+    because other processes hold the same ends of its pipes. Here the worker alone holds its end, so its death ends
     every read and write of the thread that serves it.
 
     Args:
@@ -88,7 +93,8 @@ class _Pool:
     def __init__(self, function, processes):
         self._function = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
         self._processes = processes
-        self._workers, self._idle = [], queue.SimpleQueue()
+        self._workers: list[_Worker] = []
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._threads = concurrent.futures.ThreadPoolExecutor(processes)
 
     def submit(self, item):
@@ -179,7 +185,7 @@ def _short_arguments():
 
 @contextlib.contextmanager
 def _without_interrupts():
-    """Processes started within do not see Ctrl-C, which reaches the whole group: the main process ends them."""
+    """Processes started within ignore Ctrl-C, which reaches the whole group; the main process ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

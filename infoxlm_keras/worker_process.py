@@ -10,7 +10,7 @@ import traceback
 from infoxlm_keras.errors import InputError
 
 
-def work(connection):
+def work(connection: multiprocessing.connection.Connection) -> None:
     """Receives a function, then items; sends (True, result) or (False, exception) for each, until the pipe is closed.
 
     Args:
@@ -56,5 +56,7 @@ def _pickled_error(error):
 
 def _end_with_parent():
     """Ends this process when the main process dies while work is under way here."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "runs in a worker process only"
+    multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)

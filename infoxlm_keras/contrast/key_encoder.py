@@ -1,9 +1,12 @@
 """The key encoder: the query encoder's first k layers in float32, whose weights `MovingAverage` moves."""
 
+from typing import Any
+
 import keras
 import keras_hub
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.models.encoder import check_layer
 
 
@@ -18,7 +21,7 @@ class KeyEncoder(keras.layers.Layer):
         layer: int in 1..L, the universal layer.
     """
 
-    def __init__(self, backbone, layer, **kwargs):
+    def __init__(self, backbone: keras_hub.models.XLMRobertaBackbone, layer: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(trainable=False, **kwargs)
         check_layer(layer, backbone.num_layers)
@@ -28,11 +31,13 @@ class KeyEncoder(keras.layers.Layer):
         self.backbone.trainable = False
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: dict[str, Tensor]) -> Tensor:
         """Hidden state `layer`, float32 [batch, length, dim], of `{"token_ids", "padding_mask"}`; no dropout."""
         return ops.stop_gradient(self.backbone(inputs, training=False))
 
-    def variable_pairs(self, backbone):
+    def variable_pairs(
+        self, backbone: keras_hub.models.XLMRobertaBackbone
+    ) -> list[tuple[keras.Variable, keras.Variable]]:
         """List of (key variable, query variable) in one fixed order; the query's from the backbone given."""
         query_layers = [
             backbone.embeddings,

@@ -4,6 +4,7 @@ import dataclasses
 
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.choices import MOMENTUM_SCHEDULES
 from infoxlm_keras.errors import InputError
 
@@ -36,7 +37,7 @@ class MomentumSchedule:
     refresh_every: int = 1000
     exponent: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in MOMENTUM_SCHEDULES:
             raise InputError(f"momentum kind = {self.kind!r}: must be one of {', '.join(MOMENTUM_SCHEDULES)}")
         for name in ("value", "final_value"):
@@ -49,7 +50,7 @@ class MomentumSchedule:
         if self.kind == "exponential" and (self.exponent <= 0 or self.final_value < self.value):
             raise InputError("momentum exponential: needs exponent > 0 and final_value >= value")
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor | int) -> Tensor:
         """Momentum after `step` updates (int32 scalar tensor, the first is 1), as a float32 scalar."""
         step_number = ops.cast(step, "float32")
         value = ops.cast(self.value, "float32")

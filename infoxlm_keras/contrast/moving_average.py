@@ -1,25 +1,30 @@
 """The exponential moving average (EMA) that makes the key encoder follow the query encoder."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
+
+from infoxlm_keras.annotations import Tensor
 
 
 class MovingAverage(keras.layers.Layer):
     """`key <- m key + (1 - m) query` for pairs of variables, in float32 under every precision policy.
 
-    A norm's gain lies near 1, where neighbouring float32 numbers are 1.2e-7 apart, and an update of 1 - m = 1e-4 times
-    a difference of 1e-3 is no larger than that: rounded at every update, the average would stand still or run ahead.
-    So what rounding takes from a one-dimensional variable (gains, biases) is kept and given back at the next update
-    (Kahan's summation). Kernels and embeddings, far smaller in value, need none.
+    The gain of a layer norm lies near 1, where neighbouring float32 numbers are 1.2e-7 apart. An update of 1 - m =
+    1e-4 times a difference of 1e-3 is no larger than that, so rounding would stop or bias the average. The rounding
+    error of each one-dimensional variable (gains, biases) is therefore stored and added at the next update (Kahan
+    summation). Kernels and embeddings have far smaller values and need no compensation.
 
     Args:
-        pairs: list of (key variable, query variable), equal shapes two by two.
+        pairs: list of (key variable, query variable), of equal shapes.
 
     Attributes:
         rounding_errors: float32 variable, one number for each weight of the one-dimensional key variables.
     """
 
-    def __init__(self, pairs, **kwargs):
+    def __init__(self, pairs: Sequence[tuple[keras.Variable, keras.Variable]], **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(trainable=False, **kwargs)
         size = sum(key.shape[0] for key, _ in pairs if _is_compensated(key))
@@ -33,19 +38,19 @@ class MovingAverage(keras.layers.Layer):
         )
         self.built = True
 
-    def reset(self, pairs):
+    def reset(self, pairs: Sequence[tuple[keras.Variable, keras.Variable]]) -> None:
         """Sets each key variable of `pairs` to its query variable's value, without sharing its buffer."""
         for key, query in pairs:
             # Through NumPy: on JAX a shared buffer would be donated twice by the training step.
             key.assign(ops.convert_to_numpy(query))
         self.rounding_errors.assign(ops.zeros_like(ops.convert_to_tensor(self.rounding_errors)))
 
-    def update(self, pairs, momentum):
+    def update(self, pairs: Sequence[tuple[keras.Variable, keras.Variable]], momentum: Tensor) -> None:
         """One step of the average.
 
         Args:
             pairs: list of (key variable, query variable), as the layer was made with.
-            momentum: float32 scalar m; 1 leaves the keys, 0 copies the queries to the last bit.
+            momentum: float32 scalar m; 1 leaves the keys unchanged, 0 copies the queries exactly.
         """
         errors = ops.convert_to_tensor(self.rounding_errors)
         left, start = [], 0

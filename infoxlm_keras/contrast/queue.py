@@ -1,8 +1,11 @@
 """A first-in, first-out queue of past keys, the negatives of the contrast."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 
 
@@ -16,11 +19,10 @@ class KeyQueue(keras.layers.Layer):
     Attributes:
         keys: float32 variable [length, dim], whatever the precision policy.
         pointer: int32 variable, the slot that is written next.
-        count: int32 variable, how many slots hold a key. The others are masked out of the contrast, never used
-            as random negatives.
+        count: int32 variable, the number of slots that hold a key. Empty slots are masked out of the contrast.
     """
 
-    def __init__(self, length, dim, **kwargs):
+    def __init__(self, length: int, dim: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(trainable=False, **kwargs)
         if length < 1:
@@ -34,16 +36,16 @@ class KeyQueue(keras.layers.Layer):
         self.count = self.add_weight(name="count", shape=(), initializer="zeros", trainable=False, dtype="int32")
         self.built = True
 
-    def mask(self):
+    def mask(self) -> Tensor:
         """bool [length]: True where a key was written."""
         return ops.arange(self.length, dtype="int32") < ops.convert_to_tensor(self.count)
 
-    def enqueue(self, keys):
+    def enqueue(self, keys: Tensor) -> None:
         """Writes `keys` at the pointer, in order.
 
         Args:
-            keys: float32 [n, dim]; n is static, or at most `length`. Of more than `length` keys the last stay. If
-                one is not finite, none is written: a single NaN in the queue would spoil every later loss.
+            keys: float32 [n, dim]; n is static, or at most `length`. Of more than `length` keys, the last `length`
+                are kept. If one is not finite, none is written: one NaN in the queue would make every later loss NaN.
         """
         keys = ops.stop_gradient(ops.cast(keys, "float32"))
         finite = ops.all(ops.isfinite(keys))
@@ -61,5 +63,5 @@ class KeyQueue(keras.layers.Layer):
         self.pointer.assign((pointer + advance) % self.length)
         self.count.assign(ops.minimum(ops.convert_to_tensor(self.count) + advance, self.length))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "length": self.length, "dim": self.dim}

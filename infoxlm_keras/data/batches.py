@@ -1,21 +1,25 @@
 """What Keras' `fit` hands to a training step, and whether it fits the model."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tokenizer import PAD_ID
 
 
-def unpack_batch(data):
+def unpack_batch(data: Any) -> Any:
     """The batch `{task name: tensors}` in an element of the data set: itself, or a tuple or list that holds it."""
     return data[0] if isinstance(data, tuple | list) else data
 
 
-def first_batch(data):
-    """The first element of what `fit` is given, as a batch of NumPy arrays, or None where it cannot be seen twice.
+def first_batch(data: Any) -> dict[str, dict[str, Array]] | None:
+    """The first element of what `fit` is given, as a batch of NumPy arrays; None if reading it would consume it.
 
     Args:
-        data: `tf.data.Dataset`, or one batch (a dict, or a tuple that holds it); generators give None.
+        data: `tf.data.Dataset`, or one batch (a dict, or a tuple that holds it). A generator gives None.
     """
     if hasattr(data, "take") and hasattr(data, "element_spec"):
         data = next(iter(data.take(1)), None)
@@ -25,8 +29,10 @@ def first_batch(data):
     return {task: {name: np.asarray(tensor) for name, tensor in tensors.items()} for task, tensors in batch.items()}
 
 
-def check_batch(batch, task_names, vocabulary_size, max_sequence_length):
-    """Refuses a batch that the model cannot be trained on.
+def check_batch(
+    batch: dict[str, dict[str, Array]], task_names: Iterable[str], vocabulary_size: int, max_sequence_length: int
+) -> None:
+    """Checks that the model can be trained on a batch.
 
     Args:
         batch: {task name: {name: array}}; ids are int [batch, length], see the tasks.

@@ -1,8 +1,13 @@
-"""Dynamic masking at read time: other masks each time a sample is seen, the same for the same sample number."""
+"""Dynamic masking at read time.
+
+A record is masked differently in every epoch. The mask depends on the sample number alone, so a resumed run repeats
+it.
+"""
 
 import dataclasses
 import math
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.stateless_random import random_key, tf_random_bits, tf_uniform
 from infoxlm_keras.tokenizer import END_ID, FIRST_PIECE_ID, PAD_ID
@@ -14,8 +19,8 @@ class Masking:
 
     Attributes:
         probability: float, share of the tokens that are predicted (0.15).
-        mask_share: float, share of those shown as `<mask>` (0.8).
-        random_share: float, share of those shown as a random piece (0.1); the rest is shown as it is.
+        mask_share: float, share of the predicted tokens that `<mask>` replaces (0.8).
+        random_share: float, share of the predicted tokens that a random piece replaces (0.1); the rest is unchanged.
 
     Special tokens and padding (ids 0, 1, 2) are never chosen, and no special id is drawn as a random piece.
     """
@@ -24,7 +29,7 @@ class Masking:
     mask_share: float = 0.8
     random_share: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0.0 < self.probability < 1.0:
             raise InputError(f"masking.probability = {self.probability}: must be between 0 and 1")
         if self.mask_share < 0 or self.random_share < 0 or self.mask_share + self.random_share > 1.0:
@@ -33,12 +38,14 @@ class Masking:
                 "negative, nor together exceed 1"
             )
 
-    def predictions(self, length):
+    def predictions(self, length: int) -> int:
         """int: slots for predictions in a sequence of `length` tokens, the most that can be chosen."""
         return math.ceil(self.probability * length)
 
 
-def mask_tokens(token_ids, sample_indices, masking, vocabulary_size, key):
+def mask_tokens(
+    token_ids: Tensor, sample_indices: Tensor, masking: Masking, vocabulary_size: int, key: int | Tensor
+) -> dict[str, Tensor]:
     """Chooses tokens to predict and hides them (TensorFlow, whole batch at once).
 
     The number chosen in a sequence of n ordinary tokens is `floor(probability * n + u)` with u uniform, so that the
@@ -90,7 +97,7 @@ def mask_tokens(token_ids, sample_indices, masking, vocabulary_size, key):
     }
 
 
-def padding_mask(token_ids):
+def padding_mask(token_ids: Tensor) -> Tensor:
     """int32 like `token_ids`: 1 where a token stands, 0 at padding (id 1)."""
     import tensorflow as tf
 

@@ -1,11 +1,15 @@
 """The order of data as arithmetic: which stream, and which of its records, sample number i is.
 
-Everything here is a pure function of (seed, index): no shuffle buffer, no generator state. So a run resumes at any
-step, and any number of readers or replicas sees the same samples.
+Everything here is a pure function of (seed, index), without a shuffle buffer or generator state. A run can therefore
+resume at any step, and any number of readers or replicas reads the same samples.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.stateless_random import fold, random_key, random_permutation
 
@@ -15,31 +19,31 @@ STRIDE = 1327217885
 
 
 class StratifiedSchedule:
-    """Draws from a set of choices with given probabilities, evenly spread, each countable without replay.
+    """Draws from a set of choices with given probabilities, evenly spread and countable without replay.
 
     Draw i takes the point `(i * stride + offset) mod 2^31` of a line divided in proportion to the probabilities
-    (a Kronecker sequence with the golden ratio). Among any n draws in a row a choice of probability p comes n p times,
-    up to a few, where independent draws would stray by sqrt(n). How often each came in the first n draws is a
-    sum of floors, known in a logarithmic number of operations.
+    (a Kronecker sequence with the golden ratio). Among any n consecutive draws, a choice of probability p occurs
+    n p times up to a small constant; independent draws would deviate by sqrt(n). The number of times that each choice
+    occurs in the first n draws is a sum of floors, which takes a logarithmic number of operations.
 
     Args:
         probabilities: sequence of float >= 0 that sum to 1.
         key: int, see `random_key`; it sets the offset.
     """
 
-    def __init__(self, probabilities, key):
+    def __init__(self, probabilities: Sequence[float] | Array, key: int) -> None:
         edges = np.round(np.cumsum(np.asarray(probabilities, np.float64)) * MODULUS).astype(np.int64)
         edges[-1] = MODULUS
         self.edges = edges
         self.offset = key % MODULUS
 
-    def draw(self, start, count):
+    def draw(self, start: int, count: int) -> Array:
         """int64 [count]: the choices of draws `start`, `start + 1`, ..."""
         indices = (np.arange(count, dtype=np.int64) + start % MODULUS) % MODULUS
         points = (indices * STRIDE + self.offset) % MODULUS
         return np.searchsorted(self.edges, points, side="right")
 
-    def counts(self, number):
+    def counts(self, number: int) -> Array:
         """int64 [number of choices]: how often each choice came in the first `number` draws."""
         below = np.array([self._points_below(int(edge), number) for edge in self.edges], np.int64)
         return np.diff(below, prepend=0)
@@ -72,8 +76,8 @@ def _floor_sum(count, modulus, stride, offset):
 class RecordOrder:
     """The order in which one stream's records are read, epoch after epoch.
 
-    The builder has shuffled the records already; each epoch takes the shards in another order, and shuffles
-    within windows of a shard, so that neighbours change. Every record comes exactly once an epoch.
+    The builder has shuffled the records already. Each epoch reads the shards in another order and shuffles within
+    windows of a shard, so that other records are neighbours. Every record occurs exactly once in an epoch.
 
     Args:
         shard_sizes: sequence of int >= 0, records of each shard, from the manifest.
@@ -81,7 +85,7 @@ class RecordOrder:
         window: int, records that are shuffled together.
     """
 
-    def __init__(self, shard_sizes, key, window=2048):
+    def __init__(self, shard_sizes: Sequence[int] | Array, key: int, window: int = 2048) -> None:
         self.shard_sizes = np.asarray(shard_sizes, np.int64)
         self.records = int(self.shard_sizes.sum())
         if self.records < 1:
@@ -89,9 +93,13 @@ class RecordOrder:
         self.shard_key = random_key(key, "shards")
         self.record_key = random_key(key, "records")
         self.window = window
-        self._latest = (None, None, None)  # epoch, its shards, the number of records up to the end of each
+        self._latest: tuple[int | None, Any, Any] = (
+            None,
+            None,
+            None,
+        )  # epoch, its shards, the number of records up to the end of each
 
-    def shards(self, epoch):
+    def shards(self, epoch: int) -> Array:
         """int64 [shards]: the order of the shards in `epoch`."""
         return self._shards_and_ends(epoch)[0]
 
@@ -101,18 +109,18 @@ class RecordOrder:
             self._latest = (epoch, shards, np.cumsum(self.shard_sizes[shards]))
         return self._latest[1:]
 
-    def window_order(self, epoch, shard, window, size):
+    def window_order(self, epoch: int, shard: int, window: int, size: int) -> Array:
         """int64 [size]: the order of the records in window number `window` of `shard`."""
         return random_permutation(fold(self.record_key, epoch, shard, window), size)
 
-    def position(self, rank):
+    def position(self, rank: int) -> tuple[int, int, int]:
         """(epoch, place in `shards(epoch)`, records to pass over in that shard) of the record of number `rank`."""
         epoch, within = divmod(rank, self.records)
         ends = self._shards_and_ends(epoch)[1]
         place = int(np.searchsorted(ends, within, side="right"))
         return epoch, place, within - int(ends[place - 1] if place else 0)
 
-    def record(self, rank):
+    def record(self, rank: int) -> tuple[int, int, int]:
         """(epoch, shard, record within the shard) of number `rank`: what the pipeline reads, for checks and audits."""
         epoch, place, passed = self.position(rank)
         shard = int(self.shards(epoch)[place])

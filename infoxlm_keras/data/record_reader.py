@@ -1,36 +1,42 @@
 """Records of one stream by their number, read from TFRecord shards (no TensorFlow).
 
-The record of a number is a pure function of (key, number), see `RecordOrder`: a reader can begin anywhere and keeps no
-file open. So a thousand streams (languages times length buckets) cost nothing until they are read.
+`RecordOrder` makes the record of a number a pure function of (key, number). A reader can therefore begin anywhere and
+keeps no file open, and a stream (of one language and length bucket) costs nothing until it is read.
 """
 
+from infoxlm_keras.data.order import RecordOrder
+from infoxlm_keras.data.split import StreamPart
 from infoxlm_keras.records.tfrecord import describe_missing, read_window
 
 
 class RecordReader:
     """Reads the records of a stream's part in the order of `RecordOrder`.
 
-    Keeps the window that it read last; reading on from there costs one pass over the shards. Beginning elsewhere costs
-    at most the frames' lengths of one shard.
+    It keeps the window that it read last, so reading on costs one pass over the shards. To begin elsewhere, it reads
+    at most the frame lengths of one shard.
 
     Args:
         part: `StreamPart`, the shards.
         order: `RecordOrder` of `part.sizes`.
     """
 
-    def __init__(self, part, order):
+    def __init__(self, part: StreamPart, order: RecordOrder) -> None:
         self.part = part
         self.order = order
-        # One tuple, so that two iterators over the same reader never see half of a change.
-        self._latest = (None, None, 0)  # (epoch, shard, window), its records in reading order, offset of its end
+        # One tuple, so that two iterators over the same reader cannot read a half-made change.
+        self._latest: tuple[tuple[int, int, int] | None, list[bytes], int] = (
+            None,
+            [],
+            0,
+        )  # (epoch, shard, window), its records in reading order, offset of its end
 
-    def read(self, start, count):
+    def read(self, start: int, count: int) -> list[bytes]:
         """list of bytes: the serialized `tf.train.Example`s of numbers `start`..`start + count`.
 
         Raises:
             InputError: if a shard is damaged, cut or missing; names it and the byte offset.
         """
-        found = []
+        found: list[bytes] = []
         while len(found) < count:
             epoch, place, passed = self.order.position(start + len(found))
             window, within = divmod(passed, self.order.window)

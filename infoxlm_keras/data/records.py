@@ -1,9 +1,11 @@
 """Serialized records to token ids (TensorFlow)."""
 
+from collections.abc import Iterable
+
 import tensorflow as tf
 
 
-def parse_token_lists(serialized, names):
+def parse_token_lists(serialized: tf.Tensor, names: Iterable[str]) -> dict[str, tf.RaggedTensor]:
     """Ragged int32 token ids of a batch of records.
 
     Args:

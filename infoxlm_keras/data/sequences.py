@@ -5,7 +5,7 @@ import tensorflow as tf
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
 
 
-def join_sentences(*sentences, length):
+def join_sentences(*sentences: tf.RaggedTensor, length: int) -> tf.Tensor:
     """`<s> first </s> second </s> ...` in each row, padded to a static length.
 
     Args:
@@ -26,7 +26,7 @@ def join_sentences(*sentences, length):
     return tf.ensure_shape(padded, [None, length])
 
 
-def translation_pairs(source, target, flip, length):
+def translation_pairs(source: tf.RaggedTensor, target: tf.RaggedTensor, flip: tf.Tensor, length: int) -> tf.Tensor:
     """TLM's sequences: `<s> source </s> target </s>`, or target first where `flip` (bool [batch]) is set."""
     batch = tf.shape(flip)[0]
     sentences = tf.concat([source, target], axis=0)
@@ -36,7 +36,9 @@ def translation_pairs(source, target, flip, length):
     return join_sentences(first, second, length=length)
 
 
-def mixup_contrast(source, target, flips, length):
+def mixup_contrast(
+    source: tf.RaggedTensor, target: tf.RaggedTensor, flips: tf.Tensor, length: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """XLCO's mixup contrast (InfoXLM, section 3.3): two translation pairs joined on each side.
 
     Args:
@@ -60,7 +62,9 @@ def mixup_contrast(source, target, flips, length):
     return _swap(side(0, flips[:, 0]), side(2 * batch, flips[:, 1]), flips[:, 2])
 
 
-def plain_contrast(source, target, flip, length):
+def plain_contrast(
+    source: tf.RaggedTensor, target: tf.RaggedTensor, flip: tf.Tensor, length: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """XLCO without mixup: `<s> source </s>` against `<s> target </s>`, swapped where `flip` (bool [batch]) is set."""
     return _swap(join_sentences(source, length=length), join_sentences(target, length=length), flip)
 

@@ -1,15 +1,17 @@
 """The part of a global batch that one of several workers trains on.
 
-Batches are made for the whole run, whatever the number of workers, and cut afterwards: the batch of step s does not
-depend on how many take part in it.
+Batches are made for the whole run and cut afterwards, so the batch of step s does not depend on the number of workers.
 """
+
+from typing import Any
 
 import numpy as np
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 
 
-def shard_batch(batch, index, count, accumulation_steps=1):
+def shard_batch(batch: Any, index: int | Tensor, count: int, accumulation_steps: int = 1) -> Any:
     """Worker `index`'s share of a global batch.
 
     With `accumulation_steps` = A, a global batch is A micro-batches laid end to end. A worker gets its contiguous
@@ -37,7 +39,7 @@ def shard_batch(batch, index, count, accumulation_steps=1):
 
 def _shard(values, index, count, accumulation_steps, name):
     if isinstance(values, dict):
-        # The task's name is what a reader of the error can act on: its batch size is a setting.
+        # The error names the task, because its batch size is a setting.
         return {
             key: _shard(inner, index, count, accumulation_steps, key if isinstance(inner, dict) else name)
             for key, inner in values.items()

@@ -1,7 +1,8 @@
-"""Which records are for training and which are held out for validation: by their place alone, never by seed or task.
+"""Which records are for training and which are held out for validation.
 
-The builders shuffle each stream as a whole, so its last records are a random sample of it. TLM and XLCO read the same
-pairs, hence hold out the same ones. (Blocks of one document may still fall on both sides: they are shuffled, too.)
+The place of a record alone decides, not the seed or the task. The builders shuffle each stream as a whole, so its last
+records are a random sample of it. TLM and XLCO read the same pairs and hold out the same ones. Blocks of one document
+may be in both splits, because blocks are shuffled too.
 """
 
 import dataclasses
@@ -9,10 +10,12 @@ import os
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import Manifest
 
 SPLITS = ("train", "validation")
-# A small language keeps nine tenths of its records for training, however many are asked for.
+# At least nine tenths of a small language's records stay for training.
 LEAST_TRAINING_RECORDS_PER_VALIDATION_RECORD = 9
 
 
@@ -32,22 +35,22 @@ class StreamPart:
     name: str
     length: int
     first_shard: int
-    paths: list
-    firsts: np.ndarray
-    sizes: np.ndarray
+    paths: list[str]
+    firsts: Array
+    sizes: Array
 
     @property
-    def records(self):
+    def records(self) -> int:
         """int: records of the part."""
         return int(self.sizes.sum())
 
 
-def held_out(records, validation_records):
+def held_out(records: int, validation_records: int) -> int:
     """int: how many of a stream's `records` are held out if `validation_records` are asked for, a tenth at most."""
     return min(validation_records, records // (LEAST_TRAINING_RECORDS_PER_VALIDATION_RECORD + 1))
 
 
-def stream_parts(manifest, split="train", validation_records=0):
+def stream_parts(manifest: Manifest, split: str = "train", validation_records: int = 0) -> list[StreamPart]:
     """The part of each stream of `manifest` that belongs to `split`, in the manifest's order.
 
     Args:

@@ -1,27 +1,33 @@
 """The three streams MMLM, TLM and XLCO as `tf.data.Dataset`s that start at any step (TensorFlow).
 
-Batch number s of a stream is a pure function of (seed, s): languages and length buckets follow
-`StratifiedSchedule`, records `RecordOrder`, masks and flips `stateless_random`. Every batch of TLM and XLCO comes
-from one length bucket, the same for both at a step, so there are only as many shapes as buckets. Each stream has two
-splits, "train" and "validation", with no record in both (`infoxlm_keras.data.split`).
+Batch number s of a stream is a pure function of (seed, s). `StratifiedSchedule` chooses languages and length buckets,
+`RecordOrder` records, and `stateless_random` masks and flips. Every batch of TLM and XLCO comes from one length
+bucket, the same for both at a step, so the number of shapes is the number of buckets. Each stream has two splits,
+"train" and "validation", without a common record (`infoxlm_keras.data.split`).
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Array
+from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.data.masking import Masking, mask_tokens, padding_mask
 from infoxlm_keras.data.order import MODULUS, STRIDE, RecordOrder, StratifiedSchedule
 from infoxlm_keras.data.record_reader import RecordReader
 from infoxlm_keras.data.records import parse_token_lists
 from infoxlm_keras.data.sequences import mixup_contrast, plain_contrast, translation_pairs
 from infoxlm_keras.data.sharding import shard_batch
-from infoxlm_keras.data.split import stream_parts
+from infoxlm_keras.data.split import StreamPart, stream_parts
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.language_sampling import language_probabilities
+from infoxlm_keras.records.manifest import Manifest
 from infoxlm_keras.stateless_random import random_key, tf_fold, tf_random_permutation, tf_uniform
 from infoxlm_keras.tokenizer import PAD_ID
 
-_BLOCK = 2048  # records read at once, so that a language's are read together
+_BLOCK = 2048  # records per read: the records of one language in it are read together
 
 
 class LanguageMixture:
@@ -33,16 +39,16 @@ class LanguageMixture:
         key: int, see `random_key`.
     """
 
-    def __init__(self, parts, probabilities, key):
+    def __init__(self, parts: Sequence[StreamPart], probabilities: Sequence[float] | Array, key: int) -> None:
         self.parts = parts
         self.schedule = StratifiedSchedule(probabilities, random_key(key, "language"))
         self.readers = [
             RecordReader(part, RecordOrder(part.sizes, random_key(key, part.name, part.length))) for part in parts
         ]
-        # Counting takes longer than reading on: (number of the next draw, how often each choice came before it).
+        # (number of the next draw, occurrences of each choice before it): cheaper to keep than to count again.
         self._counted = (0, self.schedule.counts(0))
 
-    def dataset(self, start, batch_size):
+    def dataset(self, start: int, batch_size: int) -> tf.data.Dataset:
         """tf.data.Dataset of string [batch_size], serialized records from draw number `start` on, without end."""
         batches = max(1, _BLOCK // batch_size)
 
@@ -55,7 +61,7 @@ class LanguageMixture:
 
         return tf.data.Dataset.range(tf.int64.max).map(read_block).unbatch()
 
-    def records(self, start, count):
+    def records(self, start: int, count: int) -> Array:
         """Object array [count] of bytes: the serialized records of draws `start`..`start + count`."""
         counted, ranks = self._counted
         ranks = ranks.copy() if counted == start else self.schedule.counts(start)
@@ -68,7 +74,7 @@ class LanguageMixture:
         self._counted = (start + count, ranks)
         return records
 
-    def samples(self, start, count):
+    def samples(self, start: int, count: int) -> list[tuple[str, int, int, int]]:
         """List of (stream name, epoch, shard, record) of the draws `start`..`start + count`, for checks and audits.
 
         Shards are numbered as in the manifest, records as they lie in the shard.
@@ -101,15 +107,15 @@ class MonolingualStream:
 
     def __init__(
         self,
-        manifest,
-        batch_size,
-        vocabulary_size,
-        seed,
-        language_exponent=0.7,
-        masking=None,
-        split="train",
-        validation_records=0,
-    ):
+        manifest: Manifest,
+        batch_size: int,
+        vocabulary_size: int,
+        seed: int,
+        language_exponent: float = 0.7,
+        masking: Masking | None = None,
+        split: str = "train",
+        validation_records: int = 0,
+    ) -> None:
         self.batch_size = batch_size
         self.length = manifest.sequence_length
         self.vocabulary_size = vocabulary_size
@@ -121,7 +127,7 @@ class MonolingualStream:
         self.probabilities = _normalized([probabilities[part.name] for part in parts])
         self.mixture = LanguageMixture(parts, self.probabilities, self.key)
 
-    def dataset(self, start_step=0):
+    def dataset(self, start_step: int = 0) -> tf.data.Dataset:
         """Batches from number `start_step` on: `padding_mask` and what `mask_tokens` gives."""
 
         def collate(number, serialized):
@@ -151,21 +157,21 @@ class BitextStream:
         validation_records: int, held out of each pair of languages and bucket; see `infoxlm_keras.data.split`.
     """
 
-    name = None
+    name: str  # the task's name; subclasses set it
     pairs_per_sample = 1
 
     def __init__(
         self,
-        manifest,
-        batch_size,
-        vocabulary_size,
-        seed,
-        language_exponent=0.7,
-        masking=None,
-        longest=None,
-        split="train",
-        validation_records=0,
-    ):
+        manifest: Manifest,
+        batch_size: int,
+        vocabulary_size: int,
+        seed: int,
+        language_exponent: float = 0.7,
+        masking: Masking | None = None,
+        longest: int | None = None,
+        split: str = "train",
+        validation_records: int = 0,
+    ) -> None:
         self.batch_size = batch_size
         self.vocabulary_size = vocabulary_size
         self.masking = masking or Masking()
@@ -186,15 +192,15 @@ class BitextStream:
             self.mixtures.append(LanguageMixture(parts, _normalized(weights), random_key(self.key, length)))
         if not self.lengths:
             raise InputError(f"{self.name}: no pairs are left with longest = {longest}; raise it")
-        # Not the task's own key: TLM and XLCO take the same bucket at the same step.
+        # The key does not contain the task, so that TLM and XLCO take the same bucket at the same step.
         self.bucket_schedule = StratifiedSchedule(_normalized(shares), random_key(seed, "bucket"))
 
-    def bucket(self, step):
+    def bucket(self, step: int) -> tuple[int, int]:
         """(index of the bucket of batch `step`, number of earlier batches from it)."""
         choice = int(self.bucket_schedule.draw(step, 1)[0])
         return choice, int(self.bucket_schedule.counts(step)[choice])
 
-    def dataset(self, start_step=0):
+    def dataset(self, start_step: int = 0) -> tf.data.Dataset:
         """Batches from number `start_step` on; see `collate` of the subclass for their content."""
         earlier = self.bucket_schedule.counts(start_step)
         buckets = [self._bucket_dataset(index, int(count)) for index, count in enumerate(earlier)]
@@ -208,7 +214,7 @@ class BitextStream:
         key = random_key(self.key, self.lengths[index], "sample")
 
         def collate(number, serialized):
-            # Neighbours in the schedule differ in a regular way: mix them before samples are made of them.
+            # The schedule alternates languages regularly: shuffle the pairs before samples are made of them.
             shuffled = tf.gather(serialized, tf_random_permutation(tf_fold(random_key(key, "batch"), number), pairs))
             parsed = parse_token_lists(shuffled, ["source_ids", "target_ids"])
             indices = number * self.batch_size + tf.range(self.batch_size, dtype=tf.int64)
@@ -218,7 +224,9 @@ class BitextStream:
         batches = self.mixtures[index].dataset(start * pairs, pairs)
         return _numbered(batches, start).map(collate, num_parallel_calls=2, deterministic=True)
 
-    def collate(self, source, target, indices, key, length):
+    def collate(
+        self, source: tf.RaggedTensor, target: tf.RaggedTensor, indices: tf.Tensor, key: int, length: int
+    ) -> dict[str, tf.Tensor]:
         """One batch from ragged int32 [pairs, None] `source` and `target`; `indices` number its samples."""
         raise NotImplementedError
 
@@ -228,7 +236,9 @@ class TLMStream(BitextStream):
 
     name = "tlm"
 
-    def collate(self, source, target, indices, key, length):
+    def collate(
+        self, source: tf.RaggedTensor, target: tf.RaggedTensor, indices: tf.Tensor, key: int, length: int
+    ) -> dict[str, tf.Tensor]:
         flip = tf_uniform(random_key(key, "direction"), indices) < 0.5
         token_ids = translation_pairs(source, target, flip, 2 * length + 3)
         masked = mask_tokens(token_ids, indices, self.masking, self.vocabulary_size, random_key(key, "mask"))
@@ -246,13 +256,15 @@ class XLCOStream(BitextStream):
 
     name = "xlco"
 
-    def __init__(self, *arguments, mixup=True, mask_inputs=True, **options):
+    def __init__(self, *arguments: Any, mixup: bool = True, mask_inputs: bool = True, **options: Any) -> None:
         self.mixup = mixup
         self.mask_inputs = mask_inputs
         self.pairs_per_sample = 2 if mixup else 1
         super().__init__(*arguments, **options)
 
-    def collate(self, source, target, indices, key, length):
+    def collate(
+        self, source: tf.RaggedTensor, target: tf.RaggedTensor, indices: tf.Tensor, key: int, length: int
+    ) -> dict[str, tf.Tensor]:
         coins = tf.stack([tf_uniform(random_key(key, "coin", coin), indices) < 0.5 for coin in range(3)], axis=1)
         if self.mixup:
             queries, keys = mixup_contrast(source, target, coins, 2 * length + 3)
@@ -268,7 +280,9 @@ class XLCOStream(BitextStream):
         return batch
 
 
-def joined_dataset(streams, start_step=0, shard=(0, 1), accumulation_steps=1):
+def joined_dataset(
+    streams: Sequence[BatchStream], start_step: int = 0, shard: tuple[int, int] = (0, 1), accumulation_steps: int = 1
+) -> tf.data.Dataset:
     """`{stream name: its batch}` a step, from step `start_step` on, prefetched; for `InfoXLMPretrainer.fit`.
 
     Args:

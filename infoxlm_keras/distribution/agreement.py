@@ -1,4 +1,4 @@
-"""What the workers of a run must know of each other outside of a step."""
+"""Values that the workers of a run exchange outside of a training step."""
 
 import functools
 
@@ -6,8 +6,8 @@ from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.errors import InputError
 
 
-def check_agreement(value, what):
-    """Waits until all workers have come here, and refuses to go on unless each has the same `value`.
+def check_agreement(value: int, what: str) -> None:
+    """Waits for all workers and checks that each has the same `value`.
 
     Args:
         value: int.
@@ -21,15 +21,15 @@ def check_agreement(value, what):
         raise InputError(f"the workers do not agree on {what}: {', '.join(map(str, values))}")
 
 
-def on_any_worker(flag):
-    """Whether `flag` (bool) is true on any worker, the same answer on all of them; each must ask at the same step.
+def on_any_worker(flag: bool) -> bool:
+    """Whether `flag` (bool) is true on any worker; every worker must call it at the same step and gets the same value.
 
-    For what one worker learns and all must act upon, such as a signal to stop.
+    It is for an event that one worker notices and all must act on, such as a signal to stop.
     """
     return any(values_of_workers(int(flag)))
 
 
-def values_of_workers(value):
+def values_of_workers(value: int) -> list[int]:
     """List of each replica's worker's int `value`, in the workers' order; waits for all of them."""
     distribution = current_distribution()
     if distribution.num_workers == 1:

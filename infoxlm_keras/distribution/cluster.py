@@ -1,16 +1,23 @@
-"""Which processes a multi-worker run is made of: from TF_CONFIG, Slurm or Kubernetes (TensorFlow)."""
+"""The processes of a multi-worker run, from TF_CONFIG, Slurm or Kubernetes (TensorFlow)."""
+
+from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.errors import InputError
 
-# Both may be set to what a cluster needs; the ports must be free on every machine.
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# The environment variable with the label of the pods, and the port that must be free on every machine.
 KUBERNETES_LABEL, KUBERNETES_PORT = "INFOXLM_KUBERNETES_LABEL", 8470
 
 
-def is_multi_worker(environment=os.environ, report=print):
-    """Whether the environment describes more than one worker, without asking anybody.
+def is_multi_worker(environment: Mapping[str, str] = os.environ, report: Callable[[str], None] = print) -> bool:
+    """Whether the environment describes more than one worker; nothing is sent over the network.
 
     Args:
         environment: mapping, `os.environ`.
@@ -29,7 +36,9 @@ def is_multi_worker(environment=os.environ, report=print):
     return _number_of_slurm_tasks(environment) > 1 or KUBERNETES_LABEL in environment
 
 
-def cluster_resolver(environment=os.environ, kubernetes_client=None):
+def cluster_resolver(
+    environment: Mapping[str, str] = os.environ, kubernetes_client: Any = None
+) -> tf.distribute.cluster_resolver.ClusterResolver:
     """The `tf.distribute.cluster_resolver.ClusterResolver` of the run that this process is part of.
 
     * `TF_CONFIG`, a JSON text, as set by hand or by Kubeflow: `{"cluster": {"worker": ["host:port", ...]},
@@ -66,7 +75,7 @@ def cluster_resolver(environment=os.environ, kubernetes_client=None):
     )
 
 
-def worker_number(resolver):
+def worker_number(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> tuple[int, int]:
     """(number of this worker, number of workers); a `chief` comes before the workers.
 
     Raises:
@@ -99,7 +108,8 @@ def _tf_config_workers(environment):
     jobs = [_addresses(cluster, job) for job in ("chief", "worker")]
     part = task.get("type") if isinstance(task, dict) else None
     members = _addresses(cluster, part) if isinstance(part, str) else None
-    if None in jobs or not sum(jobs, []) or not members or not _is_index(task.get("index"), len(members)):
+    is_part = isinstance(task, dict) and members and _is_index(task.get("index"), len(members))
+    if None in jobs or not sum(jobs, []) or not is_part:
         raise InputError(
             f"TF_CONFIG = {_shortened(environment)}: must be JSON of the form "
             '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'

@@ -1,7 +1,11 @@
-"""What the run in progress is distributed over; a single process and device unless said otherwise."""
+"""What the run in progress is distributed over; by default one process and one device."""
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,28 +23,28 @@ class Distribution:
 
     name: str = "one"
     num_replicas: int = 1
-    devices: tuple = ()
+    devices: tuple[str, ...] = ()
     num_workers: int = 1
     worker: int = 0
-    strategy: object = None
+    strategy: Any = None
 
     @contextlib.contextmanager
-    def scope(self):
-        """Within it this is the `current_distribution()`, in all threads; a whole run takes place in it."""
+    def scope(self) -> Iterator[Distribution]:
+        """Context for a whole run: makes this the `current_distribution()` of all threads."""
         global _current
         before, _current = _current, self
         try:
-            # Keras' own lays out batches too; TensorFlow's would make a variable of whatever one worker does alone.
+            # Keras' scope also lays out batches. TensorFlow's would distribute variables that one worker makes alone.
             with contextlib.nullcontext() if self._is_tensorflows else self.strategy.scope():
                 yield self
         finally:
             _current = before
 
-    def variables(self):
+    def variables(self) -> contextlib.AbstractContextManager[Any]:
         """Context within which variables are made on all devices.
 
-        All workers must make the same ones in the same order, and wait for each other at each: make the model, its
-        tasks and its optimizer in it, but save, load and evaluate outside, where one worker can do it alone.
+        All workers must make the same variables in the same order, because each creation waits for all of them. Make
+        the model, its tasks and its optimizer inside. Save, load and evaluate outside, where one worker can act alone.
         """
         if self.strategy is None or not self._is_tensorflows:
             return contextlib.nullcontext()
@@ -51,20 +55,20 @@ class Distribution:
         return self.strategy is None or hasattr(self.strategy, "experimental_local_results")
 
 
-# Not a thread's own, as TensorFlow's is: a thread that writes a checkpoint asks too.
+# Global, unlike TensorFlow's thread-local strategy: threads that write checkpoints need it too.
 _current = Distribution()
 
 
-def current_distribution():
+def current_distribution() -> Distribution:
     """The `Distribution` whose scope is open, or one device."""
     return _current
 
 
-def is_chief():
+def is_chief() -> bool:
     """Whether this process writes the run's files; True where there is only one process."""
     return _current.worker == 0
 
 
-def global_replica_count():
+def global_replica_count() -> int:
     """int: replicas over all processes."""
     return _current.num_replicas

@@ -1,16 +1,25 @@
 """From a data set of global batches to each replica's part of them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 
 from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.errors import InputError
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def distribute_batches(dataset, accumulation_steps=1, steps_per_execution=1):
+
+def distribute_batches(
+    dataset: tf.data.Dataset, accumulation_steps: int = 1, steps_per_execution: int = 1
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """`dataset` for the current distribution.
 
-    Every worker reads all global batches and keeps its part: which samples a step sees does not depend on the number
-    of workers. (Reading is some hundred times faster than training.)
+    Every worker reads all global batches and keeps its part, so the samples of a step do not depend on the number of
+    workers. Reading is some hundred times faster than training.
 
     Args:
         dataset: tf.data.Dataset of global batches, `{task: {name: tensor [samples, ...]}}` or a tuple that holds that;
@@ -48,8 +57,8 @@ def distribute_batches(dataset, accumulation_steps=1, steps_per_execution=1):
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        # Endless, so that TensorFlow does not provide for a last batch that some replicas lack: that costs the static
-        # shapes and a message between workers at every step.
+        # Endless: for a data set that ends, TensorFlow drops static shapes and sends a message between workers at
+        # every step, in case some replicas lack the last batch.
         return parts.unbatch().repeat().prefetch(local)
 
     return strategy.distribute_datasets_from_function(local_parts)

@@ -1,7 +1,7 @@
-"""Strategies on JAX: `keras.distribution` lays out batches and weights, and the compiler adds what passes between.
+"""Strategies on JAX: `keras.distribution` lays out batches and weights, and the compiler adds the communication.
 
-The training step needs no change: it is written for the whole batch, whose rows, and under `model_parallel` whose
-weights too, lie on several devices.
+The training step needs no change: it is written for the whole batch. The rows of the batch lie on several devices, and
+under `model_parallel` the weights too.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from infoxlm_keras.errors import InputError
 BATCH, MODEL = "batch", "model"
 
 
-def choose(name, replicas, tpu):
+def choose(name: str, replicas: int | None, tpu: str | None) -> Distribution:
     """See `choose_distribution`."""
     if name == "multiworker":
         raise InputError("--strategy multiworker: is made with TensorFlow; set KERAS_BACKEND=tensorflow")
@@ -40,7 +40,7 @@ def choose(name, replicas, tpu):
 
 def _devices(name, replicas):
     if name == "mirrored" and replicas is not None:
-        # Of no effect on other devices; and an error once a device was used, when there are as many as there are.
+        # No effect on other devices. After a device was used it is an error, and the number of devices stays.
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", replicas)
         devices = jax.devices()
@@ -63,9 +63,9 @@ def _model_parallel(names, replicas):
     return keras.distribution.ModelParallel(layout_map=layout, batch_dim_name=BATCH)
 
 
-# Megatron's cut (Shoeybi et al. 2019): the first matrix of a block by its outputs, the second by its inputs, so that
-# one sum ends each block. The tied embedding by its columns: XLM-R's 250,002 words have no divisor but 2, 3 and 6. For
-# the key encoder too, whose variables have the same paths.
+# Megatron's layout (Shoeybi et al. 2019): the first matrix of a block is cut by its outputs and the second by its
+# inputs, so that each block needs one sum. The tied embedding is cut by its columns, because 4, 8 and 16 do not divide
+# XLM-R's 250,002 pieces (2 * 3^2 * 17 * 19 * 43). The patterns match the key encoder too, whose paths are the same.
 LAYOUTS = {
     r".*token_embedding/embeddings": (None, MODEL),
     r".*self_attention_layer/(query|key|value)/kernel": (None, MODEL, None),

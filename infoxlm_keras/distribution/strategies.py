@@ -1,12 +1,20 @@
 """From a strategy's name on the command line to the devices of a run."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from infoxlm_keras.choices import STRATEGIES
+from infoxlm_keras.distribution.current import Distribution
 from infoxlm_keras.errors import InputError
 
+if TYPE_CHECKING:
+    from infoxlm_keras.config import RunSettings
 
-def choose_distribution(name="auto", replicas=None, tpu=None):
+
+def choose_distribution(name: str = "auto", replicas: int | None = None, tpu: str | None = None) -> Distribution:
     """The `Distribution` called `name`; call it before anything else uses a device.
 
     | name | TensorFlow | JAX | PyTorch |
@@ -45,13 +53,13 @@ def choose_distribution(name="auto", replicas=None, tpu=None):
     return choose(name, replicas, tpu)
 
 
-def global_batch_sizes(config):
+def global_batch_sizes(config: RunSettings) -> dict[str, int]:
     """dict of task name to samples of one update, all replicas and micro-batches together."""
     sizes = {task: config.task(task).batch_size for task in config.tasks}
     return {task: size * config.optimizer.accumulation_steps for task, size in sizes.items()}
 
 
-def check_batches(config, distribution):
+def check_batches(config: RunSettings, distribution: Distribution) -> None:
     """Raises InputError unless micro-batches, and under `model_parallel` the encoder, can be cut into equal parts."""
     for task in config.tasks:
         batch_size = config.task(task).batch_size
@@ -73,10 +81,10 @@ def check_batches(config, distribution):
             )
 
 
-def describe(config, distribution):
+def describe(config: RunSettings, distribution: Distribution) -> dict[str, Any]:
     """dict of what a run is distributed over, for printing: devices, replicas, global and per-replica batch."""
     sizes = global_batch_sizes(config)
-    facts = {
+    facts: dict[str, Any] = {
         "strategy": distribution.name,
         "devices": ", ".join(distribution.devices),
         "replicas": distribution.num_replicas,

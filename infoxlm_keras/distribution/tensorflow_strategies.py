@@ -15,7 +15,7 @@ from infoxlm_keras.errors import InputError
 TPU_TIMEOUT = 10
 
 
-def choose(name, replicas, tpu):
+def choose(name: str, replicas: int | None, tpu: str | None) -> Distribution:
     """See `choose_distribution`."""
     if name == "model_parallel":
         raise InputError("--strategy model_parallel: is made with JAX; set KERAS_BACKEND=jax")

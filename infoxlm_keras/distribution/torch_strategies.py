@@ -4,7 +4,7 @@ from infoxlm_keras.distribution.current import Distribution
 from infoxlm_keras.errors import InputError
 
 
-def choose(name, replicas, tpu):
+def choose(name: str, replicas: int | None, tpu: str | None) -> Distribution:
     """See `choose_distribution`."""
     if name not in ("auto", "one"):
         raise InputError(

@@ -1,20 +1,27 @@
-"""What Keras 3.15 does not do under a `tf.distribute.Strategy`, done here (TensorFlow).
+"""Workarounds for what Keras 3.15 lacks under a `tf.distribute.Strategy` (TensorFlow).
 
-Each function names what fails without it. `tests/test_keras_workarounds.py` asserts that it still fails: when one of
-those tests breaks, Keras has learned it, and the function can go.
+Each function names what fails without it. `test_keras_workarounds.py` asserts that it still fails. When one of those
+tests breaks, Keras has the feature, and the function can be removed.
 """
 
-import functools
+from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Batch
 
-def update_on_each_replica(optimizer):
-    """Makes `optimizer.apply` a computation of each replica by itself; its gradients must be the same on all.
 
-    Keras' own `apply` sums the gradients over the replicas, after it clipped them: clipping by the global norm is then
-    wrong without a word. And it decays weights, updates them and counts by `merge_call`, which is refused inside a
-    condition or a loop. Our step has summed and clipped before, and all replicas compute the same update.
+def update_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
+    """Makes `optimizer.apply` run on each replica without communication; the gradients must be equal on all of them.
+
+    Keras' `apply` sums the gradients over the replicas after it clipped them, so clipping by the global norm gives a
+    wrong result and no error. It also uses `merge_call` for decay, update and count, which fails inside a condition or
+    a loop. Our step sums and clips first, and all replicas compute the same update.
     """
 
     def apply_weight_decay(self, variables):
@@ -33,10 +40,10 @@ def update_on_each_replica(optimizer):
     _set_aggregation(optimizer._iterations, tf.VariableAggregation.NONE)
 
 
-def read_metrics_of_one_replica(model):
+def read_metrics_of_one_replica(model: keras.Model) -> None:
     """Makes the metrics of `model` readable by one worker alone; their updates must be the same on all replicas.
 
-    Keras' own are summed over the replicas whenever they are read: a message that waits until all workers read.
+    Keras sums its own over the replicas at every read, which blocks until all workers read.
     """
     for variable in model.metrics_variables:
         _set_aggregation(variable, tf.VariableAggregation.ONLY_FIRST_REPLICA)
@@ -51,7 +58,7 @@ def _set_aggregation(variable, aggregation):
         policy._aggregation = aggregation
 
 
-def draw_differently_on_each_replica(model):
+def draw_differently_on_each_replica(model: keras.Model) -> None:
     """Adds the replica's number to the seeds of dropout; without it all replicas drop the same places.
 
     The saved state stays the same on all of them: only the drawn seed differs.
@@ -65,14 +72,16 @@ def draw_differently_on_each_replica(model):
             generator.next = functools.partial(next_seed, generator.next)
 
 
-def replica_seed(seed, index):
-    """The seed that replica `index` (int or int32 scalar) draws with where all of them hold `seed`, int64 [2]."""
+def replica_seed(seed: tf.Tensor, index: int | tf.Tensor) -> tf.Tensor:
+    """The seed that replica `index` (int or int32 scalar) draws with when all replicas hold `seed`, int64 [2]."""
     index = tf.cast(index, seed.dtype)
     # Neighbouring layers may have neighbouring seeds: a large odd step keeps all of them apart.
     return seed + tf.stack([index * tf.constant(0x9E3779B1, seed.dtype), tf.zeros_like(index)])
 
 
-def distributed_function(model, step, static_shapes=False):
+def distributed_function(
+    model: keras.Model, step: Callable[[Batch], Any], static_shapes: bool = False
+) -> Callable[[Any], dict[str, tf.Tensor]]:
     """The function that `fit` calls with an iterator: `steps_per_execution` times `step` on every replica.
 
     Keras' own takes the mean of the replicas' logs and fails with "You must feed a value for placeholder tensor" if
@@ -110,7 +119,7 @@ def distributed_function(model, step, static_shapes=False):
     return run
 
 
-def batch_function(model, step):
+def batch_function(model: keras.Model, step: Callable[[Batch], Any]) -> Callable[[Batch], dict[str, tf.Tensor]]:
     """The `tf.function` of a batch (each replica's own) that runs `step` on every replica and returns the logs."""
 
     @tf.function(autograph=False)

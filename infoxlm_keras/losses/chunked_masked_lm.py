@@ -1,25 +1,35 @@
 """Masked-LM cross-entropy over a large vocabulary without ever holding all logits.
 
 128 blocks of 512 tokens have 9,856 predictions; against 250,002 pieces their logits fill 9.9 GB, and their gradient
-as much again. Here the vocabulary is passed over in chunks, twice: once for the logarithm of the sum of exponentials
-(kept as a running maximum and a running sum), once for the gradient, for which each chunk's logits are computed again.
-A third more arithmetic in this layer, and memory for one chunk.
+as much again. Here the vocabulary is processed in chunks, in two passes. The first pass gives the logarithm of the sum
+of exponentials, as a running maximum and a running sum. The second pass gives the gradient and computes each chunk's
+logits again. This costs a third more arithmetic in this layer and needs memory for one chunk only.
 """
 
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.losses.masked_lm import MaskedLMLoss
 
-# What a column outside the chunk counts as: its exponential is 0, and no sum becomes infinite.
+# The logit of a column outside the chunk: its exponential is 0, and every sum stays finite.
 NO_LOGIT = -1e30
 
 
-def chunked_masked_lm_loss(features, embeddings, bias, mask_ids, mask_weights, chunk_size, training=True):
+def chunked_masked_lm_loss(
+    features: Tensor,
+    embeddings: Tensor,
+    bias: Tensor,
+    mask_ids: Tensor,
+    mask_weights: Tensor,
+    chunk_size: int,
+    training: bool = True,
+) -> MaskedLMLoss:
     """`masked_lm_loss` of `features @ embeddings.T + bias`, and its gradient, chunk by chunk.
 
-    The gradient is that of the plain formula, `w_i (softmax(z_i) - onehot(y_i))` with respect to the logits z_i. It is
-    computed here along with the loss and handed to the backend's own differentiation as a function that is linear in
-    the arguments and zero where it stands, so one text serves TensorFlow, JAX and PyTorch.
+    The gradient with respect to the logits z_i is that of the plain formula, `w_i (softmax(z_i) - onehot(y_i))`. It is
+    computed together with the loss. For each argument x with gradient g the loss gets the term
+    `sum(x * stop_gradient(g))` minus the term's own value. The term is zero and its derivative is g, so TensorFlow,
+    JAX and PyTorch need no custom gradient.
 
     Args:
         features: [predictions, dim], what the head makes of the hidden states; float32 or half precision.
@@ -27,7 +37,7 @@ def chunked_masked_lm_loss(features, embeddings, bias, mask_ids, mask_weights, c
         bias: float32 [vocabulary_size].
         mask_ids: int32 [predictions].
         mask_weights: float32 [predictions].
-        chunk_size: int in 1..vocabulary_size, pieces at a time.
+        chunk_size: int in 1..vocabulary_size, pieces in a chunk.
         training: bool, False leaves the gradient out.
 
     Returns:
@@ -35,7 +45,7 @@ def chunked_masked_lm_loss(features, embeddings, bias, mask_ids, mask_weights, c
     """
     vocabulary_size = embeddings.shape[0]
     constant = [ops.stop_gradient(value) for value in (features, embeddings, bias)]
-    chunks = _Chunks(*constant, mask_ids, chunk_size)
+    chunks = _Chunks(constant[0], constant[1], constant[2], mask_ids, chunk_size)
     log_sum, label_logits, best_pieces = _statistics(chunks)
     loss_sum = ops.sum((log_sum - label_logits) * mask_weights)
     correct_sum = ops.sum(ops.cast(ops.equal(best_pieces, mask_ids), "float32") * mask_weights)
@@ -48,7 +58,7 @@ def chunked_masked_lm_loss(features, embeddings, bias, mask_ids, mask_weights, c
     return MaskedLMLoss(loss_sum, correct_sum)
 
 
-def vocabulary_chunk(predictions, vocabulary_size, max_logits):
+def vocabulary_chunk(predictions: int, vocabulary_size: int, max_logits: int) -> int:
     """int: pieces a chunk so that `predictions` x chunk is at most `max_logits`; the whole vocabulary if that fits."""
     if predictions * vocabulary_size <= max_logits:
         return vocabulary_size
@@ -58,7 +68,7 @@ def vocabulary_chunk(predictions, vocabulary_size, max_logits):
 
 
 class _Chunks:
-    """The logits of one chunk at a time. The last one ends with the vocabulary, and leaves out what came before."""
+    """The logits of one chunk. The last chunk ends with the vocabulary and masks the pieces of the chunk before it."""
 
     def __init__(self, features, embeddings, bias, mask_ids, size):
         self.features, self.embeddings, self.bias = features, embeddings, bias

@@ -3,29 +3,32 @@
 Each task gives a *sum* of losses and a count (masked tokens, or sentence pairs). Two rules are in use:
 
 * `sum_of_means`, the paper's formula `L = L_MMLM + L_TLM + L_XLCO`: each sum is divided by its own count.
-* `joint_count`, the authors' code: all sums are divided by the sum of all counts, so a task weighs as much as it
-  has predictions, and XLCO (one a pair) far less than the masked-LM tasks.
+* `joint_count`, the authors' code: all sums are divided by the sum of all counts. A task's weight is then proportional
+  to its number of predictions, so XLCO (one a pair) weighs far less than the masked-LM tasks.
 """
+
+from collections.abc import Mapping
 
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.choices import LOSS_COMBINATIONS
 from infoxlm_keras.errors import InputError
 
 
-def check_loss_combination(rule):
+def check_loss_combination(rule: str) -> None:
     """Raises InputError unless `rule` is one of `LOSS_COMBINATIONS`."""
     if rule not in LOSS_COMBINATIONS:
         raise InputError(f"loss_combination = {rule!r}: must be one of {', '.join(LOSS_COMBINATIONS)}")
 
 
-def loss_scales(counts, weights, rule):
+def loss_scales(counts: Mapping[str, Tensor], weights: Mapping[str, float | Tensor], rule: str) -> dict[str, Tensor]:
     """The factor of each task's summed loss in the total.
 
     Args:
         counts: dict of task name to float32 scalar, the predictions of the whole update: of all replicas and
             all micro-batches.
-        weights: dict of task name to float (or scalar tensor); a task of weight 0 counts for nothing.
+        weights: dict of task name to float (or scalar tensor); the predictions of a task of weight 0 are not counted.
         rule: one of `LOSS_COMBINATIONS`.
 
     Returns:

@@ -1,17 +1,34 @@
 """InfoNCE of queries against their own keys, the batch's other keys and a queue of past keys."""
 
-import collections
+from typing import NamedTuple
 
 from keras import ops
 
-InfoNCE = collections.namedtuple(
-    "InfoNCE", ["loss_sum", "correct_sum", "positive_similarity_sum", "negative_similarity_sum", "num_candidates"]
-)
+from infoxlm_keras.annotations import Tensor
+
 # Far below any logit, and finite, so that a masked candidate has probability 0 and gradient 0.
 MASKED_LOGIT = -1e9
 
 
-def info_nce(queries, keys, queue, queue_mask, temperature, in_batch_negatives=False, first_row=0):
+class InfoNCE(NamedTuple):
+    """What `info_nce` gives, float32 scalars; those that end in `_sum` are summed over the batch."""
+
+    loss_sum: Tensor
+    correct_sum: Tensor
+    positive_similarity_sum: Tensor
+    negative_similarity_sum: Tensor
+    num_candidates: Tensor
+
+
+def info_nce(
+    queries: Tensor,
+    keys: Tensor,
+    queue: Tensor,
+    queue_mask: Tensor,
+    temperature: float,
+    in_batch_negatives: bool = False,
+    first_row: int | Tensor = 0,
+) -> InfoNCE:
     """Cross-entropy of the positive key among all candidates, summed over the batch.
 
     With q the query, k+ its key and k- the negatives (van den Oord et al. 2018, eq. 4; MoCo's form):
@@ -52,7 +69,7 @@ def info_nce(queries, keys, queue, queue_mask, temperature, in_batch_negatives=F
 
     logits = ops.concatenate([positive, ops.where(valid, negatives, MASKED_LOGIT * temperature)], axis=1) / temperature
     losses = ops.logsumexp(logits, axis=-1) - logits[:, 0]
-    # A tie with a negative is no success: an all-equal encoder must not score 100%.
+    # A tie with a negative counts as wrong: an encoder whose vectors are all equal must not score 100%.
     best_negative = ops.max(logits[:, 1:], axis=-1)
     correct = ops.cast(logits[:, 0] > best_negative, "float32")
     negative_similarity = ops.sum(negatives * weights, axis=-1) / ops.maximum(num_negatives, 1.0)

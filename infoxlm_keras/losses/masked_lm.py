@@ -1,13 +1,23 @@
 """Masked-LM cross-entropy, over the masked positions only."""
 
-import collections
+from typing import NamedTuple
 
+import keras_hub
 from keras import ops
 
-MaskedLMLoss = collections.namedtuple("MaskedLMLoss", ["loss_sum", "correct_sum"])
+from infoxlm_keras.annotations import Tensor
 
 
-def masked_lm_logits(masked_lm, hidden_state, mask_positions):
+class MaskedLMLoss(NamedTuple):
+    """Two float32 scalars: the sum of the losses, and the number of predictions whose likeliest piece is right."""
+
+    loss_sum: Tensor
+    correct_sum: Tensor
+
+
+def masked_lm_logits(
+    masked_lm: keras_hub.models.XLMRobertaMaskedLM, hidden_state: Tensor, mask_positions: Tensor
+) -> Tensor:
     """Vocabulary logits at the masked positions, and nowhere else.
 
     Args:
@@ -21,7 +31,9 @@ def masked_lm_logits(masked_lm, hidden_state, mask_positions):
     return ops.cast(masked_lm.masked_lm_head(hidden_state, mask_positions), "float32")
 
 
-def masked_lm_features(masked_lm, hidden_state, mask_positions):
+def masked_lm_features(
+    masked_lm: keras_hub.models.XLMRobertaMaskedLM, hidden_state: Tensor, mask_positions: Tensor
+) -> Tensor:
     """What the head multiplies with the embedding: dense + GELU + layer norm of the states at the masked positions.
 
     Arguments as `masked_lm_logits`; returns [batch * predictions, dim] in the head's compute dtype.
@@ -32,7 +44,7 @@ def masked_lm_features(masked_lm, hidden_state, mask_positions):
     return ops.reshape(features, (-1, features.shape[-1]))
 
 
-def masked_lm_loss(logits, mask_ids, mask_weights):
+def masked_lm_loss(logits: Tensor, mask_ids: Tensor, mask_weights: Tensor) -> MaskedLMLoss:
     """Summed cross-entropy of the true tokens: `sum_i w_i (logsumexp(z_i) - z_i[y_i])`.
 
     Args:

@@ -1,16 +1,26 @@
 """The encoder and its hidden states, all of them sub-models of one KerasHub backbone.
 
-Hidden states are counted once and for all with the embeddings as index 0: state `l` is the output of
+Everywhere in this package, the embeddings are hidden state 0, and state `l` is the output of
 Transformer layer `l` (1..L). XLCO's universal layer 8 of 12 is state 8.
 """
+
+from collections.abc import Iterable
 
 import keras
 import keras_hub
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.models.sizes import EncoderSize
 
 
-def build_masked_lm(size, vocabulary_size, dropout=0.1, dtype=None, name="backbone"):
+def build_masked_lm(
+    size: EncoderSize,
+    vocabulary_size: int,
+    dropout: float = 0.1,
+    dtype: str | keras.DTypePolicy | None = None,
+    name: str = "backbone",
+) -> keras_hub.models.XLMRobertaMaskedLM:
     """An XLM-R encoder with its masked-LM head, from random weights.
 
     Args:
@@ -38,7 +48,9 @@ def build_masked_lm(size, vocabulary_size, dropout=0.1, dtype=None, name="backbo
     return keras_hub.models.XLMRobertaMaskedLM(backbone=backbone, preprocessor=None)
 
 
-def with_dropout(masked_lm, dropout):
+def with_dropout(
+    masked_lm: keras_hub.models.XLMRobertaMaskedLM, dropout: float
+) -> keras_hub.models.XLMRobertaMaskedLM:
     """`masked_lm` with another dropout probability: itself if it has that already, else a copy with equal weights."""
     backbone = masked_lm.backbone
     if backbone.dropout == dropout:
@@ -61,12 +73,12 @@ class Encoder:
         masked_lm, backbone: the model and its `XLMRobertaBackbone`.
     """
 
-    def __init__(self, masked_lm):
+    def __init__(self, masked_lm: keras_hub.models.XLMRobertaMaskedLM) -> None:
         self.masked_lm = masked_lm
         self.backbone = masked_lm.backbone
-        self._models = {}
+        self._models: dict[int, keras.Model] = {}
 
-    def hidden_state(self, inputs, layer=None, training=False):
+    def hidden_state(self, inputs: dict[str, Tensor], layer: int | None = None, training: bool = False) -> Tensor:
         """Hidden state `layer` (None: the last) of `{"token_ids", "padding_mask"}`; nothing above it is run."""
         layer = self.backbone.num_layers if layer is None else layer
         if layer not in self._models:
@@ -74,13 +86,15 @@ class Encoder:
         return self._models[layer](inputs, training=training)
 
 
-def check_layer(layer, num_layers, lowest=1):
+def check_layer(layer: int, num_layers: int, lowest: int = 1) -> None:
     """Raises InputError unless `lowest <= layer <= num_layers`."""
     if not lowest <= layer <= num_layers:
         raise InputError(f"layer {layer}: the encoder has hidden states {lowest}..{num_layers}")
 
 
-def hidden_state_model(backbone, layer, name=None):
+def hidden_state_model(
+    backbone: keras_hub.models.XLMRobertaBackbone, layer: int, name: str | None = None
+) -> keras.Model:
     """The first `layer` Transformer layers as a model that shares the backbone's weights.
 
     Args:
@@ -96,7 +110,9 @@ def hidden_state_model(backbone, layer, name=None):
     return keras.Model(backbone.input, _hidden_state(backbone, layer), name=name or f"hidden_state_{layer}")
 
 
-def hidden_states_model(backbone, layers=None):
+def hidden_states_model(
+    backbone: keras_hub.models.XLMRobertaBackbone, layers: Iterable[int] | None = None
+) -> keras.Model:
     """A model from the backbone's inputs to a list of hidden states.
 
     Args:

@@ -2,17 +2,18 @@
 
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.errors import InputError
 
 
-def check_pooling(pooling):
+def check_pooling(pooling: str) -> None:
     """Raises InputError unless `pooling` is one of `POOLINGS`."""
     if pooling not in POOLINGS:
         raise InputError(f"pooling = {pooling!r}: must be one of {', '.join(POOLINGS)}")
 
 
-def pool(hidden_state, padding_mask, pooling):
+def pool(hidden_state: Tensor, padding_mask: Tensor, pooling: str) -> Tensor:
     """One float32 vector a sequence.
 
     Args:
@@ -32,6 +33,6 @@ def pool(hidden_state, padding_mask, pooling):
     return total / ops.maximum(ops.sum(weights, axis=1), 1.0)
 
 
-def l2_normalize(vectors, epsilon=1e-12):
+def l2_normalize(vectors: Tensor, epsilon: float = 1e-12) -> Tensor:
     """`vectors` [..., dim] scaled to unit length; a zero vector stays zero."""
     return vectors * ops.rsqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), epsilon))

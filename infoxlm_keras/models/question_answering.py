@@ -3,6 +3,8 @@
 <s> question </s></s> context </s>   ->   a start and an end logit for each token
 """
 
+from typing import Any
+
 import keras
 import keras_hub
 
@@ -29,7 +31,9 @@ class QuestionAnswering(keras_hub.models.Task):
     backbone_cls = keras_hub.models.XLMRobertaBackbone
     preprocessor_cls = None
 
-    def __init__(self, backbone, preprocessor=None, **kwargs):
+    def __init__(
+        self, backbone: keras_hub.models.XLMRobertaBackbone, preprocessor: None = None, **kwargs: Any
+    ) -> None:
         # === Layers ===
         self.backbone = backbone
         self.preprocessor = preprocessor

@@ -1,11 +1,18 @@
 """Which vector stands for a sentence in an exported model."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models import default_universal_layer
 from infoxlm_keras.models.encoder import check_layer
 from infoxlm_keras.models.pooling import check_pooling
+
+if TYPE_CHECKING:
+    from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
+    from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +31,12 @@ class SentenceVector:
     max_length: int
 
 
-def default_sentence_vector(num_layers):
+def default_sentence_vector(num_layers: int) -> tuple[int, str, bool]:
     """(hidden state, pooling, normalize) of an encoder of `num_layers` (int) without trained contrast."""
     return default_universal_layer(num_layers), "mean", True
 
 
-def trained_sentence_vector(pretrainer):
+def trained_sentence_vector(pretrainer: InfoXLMPretrainer) -> tuple[int, str, bool]:
     """(hidden state, pooling, normalize) that the tasks of `pretrainer` train, else those of the default."""
     for task in pretrainer.tasks:
         vector = task.sentence_vector()
@@ -38,7 +45,14 @@ def trained_sentence_vector(pretrainer):
     return default_sentence_vector(pretrainer.backbone.num_layers)
 
 
-def sentence_vector(model, layer=None, pooling=None, normalize=None, max_length=None, lowest=1):
+def sentence_vector(
+    model: PretrainedModel,
+    layer: int | None = None,
+    pooling: str | None = None,
+    normalize: bool | None = None,
+    max_length: int | None = None,
+    lowest: int = 1,
+) -> SentenceVector:
     """The `SentenceVector` of a model.
 
     Args:
@@ -67,7 +81,7 @@ def sentence_vector(model, layer=None, pooling=None, normalize=None, max_length=
     return SentenceVector(layer, pooling, normalize, model_max_length(model, max_length))
 
 
-def model_pooling(info):
+def model_pooling(info: PretrainingInfo | None) -> str:
     """The pooling of a model whose history is `info` (`PretrainingInfo` or None).
 
     Raises:
@@ -78,12 +92,12 @@ def model_pooling(info):
     if info.vector_refusal:
         raise InputError(
             f"{info.vector_refusal}; the sentence vector of this model would be another one: give --pooling to have "
-            "its encoder's hidden states pooled all the same"
+            "its encoder's hidden states pooled anyway"
         )
     return info.pooling
 
 
-def model_max_length(model, max_length=None):
+def model_max_length(model: PretrainedModel, max_length: int | None = None) -> int:
     """`max_length`, or for None what the history of `model` says, or all positions of its encoder."""
     if max_length is not None:
         return max_length
@@ -92,7 +106,7 @@ def model_max_length(model, max_length=None):
     return positions if own is None else min(own, positions)
 
 
-def truncated_info(info, vector):
+def truncated_info(info: PretrainingInfo | None, vector: SentenceVector) -> PretrainingInfo | None:
     """`PretrainingInfo` of a model that was cut above `vector.layer`; None stays None."""
     if info is None:
         return None

@@ -23,7 +23,7 @@ class EncoderSize:
     intermediate_dim: int
     max_sequence_length: int = 512
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if getattr(self, field.name) < 1:
                 raise InputError(f"{field.name} = {getattr(self, field.name)}: must be at least 1")
@@ -42,9 +42,9 @@ ENCODER_SIZES = {
 }
 
 
-def default_universal_layer(num_layers):
+def default_universal_layer(num_layers: int) -> int:
     """The universal layer k for an encoder of `num_layers`: 8 of 12 and 12 of 24 as in the paper, else two thirds.
 
-    Counted as hidden states are counted everywhere here: index 0 is the embeddings, index l is after layer l.
+    Hidden state 0 is the embeddings; hidden state l is the output of layer l.
     """
     return {12: 8, 24: 12}.get(num_layers, max(1, round(num_layers * 2 / 3)))

@@ -1,12 +1,15 @@
-"""A model for more pieces: old rows as they are, new rows the means of old ones, the row of `<mask>` at the end."""
+"""A model for an extended vocabulary: old rows are unchanged, new rows are means of old ones, `<mask>` stays last."""
+
+from collections.abc import Sequence
 
 import keras_hub
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 
 
-def extend_rows(rows, old_ids):
+def extend_rows(rows: Array, old_ids: Sequence[Sequence[int]]) -> Array:
     """Rows for an extended vocabulary.
 
     `<mask>` is the last id of any vocabulary in XLM-R's layout: its row moves behind the new pieces, the first of
@@ -23,7 +26,9 @@ def extend_rows(rows, old_ids):
     return np.concatenate([rows[:-1], np.stack(means), rows[-1:]]) if means else rows
 
 
-def extend_masked_lm(masked_lm, old_ids):
+def extend_masked_lm(
+    masked_lm: keras_hub.models.XLMRobertaMaskedLM, old_ids: Sequence[Sequence[int]]
+) -> keras_hub.models.XLMRobertaMaskedLM:
     """A copy of a masked-LM model with more rows in the token embedding and the output bias.
 
     Args:

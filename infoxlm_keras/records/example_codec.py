@@ -6,14 +6,17 @@ that a worker needs neither TensorFlow (seconds to import, half a gigabyte) nor 
 
 import itertools
 import struct
+from collections.abc import Mapping, Sequence
 
 import google_crc32c
 import numpy as np
 
+from infoxlm_keras.annotations import Array
+
 _CRC_MASK_DELTA = 0xA282EAD8
 
 
-def encode_varints(values):
+def encode_varints(values: Sequence[int] | Array) -> tuple[bytes, Array]:
     """Protocol-buffer varints of many integers at once.
 
     Args:
@@ -39,7 +42,7 @@ def encode_varints(values):
     return buffer.tobytes(), offsets
 
 
-def encode_examples(features):
+def encode_examples(features: Mapping[str, tuple[Array, Array]]) -> list[bytes]:
     """One serialized `tf.train.Example` a row.
 
     Args:
@@ -65,7 +68,7 @@ def encode_examples(features):
     return [_field(0x0A, b"".join(row)) for row in zip(*columns, strict=True)]
 
 
-def frame_record(data):
+def frame_record(data: bytes) -> bytes:
     """`data` (bytes) as a TFRecord: length, masked CRC-32C of the length, data, masked CRC-32C of the data."""
     length = struct.pack("<Q", len(data))
     return length + _masked_crc(length) + data + _masked_crc(data)

@@ -9,15 +9,17 @@ describes the file and the records field by field.
 
 import dataclasses
 import pathlib
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
 from infoxlm_keras.records.manifest_check import check_manifest_values, shown
 from infoxlm_keras.tokenizer import Tokenizer
 
 VERSION = 2
-# Version 1 says nothing of the content of the inputs, nor gives samples of what was left out. `read` and
-# `passed_over` came later in version 2; older packages do not look at them.
+# Version 1 lacks the content of the inputs and samples of what was left out. `read` and `passed_over` were added
+# within version 2; older packages ignore them.
 READABLE_VERSIONS = (1, 2)
 ACCOUNT = ("read", "passed_over")
 FILE_NAME = "manifest.json"
@@ -129,21 +131,22 @@ class Manifest:
     lengths: tuple[int, ...]
     streams: tuple[Stream, ...]
     sources: tuple[Source, ...]
-    created_by: dict
-    directory: pathlib.Path | None = None
+    created_by: dict[str, Any]
+    # None only while a builder puts the manifest together.
+    directory: pathlib.Path = None  # type: ignore[assignment]
     passed_over: tuple[PassedOver, ...] = ()
 
     @property
-    def sequence_length(self):
+    def sequence_length(self) -> int:
         """The largest of `lengths`."""
         return self.lengths[-1]
 
-    def shard_path(self, shard):
+    def shard_path(self, shard: Shard) -> str:
         """The path of `shard` on this machine, as str."""
         return str(self.directory / shard.path)
 
 
-def write_manifest(directory, manifest):
+def write_manifest(directory: PathLike, manifest: Manifest) -> None:
     """Writes `manifest` to `directory`/manifest.json, atomically."""
     streams = sorted(manifest.streams, key=lambda stream: (stream.name, stream.length))
     value = {"format": f"infoxlm_keras/{manifest.kind}", "version": VERSION, "seed": manifest.seed}
@@ -160,7 +163,7 @@ def write_manifest(directory, manifest):
     write_json(pathlib.Path(directory) / FILE_NAME, value)
 
 
-def read_manifest(data_dir, kind):
+def read_manifest(data_dir: PathLike, kind: str) -> Manifest:
     """The manifest of the records of `kind` in `data_dir`, checked against the files beside it.
 
     Args:
@@ -189,11 +192,11 @@ def read_manifest(data_dir, kind):
     return manifest
 
 
-def check_tokenizer(manifest, tokenizer):
+def check_tokenizer(manifest: Manifest, tokenizer: Tokenizer) -> None:
     """Raises `InputError` unless `tokenizer` (of `infoxlm_keras.tokenizer`) gives the ids of the one in the records.
 
-    Files of the same vocabulary may differ in their bytes: a model that was made anew of a `tokenizer.json` does. What
-    they do is compared then, by the copy that lies beside the records.
+    Files of the same vocabulary may differ in their bytes, for instance a model that was converted from a
+    `tokenizer.json`. In that case the behaviour is compared, by the copy beside the records.
     """
     made_with = manifest.tokenizer
     if made_with.fingerprint == tokenizer.fingerprint:

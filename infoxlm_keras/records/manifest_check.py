@@ -1,9 +1,11 @@
-"""What the JSON of a `manifest.json` must look like, checked value by value before anything is made of it."""
+"""Checks the JSON of a `manifest.json` value by value, before a `Manifest` is made of it."""
 
 import itertools
 import pathlib
 import re
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 # What NumPy's and TensorFlow's indices hold.
@@ -15,8 +17,8 @@ _LONGEST_PATH = 255
 _SHOWN = 60
 
 
-def check_manifest_values(value, kind, path, builder):
-    """Raises `InputError` at the first value of a manifest that cannot be.
+def check_manifest_values(value: dict[str, Any], kind: str, path: PathLike, builder: str) -> None:
+    """Raises `InputError` for the first invalid value of a manifest.
 
     Args:
         value: dict, the JSON of a manifest whose format and version are right.
@@ -92,14 +94,14 @@ def _source(check, item, place):
                 raise check.error(f"{place}dropped_samples.{reason}[{index}]", sample, "a text")
 
 
-def shown(value):
+def shown(value: object) -> str:
     """A JSON value as a short text for messages."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 class _Check:
-    """Typed access to JSON values; every method raises `InputError` with the place where a value is another."""
+    """Typed access to JSON values; every method raises `InputError` with the place of a value of another type."""
 
     def __init__(self, path, builder):
         self.path, self.builder = path, builder

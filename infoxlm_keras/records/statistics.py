@@ -1,12 +1,15 @@
-"""What is in prepared records, counted without TensorFlow: tokens, lengths, unknown tokens, padding."""
+"""Statistics of prepared records, without TensorFlow: tokens, lengths, unknown tokens, padding."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.language_sampling import language_probabilities
-from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME
+from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, Manifest, Stream
 from infoxlm_keras.records.tfrecord import read_frames
 from infoxlm_keras.tokenizer import UNKNOWN_ID
 
@@ -25,12 +28,12 @@ class StreamStatistics:
         samples: list of (dict of feature to int array), the first records.
     """
 
-    lengths: np.ndarray
+    lengths: Array
     unknown: int
-    samples: list
+    samples: list[dict[str, Array]]
 
 
-def parse_example(data):
+def parse_example(data: bytes) -> dict[str, Array]:
     """dict of feature name to int64 array of a serialized `tf.train.Example` that holds integer lists only.
 
     Raises:
@@ -51,7 +54,7 @@ def parse_example(data):
     return features
 
 
-def decode_varints(data):
+def decode_varints(data: bytes) -> Array:
     """int64 array of protocol-buffer varints laid end to end in `data` (bytes).
 
     Raises:
@@ -69,14 +72,16 @@ def decode_varints(data):
     return np.add.reduceat(parts, starts).view(np.int64)
 
 
-def read_stream(manifest, stream, limit, samples):
+def read_stream(manifest: Manifest, stream: Stream, limit: int | None, samples: int) -> StreamStatistics:
     """`StreamStatistics` of the first `limit` records of a `Stream` (shuffled by the builders); None reads all.
 
     Raises:
         InputError: if a shard is damaged, holds other records than its manifest says, or token ids outside of the
             vocabulary; names it and the byte offset.
     """
-    lengths, unknown, kept = [], 0, []
+    lengths: list[int] = []
+    kept: list[dict[str, Array]] = []
+    unknown = 0
     remedy = f"copy the file again, or build the records again with {BUILDERS[manifest.kind]}"
     for shard in stream.shards:
         if limit is not None and len(lengths) == limit:
@@ -89,9 +94,9 @@ def read_stream(manifest, stream, limit, samples):
                 features = parse_example(data)
             except InputError as error:
                 raise InputError(f"{path}: record at byte {offset}: {error}; {remedy}") from None
-            lists = [features.get(name) for name in FEATURES[manifest.kind]]
-            if any(values is None for values in lists):
+            if any(name not in features for name in FEATURES[manifest.kind]):
                 raise InputError(f"{path}: record at byte {offset} lacks {' or '.join(FEATURES[manifest.kind])}")
+            lists = [features[name] for name in FEATURES[manifest.kind]]
             vocabulary_size = manifest.tokenizer.vocabulary_size
             for values in lists:
                 outside = values[(values < 0) | (values >= vocabulary_size)]
@@ -117,7 +122,7 @@ def read_stream(manifest, stream, limit, samples):
     return StreamStatistics(np.array(lengths, np.int64), unknown, kept)
 
 
-def describe(manifest, statistics, language_exponent):
+def describe(manifest: Manifest, statistics: Sequence[StreamStatistics], language_exponent: float) -> dict[str, Any]:
     """A dict, ready for JSON, of what `statistics` (a `StreamStatistics` for each stream) say.
 
     Padding waste is the share of positions that hold no token in a batch of full width: of a block (mmlm), of TLM's

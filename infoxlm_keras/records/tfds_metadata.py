@@ -2,8 +2,10 @@
 
 import json
 import os
+import types
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import Manifest
 
 VERSION = "1.0.0"
 FEATURES = {"mmlm": ("token_ids",), "bitext": ("source_ids", "target_ids")}
@@ -11,7 +13,7 @@ FEATURES = {"mmlm": ("token_ids",), "bitext": ("source_ids", "target_ids")}
 TEMPLATE = "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}"
 
 
-def write_tfds_metadata(manifest):
+def write_tfds_metadata(manifest: Manifest) -> dict[str, list[str]]:
     """Writes TFDS's `dataset_info.json` and `features.json` for every language or pair of a manifest.
 
     They go beside the shards, for `tfds.builder_from_directory(DATA_DIR/KIND/NAME)`, and into a folder for the
@@ -52,7 +54,7 @@ def write_tfds_metadata(manifest):
     return written
 
 
-def import_tfds():
+def import_tfds() -> types.ModuleType:
     """The module `tensorflow_datasets`, or `InputError` that says how to install it."""
     try:
         import tensorflow_datasets

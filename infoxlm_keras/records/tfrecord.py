@@ -1,4 +1,4 @@
-"""TFRecord files frame by frame, and where a damaged one is damaged: shard, record and byte offset (no TensorFlow).
+"""Reads TFRecord files frame by frame and locates damage: shard, record and byte offset (no TensorFlow).
 
 A frame is the length of the data (8 bytes, little endian), the masked CRC-32C of the length (4), the data, and the
 masked CRC-32C of the data (4).
@@ -6,9 +6,11 @@ masked CRC-32C of the data (4).
 
 import os
 import struct
+from collections.abc import Iterator
 
 import google_crc32c
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 HEADER_BYTES, FOOTER_BYTES = 12, 4
@@ -18,7 +20,7 @@ _CRC_MASK_DELTA = 0xA282EAD8
 _BUFFER_BYTES = 1 << 18
 
 
-def read_frames(path):
+def read_frames(path: PathLike) -> Iterator[tuple[int, bytes]]:
     """Yields (offset, data) of every record in the TFRecord file `path`: int and bytes.
 
     Raises:
@@ -32,7 +34,7 @@ def read_frames(path):
             number += 1
 
 
-def read_window(path, first, count, offset=0, passed=0):
+def read_window(path: PathLike, first: int, count: int, offset: int = 0, passed: int = 0) -> tuple[list[bytes], int]:
     """Records `first`..`first + count` of a TFRecord file, fewer if it ends before.
 
     Of records passed over to get there only the lengths are read (and checked).
@@ -69,7 +71,7 @@ def read_window(path, first, count, offset=0, passed=0):
     return records, offset
 
 
-def describe_missing(path, found, expected):
+def describe_missing(path: PathLike, found: int, expected: int) -> InputError:
     """The `InputError` for a file that ends, between two records, before the manifest says."""
     return InputError(
         f"{path}: ends at byte {os.path.getsize(path)} after {found} records, but its manifest says that there are at "
@@ -77,7 +79,7 @@ def describe_missing(path, found, expected):
     )
 
 
-def masked_crc(data):
+def masked_crc(data: bytes) -> int:
     """int: the CRC-32C of `data`, rotated and shifted as TFRecord stores it."""
     crc = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + _CRC_MASK_DELTA) & 0xFFFFFFFF
@@ -100,7 +102,7 @@ def _read_length(file, path, size, offset, number):
     length, crc = _HEADER.unpack(header)
     if crc != masked_crc(header[:8]):
         raise _damage(path, offset, number, "its length does not match its checksum")
-    # Before anything is read: a length may be anything, its checksum notwithstanding.
+    # Checked before the data are read: a length can be wrong although its checksum matches.
     missing = offset + HEADER_BYTES + length + FOOTER_BYTES - size
     if missing > 0:
         raise _damage(path, offset, number, f"the file ends {missing} bytes before the record does")

@@ -1,17 +1,21 @@
 """From a configuration to the pretrainer that it describes."""
 
+import keras_hub
+
+from infoxlm_keras.config import RunSettings
 from infoxlm_keras.distribution import current_distribution
+from infoxlm_keras.tasks.pretext_task import PretextTask
 from infoxlm_keras.tasks.registry import task_class
 from infoxlm_keras.training.optimizer import build_optimizer
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 
-def build_task(name, config):
+def build_task(name: str, config: RunSettings) -> PretextTask:
     """The pretext task `name` as `config` (`PretrainingConfig`) sets it."""
     return task_class(name).from_settings(config.task(name))
 
 
-def build_pretrainer(config, masked_lm):
+def build_pretrainer(config: RunSettings, masked_lm: keras_hub.models.XLMRobertaMaskedLM) -> InfoXLMPretrainer:
     """A compiled `InfoXLMPretrainer` of `masked_lm` with the tasks and the optimizer of `config`.
 
     Call it, and what makes `masked_lm`, within the `variables()` of the run's `Distribution`.

@@ -1,12 +1,12 @@
-"""One checkpoint = all state of a run; written atomically, verified when read, the newest intact one found again.
+"""Checkpoints: one holds all state of a run, is written atomically and is verified when it is read.
 
     checkpoints/step-00000100/state.safetensors   every variable: model, head, optimizer, key encoder, queue, seeds,
                                                   loss scale, and the metrics' sums of the log interval in progress
     checkpoints/step-00000100/checkpoint.json     step (index of the next batch), scores, what the run was, and the
                                                   checksums of the state and of these values themselves
 
-A checkpoint is written beside its place, forced to the disk, and renamed: under its name it is complete or not there.
-Nothing in it depends on the number of devices.
+A checkpoint is written to a temporary directory, forced to the disk, and renamed, so it is complete if its name
+exists. Its content does not depend on the number of devices.
 """
 
 import dataclasses
@@ -18,15 +18,20 @@ import os
 import pathlib
 import re
 import shutil
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
 from keras import ops
 
+from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, write_json
+from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 # Version 2 is the same without `checksum`.
 VERSION, READABLE_VERSIONS = 3, (2, 3)
@@ -45,21 +50,21 @@ class Restored:
     Attributes:
         step: int, batches consumed; the data goes on at this step.
         info: dict, as given to `save_checkpoint`.
-        metrics: list of arrays for `pretrainer.metrics_variables`: the open log interval. `fit` sets metrics to zero
-            when it starts, so whoever calls it assigns them afterwards. Empty if the metrics are others now.
+        metrics: list of arrays for `pretrainer.metrics_variables`, the open log interval. `fit` sets metrics to zero
+            when it starts, so a callback assigns them afterwards. Empty if the model now has other metrics.
     """
 
     step: int
-    info: dict
-    metrics: list
+    info: dict[str, Any]
+    metrics: list[Array]
 
 
-def state_variables(pretrainer):
-    """Ordered dict of unique name to variable: all that a run needs to go on bit for bit.
+def state_variables(pretrainer: InfoXLMPretrainer) -> dict[str, keras.Variable]:
+    """Ordered dict of unique name to variable: all that a run needs to resume bit for bit.
 
-    Seeds of dropout are among `pretrainer.variables`, though Keras' own weight files leave them out. A name is a
-    running number and the variable's own name: paths repeat in the two backbones, and hold numbers that Keras counts
-    up through the process.
+    It includes the seeds of dropout, which Keras' weight files leave out. A name is a running number and the
+    variable's own name. Paths would not do: they repeat in the two backbones, and contain numbers that Keras counts up
+    in the process.
     """
     variables = [*pretrainer.variables, *pretrainer.optimizer.variables]
     metrics = {id(variable) for variable in pretrainer.metrics_variables}
@@ -67,7 +72,16 @@ def state_variables(pretrainer):
     return {f"{number:05d}/{variable.name}": variable for number, variable in enumerate(kept)}
 
 
-def save_checkpoint(directory, pretrainer, step, info=None, scores=None, keep=3, best_by=None, write=True):
+def save_checkpoint(
+    directory: PathLike,
+    pretrainer: InfoXLMPretrainer,
+    step: int,
+    info: Mapping[str, Any] | None = None,
+    scores: Mapping[str, float] | None = None,
+    keep: int = 3,
+    best_by: str | None = None,
+    write: bool = True,
+) -> None:
     """Writes checkpoint `step`, then removes all but the newest `keep` and the best.
 
     Args:
@@ -78,10 +92,10 @@ def save_checkpoint(directory, pretrainer, step, info=None, scores=None, keep=3,
         scores: optional dict of name to float, measured at this step.
         keep: int >= 1.
         best_by: optional name of a score; the checkpoint with the best one stays, see `is_better`.
-        write: bool. False takes part in reading variables, which may need every process, but writes nothing.
+        write: bool. False reads the variables, which may need every process, and writes nothing.
 
     Raises:
-        InputError: if it cannot be written (a full disk); the checkpoints before it are as they were.
+        InputError: if it cannot be written (a full disk); earlier checkpoints are unchanged.
     """
     directory = pathlib.Path(directory)
     variables = {**state_variables(pretrainer), **_metrics_variables(pretrainer)}
@@ -103,14 +117,19 @@ def save_checkpoint(directory, pretrainer, step, info=None, scores=None, keep=3,
     _prune(directory, keep, best_by)
 
 
-def restore_newest(directory, pretrainer, check=None, report=print):
+def restore_newest(
+    directory: PathLike,
+    pretrainer: InfoXLMPretrainer,
+    check: Callable[[dict[str, Any]], None] | None = None,
+    report: Callable[[str], None] = print,
+) -> Restored | None:
     """Restores the newest intact checkpoint; damaged ones are reported, and set aside as `damaged-step-...`.
 
     Args:
         directory: str or path; may be absent.
         pretrainer: `InfoXLMPretrainer`, compiled, of the same settings.
         check: optional function of the checkpoint's `info` that raises if it belongs to another run.
-        report: called with one line for each damaged checkpoint that is passed over.
+        report: called with one line for each damaged checkpoint.
 
     Returns:
         `Restored`, or None if there is no checkpoint at all.
@@ -138,7 +157,9 @@ def restore_newest(directory, pretrainer, check=None, report=print):
     return None
 
 
-def restore_best(directory, pretrainer, best_by, report=print):
+def restore_best(
+    directory: PathLike, pretrainer: InfoXLMPretrainer, best_by: str | None, report: Callable[[str], None] = print
+) -> tuple[int, float] | None:
     """Restores the intact checkpoint with the best score `best_by`; a damaged one is reported and set aside.
 
     Args:
@@ -158,7 +179,7 @@ def restore_best(directory, pretrainer, best_by, report=print):
     return _step_of(path), score
 
 
-def best_score(directory, best_by, report=print):
+def best_score(directory: PathLike, best_by: str | None, report: Callable[[str], None] = print) -> float | None:
     """The best score `best_by` among the intact checkpoints in `directory`; None if none has one.
 
     A damaged checkpoint that would have been the best is reported and set aside, see `restore_best`.
@@ -167,14 +188,14 @@ def best_score(directory, best_by, report=print):
     return None if found is None else found[1]
 
 
-def is_better(name, value, than):
+def is_better(name: str, value: float, than: float | None) -> bool:
     """Whether score `value` is better than `than` (None: there is none yet). Of a loss the lower one is better."""
     if than is None:
         return True
     return value < than if name.endswith("loss") else value > than
 
 
-def checkpoints(directory):
+def checkpoints(directory: PathLike) -> list[pathlib.Path]:
     """The checkpoints in `directory` (which may be absent), oldest first: list of path."""
     directory = pathlib.Path(directory)
     if not directory.is_dir():
@@ -185,13 +206,13 @@ def checkpoints(directory):
     )
 
 
-def newest_step(directory):
+def newest_step(directory: PathLike) -> int:
     """The step of the newest checkpoint in `directory`, intact or not; 0 if there is none."""
     found = checkpoints(directory)
     return _step_of(found[-1]) if found else 0
 
 
-def damage(path):
+def damage(path: pathlib.Path) -> str | None:
     """What is wrong with the checkpoint at `path` (str), or None.
 
     Raises:
@@ -226,7 +247,7 @@ def _read_info(path):
         )
     if checksum is None and version == VERSION:
         return None, f"{INFO_FILE} is not complete"
-    # Without a checksum (version 2) nothing has vouched for the values.
+    # Version 2 has no checksum, so the values are checked here.
     kinds = {"step": int, "sha256": str, "scores": dict, "info": dict}
     if not all(type(content.get(name)) is kind for name, kind in kinds.items()) or not all(
         isinstance(score, float | int) and math.isfinite(score) for score in content["scores"].values()
@@ -264,7 +285,7 @@ def _write_state(path, state):
 
 
 def _force_to_disk(path):
-    """Returns when the file's content, or the directory's entries, would outlive a loss of power."""
+    """Flushes the file's content, or the directory's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -275,7 +296,7 @@ def _force_to_disk(path):
 def _not_saved(directory, step, error):
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "free some space (or lower keep_checkpoints)" if full else "mend that"
+    remedy = "free some space (or lower keep_checkpoints)" if full else "remove the cause"
     left = checkpoints(directory)
     there = f"{left[-1].name} is intact" if left else "there is none before it"
     return f"{directory}: {reason}: the checkpoint of step {step} was not saved; {there}; {remedy} and run this again"
@@ -294,7 +315,7 @@ def _prune(directory, keep, best_by):
 def _best_first(directory, best_by, report=None):
     """List of (path, score) of the checkpoints that have the score `best_by`, the earliest of equals first.
 
-    Files of scores are read, and not the states. With `report`, a damaged file is reported and its checkpoint set
+    Only the files of scores are read, not the states. With `report`, a damaged file is reported and its checkpoint set
     aside.
     """
     found = []
@@ -325,7 +346,7 @@ def _best_intact(directory, best_by, report):
 
 
 def _set_aside(path):
-    """Renames a damaged checkpoint, so that it is no longer one; the chief does it, and all workers see the result."""
+    """Renames a damaged checkpoint to `damaged-step-...`; the chief does it, and all workers see the result."""
     if is_chief():
         aside = path.with_name(f"damaged-{path.name}")
         if aside.is_dir() and not aside.is_symlink():

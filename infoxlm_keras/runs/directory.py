@@ -1,4 +1,4 @@
-"""The directory of a run: one process at a time, one configuration, nothing half-written, nothing lost by mistake."""
+"""The directory of a run: its file names, its lock, and the check of its configuration."""
 
 import contextlib
 import errno
@@ -8,8 +8,10 @@ import pathlib
 import re
 import shutil
 import stat
+from collections.abc import Iterator
 
-from infoxlm_keras.config import check_config, dump_config, flatten
+from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.config import RunSettings, check_config, dump_config, flatten
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_yaml, write_atomically
 
@@ -32,7 +34,7 @@ PRODUCTS = (
 )
 # Those of them that are directories, and what else a run makes; all others are files.
 DIRECTORIES = {"checkpoints", "tensorboard", "model", "best_model", "initial_model", "plots", "wandb"}
-# Settings that leave weights and data as they are; a run may go on with other values of these.
+# Settings that do not affect weights or data; a run may be resumed with other values of them.
 FREE_SETTINGS = (
     "log_every",
     "save_every",
@@ -57,7 +59,7 @@ class RunDirectory:
         config_file, history, skipped_steps, language_probabilities: paths of files.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike) -> None:
         self.path = path = pathlib.Path(path)
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
@@ -70,7 +72,7 @@ class RunDirectory:
         self.skipped_steps = path / "skipped_steps.jsonl"
         self.language_probabilities = path / "language_probabilities.json"
 
-    def check(self, config, fresh=False, overwrite=False):
+    def check(self, config: RunSettings, fresh: bool = False, overwrite: bool = False) -> list[str]:
         """Reads what is there, changes nothing.
 
         Args:
@@ -79,12 +81,12 @@ class RunDirectory:
             overwrite: bool, with `fresh`: what an earlier run left there may be removed.
 
         Returns:
-            list of str, one line for each setting that differs from those that the run went by so far, or one that
-            they are not known any more; empty if it is new.
+            list of str, one line for each setting that differs from those of the run so far, or one line that those
+            are unknown; empty for a new run.
 
         Raises:
-            InputError: if a run of other settings is there, or any run and it is to be fresh, if the options conflict,
-                or if there is a file where the run has a directory, or the reverse.
+            InputError: if the directory holds a run of other settings, or with `fresh` any run; if the options
+                conflict; or if a file has the name of one of the run's directories, or the reverse.
         """
         if overwrite and not fresh:
             raise InputError("--overwrite removes an earlier run, and is only taken together with --fresh")
@@ -101,14 +103,14 @@ class RunDirectory:
         if not self.checkpoints.is_dir():
             return []
         if not path.is_file():
-            return [f"{path}: is missing, so the settings that the run went by cannot be compared with these"]
+            return [f"{path}: is missing, so the settings of the run so far cannot be compared with these"]
         return changed_settings(_read_config(path), config, path)
 
     @contextlib.contextmanager
-    def claimed(self):
-        """Holds the directory for this process; makes it if missing, and clears what killed processes left unfinished.
+    def claimed(self) -> Iterator[None]:
+        """Locks the directory for this process, makes it if missing, and removes unfinished files of killed processes.
 
-        The claim ends with the process, however it ends.
+        The lock ends with the process, even if it is killed.
 
         Raises:
             InputError: if another process trains in it.
@@ -131,20 +133,20 @@ class RunDirectory:
             self.remove_unfinished()
             yield
 
-    def start_over(self):
-        """Removes what an earlier run left there, and nothing else; a kill meanwhile leaves no half a run."""
+    def start_over(self) -> None:
+        """Removes the products of an earlier run and nothing else; a kill meanwhile leaves no partial run."""
         for name in PRODUCTS:
             path = self.path / name
             if path.is_dir() and not path.is_symlink():
-                # Out of the way in one move first: half a directory of checkpoints must not pass for a whole one.
+                # Renamed first, in one operation, so that a partial directory of checkpoints is never read as a whole.
                 aside = path.with_name(f".{path.name}.partial-{os.getpid()}")
                 path.rename(aside)
                 shutil.rmtree(aside)
             else:
                 path.unlink(missing_ok=True)
 
-    def remove_unfinished(self):
-        """Removes what killed processes left half-written of the run's products: `.<name>.partial...`."""
+    def remove_unfinished(self) -> None:
+        """Removes the temporary files and directories (`.<name>.partial...`) that killed processes left."""
         for directory, names in (
             (self.path, {pathlib.PurePath(name).name for name in PRODUCTS}),
             (self.plots, {pathlib.PurePath(name).name for name in PRODUCTS}),
@@ -155,8 +157,8 @@ class RunDirectory:
                 if found and (names is None or found[1] in names):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def write_config(self, config):
-        """Writes the settings that the run goes by to `config.yaml`."""
+    def write_config(self, config: RunSettings) -> None:
+        """Writes the settings of the run to `config.yaml`."""
         write_atomically(self.config_file, dump_config(config))
 
     def _check_kinds(self):
@@ -178,12 +180,11 @@ class RunDirectory:
                 )
 
 
-def changed_settings(before, after, path):
+def changed_settings(before: RunSettings, after: RunSettings, path: pathlib.Path) -> list[str]:
     """What differs between two configurations of one run, a line a setting.
 
-    `steps` may change: every setting of the data and of the losses stays, and batch number s with it. But the
-    learning rate falls to zero at `steps`, so from there on it follows another line than that of a run that had these
-    `steps` all along. The returned lines say so.
+    `steps` may change, because the data, the losses and batch number s stay the same. The learning rate decays to zero
+    at `steps`, so it then differs from that of a run that used the new value from the start. A returned line says so.
 
     Raises:
         InputError: if a setting differs that may not (names all of them).
@@ -199,7 +200,10 @@ def changed_settings(before, after, path):
         )
     lines = [f"{name}: was {old[name]!r}, is {new[name]!r}" for name in different]
     if "steps" in different:
-        lines.append("the learning rate falls to zero at the new steps: not the run that had them all along")
+        lines.append(
+            "steps changed: the learning rate now decays to zero at the new value, so this run differs from one that "
+            "used it from the start"
+        )
     return lines
 
 

@@ -1,11 +1,15 @@
 """The `model.fit` of a run: its writers, its callbacks, and the plots that follow them."""
 
 import contextlib
+from collections.abc import Sequence
+from typing import Any
 
-from infoxlm_keras.config import flatten
+from infoxlm_keras.config import RunSettings, flatten
+from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.distribution.strategies import global_batch_sizes
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.evaluation.pairs import PairSet
 from infoxlm_keras.files import write_json
 from infoxlm_keras.models.sentence_vector import trained_sentence_vector
 from infoxlm_keras.reports.history import HistoryFile
@@ -22,21 +26,25 @@ from infoxlm_keras.runs.callbacks import (
     ValidationLoss,
     validation_columns,
 )
+from infoxlm_keras.runs.checkpoint import Restored
+from infoxlm_keras.runs.directory import RunDirectory
 from infoxlm_keras.runs.training_records import has_validation
+from infoxlm_keras.tokenizer import Tokenizer
+from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 
 def fit(
-    pretrainer,
-    config,
-    streams,
-    directory,
-    restored,
-    info,
-    pair_sets=(),
-    tokenizer=None,
-    wandb_project=None,
-    validation_streams=(),
-):
+    pretrainer: InfoXLMPretrainer,
+    config: RunSettings,
+    streams: Sequence[BatchStream],
+    directory: RunDirectory,
+    restored: Restored | None,
+    info: dict[str, Any],
+    pair_sets: Sequence[PairSet] = (),
+    tokenizer: Tokenizer | None = None,
+    wandb_project: str | None = None,
+    validation_streams: Sequence[BatchStream] = (),
+) -> str | None:
     """Trains from the restored step to the last, or to the end of the step in which a signal comes.
 
     Args:
@@ -59,8 +67,9 @@ def fit(
     start = 0 if restored is None else restored.step
     chief = is_chief()
     with contextlib.ExitStack() as stack:
-        writers = _writers(pretrainer.tasks, config, streams, directory, start, wandb_project) if chief else ()
-        recorder = Recorder(writers)
+        recorder = Recorder(
+            _writers(pretrainer.tasks, config, streams, directory, start, wandb_project) if chief else ()
+        )
         stack.callback(recorder.close)
         stop = stack.enter_context(StopSignals())
         callbacks = [
@@ -93,13 +102,13 @@ def fit(
             StopOnSignal(start, stop),
         ]
         dataset = joined_dataset(streams, start).map(lambda batch: (batch,))
-        # One epoch of all steps left: an endless dataset and a known number of steps, so that nothing runs once more.
+        # One epoch of all remaining steps: the data set is endless, so Keras needs their number.
         steps = config.steps - start
         pretrainer.fit(dataset, epochs=1, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=callbacks)
         return stop.received if callbacks[-1].step < config.steps else None
 
 
-def best_by(config, pair_sets):
+def best_by(config: RunSettings, pair_sets: Sequence[PairSet]) -> str | None:
     """The number by which the best checkpoint is kept, or None.
 
     Raises:
@@ -124,8 +133,8 @@ def best_by(config, pair_sets):
     return config.keep_best
 
 
-def refresh_plots(directory):
-    """Draws `plots/training.png` and `plots/run.png` from `history.csv`, those of them that there are numbers for."""
+def refresh_plots(directory: RunDirectory) -> None:
+    """Draws `plots/training.png` and `plots/run.png` from `history.csv`, if it has losses."""
     from infoxlm_keras.reports.plots import read_history, run_overview, save_figure, training_curves
 
     if not directory.history.is_file():
@@ -133,7 +142,7 @@ def refresh_plots(directory):
     try:
         steps, metrics = read_history(directory.history)
     except InputError as error:
-        # Something else wrote into the file. That is no reason to end the training.
+        # Another program wrote into the file; training goes on without plots.
         print(f"warning: no plots are drawn: {error}", flush=True)
         return
     if any(name.endswith("_loss") for name in metrics):

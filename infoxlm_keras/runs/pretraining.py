@@ -3,9 +3,13 @@
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
+from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.config import RunSettings
 from infoxlm_keras.distribution import current_distribution, is_chief
 from infoxlm_keras.distribution.agreement import check_agreement
 from infoxlm_keras.distribution.strategies import check_batches
@@ -16,11 +20,12 @@ from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pret
 from infoxlm_keras.reports.history import read_rows
 from infoxlm_keras.reports.wandb_log import import_wandb
 from infoxlm_keras.runs.assemble import build_pretrainer
-from infoxlm_keras.runs.checkpoint import newest_step, restore_best, restore_newest
+from infoxlm_keras.runs.checkpoint import Restored, newest_step, restore_best, restore_newest
 from infoxlm_keras.runs.directory import RunDirectory
 from infoxlm_keras.runs.fitting import best_by, fit
 from infoxlm_keras.runs.queue_filling import fill_queue
 from infoxlm_keras.runs.training_records import TrainingRecords
+from infoxlm_keras.tasks.pretext_task import PretextTask
 
 
 @dataclasses.dataclass
@@ -36,18 +41,26 @@ class RunResult:
         tasks: tuple of the run's `PretextTask`s.
     """
 
-    record: dict
+    record: dict[str, float]
     step: int
     model_directory: pathlib.Path | None
     stopped_by: str | None = None
-    best: dict | None = None
-    tasks: tuple = ()
+    best: dict[str, Any] | None = None
+    tasks: tuple[PretextTask, ...] = ()
 
 
-def pretrain(config, data_dir, output_dir, init=None, fresh=False, overwrite=False, wandb_project=None):
-    """Runs, or resumes, pre-training, on what `current_distribution()` says.
+def pretrain(
+    config: RunSettings,
+    data_dir: PathLike,
+    output_dir: PathLike,
+    init: PathLike | None = None,
+    fresh: bool = False,
+    overwrite: bool = False,
+    wandb_project: str | None = None,
+) -> RunResult:
+    """Runs or resumes pre-training on the devices of `current_distribution()`.
 
-    Several workers run this with the same arguments and see the same directories; the chief alone writes.
+    With several workers, each calls this with the same arguments and the same directories; only the chief writes.
 
     Args:
         config: `PretrainingConfig`.
@@ -56,7 +69,7 @@ def pretrain(config, data_dir, output_dir, init=None, fresh=False, overwrite=Fal
             the end, the preset `model/`. If it holds checkpoints of this run, it continues from the newest intact one.
         init: optional model to start from, all that `load_pretrained` takes; None starts from random weights.
         fresh: bool, start at step 0; an error if `output_dir` holds a run.
-        overwrite: bool, with `fresh`: remove that run, once everything for the new one is known to be in order.
+        overwrite: bool, with `fresh`: remove that run, after everything for the new one was checked.
         wandb_project: optional name of a Weights & Biases project.
 
     Returns:
@@ -89,7 +102,14 @@ class PretrainingRun:
         wandb_project: see `pretrain`.
     """
 
-    def __init__(self, config, data_dir, directory, init=None, wandb_project=None):
+    def __init__(
+        self,
+        config: RunSettings,
+        data_dir: PathLike,
+        directory: RunDirectory,
+        init: PathLike | None = None,
+        wandb_project: str | None = None,
+    ) -> None:
         check_batches(config, current_distribution())
         if wandb_project is not None:
             import_wandb()
@@ -108,9 +128,9 @@ class PretrainingRun:
         with current_distribution().variables():
             self.pretrainer = build_pretrainer(config, self.masked_lm)
         self.info = self._info()
-        self.restored = None
+        self.restored: Restored | None = None
 
-    def restore_or_prepare(self, changes=()):
+    def restore_or_prepare(self, changes: Sequence[str] = ()) -> None:
         """Continues from the newest intact checkpoint, or writes the first files and fills the queues.
 
         Args:
@@ -139,7 +159,7 @@ class PretrainingRun:
             if task.entries_to_fill:
                 fill_queue(self.pretrainer, task, self.records.filling_batches(task.task_name))
 
-    def train(self):
+    def train(self) -> str | None:
         """Trains to the last step; returns the name of the signal that stopped it before, or None."""
         if self.restored is not None and self.restored.step >= self.config.steps:
             return None
@@ -156,20 +176,20 @@ class PretrainingRun:
             self.validation_streams,
         )
 
-    def stopped(self, signal):
+    def stopped(self, signal: str) -> RunResult:
         """`RunResult` of a run that the signal named `signal` (str) ended before its last step."""
         step = newest_step(self.directory.checkpoints)
         check_agreement(step, "the step that was saved last")
         return RunResult(self._last_row(), step, None, signal, tasks=tuple(self.pretrainer.tasks))
 
-    def finish(self):
+    def finish(self) -> RunResult:
         """Writes the presets `model/` and, where a best checkpoint is kept, `best_model/`; returns the `RunResult`."""
         steps = self.config.steps
         if is_chief():
             info = dataclasses.replace(self.info, steps=steps)
             save_pretrained(self.directory.model, self.masked_lm, self.tokenizer, info, replace=True)
         best = self._save_best()
-        # No worker ends, and takes the others' connections with it, before the chief has written all.
+        # A worker that ends closes the connections of the others, so all wait until the chief has written everything.
         check_agreement(steps, "the last step")
         return RunResult(self._last_row(), steps, self.directory.model, best=best, tasks=tuple(self.pretrainer.tasks))
 
@@ -196,7 +216,7 @@ class PretrainingRun:
         )
 
     def _check_same_data(self, kept):
-        """Raises `InputError` if the checkpoint's run read other records: samples have other numbers there."""
+        """Raises `InputError` if the checkpoint's run read other records, in which samples have other numbers."""
         check_same_data(kept, self.info, self.directory.path)
 
     def _last_row(self):
@@ -204,8 +224,8 @@ class PretrainingRun:
         return rows[-1] if rows else {}
 
 
-def check_same_data(kept, info, output_dir):
-    """Raises `InputError` if the checkpoint's run read other records than these: samples have other numbers there.
+def check_same_data(kept: dict[str, Any], info: PretrainingInfo, output_dir: PathLike) -> None:
+    """Raises `InputError` if the checkpoint's run read other records, in which samples have other numbers.
 
     Args:
         kept: dict that was saved with the checkpoint.
@@ -220,13 +240,13 @@ def check_same_data(kept, info, output_dir):
         )
 
 
-def seed_everything(seed, compiled):
+def seed_everything(seed: int, compiled: bool) -> None:
     """Seeds Keras, Python and NumPy, and makes TensorFlow's kernels deterministic: one seed, one result.
 
     Args:
         seed: int.
-        compiled: bool, whether the step is compiled by XLA, which is deterministic on the CPU as it is; Keras
-            compiles nothing once TensorFlow's own deterministic kernels are asked for.
+        compiled: bool, whether XLA compiles the step. XLA is deterministic on the CPU, and Keras compiles nothing if
+            TensorFlow's deterministic kernels are enabled, so they are enabled for an uncompiled step only.
     """
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow" and not compiled:

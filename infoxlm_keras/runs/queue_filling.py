@@ -1,13 +1,18 @@
-"""Tasks that need entries before the first step (XLCO's queue of past keys) get them from extra batches."""
+"""Fills XLCO's queue of past keys (and whatever another task needs) from extra batches before the first step."""
+
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 
+from infoxlm_keras.annotations import Batch
 from infoxlm_keras.distribution.inputs import distribute_batches
 from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.tasks.pretext_task import PretextTask
+from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 
-def fill_queue(pretrainer, task, batches):
+def fill_queue(pretrainer: InfoXLMPretrainer, task: PretextTask, batches: Iterable[Batch]) -> None:
     """Fills what `task` needs before the first step; no weight changes.
 
     Args:

@@ -1,7 +1,14 @@
-"""Which records a step read: arithmetic on the order of data, for messages and audits."""
+"""The records that a step read, computed from the order of the data, for messages and audits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from infoxlm_keras.data.batch_stream import BatchStream
 
 
-def samples_of_steps(streams, first_step, last_step):
+def samples_of_steps(
+    streams: Sequence[BatchStream], first_step: int, last_step: int
+) -> dict[str, list[dict[str, Any]]]:
     """The samples of steps `first_step..last_step` (from 1), task by task.
 
     Args:
@@ -17,7 +24,7 @@ def samples_of_steps(streams, first_step, last_step):
     """
     found = {}
     for stream in streams:
-        runs = {}
+        runs: dict[int, dict[str, Any]] = {}
         for step in range(first_step - 1, last_step):
             length, mixture, batch = _batch(stream, step)
             per_sample = getattr(stream, "pairs_per_sample", 1)
@@ -30,7 +37,7 @@ def samples_of_steps(streams, first_step, last_step):
     return found
 
 
-def describe_samples(samples):
+def describe_samples(samples: dict[str, list[dict[str, Any]]]) -> str:
     """One line of what `samples_of_steps` found: ranges of samples, and how many records of each language."""
     parts = []
     for task, runs in samples.items():

@@ -1,16 +1,27 @@
 """The records of a run: opened once, checked against the model, handed out as streams."""
 
+from __future__ import annotations
+
 import functools
 import hashlib
 import pathlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.config import RunSettings
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
+from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.records.manifest import check_tokenizer, read_manifest
+from infoxlm_keras.records.manifest import Manifest, check_tokenizer, read_manifest
 from infoxlm_keras.tasks.registry import task_class
+from infoxlm_keras.tokenizer import Tokenizer
 
-# Training must not begin with the samples that filled the queue: those come from another seed.
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# The queue is filled from another seed, so that training does not begin with the same samples.
 FILLING_SEED_OFFSET = 1_000_003
 
 
@@ -38,7 +49,7 @@ class TrainingRecords:
     ```
     """
 
-    def __init__(self, data_dir, config):
+    def __init__(self, data_dir: PathLike, config: RunSettings) -> None:
         self.data_dir = pathlib.Path(data_dir)
         self.config = config
         kinds = list(dict.fromkeys(task_class(name).record_kind for name in config.tasks))
@@ -46,16 +57,16 @@ class TrainingRecords:
         self.digests = {kind: _digest(self.data_dir / kind / "manifest.json") for kind in kinds}
 
     @functools.cached_property
-    def tokenizer(self):
+    def tokenizer(self) -> Tokenizer:
         """The `Tokenizer` that the records were made with, from beside them."""
         manifest = self.manifest_of(self.config.tasks[0])
         return load_tokenizer(manifest.directory / manifest.tokenizer.file)
 
-    def manifest_of(self, task_name):
+    def manifest_of(self, task_name: str) -> Manifest:
         """The `Manifest` of the records that the task `task_name` (str) reads."""
         return self.manifests[task_class(task_name).record_kind]
 
-    def check_fits(self, tokenizer, positions):
+    def check_fits(self, tokenizer: Tokenizer, positions: int) -> None:
         """Raises `InputError` for records of another tokenizer, or longer than the model's `positions` (int)."""
         for manifest in self.manifests.values():
             check_tokenizer(manifest, tokenizer)
@@ -64,20 +75,26 @@ class TrainingRecords:
             length = task.longest_sequence(manifest, self.config.data.longest_pair)
             if length > positions:
                 raise InputError(
-                    f"{self.data_dir}/{task.record_kind}: the sequences of {task.label} have {length} tokens, but "
-                    f"the model has {positions} positions; {task.shorter_sequences(positions)}, or train a model with "
+                    f"{self.data_dir}/{task.record_kind}: the sequences of {task.label} have {length} tokens, but the "
+                    f"model has {positions} positions; {task.shorter_sequences(positions)}, or train a model with "
                     f"more (without --init: --set model.max_sequence_length={length})"
                 )
 
-    def warnings(self):
-        """List of str: what about the records does not suit the tasks' settings."""
+    def warnings(self) -> list[str]:
+        """List of str: warnings about records that do not suit the tasks' settings."""
         found = [
             task_class(name).corpus_warning(self.config.task(name), self.manifest_of(name))
             for name in self.config.tasks
         ]
         return [warning for warning in found if warning is not None]
 
-    def streams(self, split="train", tasks=None, seed=None, micro_batches=None):
+    def streams(
+        self,
+        split: str = "train",
+        tasks: Iterable[str] | None = None,
+        seed: int | None = None,
+        micro_batches: int | None = None,
+    ) -> list[BatchStream]:
         """The streams of the tasks, for `infoxlm_keras.data.streams.joined_dataset`.
 
         Args:
@@ -104,21 +121,21 @@ class TrainingRecords:
             found.append(task_class(name).stream(settings, self.manifest_of(name), batch_size, longest, **common))
         return found
 
-    def validation_streams(self):
+    def validation_streams(self) -> list[BatchStream]:
         """Streams of the held-out records, without accumulation (`evaluate` takes a batch in one piece).
 
         An empty list if `data.validation_records` or `evaluation.validation_batches` is 0.
         """
         return self.streams("validation", micro_batches=1) if has_validation(self.config) else []
 
-    def filling_batches(self, task_name):
+    def filling_batches(self, task_name: str) -> tf.data.Dataset:
         """Endless data set of `{task_name: batch}` to fill the task's queue from, under another seed."""
         from infoxlm_keras.data.streams import joined_dataset
 
         return joined_dataset(self.streams(tasks=[task_name], seed=self.config.seed + FILLING_SEED_OFFSET))
 
 
-def has_validation(config):
+def has_validation(config: RunSettings) -> bool:
     """Whether losses on held-out records are measured."""
     return config.data.validation_records > 0 and config.evaluation.validation_batches > 0
 

@@ -1,6 +1,15 @@
 """Pretext tasks. A new one is a file here and its row in `registry.py`."""
 
+from typing import TYPE_CHECKING
+
 from infoxlm_keras.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    # The same names, for editors and type checkers.
+    from infoxlm_keras.tasks.masked_lm import MMLM as MMLM, TLM as TLM
+    from infoxlm_keras.tasks.pretext_task import PretextTask as PretextTask, TaskResult as TaskResult
+    from infoxlm_keras.tasks.registry import task_class as task_class, task_classes as task_classes
+    from infoxlm_keras.tasks.xlco import XLCO as XLCO
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,

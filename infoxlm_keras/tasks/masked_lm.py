@@ -1,11 +1,18 @@
 """MMLM and TLM: masked-language modelling on monolingual text and on translation pairs."""
 
+from typing import Any
+
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor, Tensors
+from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.chunked_masked_lm import chunked_masked_lm_loss, vocabulary_chunk
 from infoxlm_keras.losses.masked_lm import masked_lm_features, masked_lm_logits, masked_lm_loss
-from infoxlm_keras.tasks.pretext_task import PretextTask, TaskResult
+from infoxlm_keras.models.encoder import Encoder
+from infoxlm_keras.records.manifest import Manifest
+from infoxlm_keras.settings import TaskSettings
+from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
 
 # 2^27 logits are half a gigabyte in float32.
 MAX_LOGITS = 1 << 27
@@ -24,20 +31,20 @@ class MaskedLanguageModeling(PretextTask):
         weight: float, the task's factor in the loss.
     """
 
-    def __init__(self, max_logits=MAX_LOGITS, weight=1.0, **kwargs):
+    def __init__(self, max_logits: int = MAX_LOGITS, weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(weight=weight, **kwargs)
         if max_logits < 1:
             raise InputError(f"{self.task_name}.max_logits = {max_logits}: must be at least 1")
         self.max_logits = max_logits
 
-    def bind(self, encoder):
+    def bind(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self.built = True
 
-    def count(self, batch):
+    def count(self, batch: Tensors) -> Tensor:
         return ops.sum(batch["mask_weights"])
 
-    def result(self, batch, training, shared=None):
+    def result(self, batch: Tensors, training: bool, shared: SharedTensors | None = None) -> TaskResult:
         inputs = {"token_ids": batch["token_ids"], "padding_mask": batch["padding_mask"]}
         hidden_state = self.encoder.hidden_state(inputs, training=training)  # [batch, length, dim]
         loss = self._loss(hidden_state, batch, training)
@@ -76,17 +83,19 @@ class MMLM(MaskedLanguageModeling):
     record_kind = "mmlm"
 
     @classmethod
-    def stream(cls, settings, manifest, batch_size, longest, **common):
+    def stream(
+        cls, settings: TaskSettings, manifest: Manifest, batch_size: int, longest: int | None, **common: Any
+    ) -> BatchStream:
         from infoxlm_keras.data.streams import MonolingualStream
 
         return MonolingualStream(manifest, batch_size, **common)
 
     @classmethod
-    def longest_sequence(cls, manifest, longest):
+    def longest_sequence(cls, manifest: Manifest, longest: int | None) -> int:
         return manifest.sequence_length
 
     @classmethod
-    def shorter_sequences(cls, positions):
+    def shorter_sequences(cls, positions: int) -> str:
         return "build the records with a shorter --sequence_length"
 
 
@@ -97,7 +106,9 @@ class TLM(MaskedLanguageModeling):
     label = "TLM"
 
     @classmethod
-    def stream(cls, settings, manifest, batch_size, longest, **common):
+    def stream(
+        cls, settings: TaskSettings, manifest: Manifest, batch_size: int, longest: int | None, **common: Any
+    ) -> BatchStream:
         from infoxlm_keras.data.streams import TLMStream
 
         return TLMStream(manifest, batch_size, longest=longest, **common)

@@ -1,35 +1,42 @@
-"""What every pretext task is: what it takes from the batch, its loss and count, its metrics and MI bound."""
+"""The base of the pretext tasks: batch, loss and count, metrics, and the bound of mutual information."""
+
+from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 
+from infoxlm_keras.annotations import Tensor, Tensors
+from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.models.encoder import Encoder
+from infoxlm_keras.records.manifest import Manifest
 from infoxlm_keras.settings import TaskSettings
 
 
 @dataclasses.dataclass
 class TaskResult:
-    """What one forward pass of a task gives, all of it over this replica's share of the batch.
+    """What one forward pass of a task gives for this replica's share of the batch.
 
     Attributes:
         loss_sum: float32 scalar, the loss summed over predictions.
         count: float32 scalar, the number of predictions.
-        correct_sum: float32 scalar, predictions whose first guess is right.
+        correct_sum: float32 scalar, predictions whose likeliest candidate is right.
         num_candidates: float32 scalar N of the InfoNCE bound `I >= log N - L`, in nats.
         averages: dict of metric name to float32 scalar, further quantities summed over predictions.
         state: dict of tensors handed to `after_backward` (XLCO's keys).
     """
 
-    loss_sum: object
-    count: object
-    correct_sum: object
-    num_candidates: object
-    averages: dict = dataclasses.field(default_factory=dict)
-    state: dict = dataclasses.field(default_factory=dict)
+    loss_sum: Tensor
+    count: Tensor
+    correct_sum: Tensor
+    num_candidates: Tensor
+    averages: Tensors = dataclasses.field(default_factory=dict)
+    state: Tensors = dataclasses.field(default_factory=dict)
 
-    def as_dict(self):
-        """The same as nested dicts, a structure every backend's gradient function can return."""
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as nested dicts, which the gradient function of every backend can return."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
@@ -42,8 +49,8 @@ class SharedTensors:
         first_row: int or int32 scalar, where this replica's rows begin.
     """
 
-    tensors: dict
-    first_row: object = 0
+    tensors: Tensors
+    first_row: int | Tensor = 0
 
 
 class PretextTask(keras.layers.Layer):
@@ -66,26 +73,29 @@ class PretextTask(keras.layers.Layer):
         panels: dict of a plot's title to {metric name: legend}, for the overview of a run.
     """
 
-    task_name = None
-    label = None
-    Settings = TaskSettings
-    record_kind = "bitext"
-    average_names = ()
-    console_numbers = {}
-    panels = {}
+    # Each task sets both names.
+    task_name: str = None  # type: ignore[assignment]
+    label: str = None  # type: ignore[assignment]
+    Settings: type[TaskSettings] = TaskSettings
+    record_kind: str = "bitext"
+    average_names: tuple[str, ...] = ()
+    console_numbers: dict[str, str] = {}
+    panels: dict[str, dict[str, str]] = {}
 
     @classmethod
-    def from_settings(cls, settings):
+    def from_settings(cls, settings: Any) -> PretextTask:
         """The task as `settings` (its section of a configuration) describes it."""
         return cls(weight=settings.weight)
 
     @classmethod
-    def problem(cls, settings):
+    def problem(cls, settings: Any) -> str | None:
         """One line on settings that do not go together, or None."""
         return None
 
     @classmethod
-    def stream(cls, settings, manifest, batch_size, longest, **common):
+    def stream(
+        cls, settings: Any, manifest: Manifest, batch_size: int, longest: int | None, **common: Any
+    ) -> BatchStream:
         """The stream of the task's batches (TensorFlow), with `name`, `batch_size` and `dataset(start_step)`.
 
         Args:
@@ -98,36 +108,36 @@ class PretextTask(keras.layers.Layer):
         raise NotImplementedError
 
     @classmethod
-    def longest_sequence(cls, manifest, longest):
+    def longest_sequence(cls, manifest: Manifest, longest: int | None) -> int:
         """int: tokens of the longest sequence that `stream` makes of `manifest`."""
         read = [stream.length for stream in manifest.streams if longest is None or stream.length <= longest]
         return 2 * max(read, default=0) + 3  # <s> source </s> target </s>
 
     @classmethod
-    def shorter_sequences(cls, positions):
+    def shorter_sequences(cls, positions: int) -> str:
         """str: how a user gets sequences of at most `positions` tokens, for a message."""
         longest = max((positions - 3) // 2, 1)
         return f"leave out long pairs by --set data.longest_pair={longest} or less"
 
     @classmethod
-    def corpus_warning(cls, settings, manifest):
+    def corpus_warning(cls, settings: Any, manifest: Manifest) -> str | None:
         """One line on records that do not suit the settings, or None."""
         return None
 
-    def sentence_vector(self):
+    def sentence_vector(self) -> tuple[int, str, bool] | None:
         """(hidden state, pooling, normalize) of the sentence vector that the task trains, or None."""
         return None
 
     @property
-    def entries_to_fill(self):
+    def entries_to_fill(self) -> int:
         """int: entries that must be filled from extra batches before the first step (XLCO's queue); 0 for none."""
         return 0
 
-    def fill(self, shared):
+    def fill(self, shared: Tensors) -> int:
         """Takes in `shared` (what `shared()` gave on all replicas) before training; returns the number of entries."""
         return 0
 
-    def state_numbers(self, update, samples_per_step):
+    def state_numbers(self, update: int, samples_per_step: int) -> dict[str, float]:
         """dict of name to float, the task's state for the log; written as `<task>_<name>`.
 
         Args:
@@ -136,29 +146,29 @@ class PretextTask(keras.layers.Layer):
         """
         return {}
 
-    def __init__(self, weight=1.0, **kwargs):
+    def __init__(self, weight: float = 1.0, **kwargs: Any) -> None:
         kwargs.setdefault("name", self.task_name)
         super().__init__(**kwargs)
         if weight < 0:
             raise InputError(f"{self.task_name}.weight = {weight}: must not be negative")
         self.weight = weight
 
-    def bind(self, encoder):
+    def bind(self, encoder: Encoder) -> None:
         """Builds what the task needs on `encoder` (`infoxlm_keras.models.Encoder`)."""
         raise NotImplementedError
 
-    def count(self, batch):
+    def count(self, batch: Tensors) -> Tensor:
         """float32 scalar: the number of predictions in `batch`, known before the forward pass."""
         raise NotImplementedError
 
-    def shared(self, batch):
-        """dict of tensors [batch, ...] that the replicas show each other before `result` (XLCO's keys).
+    def shared(self, batch: Tensors) -> Tensors:
+        """dict of tensors [batch, ...] that the replicas exchange before `result` (XLCO's keys).
 
-        They must not depend on what changes within an update: no gradient flows through them.
+        They must not depend on what changes within an update, because no gradient flows through them.
         """
         return {}
 
-    def result(self, batch, training, shared=None):
+    def result(self, batch: Tensors, training: bool, shared: SharedTensors | None = None) -> TaskResult:
         """`TaskResult` of `batch`; changes no variable but dropout's seeds.
 
         Args:
@@ -168,12 +178,12 @@ class PretextTask(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def weight_at(self, step):
+    def weight_at(self, step: Tensor) -> float | Tensor:
         """The task's weight at update `step` (int32 scalar, the first is 1)."""
         return self.weight
 
-    def after_backward(self, state):
+    def after_backward(self, state: Tensors) -> None:
         """Takes in `TaskResult.state` once the gradients of a micro-batch are known."""
 
-    def after_update(self, step):
+    def after_update(self, step: Tensor) -> None:
         """Called once after the optimizer's update number `step` (int32 scalar, the first is 1)."""

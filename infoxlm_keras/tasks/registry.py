@@ -1,4 +1,4 @@
-"""The pretext tasks by name: one row a task. Everything else asks here, and no other file knows a task by its name.
+"""The pretext tasks by name, one row a task. Other modules ask here and never compare names.
 
 A package of its own can add tasks without a change here, by an entry point in the group `infoxlm_keras.pretext_tasks`
 (name = task name, value = `module:class`).
@@ -36,7 +36,9 @@ def task_classes() -> dict[str, type[PretextTask]]:
         except (ImportError, AttributeError, ValueError) as error:
             raise InputError(f"entry point {entry.name} = {entry.value}: cannot be imported: {error}") from error
         if not (isinstance(task, type) and issubclass(task, PretextTask)) or task.task_name != entry.name:
-            raise InputError(f"entry point {entry.name} = {entry.value}: is no PretextTask of the name {entry.name}")
+            raise InputError(
+                f"entry point {entry.name} = {entry.value}: is not a PretextTask with the name {entry.name}"
+            )
         found[entry.name] = task
     return found
 

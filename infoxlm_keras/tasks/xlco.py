@@ -4,23 +4,26 @@ The paper's symbols: q = query vector, k+ = key of its translation, K = queue of
 theta_Q = query encoder (the model), theta_K = key encoder (its moving average), m = momentum.
 """
 
-from typing import Literal
+from typing import Annotated, Any
 
 import keras
 import pydantic
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor, Tensors
 from infoxlm_keras.choices import MOMENTUM_SCHEDULES, POOLINGS
 from infoxlm_keras.contrast.key_encoder import KeyEncoder
 from infoxlm_keras.contrast.momentum import MomentumSchedule
 from infoxlm_keras.contrast.moving_average import MovingAverage
 from infoxlm_keras.contrast.queue import KeyQueue
+from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.info_nce import info_nce
-from infoxlm_keras.models.encoder import check_layer
+from infoxlm_keras.models.encoder import Encoder, check_layer
 from infoxlm_keras.models.pooling import check_pooling, l2_normalize, pool
 from infoxlm_keras.models.sizes import default_universal_layer
-from infoxlm_keras.settings import NonNegativeInt, PositiveInt, Settings, TaskSettings, defaults_of
+from infoxlm_keras.records.manifest import Manifest
+from infoxlm_keras.settings import NonNegativeInt, OneOf, PositiveInt, Settings, TaskSettings, defaults_of
 from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
 
 DEFAULT_MOMENTUM = MomentumSchedule()
@@ -41,7 +44,7 @@ class XLCO(PretextTask):
         normalize: bool, cosine instead of raw dot products.
         projection: bool, an H x H linear map without bias, initialised N(0, 0.02), after pooling; the key encoder
             has its own moving average of it.
-        shared_projection: bool, the keys take the query's projection as it is instead of a moving average.
+        shared_projection: bool, the keys use the query's projection itself instead of a moving average.
         in_batch_negatives: bool, the batch's other keys are negatives besides the queue.
         momentum: `MomentumSchedule` or float.
         enable_step: int, updates before which the loss has weight 0 and the key encoder copies the query encoder.
@@ -59,26 +62,26 @@ class XLCO(PretextTask):
 
     def __init__(
         self,
-        universal_layer=None,
-        queue_length=131072,
-        temperature=0.25,
-        pooling="cls",
-        normalize=False,
-        projection=True,
-        shared_projection=False,
-        in_batch_negatives=False,
-        momentum=DEFAULT_MOMENTUM,
-        enable_step=0,
-        weight=1.0,
-        **kwargs,
-    ):
+        universal_layer: int | None = None,
+        queue_length: int = 131072,
+        temperature: float = 0.25,
+        pooling: str = "cls",
+        normalize: bool = False,
+        projection: bool = True,
+        shared_projection: bool = False,
+        in_batch_negatives: bool = False,
+        momentum: MomentumSchedule | float = DEFAULT_MOMENTUM,
+        enable_step: int = 0,
+        weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(weight=weight, **kwargs)
         check_pooling(pooling)
         if temperature <= 0:
             raise InputError(f"xlco.temperature = {temperature}: must be positive")
         if enable_step < 0:
             raise InputError(f"xlco.enable_step = {enable_step}: must not be negative")
-        self.universal_layer = universal_layer
+        self.universal_layer: Any = universal_layer  # `bind` replaces None by an int
         self.queue_length = queue_length
         self.temperature = temperature
         self.pooling = pooling
@@ -92,12 +95,12 @@ class XLCO(PretextTask):
         self.enable_step = enable_step
 
     @classmethod
-    def from_settings(cls, settings):
+    def from_settings(cls, settings: "XLCOSettings") -> "XLCO":
         options = settings.model_dump(exclude=_STREAM_SETTINGS)
         return cls(**{**options, "momentum": MomentumSchedule(**options["momentum"])})
 
     @classmethod
-    def problem(cls, settings):
+    def problem(cls, settings: "XLCOSettings") -> str | None:
         if settings.queue_length >= settings.batch_size:
             return None
         return (
@@ -106,14 +109,22 @@ class XLCO(PretextTask):
         )
 
     @classmethod
-    def stream(cls, settings, manifest, batch_size, longest, **common):
+    def stream(
+        cls, settings: "XLCOSettings", manifest: Manifest, batch_size: int, longest: int | None, **common: Any
+    ) -> BatchStream:
         from infoxlm_keras.data.streams import XLCOStream
 
-        options = {"mixup": settings.mixup, "mask_inputs": settings.mask_inputs, "longest": longest}
-        return XLCOStream(manifest, batch_size, **options, **common)
+        return XLCOStream(
+            manifest,
+            batch_size,
+            mixup=settings.mixup,
+            mask_inputs=settings.mask_inputs,
+            longest=longest,
+            **common,
+        )
 
     @classmethod
-    def corpus_warning(cls, settings, manifest):
+    def corpus_warning(cls, settings: "XLCOSettings", manifest: Manifest) -> str | None:
         pairs = sum(stream.records for stream in manifest.streams)
         if settings.queue_length <= pairs:
             return None
@@ -122,7 +133,7 @@ class XLCO(PretextTask):
             "keys of the same pair (false negatives); lower it"
         )
 
-    def bind(self, encoder):
+    def bind(self, encoder: Encoder) -> None:
         self.encoder = encoder
         backbone = encoder.backbone
         if self.universal_layer is None:
@@ -141,31 +152,31 @@ class XLCO(PretextTask):
         self.built = True
         self.reset_key_encoder()
 
-    def variable_pairs(self):
+    def variable_pairs(self) -> list[tuple[keras.Variable, keras.Variable]]:
         """List of (key variable, query variable): encoder layers 1..k, embeddings, and the projection."""
         pairs = self.key_encoder.variable_pairs(self.encoder.backbone)
         if self.projection and not self.shared_projection:
             pairs.append((self.key_projection, self.query_projection))
         return pairs
 
-    def reset_key_encoder(self):
+    def reset_key_encoder(self) -> None:
         """Makes the key encoder equal to the query encoder; call it after loading weights into the encoder."""
         self.moving_average.reset(self.variable_pairs())
 
-    def represent(self, hidden_state, padding_mask, projection):
+    def represent(self, hidden_state: Tensor, padding_mask: Tensor, projection: Tensor | None) -> Tensor:
         """Pooled, projected and (if set) normalised vectors, float32 [batch, dim], of a hidden state."""
         vectors = pool(hidden_state, padding_mask, self.pooling)
         if projection is not None:
             vectors = ops.matmul(vectors, ops.cast(projection, "float32"))
         return l2_normalize(vectors) if self.normalize else vectors
 
-    def queries(self, token_ids, padding_mask, training):
+    def queries(self, token_ids: Tensor, padding_mask: Tensor, training: bool) -> Tensor:
         """Query vectors of the model: float32 [batch, dim]."""
         inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
         hidden_state = self.encoder.hidden_state(inputs, self.universal_layer, training)  # [batch, length, dim]
         return self.represent(hidden_state, padding_mask, self.query_projection if self.projection else None)
 
-    def keys(self, token_ids, padding_mask):
+    def keys(self, token_ids: Tensor, padding_mask: Tensor) -> Tensor:
         """Key vectors of the moving average: float32 [batch, dim], without gradient."""
         hidden_state = self.key_encoder({"token_ids": token_ids, "padding_mask": padding_mask})
         projection = None
@@ -173,13 +184,13 @@ class XLCO(PretextTask):
             projection = self.query_projection if self.shared_projection else self.key_projection
         return ops.stop_gradient(self.represent(hidden_state, padding_mask, projection))
 
-    def count(self, batch):
+    def count(self, batch: Tensors) -> Tensor:
         return ops.cast(ops.shape(batch["query_token_ids"])[0], "float32")
 
-    def shared(self, batch):
+    def shared(self, batch: Tensors) -> Tensors:
         return {"keys": self.keys(batch["key_token_ids"], batch["key_padding_mask"])}
 
-    def result(self, batch, training, shared=None):
+    def result(self, batch: Tensors, training: bool, shared: SharedTensors | None = None) -> TaskResult:
         queries = self.queries(batch["query_token_ids"], batch["query_padding_mask"], training)
         shared = shared or SharedTensors(self.shared(batch))
         keys = shared.tensors["keys"]
@@ -204,18 +215,18 @@ class XLCO(PretextTask):
             state={"keys": keys},
         )
 
-    def sentence_vector(self):
+    def sentence_vector(self) -> tuple[int, str, bool]:
         return self.universal_layer, self.pooling, self.normalize
 
     @property
-    def entries_to_fill(self):
+    def entries_to_fill(self) -> int:
         return self.queue_length
 
-    def fill(self, shared):
+    def fill(self, shared: Tensors) -> int:
         self.queue.enqueue(shared["keys"])
         return shared["keys"].shape[0]
 
-    def state_numbers(self, update, samples_per_step):
+    def state_numbers(self, update: int, samples_per_step: int) -> dict[str, float]:
         """`momentum`, the share of the queue that is filled, and the age of its oldest key in steps."""
         keys = int(ops.convert_to_numpy(self.queue.count))
         return {
@@ -224,15 +235,15 @@ class XLCO(PretextTask):
             "queue_age": keys / samples_per_step,
         }
 
-    def weight_at(self, step):
+    def weight_at(self, step: Tensor) -> Tensor:
         enabled = ops.cast(ops.cast(step, "int32") > self.enable_step, "float32")
         return self.weight * enabled
 
-    def after_backward(self, state):
-        # After the loss: the batch's own keys are no negatives of their own step.
+    def after_backward(self, state: Tensors) -> None:
+        # After the loss, so that the batch's own keys are not negatives in the same step.
         self.queue.enqueue(state["keys"])
 
-    def after_update(self, step):
+    def after_update(self, step: Tensor) -> None:
         enabled = ops.cast(ops.cast(step, "int32") > self.enable_step, "float32")
         self.moving_average.update(self.variable_pairs(), self.momentum(step) * enabled)
 
@@ -245,9 +256,9 @@ _STREAM_SETTINGS = {"batch_size", "mixup", "mask_inputs"}
 class MomentumSettings(Settings):
     """See `infoxlm_keras.contrast.MomentumSchedule`."""
 
-    kind: Literal[MOMENTUM_SCHEDULES] = _MOMENTUM.kind
-    value: float = pydantic.Field(_MOMENTUM.value, ge=0.0, le=1.0)
-    final_value: float = pydantic.Field(_MOMENTUM.final_value, ge=0.0, le=1.0)
+    kind: Annotated[str, OneOf(MOMENTUM_SCHEDULES)] = _MOMENTUM.kind
+    value: float = pydantic.Field(default=_MOMENTUM.value, ge=0.0, le=1.0)
+    final_value: float = pydantic.Field(default=_MOMENTUM.final_value, ge=0.0, le=1.0)
     start_step: NonNegativeInt = _MOMENTUM.start_step
     end_step: PositiveInt = _MOMENTUM.end_step
     refresh_every: PositiveInt = _MOMENTUM.refresh_every
@@ -260,7 +271,7 @@ class XLCOSettings(TaskSettings):
     universal_layer: PositiveInt | None = _TASK.universal_layer
     queue_length: PositiveInt = _TASK.queue_length
     temperature: pydantic.PositiveFloat = _TASK.temperature
-    pooling: Literal[POOLINGS] = _TASK.pooling
+    pooling: Annotated[str, OneOf(POOLINGS)] = _TASK.pooling
     normalize: bool = _TASK.normalize
     projection: bool = _TASK.projection
     shared_projection: bool = _TASK.shared_projection

@@ -1,1 +1,1 @@
-"""The pretrainer, its optimizer, and what happens around `model.fit`: logs, checkpoints, resume."""
+"""One update: the pretrainer, the training step of each backend, and the optimizer."""

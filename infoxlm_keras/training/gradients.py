@@ -1,15 +1,19 @@
 """Arithmetic on lists of gradients, the same on every backend."""
 
+from collections.abc import Sequence
+
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 
-def global_norm(gradients):
+
+def global_norm(gradients: Sequence[Tensor]) -> Tensor:
     """Euclidean norm of all gradients as one vector, in float32."""
     squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in gradients]
     return ops.sqrt(sum(squares))
 
 
-def clip_by_norm(gradients, norm, limit):
+def clip_by_norm(gradients: Sequence[Tensor], norm: Tensor, limit: float | None) -> list[Tensor]:
     """Gradients scaled so that their global norm is at most `limit`.
 
     Args:

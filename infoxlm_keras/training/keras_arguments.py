@@ -1,11 +1,14 @@
-"""What users hand to `compile` and `fit` of the pretrainer, as they know both from Keras."""
+"""Checks the arguments of the pretrainer's `compile` and `fit`."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe
 
-# Arguments of `keras.Model.compile` that a step of ours does not use.
+# Arguments of `keras.Model.compile` that the training step does not use.
 TAKEN_FROM_TASKS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 NOT_SAVED_WHOLE = (
     "InfoXLMPretrainer: cannot be saved as a whole model; save_weights('NAME.weights.h5') keeps its state, and "
@@ -13,7 +16,7 @@ NOT_SAVED_WHOLE = (
 )
 
 
-def check_compile_arguments(optimizer, others):
+def check_compile_arguments(optimizer: Any, others: Mapping[str, Any]) -> keras.optimizers.Optimizer:
     """The `keras.optimizers.Optimizer` that `optimizer` is, names or describes.
 
     Args:
@@ -21,7 +24,7 @@ def check_compile_arguments(optimizer, others):
         others: dict of the other arguments of `compile`.
 
     Raises:
-        InputError: if it is none, or if there is a loss or a metric, which no step of ours would look at.
+        InputError: if it is not an optimizer, or if `others` has a loss or a metric, which the step would ignore.
     """
     unused = [name for name in TAKEN_FROM_TASKS if others.get(name) is not None]
     if unused:
@@ -38,7 +41,7 @@ def check_compile_arguments(optimizer, others):
         ) from None
 
 
-def check_callbacks(callbacks):
+def check_callbacks(callbacks: Any) -> None:
     """Raises `InputError` if one of `callbacks` (what `fit` takes) would fail after an epoch of training."""
     if isinstance(callbacks, keras.callbacks.Callback) and not hasattr(callbacks, "callbacks"):
         callbacks = [callbacks]

@@ -2,11 +2,13 @@
 
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
+
 INITIAL_SCALE = 2.0**15
 GROWTH_INTERVAL = 2000
 
 
-def next_loss_scale(scale, finite_steps, finite):
+def next_loss_scale(scale: Tensor, finite_steps: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
     """The scale and the run of finite steps after one update.
 
     Args:

@@ -1,8 +1,11 @@
 """AdamW with warm-up and linear decay, as InfoXLM was trained."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 
 
@@ -19,7 +22,7 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         total_steps: int > `warmup_steps`.
     """
 
-    def __init__(self, learning_rate, warmup_steps, total_steps):
+    def __init__(self, learning_rate: float, warmup_steps: int, total_steps: int) -> None:
         super().__init__()
         if learning_rate <= 0:
             raise InputError(f"learning_rate = {learning_rate}: must be positive")
@@ -29,13 +32,13 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_steps = warmup_steps
         self.total_steps = total_steps
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         update = ops.cast(step, "float32") + 1.0
         rising = update / max(self.warmup_steps, 1)
         falling = (self.total_steps - update) / (self.total_steps - self.warmup_steps)
         return self.learning_rate * ops.clip(ops.minimum(rising, falling), 0.0, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "learning_rate": self.learning_rate,
             "warmup_steps": self.warmup_steps,
@@ -44,14 +47,14 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build_optimizer(
-    learning_rate=2e-4,
-    total_steps=150000,
-    warmup_steps=0,
-    beta_1=0.9,
-    beta_2=0.98,
-    epsilon=1e-6,
-    weight_decay=0.01,
-):
+    learning_rate: float = 2e-4,
+    total_steps: int = 150000,
+    warmup_steps: int = 0,
+    beta_1: float = 0.9,
+    beta_2: float = 0.98,
+    epsilon: float = 1e-6,
+    weight_decay: float = 0.01,
+) -> keras.optimizers.AdamW:
     """AdamW with the reference's settings; clipping is the pretrainer's, which sees all replicas' gradients.
 
     Args:

@@ -1,12 +1,18 @@
 """The pretrainer: one encoder, any set of pretext tasks, one custom training step."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
 import keras
+import keras_hub
 from keras import ops, tree
 
+from infoxlm_keras.annotations import Batch, Tensor, Tensors
 from infoxlm_keras.data.batches import check_batch, first_batch
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
+from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.keras_arguments import NOT_SAVED_WHOLE, check_callbacks, check_compile_arguments
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
@@ -17,14 +23,14 @@ from infoxlm_keras.training.step import TrainStep
 class InfoXLMPretrainer(TrainStep, keras.Model):
     """Joins an encoder and its pretext tasks for `model.fit`.
 
-    One `train_step` is one optimizer update. In this order, and only here (`training/step_*.py` hold the three
-    backends' forms of it): counts of the whole batch -> for each micro-batch: forward pass, losses, gradients, new
-    keys into the queue -> clip -> optimizer -> moving average of the key encoder.
+    One `train_step` is one optimizer update. `training/step/` holds its form for each backend. The order is: counts of
+    the whole batch -> for each micro-batch: forward pass, losses, gradients, new keys into the queue -> clip ->
+    optimizer -> moving average of the key encoder.
 
     A batch is `{task name: that task's tensors}`; with `accumulation_steps` = A every tensor's first dimension is A
-    micro-batches laid end to end. Under a `tf.distribute.Strategy` each replica gets its slice of every micro-batch;
-    counts and keys are joined before the forward pass and gradients after it, so that R replicas compute what one
-    would (`training/step_tensorflow.py`).
+    micro-batches laid end to end. Under a `tf.distribute.Strategy` each replica gets its slice of every micro-batch.
+    Counts and keys are joined before the forward pass and gradients after it, so that R replicas compute the update of
+    one (`training/step/tensorflow_step.py`).
 
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`, for instance from `build_masked_lm`.
@@ -47,14 +53,14 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
 
     def __init__(
         self,
-        masked_lm,
-        tasks,
-        loss_combination="joint_count",
-        accumulation_steps=1,
-        clip_norm=1.0,
-        name="infoxlm_pretrainer",
-        **kwargs,
-    ):
+        masked_lm: keras_hub.models.XLMRobertaMaskedLM,
+        tasks: Sequence[PretextTask],
+        loss_combination: str = "joint_count",
+        accumulation_steps: int = 1,
+        clip_norm: float | None = 1.0,
+        name: str = "infoxlm_pretrainer",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         check_loss_combination(loss_combination)
         names = [task.task_name for task in tasks]
@@ -97,36 +103,36 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         self.built = True
 
     @property
-    def backbone(self):
+    def backbone(self) -> keras_hub.models.XLMRobertaBackbone:
         """The `XLMRobertaBackbone` that is trained."""
         return self.masked_lm.backbone
 
-    def task(self, name):
+    def task(self, name: str) -> PretextTask | None:
         """The task called `name`, or None."""
         return next((task for task in self.tasks if task.task_name == name), None)
 
-    def compile(self, optimizer, jit_compile=False, **kwargs):
-        """As `keras.Model.compile`, without a loss: the tasks have theirs. The loss scale for float16 is ours.
+    def compile(self, optimizer: Any, jit_compile: bool = False, **kwargs: Any) -> None:
+        """As `keras.Model.compile`, without a loss: the tasks define it. The pretrainer scales float16 losses.
 
         Args:
             optimizer: `keras.optimizers.Optimizer`, its name ("adam") or its configuration; see `build_optimizer`.
-            jit_compile: bool; off on PyTorch, see `training/step_torch.py`.
+            jit_compile: bool; off on PyTorch, see `training/step/torch_step.py`.
             kwargs: of `keras.Model.compile`.
 
         Raises:
-            InputError: for no optimizer of Keras, or a loss or metrics, which no step of ours would look at.
+            InputError: if `optimizer` is not one of Keras, or for a loss or metrics, which the step would ignore.
         """
         optimizer = check_compile_arguments(optimizer, kwargs)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **{**kwargs, "auto_scale_loss": False})
         if not optimizer.built:
             optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, *arguments, **keywords):
+    def fit(self, x: Any = None, *arguments: Any, **keywords: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; the first batch of a `tf.data.Dataset` is checked before anything is compiled.
 
-        Keras' callbacks work with it, but for those that save a whole model: `ModelCheckpoint` needs
-        `save_weights_only=True`. `BackupAndRestore` goes on at the epoch that was interrupted, with the data set from
-        its beginning; `infoxlm pretrain` resumes at the very step.
+        Keras' callbacks work with it, except those that save a whole model: `ModelCheckpoint` needs
+        `save_weights_only=True`. `BackupAndRestore` resumes at the interrupted epoch and reads the data set from its
+        beginning; `infoxlm pretrain` resumes at the exact step.
 
         Raises:
             InputError: see `infoxlm_keras.data.batches.check_batch`; for a model that was not compiled, or a
@@ -142,46 +148,48 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
         return super().fit(x, *arguments, **keywords)
 
-    def save(self, *arguments, **keywords):
+    def save(self, *arguments: Any, **keywords: Any) -> NoReturn:
         """Raises `InputError` before Keras makes a file; see `get_config`."""
         raise InputError(NOT_SAVED_WHOLE)
 
-    def get_config(self):
-        """Raises `InputError`: no configuration tells Keras how to make the encoder that the tasks share."""
+    def get_config(self) -> NoReturn:
+        """Raises `InputError`: no Keras configuration can describe the encoder that the tasks share."""
         raise InputError(NOT_SAVED_WHOLE)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: every variable exists since `__init__`. Keras would call the model on a batch of all tasks."""
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensors, training: bool = False) -> Tensor:
         """The encoder's last hidden state, float32 or half precision [batch, length, dim]."""
         return self.masked_lm.backbone(inputs, training=training)
 
     # === The parts of a step; each backend's train_step puts them in order. ===
 
     @property
-    def training_updates(self):
+    def training_updates(self) -> Tensor:
         """int32 scalar: the number of the update in progress, from 1 (skipped ones are not counted)."""
         return ops.cast(ops.convert_to_tensor(self.optimizer.iterations), "int32") + 1
 
-    def prediction_counts(self, batch):
+    def prediction_counts(self, batch: Batch) -> Tensors:
         """dict of task name to float32 scalar: predictions in the whole batch."""
         return {task.task_name: task.count(batch[task.task_name]) for task in self.tasks}
 
-    def scales(self, counts, step):
+    def scales(self, counts: Tensors, step: Tensor) -> Tensors:
         """dict of task name to the factor of its summed loss in the total; see `loss_scales`."""
         weights = {task.task_name: task.weight_at(step) for task in self.tasks}
         return loss_scales(counts, weights, self.loss_combination)
 
-    def shared(self, batch):
-        """dict of task name to what the task's replicas show each other of one micro-batch; see `PretextTask.shared`.
+    def shared(self, batch: Batch) -> dict[str, Tensors]:
+        """dict of task name to the tensors of one micro-batch that replicas exchange; see `PretextTask.shared`.
 
-        A task without anything to show is left out, and so is one that `batch` lacks.
+        Tasks without such tensors are left out, and tasks that `batch` lacks.
         """
         found = {task.task_name: task.shared(batch[task.task_name]) for task in self.tasks if task.task_name in batch}
         return {name: tensors for name, tensors in found.items() if tensors}
 
-    def forward(self, batch, scales, training, shared=None):
+    def forward(
+        self, batch: Batch, scales: Tensors, training: bool, shared: Mapping[str, SharedTensors] | None = None
+    ) -> tuple[Tensor, dict[str, dict[str, Any]]]:
         """Losses of one micro-batch, or of one replica's share of it.
 
         Args:
@@ -202,7 +210,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             results[task.task_name] = result.as_dict()
         return total, results
 
-    def token_counts(self, batch):
+    def token_counts(self, batch: Batch) -> Tensors:
         """dict of float32 scalars: `tokens`, those of the whole batch, and `positions`, the padded ones included."""
         masks = [mask for task in batch.values() for name, mask in task.items() if name.endswith("padding_mask")]
         return {
@@ -210,11 +218,11 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             "positions": sum(ops.cast(ops.size(mask), "float32") for mask in masks),
         }
 
-    def micro_batch(self, batch, index):
+    def micro_batch(self, batch: Batch, index: int | Tensor) -> Batch:
         """Micro-batch `index` (int or int32 scalar) of `accumulation_steps`; the batch itself if that is 1.
 
-        Its number of samples is static where that of `batch` is, whatever else is unknown (the length of a bucket):
-        replicas join their keys by it.
+        Its number of samples is static if that of `batch` is, even if other dimensions are unknown (the length of a
+        bucket): replicas need it to join their keys.
         """
         if self.accumulation_steps == 1:
             return batch
@@ -227,27 +235,27 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
 
         return tree.map_structure(part, batch)
 
-    def after_backward(self, results):
-        """Lets each task take in what a micro-batch left (XLCO: keys into the queue)."""
+    def after_backward(self, results: dict[str, dict[str, Any]]) -> None:
+        """Gives each task its state of a micro-batch (XLCO: keys into the queue)."""
         for task in self.tasks:
             task.after_backward(results[task.task_name]["state"])
 
-    def after_update(self, step):
-        """Lets each task follow the optimizer's update number `step` (XLCO: moving average)."""
+    def after_update(self, step: Tensor) -> None:
+        """Updates each task after the optimizer's update number `step` (XLCO: moving average)."""
         for task in self.tasks:
             task.after_update(step)
 
-    def padding_row(self):
-        """The token embedding's row of `<pad>`, [1, dim]; read it before an update and give it back after."""
+    def padding_row(self) -> Tensor:
+        """The token embedding's row of `<pad>`, [1, dim]; read it before an update and restore it after."""
         return ops.convert_to_tensor(self.backbone.token_embedding.embeddings)[PAD_ID : PAD_ID + 1] + 0.0
 
-    def restore_padding_row(self, row):
-        """Puts back the row of `<pad>`, which neither gradients of the tied output nor weight decay may move."""
+    def restore_padding_row(self, row: Tensor) -> None:
+        """Restores the row of `<pad>`, which gradients of the tied output and weight decay must not change."""
         embeddings = self.backbone.token_embedding.embeddings
         embeddings.assign(ops.slice_update(ops.convert_to_tensor(embeddings), (PAD_ID, 0), row))
 
-    def count_step(self, finite):
-        """Books whether the update's gradients were finite, and adapts the loss scale (float16 only)."""
+    def count_step(self, finite: Tensor) -> None:
+        """Counts an update whose gradients were not finite, and adapts the loss scale (float16 only)."""
         skipped = 1 - ops.cast(finite, "int32")
         self.skipped_steps.assign(self.skipped_steps + skipped)
         self.consecutive_skipped_steps.assign((self.consecutive_skipped_steps + 1) * skipped)
@@ -260,11 +268,11 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
 
     # === Metrics ===
 
-    def update_task_metrics(self, results):
-        """Adds one micro-batch's `results` to the tasks' metrics, but for tasks whose loss is not finite."""
+    def update_task_metrics(self, results: dict[str, dict[str, Any]]) -> None:
+        """Adds one micro-batch's `results` to the tasks' metrics, except for tasks whose loss is not finite."""
         for name, result in results.items():
             mean = result["loss_sum"] / ops.maximum(result["count"], 1.0)
-            # Guesses from logits that are not numbers are counted neither right nor wrong.
+            # Predictions from logits that are not numbers count neither as right nor as wrong.
             count = ops.where(ops.isfinite(mean), result["count"], 0.0)
             averages = {"accuracy": result["correct_sum"], **result["averages"]}
             values = {key: total / ops.maximum(result["count"], 1.0) for key, total in averages.items()}
@@ -274,19 +282,19 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
                 update_finite(self.task_metrics[name][key], value, count)
             update_finite(self.smoothed_bounds[name], values["mi_lower_bound"], count)
 
-    def update_step_metrics(self, token_counts, loss, norm):
+    def update_step_metrics(self, token_counts: Tensors, loss: Tensor, norm: Tensor) -> None:
         """Adds one update's tokens, total loss and gradient norm to the metrics; what is not finite is left out."""
         self.tokens_metric.update_state(token_counts["tokens"])
         self.padding_metric.update_state(1.0 - token_counts["tokens"] / token_counts["positions"])
         update_finite(self.total_loss_metric, loss)
         update_finite(self.gradient_norm_metric, norm)
 
-    def metric_results(self):
+    def metric_results(self) -> Tensors:
         """dict of metric name to scalar tensor, for the logs of `fit`."""
         return {metric.name: metric.result() for metric in self.metrics}
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         tasks = [metric for metrics in self.task_metrics.values() for metric in metrics.values()]
         return [
             self.total_loss_metric,
@@ -299,7 +307,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
 
     # === Before training ===
 
-    def fill_tasks(self, batch):
+    def fill_tasks(self, batch: Batch) -> int:
         """Hands `batch` ({task name: tensors}) to the tasks that need entries before training (XLCO's queue).
 
         Returns:
@@ -309,7 +317,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         return sum(task.fill(shared[task.task_name]) for task in self.tasks if task.task_name in shared)
 
 
-def update_finite(metric, value, weight=1.0):
+def update_finite(metric: keras.metrics.Metric, value: Tensor, weight: float | Tensor = 1.0) -> None:
     """Adds `value` to a `keras.metrics.Mean` with `weight`, or with weight 0 if it is not finite."""
     finite = ops.isfinite(value)
     weight = ops.where(finite, ops.cast(weight, "float32"), 0.0)

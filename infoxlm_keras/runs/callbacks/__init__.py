@@ -1,8 +1,8 @@
 """What happens between the steps of `model.fit`, in this order after each step:
 
-skipped_steps.py         steps with gradients that are not finite: noted, and too many in a row end the run
+skipped_steps.py         notes steps whose gradients are not finite; too many in a row end the run
 interval_log.py          every `log_every` steps the interval's means, to all writers
-periodic_evaluation.py   every so many steps a measure on held-out data, to all writers:
+periodic_evaluation.py   every `every` steps a measure on held-out data, to all writers:
 retrieval.py, validation.py   retrieval accuracy; the tasks' losses
 checkpoints.py           every `save_every` steps, at a new best score, and before a stop: a checkpoint
 stop_signals.py          SIGTERM and SIGINT end the run after the step in progress

@@ -1,10 +1,15 @@
 """The numbers of a log interval."""
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from keras import ops
 
+from infoxlm_keras.annotations import Array
+from infoxlm_keras.reports.writers import Recorder
 from infoxlm_keras.runs.callbacks.step_callback import StepCallback
+from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 
 class IntervalLog(StepCallback):
@@ -16,11 +21,19 @@ class IntervalLog(StepCallback):
         total_steps: int.
         log_every: int.
         batch_sizes: dict of task name to its samples in a step.
-        open_interval: list of arrays for the metrics' variables, `Restored.metrics`: the run goes on with the means
-            of the interval that the interruption cut, and logs what it would have logged without one.
+        open_interval: list of arrays for the metrics' variables, `Restored.metrics`. With them a resumed run continues
+            the interrupted interval, and logs the same means as a run without an interruption.
     """
 
-    def __init__(self, recorder, start_step, total_steps, log_every, batch_sizes, open_interval=()):
+    def __init__(
+        self,
+        recorder: Recorder,
+        start_step: int,
+        total_steps: int,
+        log_every: int,
+        batch_sizes: Mapping[str, int],
+        open_interval: Sequence[Array] = (),
+    ) -> None:
         super().__init__(start_step)
         self.recorder = recorder
         self.total_steps = total_steps
@@ -28,7 +41,7 @@ class IntervalLog(StepCallback):
         self.batch_sizes = batch_sizes
         self.open_interval = open_interval
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # Here and not before `fit`, which sets the metrics to zero first.
         if len(self.open_interval):
             for variable, value in zip(self.model.metrics_variables, self.open_interval, strict=True):
@@ -36,7 +49,7 @@ class IntervalLog(StepCallback):
             self.open_interval = ()
         self._start_interval()
 
-    def after_step(self):
+    def after_step(self) -> None:
         self.recorder.advance(self.step)
         if self.passed_multiple_of(self.log_every) or self.step == self.total_steps:
             model = self.model
@@ -52,7 +65,7 @@ class IntervalLog(StepCallback):
         self.interval_start, self.interval_step = time.perf_counter(), self.step
 
 
-def interval_record(model, batch_sizes):
+def interval_record(model: InfoXLMPretrainer, batch_sizes: Mapping[str, int]) -> dict[str, float]:
     """dict of name to number: the metrics' means since they were reset, and the state of optimizer and tasks."""
     record = {name: float(value) for name, value in model.get_metrics_result().items()}
     record["learning_rate"] = _number(model.optimizer.learning_rate)

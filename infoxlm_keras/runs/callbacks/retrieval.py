@@ -1,10 +1,16 @@
 """Cross-lingual retrieval on held-out pairs while training."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras_hub
 import numpy as np
 
 from infoxlm_keras.evaluation.embedding import TextEmbedder
+from infoxlm_keras.evaluation.pairs import PairSet
 from infoxlm_keras.evaluation.retrieval import retrieval_accuracy
 from infoxlm_keras.runs.callbacks.periodic_evaluation import PeriodicEvaluation
+from infoxlm_keras.tokenizer import Tokenizer
 
 
 class RetrievalEvaluation(PeriodicEvaluation):
@@ -24,12 +30,21 @@ class RetrievalEvaluation(PeriodicEvaluation):
 
     columns = ("retrieval_accuracy", "retrieval_source_to_target", "retrieval_target_to_source")
 
-    def __init__(self, pair_sets, masked_lm, tokenizer, layer, pooling, batch_size=64, **schedule):
+    def __init__(
+        self,
+        pair_sets: Sequence[PairSet],
+        masked_lm: keras_hub.models.XLMRobertaMaskedLM,
+        tokenizer: Tokenizer,
+        layer: int,
+        pooling: str,
+        batch_size: int = 64,
+        **schedule: Any,
+    ) -> None:
         super().__init__(**schedule)
         self.pair_sets = pair_sets
         self.embedder = TextEmbedder(masked_lm.backbone, tokenizer, [layer], pooling, batch_size)
 
-    def measure(self):
+    def measure(self) -> dict[str, float]:
         self.model  # noqa: B018 - on JAX this puts the weights in training back into the encoder's variables
         ways, languages, sources, source_vectors = [], {}, None, None
         for pair_set in self.pair_sets:

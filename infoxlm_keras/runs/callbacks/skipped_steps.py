@@ -1,8 +1,12 @@
-"""Steps whose gradients were not finite: which samples they read, and the end of a run that has too many."""
+"""Records steps whose gradients were not finite with their samples, and ends a run that has too many."""
 
 import json
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_atomically
 from infoxlm_keras.runs.callbacks.step_callback import StepCallback
@@ -10,20 +14,27 @@ from infoxlm_keras.runs.sample_record import describe_samples, samples_of_steps
 
 
 class SkippedSteps(StepCallback):
-    """Looks after every step whether it was skipped, notes it, and ends training after `limit` of them in a row.
+    """Notes every skipped step, and ends training after `limit` of them in a row.
 
-    A line of `skipped_steps.jsonl` is `{"first_step", "last_step", "skipped", "samples"}`, see `samples_of_steps`; the
-    two steps differ only with `steps_per_execution` above 1, and the end then comes with the execution.
+    A line of `skipped_steps.jsonl` is `{"first_step", "last_step", "skipped", "samples"}`, see `samples_of_steps`. The
+    two steps differ only with `steps_per_execution` above 1; training then ends after the execution.
 
     Args:
         limit: int >= 1.
         start_step: int.
         streams: the streams that training reads.
-        path: where the lines go; those of steps after `start_step` are removed first. None: nowhere.
+        path: the file of the lines; lines of steps after `start_step` are removed first. None writes no file.
         report: called with one line for each skipped step, except with float16, whose loss scale skips by design.
     """
 
-    def __init__(self, limit, start_step, streams=(), path=None, report=print):
+    def __init__(
+        self,
+        limit: int,
+        start_step: int,
+        streams: Sequence[BatchStream] = (),
+        path: PathLike | None = None,
+        report: Callable[[str], None] = print,
+    ) -> None:
         super().__init__(start_step)
         self.limit = limit
         self.streams = list(streams)
@@ -32,10 +43,10 @@ class SkippedSteps(StepCallback):
         if path is not None:
             _drop_later_lines(self.path, start_step)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.skipped = self.counter(self.model.skipped_steps)
 
-    def after_step(self):
+    def after_step(self) -> None:
         before, self.skipped = self.skipped, self.counter(self._model.skipped_steps)
         if self.skipped == before:
             return
@@ -63,7 +74,7 @@ class SkippedSteps(StepCallback):
         return (
             f"steps {first}..{self.step}: gradients were not finite {in_a_row} times in a row (limit "
             f"{self.limit}, max_consecutive_skips); they read {describe_samples(samples)}{where}; lower "
-            "optimizer.learning_rate, or mend these records"
+            "optimizer.learning_rate, or correct these records"
         )
 
 
@@ -71,7 +82,7 @@ def _drop_later_lines(path, start_step):
     """Removes the lines of steps after `start_step`, and the file if none is left."""
     if not path.is_file():
         return
-    # A line without its end was cut by a kill: it is of a step that the newest checkpoint does not hold.
+    # A line without its end was cut by a kill; its step is later than the newest checkpoint.
     lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
     kept = [line for line in lines if json.loads(line)["last_step"] <= start_step]
     if kept:

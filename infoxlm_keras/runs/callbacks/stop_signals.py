@@ -1,7 +1,11 @@
 """SIGTERM and SIGINT end a run after the step in progress, with a checkpoint; a second one ends it at once."""
 
+from __future__ import annotations
+
 import os
 import signal
+from collections.abc import Sequence
+from typing import Any
 
 from infoxlm_keras.distribution.agreement import on_any_worker
 from infoxlm_keras.distribution.current import current_distribution
@@ -13,16 +17,16 @@ WORKERS_ASK_EVERY = 10
 class StopSignals:
     """Context in which the signals only set `received`, a signal's name or None.
 
-    The second signal gets the process's own handler back and is sent again. In a thread other than the main one,
-    where Python allows no handlers, the context does nothing.
+    The second signal restores the default handler and is sent again. Python allows handlers in the main thread only,
+    so in another thread the context does nothing.
     """
 
-    def __init__(self, signals=(signal.SIGTERM, signal.SIGINT)):
+    def __init__(self, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> None:
         self.signals = signals
-        self.received = None
-        self._previous = {}
+        self.received: str | None = None
+        self._previous: dict[int, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> StopSignals:
         for number in self.signals:
             try:
                 self._previous[number] = signal.signal(number, self._handle)
@@ -30,7 +34,7 @@ class StopSignals:
                 break
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
@@ -49,18 +53,18 @@ class StopSignals:
 class StopOnSignal(StepCallback):
     """Ends `fit` after the step in which a signal came. `Checkpoints` saves when `fit` ends.
 
-    Several workers must end at the same step: they ask each other every tenth one.
+    Several workers must end at the same step, so they exchange their flags at every tenth step.
 
     Args:
         start_step: int.
         stop: `StopSignals`.
     """
 
-    def __init__(self, start_step, stop):
+    def __init__(self, start_step: int, stop: StopSignals) -> None:
         super().__init__(start_step)
         self.stop = stop
 
-    def after_step(self):
+    def after_step(self) -> None:
         if current_distribution().num_workers > 1:
             if not self.passed_multiple_of(WORKERS_ASK_EVERY) or not on_any_worker(self.stop.received is not None):
                 return

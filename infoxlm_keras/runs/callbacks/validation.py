@@ -1,8 +1,16 @@
 """The pretext tasks' losses on held-out records while training."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from infoxlm_keras.runs.callbacks.periodic_evaluation import PeriodicEvaluation
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 PREFIX = "val_"
 QUANTITIES = ("loss", "accuracy", "mi_lower_bound")
@@ -11,8 +19,8 @@ QUANTITIES = ("loss", "accuracy", "mi_lower_bound")
 class ValidationLoss(PeriodicEvaluation):
     """`val_loss`, and each task's loss, accuracy and bound, on the same held-out batches every time.
 
-    Without dropout, and with the weights as they are. XLCO's candidates are the keys in the queue at that moment,
-    those of training: its loss measures held-out pairs against known negatives, and nothing enters the queue.
+    Dropout is off, and no weight changes. XLCO's candidates are the keys of training that are in the queue: its loss
+    measures held-out pairs against negatives from training, and nothing enters the queue.
 
     Args:
         dataset: tf.data.Dataset of `(batch,)` without end, batches as `InfoXLMPretrainer.evaluate` takes them; it is
@@ -22,13 +30,13 @@ class ValidationLoss(PeriodicEvaluation):
         schedule: `recorder`, `start_step`, `total_steps` and `every` of `PeriodicEvaluation`.
     """
 
-    def __init__(self, dataset, batches, tasks, **schedule):
+    def __init__(self, dataset: tf.data.Dataset, batches: int, tasks: Iterable[str], **schedule: Any) -> None:
         super().__init__(**schedule)
         self.dataset = dataset
         self.batches = batches
         self.columns = validation_columns(tasks)
 
-    def measure(self):
+    def measure(self) -> dict[str, float]:
         model = self.model
         # `evaluate` uses the metrics of training, whose interval may be half full.
         interval = [np.array(variable) for variable in model.metrics_variables]
@@ -38,6 +46,6 @@ class ValidationLoss(PeriodicEvaluation):
         return {name: float(found[name.removeprefix(PREFIX)]) for name in self.columns}
 
 
-def validation_columns(tasks):
+def validation_columns(tasks: Iterable[str]) -> tuple[str, ...]:
     """Tuple of the names that `ValidationLoss` writes for `tasks`, the total loss first."""
     return (f"{PREFIX}loss", *(f"{PREFIX}{task}_{quantity}" for task in tasks for quantity in QUANTITIES))

@@ -1,8 +1,11 @@
 """Selects the training step written for the Keras backend in use."""
 
+from typing import TYPE_CHECKING
+
 import keras
 
-if keras.backend.backend() == "tensorflow":
+# A type checker sees one of the three.
+if TYPE_CHECKING or keras.backend.backend() == "tensorflow":
     from infoxlm_keras.training.step.tensorflow_step import TrainStep
 elif keras.backend.backend() == "jax":
     from infoxlm_keras.training.step.jax_step import TrainStep

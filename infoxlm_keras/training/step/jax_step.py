@@ -1,17 +1,21 @@
-"""The training step on JAX: the same parts as elsewhere, with all state passed in and out."""
+"""The training step on JAX: the same parts as on the other backends, with all state passed in and out."""
+
+from typing import Any
 
 import jax
 import keras
 from keras import StatelessScope
 
+from infoxlm_keras.annotations import Batch, Tensors
 from infoxlm_keras.data.batches import unpack_batch
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
+from infoxlm_keras.training.step.base import StepParts
 
 
-class TrainStep:
+class TrainStep(StepParts):
     """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step` in Keras' stateless form."""
 
-    def train_step(self, state, data):
+    def train_step(self, state: tuple[Any, ...], data: Any) -> tuple[Tensors, tuple[Any, ...]]:
         trainable, non_trainable, optimizer, metrics = state
         batch = unpack_batch(data)
         with self._scope(trainable, non_trainable, optimizer, metrics):
@@ -66,7 +70,7 @@ class TrainStep:
         metrics = _values(scope, self.metrics_variables)
         return logs, (trainable, non_trainable, optimizer, metrics)
 
-    def test_step(self, state, data):
+    def test_step(self, state: tuple[Any, ...], data: Any) -> tuple[Tensors, tuple[Any, ...]]:
         trainable, non_trainable, metrics = state
         batch = unpack_batch(data)
         with self._scope(trainable, non_trainable, None, metrics) as scope:
@@ -77,7 +81,7 @@ class TrainStep:
             logs = self.metric_results()
         return logs, (trainable, non_trainable, _values(scope, self.metrics_variables))
 
-    def shared_by_all(self, batch):
+    def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
         """`shared` of a whole batch."""
         return self.shared(batch)
 
@@ -89,7 +93,7 @@ class TrainStep:
             tensor = tensor.reshape(self.accumulation_steps, -1, *tensor.shape[1:])
             if distribution is None:
                 return tensor
-            # As it came, the first devices would hold the first micro-batches whole.
+            # Without a new layout, the first devices would hold all of the first micro-batches.
             axes = [None, distribution.batch_dim_name] + [None] * (tensor.ndim - 2)
             return keras.distribution.distribute_tensor(
                 tensor, keras.distribution.TensorLayout(axes, distribution.device_mesh)

@@ -1,12 +1,17 @@
 """The training step on TensorFlow, on one replica or on those of a `tf.distribute.Strategy`.
 
-Replicas tell each other three things in a step, outside of what XLA compiles for each of them: their counts and keys
-before the forward pass, and the sum of their gradients and losses after it. All else each does by itself, from the
-same numbers to the same result: queue, key encoder, weights and counters stay equal to the last bit.
+Replicas communicate at three points of a step, outside of what XLA compiles for each of them: they join their counts
+and keys before the forward pass, and sum their gradients and losses after it. Each replica computes the rest from
+equal values, so queue, key encoder, weights and counters stay bit-identical.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import keras
 import tensorflow as tf
 
+from infoxlm_keras.annotations import Batch, Tensors
 from infoxlm_keras.data.batches import unpack_batch
 from infoxlm_keras.distribution.inputs import distribute_batches
 from infoxlm_keras.distribution.replicas import Replicas
@@ -18,12 +23,13 @@ from infoxlm_keras.distribution.workarounds import (
 )
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
+from infoxlm_keras.training.step.base import StepParts
 
 
-class TrainStep:
+class TrainStep(StepParts):
     """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step`, and their functions under a strategy."""
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> Tensors:
         batch = unpack_batch(data)
         replicas = Replicas()
         step = self.training_updates
@@ -57,7 +63,7 @@ class TrainStep:
         self.update_step_metrics(token_counts, loss, norm)
         return self.metric_results()
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> Tensors:
         """Losses and metrics of one batch without any update."""
         batch = unpack_batch(data)
         replicas = Replicas()
@@ -130,7 +136,7 @@ class TrainStep:
     def _shared(self, batch, replicas):
         """dict of task name to `SharedTensors` of tensors [micro-batches, samples of all replicas, ...]; None on one.
 
-        The key encoder stands still within an update, so the keys of all micro-batches can come first.
+        The key encoder does not change within an update, so the keys of all micro-batches can be computed first.
         """
         if replicas.count == 1:
             return None
@@ -153,7 +159,7 @@ class TrainStep:
             return tf.function(function, jit_compile=True, autograph=False)()
         return function()
 
-    def shared_by_all(self, batch):
+    def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
         """`shared` of a whole batch, in the order of the global batch."""
         replicas = Replicas()
         if replicas.count == 1:
@@ -165,33 +171,33 @@ class TrainStep:
 
     # === What `fit` and `evaluate` call ===
 
-    def compile(self, optimizer, **kwargs):
+    def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
         super().compile(optimizer=optimizer, **kwargs)
         if self._is_distributed:
             update_on_each_replica(optimizer)
             read_metrics_of_one_replica(self)
             draw_differently_on_each_replica(self)
 
-    def fit(self, x=None, *arguments, **keywords):
+    def fit(self, x: Any = None, *arguments: Any, **keywords: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; a data set is one of global batches, of which each replica gets its part."""
         if self._is_distributed and isinstance(x, tf.data.Dataset):
             x = distribute_batches(x, self.accumulation_steps, self.steps_per_execution)
         return super().fit(x, *arguments, **keywords)
 
-    def evaluate(self, x=None, *arguments, **keywords):
+    def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:
         """As `keras.Model.evaluate`, on a data set of global batches."""
         if self._is_distributed and isinstance(x, tf.data.Dataset):
             x = distribute_batches(x, steps_per_execution=self.steps_per_execution)
         return super().evaluate(x, *arguments, **keywords)
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Callable[[Any], Tensors]:
         if not self._is_distributed:
             return super().make_train_function(force)
         if self.train_function is None or force:
             self.train_function = distributed_function(self, self.train_step, self._needs_static_shapes)
         return self.train_function
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> Callable[[Any], Tensors]:
         if not self._is_distributed:
             return super().make_test_function(force)
         if self.test_function is None or force:
@@ -199,7 +205,7 @@ class TrainStep:
         return self.test_function
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing: every variable exists since `__init__`; Keras would draw a batch, and fails on several workers."""
+        """Does nothing: `__init__` made every variable. Keras would draw a batch, and fails on several workers."""
 
     @property
     def _is_distributed(self):

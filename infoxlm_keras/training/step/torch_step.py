@@ -4,20 +4,31 @@
 micro-batch, at Keras' variables, and at the choice whether the gradients are finite.
 """
 
+from typing import Any
+
+import keras
 import torch
 
+from infoxlm_keras.annotations import Batch, Tensors
 from infoxlm_keras.data.batches import unpack_batch
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
+from infoxlm_keras.training.step.base import StepParts
 
 NOT_COMPILED = "jit_compile: left off, on PyTorch the step runs eagerly; KERAS_BACKEND=tensorflow or jax compile it"
 
 
-class TrainStep:
+class TrainStep(StepParts):
     """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step`."""
 
-    def compile(self, optimizer, jit_compile=False, steps_per_execution=1, **kwargs):
-        """As `keras.Model.compile`; the step is never compiled, and a line says so where that was asked for.
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        jit_compile: bool = False,
+        steps_per_execution: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        """As `keras.Model.compile`. The step is never compiled; with `jit_compile` a line is printed that says so.
 
         Raises:
             InputError: for several steps an execution, which Keras does not have on PyTorch.
@@ -32,7 +43,7 @@ class TrainStep:
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         draw_dropout_from_its_seed(self)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> Tensors:
         batch = unpack_batch(data)
         step = self.training_updates
         scales = self.scales(self.prediction_counts(batch), step)
@@ -68,7 +79,7 @@ class TrainStep:
             self.update_step_metrics(self.token_counts(batch), loss, norm)
             return self.metric_results()
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> Tensors:
         """Losses and metrics of one batch without any update."""
         batch = unpack_batch(data)
         scales = self.scales(self.prediction_counts(batch), self.training_updates)
@@ -77,15 +88,15 @@ class TrainStep:
         self.total_loss_metric.update_state(loss)
         return self.metric_results()
 
-    def shared_by_all(self, batch):
+    def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
         """`shared` of a whole batch."""
         return self.shared(batch)
 
 
-def draw_dropout_from_its_seed(model):
+def draw_dropout_from_its_seed(model: keras.Model) -> None:
     """Makes dropout draw from the state of its seed generator, which is part of a checkpoint.
 
-    Keras lets PyTorch's global generator draw where a layer was given no seed, and a resumed run would draw anew.
+    For a layer without a seed Keras uses PyTorch's global generator, and a resumed run would draw other numbers.
     """
     for layer in model._flatten_layers():
         for generator in getattr(layer, "_seed_generators", ()):
