@@ -11,6 +11,7 @@ from infoxlm_keras.version import __version__
 
 if TYPE_CHECKING:
     # The same names, for editors and type checkers.
+    from infoxlm_keras.building.from_lists import write_records as write_records
     from infoxlm_keras.config import PretrainingConfig as PretrainingConfig, load_config as load_config
     from infoxlm_keras.contrast.momentum import MomentumSchedule as MomentumSchedule
     from infoxlm_keras.conversion.tokenizers import load_tokenizer as load_tokenizer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         load_pretrained as load_pretrained,
         save_pretrained as save_pretrained,
     )
+    from infoxlm_keras.runs.dataset import training_dataset as training_dataset
     from infoxlm_keras.tasks.masked_lm import MMLM as MMLM, TLM as TLM
     from infoxlm_keras.tasks.pretext_task import PretextTask as PretextTask
     from infoxlm_keras.tasks.xlco import XLCO as XLCO

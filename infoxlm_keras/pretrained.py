@@ -275,13 +275,14 @@ def load_pretrained(
     else:
         from infoxlm_keras.conversion.load import load_checkpoint
 
+        assert location.directory is not None  # only a preset that KerasHub fetches has none
         masked_lm, tokenizer, has_head, remainder = load_checkpoint(
             location.directory, location.layout, dtype, progress
         )
     layers = masked_lm.backbone.num_layers
     if info is not None and info.universal_layer > layers:
         raise InputError(
-            f"{location.directory / FILE_NAME}: universal_layer = {info.universal_layer}, but the model has {layers} "
+            f"{location.directory}/{FILE_NAME}: universal_layer = {info.universal_layer}, but the model has {layers} "
             "layers; they do not belong together"
         )
     if location.sentence_folder is not None:
@@ -343,6 +344,7 @@ def has_masked_lm_head(directory: PathLike) -> bool:
     if location.layout != KERAS:
         from infoxlm_keras.conversion.load import holds_head
 
+        assert location.directory is not None  # only a preset that KerasHub fetches has none
         return holds_head(location.directory, location.layout)
     if location.directory is None:
         return False

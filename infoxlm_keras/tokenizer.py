@@ -12,7 +12,7 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -80,7 +80,12 @@ class Tokenizer:
         # Worker processes get the bytes, and load the processor for themselves.
         return {key: value for key, value in self.__dict__.items() if key != "processor"}
 
-    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+    # A str is a sequence of str to a type checker; the first signature that fits counts.
+    @overload
+    def encode(self, lines: str) -> list[int]: ...  # type: ignore[overload-overlap]
+    @overload
+    def encode(self, lines: Sequence[str]) -> list[list[int]]: ...
+    def encode(self, lines: str | Sequence[str]) -> list[int] | list[list[int]]:
         """Token ids of each line, without special tokens.
 
         Args:

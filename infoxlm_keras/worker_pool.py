@@ -10,7 +10,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from infoxlm_keras.errors import InputError
@@ -33,7 +33,7 @@ def available_processes() -> int:
 
 def map_in_order(
     function: Callable[..., Any], items: Iterable[tuple[Any, ...]], processes: int
-) -> Iterator[tuple[tuple[Any, ...], Any]]:
+) -> Generator[tuple[tuple[Any, ...], Any], None, None]:
     """Yields (item, `function(*item)`) for each of `items`, in their order, worked on by `processes` processes.
 
     What is yielded or raised does not depend on `processes`: an error in an item is raised after the results before

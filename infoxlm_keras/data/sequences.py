@@ -5,7 +5,7 @@ import tensorflow as tf
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
 
 
-def join_sentences(*sentences: tf.RaggedTensor, length: int) -> tf.Tensor:
+def join_sentences(*sentences: tf.RaggedTensor, length: int | None) -> tf.Tensor:
     """`<s> first </s> second </s> ...` in each row, padded to a static length.
 
     Args:

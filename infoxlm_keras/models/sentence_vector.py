@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models import default_universal_layer
@@ -106,6 +106,10 @@ def model_max_length(model: PretrainedModel, max_length: int | None = None) -> i
     return positions if own is None else min(own, positions)
 
 
+@overload
+def truncated_info(info: PretrainingInfo, vector: SentenceVector) -> PretrainingInfo: ...
+@overload
+def truncated_info(info: None, vector: SentenceVector) -> None: ...
 def truncated_info(info: PretrainingInfo | None, vector: SentenceVector) -> PretrainingInfo | None:
     """`PretrainingInfo` of a model that was cut above `vector.layer`; None stays None."""
     if info is None:

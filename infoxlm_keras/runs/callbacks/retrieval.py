@@ -46,7 +46,10 @@ class RetrievalEvaluation(PeriodicEvaluation):
 
     def measure(self) -> dict[str, float]:
         self.model  # noqa: B018 - on JAX this puts the weights in training back into the encoder's variables
-        ways, languages, sources, source_vectors = [], {}, None, None
+        ways: list[tuple[float, float]] = []
+        languages: dict[str, float] = {}
+        sources: list[str] | None = None
+        source_vectors: Any = None
         for pair_set in self.pair_sets:
             # Parallel test sets share one English side: embed it once.
             if pair_set.sources != sources:
