@@ -405,7 +405,7 @@ def test_download_without_apt_is_refused(tmp_path, capsys, monkeypatch):
         (None, ["--languages", "xx"], ["--languages xx", "choose from de"]),
         (None, ["--max_pairs", "0"], ["--max_pairs 0", "at least 1"]),
         (lambda corpus: shutil.rmtree(corpus), [], ["corpus.json", "no such file"]),
-        (lambda corpus: (corpus / "corpus.json").write_text("{}"), [], ["corpus.json", "make_sample_corpus"]),
+        (lambda corpus: (corpus / "corpus.json").write_text("{}"), [], ["corpus.json", "make-sample-corpus"]),
         (lambda corpus: (corpus / "train/de.txt.xz").unlink(), [], ["de.txt.xz", "no such file", "restore"]),
         (lambda corpus: (corpus / "train/de.txt.xz").write_bytes(b"?"), [], ["de.txt.xz", "damaged", "restore"]),
         (
