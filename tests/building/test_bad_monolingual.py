@@ -8,8 +8,8 @@ import pathlib
 
 import pytest
 
-from infoxlm_keras.building import shuffled_shards
 from infoxlm_keras.commands import build_monolingual
+from infoxlm_keras.files import written_files
 from infoxlm_keras.text.readers import chunks
 from running import refused
 
@@ -100,7 +100,7 @@ def test_a_full_disk_leaves_nothing(tokenizer_dir, tmp_path, capsys, monkeypatch
             raise OSError(errno.ENOSPC, "No space left on device", path)
         return open(path, mode)
 
-    monkeypatch.setattr(shuffled_shards, "open", full, raising=False)
+    monkeypatch.setattr(written_files, "open", full, raising=False)
     arguments = ("--input", tmp_path, "--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "data")
     message = refused(capsys, build_monolingual.main, *arguments, "--processes", 1)
     assert "no space left on device" in message and "--output_dir" in message

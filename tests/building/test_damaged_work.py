@@ -141,7 +141,7 @@ def test_a_journal_that_cannot_be_read_costs_work_and_nothing_else(name, inputs,
     build("mmlm", inputs, tmp_path / "data")
     printed = capsys.readouterr().out
     assert f"{path}" in printed.replace("\n", "") and "is damaged; the build repeats this work" in printed
-    assert ("starting over" in printed) != ("going on with an unfinished build" in printed)
+    assert ("starting over" in printed) != ("resuming an unfinished build" in printed)
     assert tree(tmp_path / "data") == tree(tmp_path / "whole")
 
 

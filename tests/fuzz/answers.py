@@ -67,30 +67,30 @@ def rest_answer(directory):
 
     body = (directory / "answer.json").read_bytes()
 
-    def post(self, url, **request):
+    def request(self, method, url, **options):
         import requests
 
         response = requests.Response()
-        response.status_code, response._content, response.raw = 200, body, io.BytesIO(body)
+        response.status_code, response.raw = 200, io.BytesIO(body)
         return response
 
     printed = io.StringIO()
     arguments = ["--address", "http://localhost:1", "--text", "a", "--text", "b"]
-    with patched_post(post), contextlib.redirect_stdout(printed):
+    with patched_request(request), contextlib.redirect_stdout(printed):
         rest.main(arguments)
     return [json.loads(line) for line in printed.getvalue().splitlines()]
 
 
 @contextlib.contextmanager
-def patched_post(post):
+def patched_request(request):
     import requests
 
-    before = requests.Session.post
-    requests.Session.post = post
+    before = requests.Session.request
+    requests.Session.request = request
     try:
         yield SimpleNamespace()
     finally:
-        requests.Session.post = before
+        requests.Session.request = before
 
 
 def is_one_line_a_text(value, _):

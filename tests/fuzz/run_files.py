@@ -176,7 +176,7 @@ def config(directory):
 TARGETS = [
     Target("manifest", make_records, manifest, mutate=mutate_json, files="mmlm/manifest.json"),
     Target("records", make_records, records, tfrecord_reference, files="mmlm/*.tfrecord"),
-    Target("build journal", make_journal, journal, journal, agrees=part_of_journal, mutate=mutate_json),
+    Target("build journal", make_journal, journal, journal, agrees=part_of_journal),
     Target(
         "resumed build",
         make_stopped_build,

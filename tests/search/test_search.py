@@ -206,7 +206,7 @@ def test_an_index_of_an_older_release_is_told_what_to_do(copy, capsys):
     old = {name: value for name, value in facts.items() if name not in ("files", "crc32c")}
     (copy / "index.json").write_text(json.dumps({**old, "version": 1}, indent=1))
     message = refused(capsys, MAIN, "query", "--index", copy, "--text", "a")
-    assert "older release, without checksums of its files; index the sentences again (recipes/search.py" in message
+    assert "older release, without checksums of its files; index the sentences again (infoxlm search index" in message
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "null", "{", '"x"', "1e999", "\0"])
