@@ -75,11 +75,11 @@ def test_killed_again_and_again_it_writes_the_same_bytes(builder, kind, inputs, 
         assert process.returncode == -signal.SIGKILL, printed
         kills += 1
         assert sorted(os.listdir(output)) == [f".{kind}.work"]
-        resumed.append("going on with an unfinished build" in printed)
+        resumed.append("resuming an unfinished build" in printed)
     assert kills == 5 and resumed[0] is False and all(resumed[2:])
     process = start(builder, 0, "after", inputs[builder], output, 2)
     printed = process.communicate()[0]
-    assert process.returncode == 0 and "going on with an unfinished build" in printed, printed
+    assert process.returncode == 0 and "resuming an unfinished build" in printed, printed
     assert tree(output) == whole
 
 
@@ -154,7 +154,7 @@ def test_a_touched_input_is_the_same_input(inputs, tmp_path, tiny, monkeypatch, 
     interrupt(build_monolingual.main, arguments, 3, monkeypatch)
     os.utime(tmp_path / "text/de.txt")
     run(build_monolingual.main, *arguments)
-    assert "going on with an unfinished build" in capsys.readouterr().out
+    assert "resuming an unfinished build" in capsys.readouterr().out
 
 
 def test_an_input_that_changes_while_it_is_read_is_noticed(inputs, tmp_path, monkeypatch, capsys):

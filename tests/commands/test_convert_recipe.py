@@ -125,7 +125,7 @@ BAD_INPUT = [
     (["--format", "hf", "--max_shard_size", "0GB"], ["--max_shard_size 0GB"]),
     (["--format", "hf", "--max_shard_size", "infGB"], ["--max_shard_size infGB"]),
     (["--format", "hf", "--results", "{empty}/none.json"], ["none.json", "no such file"]),
-    (["--format", "hf", "--results", "{hf}/config.json"], ["config.json", "evaluate_retrieval.py"]),
+    (["--format", "hf", "--results", "{hf}/config.json"], ["config.json", "evaluate-retrieval"]),
     (["--format", "hf", "--upload", "kaggle://me/x/keras/y"], ["kaggle://me/x/keras/y", "KerasHub presets"]),
 ]
 

@@ -20,7 +20,7 @@ from infoxlm_keras.records.manifest import (
     write_manifest,
 )
 
-KINDS = {"mmlm": "build_monolingual.py", "bitext": "build_bitext.py"}
+KINDS = {"mmlm": "build-monolingual", "bitext": "build-bitext"}
 
 
 def example_manifest(kind="bitext", names=("en-de",), lengths=(16, 32)):
@@ -186,7 +186,7 @@ def test_a_broken_manifest_is_refused(tmp_path, name):
     path.write_text(json.dumps(value))
     with pytest.raises(InputError, match=message) as caught:
         read_manifest(tmp_path, "bitext")
-    assert str(path) in str(caught.value) and "build_bitext.py" in str(caught.value)
+    assert str(path) in str(caught.value) and "build-bitext" in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "null"])
@@ -218,7 +218,7 @@ def test_records_of_another_tokenizer_are_refused(tmp_path, tokenizer):
     manifest = read_manifest(tmp_path, "bitext")
     with pytest.raises(InputError) as caught:
         check_tokenizer(manifest, tokenizer)
-    for part in (str(directory), str(tokenizer.source), "tokenizer/vocabulary.spm", "build_bitext.py", "16000 ids"):
+    for part in (str(directory), str(tokenizer.source), "tokenizer/vocabulary.spm", "build-bitext", "16000 ids"):
         assert part in str(caught.value)
     own = dataclasses.replace(manifest.tokenizer, fingerprint=tokenizer.fingerprint)
     check_tokenizer(dataclasses.replace(manifest, tokenizer=own), tokenizer)
