@@ -377,7 +377,17 @@ def test_odd_paths_and_an_output_that_knows_ascii_only(quick, tmp_path, files):
     with open(training, "a", encoding="utf-8") as file:
         file.write("中文\tsame\tx\ty\nen\t-1\tx\ty\n中文\tother\tx\ty\n")
     options = ["--model", folder / "model[v2]", "--train", training, "--test", test, "--output_dir", folder / "out"]
-    command = [sys.executable, finetune_classification.__file__, *options, "--epochs", "1", "--max_length", "16"]
+    command = [
+        sys.executable,
+        "-m",
+        "infoxlm_keras",
+        "finetune-classification",
+        *options,
+        "--epochs",
+        "1",
+        "--max_length",
+        "16",
+    ]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii:backslashreplace"}
     finished = subprocess.run(command, capture_output=True, env=environment)
     assert finished.returncode == 0, finished.stderr.decode()
