@@ -145,7 +145,7 @@ def test_an_error_of_the_system_keeps_its_file():
 def builder(tmp_path, tokenizer_dir, *more):
     text = tmp_path / "de.txt"
     text.write_text("".join(f"Zeile {number} mit etwas Text darin.\n" for number in range(60_000)), encoding="utf-8")
-    command = [sys.executable, "-m", "infoxlm_keras.commands.build_monolingual", "--input", str(text), *more]
+    command = [sys.executable, "-m", "infoxlm_keras", "build-monolingual", "--input", str(text), *more]
     command += ["--tokenizer", str(tokenizer_dir), "--output_dir", str(tmp_path / "out"), "--processes", "2"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -29,6 +29,7 @@ from infoxlm_keras.runs.callbacks import (
 from infoxlm_keras.runs.checkpoint import Restored
 from infoxlm_keras.runs.directory import RunDirectory
 from infoxlm_keras.runs.training_records import has_validation
+from infoxlm_keras.tasks.pretext_task import PretextTask
 from infoxlm_keras.tokenizer import Tokenizer
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
@@ -97,7 +98,7 @@ def fit(
                 recorder,
                 best_by(config, pair_sets),
                 write=chief,
-                after_save=(lambda: refresh_plots(directory)) if chief else None,
+                after_save=(lambda: refresh_plots(directory, pretrainer.tasks)) if chief else None,
             ),
             StopOnSignal(start, stop),
         ]
@@ -133,7 +134,7 @@ def best_by(config: RunSettings, pair_sets: Sequence[PairSet]) -> str | None:
     return config.keep_best
 
 
-def refresh_plots(directory: RunDirectory) -> None:
+def refresh_plots(directory: RunDirectory, tasks: Sequence[PretextTask]) -> None:
     """Draws `plots/training.png` and `plots/run.png` from `history.csv`, if it has losses."""
     from infoxlm_keras.reports.plots import read_history, run_overview, save_figure, training_curves
 
@@ -145,7 +146,7 @@ def refresh_plots(directory: RunDirectory) -> None:
         # Another program wrote into the file; training goes on without plots.
         print(f"warning: no plots are drawn: {error}", flush=True)
         return
-    if any(name.endswith("_loss") for name in metrics):
+    if any(f"{task.task_name}_loss" in metrics for task in tasks):
         save_figure(training_curves(steps, metrics), directory.plots / "training.png")
         save_figure(run_overview(steps, metrics), directory.plots / "run.png")
 
