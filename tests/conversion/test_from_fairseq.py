@@ -131,7 +131,7 @@ REFUSED = {
         lambda tensors: tensors.pop("decoder.sentence_encoder.embed_positions.weight"),
         HEADS,
         None,
-        ["embeddings.position_embeddings.weight", "no whole"],
+        ["embeddings.position_embeddings.weight", "no complete"],
     ),
     "another norm": (
         lambda tensors: tensors.update({"decoder.sentence_encoder.layer_norm.weight": np.ones(16, np.float32)}),
