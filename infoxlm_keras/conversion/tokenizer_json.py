@@ -124,8 +124,8 @@ def _words_pipeline(model):
     """XLM-R's pipeline: text is split at whitespace, and each word gets a leading ▁."""
     return {
         "normalizer": _precompiled(model),
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, _METASPACE]},
-        "decoder": _METASPACE,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, dict(_METASPACE)]},
+        "decoder": dict(_METASPACE),
     }
 
 
