@@ -4,14 +4,25 @@ import argparse
 import json
 import pathlib
 import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.building import bitext_plan, monolingual_plan
 from infoxlm_keras.building.build import build_records
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.records.manifest import Manifest
 from infoxlm_keras.tokenizer import Tokenizer
 
 
-def write_records(output_dir, tokenizer, pairs=None, sentences=None, bitext_options=None, monolingual_options=None):
+def write_records(
+    output_dir: PathLike,
+    tokenizer: Tokenizer | PathLike,
+    pairs: Mapping[tuple[str, str], Sequence[tuple[str, str]]] | None = None,
+    sentences: Mapping[str, Sequence[str]] | None = None,
+    bitext_options: Mapping[str, Any] | None = None,
+    monolingual_options: Mapping[str, Any] | None = None,
+) -> dict[str, Manifest]:
     """Writes records of texts that are in memory.
 
     The texts go through the same cleaning and the same builders as those of `infoxlm build-bitext` and

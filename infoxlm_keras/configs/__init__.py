@@ -2,17 +2,18 @@
 
 import pathlib
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
 CONFIGURATIONS = pathlib.Path(__file__).parent
 
 
-def shipped_configurations():
+def shipped_configurations() -> list[str]:
     """The names of the configurations that the package brings: sorted list of str."""
     return sorted(file.stem for file in CONFIGURATIONS.glob("*.yaml"))
 
 
-def find_config(source):
+def find_config(source: PathLike) -> pathlib.Path:
     """The path of a configuration: `source` itself, or the shipped one of that name.
 
     Args:

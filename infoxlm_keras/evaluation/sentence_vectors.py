@@ -1,9 +1,12 @@
 """Sentences to the vectors that a model was trained to give, and their similarity: the Python face of a model."""
 
 import contextlib
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.embedding import TextEmbedder
 from infoxlm_keras.models.sentence_vector import sentence_vector
@@ -27,28 +30,26 @@ class SentenceEncoder:
         InputError: for a setting out of range, or a model whose own vector cannot be expressed.
     """
 
-    def __init__(self, model, batch_size=64, layer=None, pooling=None):
+    def __init__(self, model: Any, batch_size: int = 64, layer: int | None = None, pooling: str | None = None) -> None:
         self.vector = vector = sentence_vector(model, layer=layer, pooling=pooling, lowest=0)
         self.embedder = TextEmbedder(
             model.backbone, model.tokenizer, [vector.layer], vector.pooling, batch_size, vector.max_length
         )
 
-    def __call__(self, texts, progress=None):
+    def __call__(self, texts: str | Iterable[str], progress: bool | None = None) -> Array:
         """Vectors of `texts`; see `PretrainedModel.encode`."""
         single = isinstance(texts, str)
-        texts = [texts] if single else check_texts(texts)
-        shown = len(texts) > LONG_INPUT if progress is None else progress
-        with (
-            progress_bar("encoding", total=len(texts), unit="texts") if shown else contextlib.nullcontext() as advance
-        ):
+        rows = [texts] if isinstance(texts, str) else check_texts(texts)
+        shown = len(rows) > LONG_INPUT if progress is None else progress
+        with progress_bar("encoding", total=len(rows), unit="texts") if shown else contextlib.nullcontext() as advance:
             done = None if advance is None else lambda count: advance(count, units=count)
-            vectors = self.embedder(texts, done)[0]
+            vectors = self.embedder(rows, done)[0]
         if self.vector.normalize:
             vectors = unit_length(vectors)
         return vectors[0] if single else vectors
 
 
-def check_texts(texts):
+def check_texts(texts: Iterable[str]) -> list[str]:
     """`texts` as a list of str.
 
     Raises:
@@ -64,13 +65,13 @@ def check_texts(texts):
     return texts
 
 
-def unit_length(vectors):
+def unit_length(vectors: Array) -> Array:
     """`vectors` float32 [..., dim] scaled to unit length; a zero vector stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(norms, np.float32(SHORTEST))
 
 
-def cosine_similarity(a, b):
+def cosine_similarity(a: Any, b: Any) -> Array:
     """Cosine of each vector of `a` with each vector of `b`.
 
     Args:

@@ -1,10 +1,18 @@
 """From records to the data set that `InfoXLMPretrainer.fit` takes, for training loops of one's own."""
 
-from infoxlm_keras.config import load_config
+from typing import TYPE_CHECKING
+
+from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.config import RunSettings, load_config
 from infoxlm_keras.runs.training_records import TrainingRecords
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def training_dataset(data_dir, config, start_step=0, split="train"):
+
+def training_dataset(
+    data_dir: PathLike, config: RunSettings | PathLike, start_step: int = 0, split: str = "train"
+) -> "tf.data.Dataset":
     """The batches of a run, as `infoxlm pretrain` reads them.
 
     Batch number s is a pure function of (seed, s): `start_step` resumes on the very next batch.
@@ -30,7 +38,7 @@ def training_dataset(data_dir, config, start_step=0, split="train"):
     """
     from infoxlm_keras.data.streams import joined_dataset
 
-    config = config if hasattr(config, "task") else load_config(config)
+    config = config if isinstance(config, RunSettings) else load_config(config)
     streams = TrainingRecords(data_dir, config).streams(split)
     # Keras takes a bare dict of some data sets for several inputs of a model.
     return joined_dataset(streams, start_step).map(lambda batch: (batch,))
