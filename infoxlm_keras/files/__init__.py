@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from infoxlm_keras.files.paths import check_local as check_local
     from infoxlm_keras.files.paths import resolved_output as resolved_output
     from infoxlm_keras.files.paths import without_wildcards as without_wildcards
+    from infoxlm_keras.files.text_and_json import load_yaml as load_yaml
     from infoxlm_keras.files.text_and_json import read_json as read_json
     from infoxlm_keras.files.text_and_json import read_text as read_text
     from infoxlm_keras.files.text_and_json import read_yaml as read_yaml

@@ -46,7 +46,7 @@ def print_answers(answers: Mapping[str, Sequence[Any]], count: int) -> None:
         answer = {name: readable(values[row]) for name, values in answers.items()}
         line = json.dumps(answer, ensure_ascii=False)
         try:
-            line.encode(sys.stdout.encoding)
+            line.encode(sys.stdout.encoding or "utf-8")
         except UnicodeEncodeError:
             # JSON's escapes preserve every character.
             line = json.dumps(answer)
