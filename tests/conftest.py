@@ -1,11 +1,16 @@
 """Fixtures that several test modules share."""
 
+import signal
+
 import hypothesis
 import pytest
 
 # A busy machine is no failure: no example has a deadline.
 hypothesis.settings.register_profile("no_deadline", deadline=None)
 hypothesis.settings.load_profile("no_deadline")
+# A shell starts what runs in the background with SIGINT ignored, and Python leaves it so.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
