@@ -162,4 +162,4 @@ def test_what_gettext_refuses_is_refused(data, tmp_path):
         )
         entries = [entry for entry in polib.pofile(str(path)) if not entry.obsolete]
         expected = {" ".join(text.split()) for entry in entries for text in (entry.msgid, entry.msgid_plural)}
-        assert {message for message, _ in pairs} <= expected
+        assert {" ".join(message.split()) for message, _ in pairs} <= expected
