@@ -113,8 +113,8 @@ def test_a_stream_without_records_has_numbered_samples():
     [
         ("upper_half", "no_such_module:Task", "entry point upper_half = no_such_module:Task: cannot be imported"),
         ("mmlm", "toy_package:UpperHalf", "entry point mmlm = toy_package:UpperHalf: a pretext task has this name"),
-        ("other", "toy_package:UpperHalf", "is no PretextTask of the name other"),
-        ("upper_half", "toy_package:UpperHalfStream", "is no PretextTask of the name upper_half"),
+        ("other", "toy_package:UpperHalf", "is not a PretextTask with the name other"),
+        ("upper_half", "toy_package:UpperHalfStream", "is not a PretextTask with the name upper_half"),
     ],
 )
 def test_a_broken_entry_point_is_named(tmp_path, monkeypatch, name, value, message):
