@@ -19,6 +19,8 @@ class OneTokenACharacter:
 class Pairs:
     """A reader of given pairs."""
 
+    name = "de-en"
+
     def __init__(self, pairs):
         self.pairs = pairs
 

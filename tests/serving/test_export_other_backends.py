@@ -18,9 +18,9 @@ WRITER = """
 import sys
 import numpy as np
 from keras import ops
+from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.models import EncoderSize, build_masked_lm, hidden_state_model, l2_normalize, pool
 from infoxlm_keras.pretrained import PretrainingInfo, save_pretrained
-from infoxlm_keras.tokenizer import load_tokenizer
 
 tokenizer = load_tokenizer(sys.argv[1])
 size = EncoderSize(num_layers=2, hidden_dim=8, num_heads=2, intermediate_dim=16, max_sequence_length=64)

@@ -8,6 +8,7 @@ Everything follows from the seed but the moments of the kills.
 """
 
 import argparse
+import itertools
 import os
 import pathlib
 import random
@@ -180,8 +181,12 @@ def builder_arguments(kind, inputs, output, processes):
     ]
 
 
-def stress(builds, kills, seed, directory, log=print):
-    """`builds` of each kind; returns (kills that struck, files damaged)."""
+def stress(builds, kills, seed, directory, log=print, least_kills=0):
+    """`builds` of each kind; returns (kills that struck, files damaged).
+
+    A kill does not strike where a build ends before its moment. With `least_kills`, further builds of a kind follow
+    until that many have struck in builds of the kind.
+    """
     inputs = directory / "inputs"
     inputs.mkdir()
     make_inputs(inputs)
@@ -191,10 +196,15 @@ def stress(builds, kills, seed, directory, log=print):
         process = run_child(main, [*builder_arguments(kind, inputs, output, 1), *settings], directory / "messages")
         assert os.waitpid(process, 0)[1] == 0, (directory / "messages").read_text()
         seconds, whole = time.monotonic() - start, tree(output / kind)
-        for number in range(builds):
+        struck = 0
+        for number in itertools.count():
+            if number >= builds and struck >= least_kills:
+                break
+            assert number < builds + 50, f"{struck} kills struck in {number} builds"
             own = directory / f"{kind}-{number}"
             own.mkdir()
             found = stress_build(kind, inputs, whole, seconds, own, kills, seed + number, log)
+            struck += found[0]
             totals = [total + count for total, count in zip(totals, found, strict=True)]
             shutil.rmtree(own)
     return tuple(totals)
