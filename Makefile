@@ -32,7 +32,7 @@ demo: $(VENV)/installed
 	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m infoxlm_keras demo $(DEMO_ARGUMENTS)
 
 test: $(VENV)/installed-test
-	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(TEST_ARGUMENTS)
+	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGUMENTS)
 
 fuzz: $(VENV)/installed-test
 	cd tests && PYTHONPATH=support $(abspath $(VENV))/bin/python -m fuzz --minutes $(FUZZ_MINUTES) --seed $(FUZZ_SEED) $(FUZZ_ARGUMENTS)
