@@ -13,7 +13,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.records.example_codec import encode_examples, frame_record
 from infoxlm_keras.text.cleaning import Cleaning
 from infoxlm_keras.text.cleaning.identity import text_digest
-from infoxlm_keras.text.readers.packed import PASSED_OVER
+from infoxlm_keras.text.readers.packed import passed_over_among
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class BitextEncoder:
         pairs = reader.read(chunk)
         read = units_read(reader, chunk, pairs)
         dropped, samples = dict.fromkeys(REASONS, 0) | dict(getattr(pairs, "dropped", {})), {}
-        passed_over = {reason: dropped.pop(reason) for reason in PASSED_OVER if dropped.get(reason)}
+        passed_over = passed_over_among(dropped)
+        dropped = {reason: number for reason, number in dropped.items() if reason not in passed_over}
         evaluation = {}
         if self.cleaning:
             cleaned = self.cleaning.pairs(reader.name.split("-"), pairs)

@@ -70,6 +70,21 @@ MODIFIER_SCRIPTS = {
 LONGEST_CODE = 40
 
 
+class UnusableNameError(InputError):
+    """The languages of a text cannot be known from its name, or are none that can be used.
+
+    It ends a command where the text was given by its own name. In a folder such a file is passed over.
+
+    Args:
+        message: str.
+        reason: str, the same without path and remedy, for the list of what is passed over.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = message if reason is None else reason
+
+
 @functools.lru_cache(maxsize=4096)
 def language_or_none(code: str) -> str | None:
     """The name of the language `code` (str), or None if it is no code of a language."""
@@ -108,13 +123,15 @@ def language_name(code: str, path: PathLike) -> str:
     """The name of the language `code` (str), found in `path` (for the message).
 
     Raises:
-        InputError: if it is no code of a language.
+        UnusableNameError: if it is no code of a language.
     """
     name = language_or_none(code)
     if name is None:
-        raise InputError(
-            f"{path}: {code!r} is not an ISO 639 language code (such as de, deu, zh_Hant); rename the file, or name "
-            "the language before it, as in de=FILE"
+        what = f"{code!r} is not an ISO 639 language code"
+        raise UnusableNameError(
+            f"{path}: {what} (such as de, deu, zh_Hant); rename the file, or name the language before it, as in "
+            "de=FILE",
+            what,
         )
     return name
 
@@ -123,13 +140,14 @@ def pair_name(source: str, target: str, path: PathLike) -> str:
     """`<source>-<target>` of two codes found in `path`; two varieties of one language keep country and variant.
 
     Raises:
-        InputError: if one is no code of a language, or both are the same language.
+        UnusableNameError: if one is no code of a language, or both are the same language.
     """
     names: tuple[str | None, str | None] = language_name(source, path), language_name(target, path)
     if names[0] == names[1]:
         names = variety_or_none(source), variety_or_none(target)
     if names[0] == names[1]:
-        raise InputError(f"{path}: names {names[0]} on both sides; a pair has two languages, rename the file")
+        what = f"names {names[0]} on both sides"
+        raise UnusableNameError(f"{path}: {what}; a pair has two languages, rename the file", what)
     return f"{names[0]}-{names[1]}"
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 
 from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.text.languages import language_or_none
+from infoxlm_keras.text.languages import UnusableNameError, language_or_none
 from infoxlm_keras.text.readers.names import is_pair, is_usual, moses_sides
 
 FLORES_SPLITS = ("dev", "devtest")
@@ -105,9 +105,12 @@ def _part(name, folder):
         return None
     if ending in FLORES_SPLITS:
         return (f"*.{ending}", stem) if FLORES_CODE.fullmatch(stem) and language_or_none(stem) else None
-    if ending in OTHER_ENDINGS or language_or_none(ending) is None or moses_sides(name, pathlib.Path(folder) / name):
+    if ending in OTHER_ENDINGS or language_or_none(ending) is None:
         return None
-    return stem, ending
+    try:
+        return None if moses_sides(name, pathlib.Path(folder) / name) else (stem, ending)
+    except UnusableNameError:
+        return None
 
 
 def _pairs_with_english(files, languages):

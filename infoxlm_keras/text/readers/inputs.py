@@ -14,6 +14,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.compression import COMPRESSIONS
 
 WINDOWS_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin")
+NO_CORPUS = "not named like a corpus"
 BACKUP_ENDINGS = ("~", ".bak", ".orig", ".swp", ".swo")
 
 
@@ -133,7 +134,11 @@ def path_kind(path: PathLike) -> Literal["file", "folder"] | None:
 
 
 def folder_files(
-    folder: PathLike, wanted: Callable[[str], bool], names: str, reasons: Mapping[str, str] | None = None
+    folder: PathLike,
+    wanted: Callable[[str], bool],
+    names: str,
+    reasons: Mapping[str, str] | None = None,
+    required: bool = True,
 ) -> tuple[list[pathlib.Path], list[PassedOver]]:
     """The files in a folder whose plain name is wanted, and what else is there.
 
@@ -142,13 +147,14 @@ def folder_files(
         wanted: callable, plain name (str) -> bool.
         names: str, what is looked for.
         reasons: dict of plain name to str, why a file that is not wanted is none; None for nothing to say.
+        required: bool, whether a folder without any such file is an error.
 
     Returns:
         (list of path, list of `PassedOver`), both sorted by name.
 
     Raises:
-        InputError: if no file is wanted, naming what is there instead; as `path_kind`; and for a folder that is named
-            like a file.
+        InputError: if no file is wanted although one is required, naming what is there instead; as `path_kind`; and
+            for a folder that is named like a file.
     """
     paths, passed_over, reasons = [], [], reasons or {}
     for name in sorted(os.listdir(folder)):
@@ -159,9 +165,9 @@ def folder_files(
                 raise InputError(f"{path}: is named like a file but is a folder; rename it, or name its files")
             paths.append(path)
         else:
-            other = "folder" if os.path.isdir(path) else reasons.get(plain_name(name), "not named like a corpus")
+            other = "folder" if os.path.isdir(path) else reasons.get(plain_name(name), NO_CORPUS)
             passed_over.append(PassedOver(str(path), reason or other))
-    if not paths:
+    if required and not paths:
         known = sorted({item.reason for item in passed_over} & {*reasons.values()})
         held = "; ".join([*([f"it holds only {named(passed_over)}"] if passed_over else []), *known])
         raise InputError(f"{folder}: holds no file named {names}{f'; {held}' if held else ''}")
