@@ -2,7 +2,7 @@
 
 import pytest
 
-from corpus_files import archive, catalog, moses, tmx, tsv, write_files
+from corpus_files import archive, catalog, moses, tmx, write_files
 from infoxlm_keras.commands import build_bitext, build_monolingual
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.pairs import read_pair_sets

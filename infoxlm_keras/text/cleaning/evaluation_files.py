@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import pathlib
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.parser_errors import parsing
+from infoxlm_keras.files.text_and_json import load_json
 from infoxlm_keras.text.readers import bitext_discovery, tfds_examples
 from infoxlm_keras.text.readers.archive import read_members
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
@@ -114,7 +114,7 @@ def _stream_texts(stream, name):
     elif name.endswith(".json"):
         text = "\n".join(line for _, line in _lines(stream))
         with parsing(stream.place, "valid JSON"):
-            content = json.loads(text)
+            content = load_json(text)
         yield from _leaves(content)
     elif name.endswith(".csv"):
         text = "\n".join(line for _, line in _lines(stream))

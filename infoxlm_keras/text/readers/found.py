@@ -6,10 +6,10 @@ import collections
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Sequence
+
 from infoxlm_keras.text.languages import UnusableNameError
 from infoxlm_keras.text.readers.inputs import PassedOver, named
 from infoxlm_keras.text.readers.reader import Reader
-
 
 # Names of each reason that are printed; the manifest of a build has them all.
 MOST_NAMES = 20
