@@ -44,7 +44,8 @@ def find_monolingual(inputs: Iterable[PathLike], fields: Sequence[str] | None = 
             entries.append(Entry(tfds_examples.open_documents(entry.address, language, field)))
         elif entry.name:
             given.check(entry.address, entry.name)
-            entries.append(Entry(_open_named(entry.address, language_name(entry.name, item), field)))
+            reader = _open_named(entry.address, language_name(entry.name, item), field)
+            entries.append(Entry(reader, codes=(entry.name,)))
         else:
             paths, others, explicit = _files(entry.address)
             passed_over += others
@@ -52,7 +53,7 @@ def find_monolingual(inputs: Iterable[PathLike], fields: Sequence[str] | None = 
             for path in paths:
                 given.check(path)
                 try:
-                    entries.append(Entry(_open_file(path, field), explicit))
+                    entries.append(Entry(_open_file(path, field), explicit, (_named_code(plain_name(path)) or "",)))
                 except UnusableNameError as error:
                     if explicit:
                         raise
