@@ -13,8 +13,10 @@ NAMES = {
     "en": "en eng eng_Latn EN-US en-us en_GB en_US.UTF-8 en@quot en_US_POSIX ENG",
     "de": "de deu ger de-DE DE-AT de_DE.UTF-8 de_DE@euro de_DE.ISO-8859-15@euro deu_Latn de-CH-1901",
     "fr": "fr fra fre fra-CA FR-FR fr_CA.utf8",
-    "zh": "zh zho chi cmn zh-cmn zh-cmn-Hans zh-guoyu zho_Hans zho_simpl zh_cn zh-CN zho-CN zh-Hans zh-CHS ZH-CHS zh_chs zh-Hans-CN zh_CN.GB2312",
-    "zh_Hant": "zh_Hant zh-cmn-Hant zho_Hant zho_trad zh_TW zh-TW zho-TW zh-HK zh-CHT ZH-CHT zh_cht zh_TW.Big5 zh-Hant-TW zh_tw",
+    "zh": "zh zho chi cmn zh-cmn zh-cmn-Hans zh-guoyu "
+    "zho_Hans zho_simpl zh_cn zh-CN zho-CN zh-Hans zh-CHS ZH-CHS zh_chs zh-Hans-CN zh_CN.GB2312",
+    "zh_Hant": "zh_Hant zh-cmn-Hant "
+    "zho_Hant zho_trad zh_TW zh-TW zho-TW zh-HK zh-CHT ZH-CHT zh_cht zh_TW.Big5 zh-Hant-TW zh_tw",
     "pt": "pt por pt_br pt-BR PT-PT por_Latn por-BR pt_BR.UTF-8",
     "sr": "sr srp sr_Cyrl srp_Cyrl srp-Cyrl scc sr@cyrillic sr-SP-Cyrl sr@ijekavian",
     "sr_Latn": "sr_Latn sr@latin sr@Latn sr_RS@latin srp-Latn sr_latin sr-SP-Latn sh hbs sr@ijekavianlatin",

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.text.languages import UnusableNameError, language_or_none
+from infoxlm_keras.text.readers.inputs import unpacked_by
 from infoxlm_keras.text.readers.names import is_pair, is_usual, moses_sides
 
 FLORES_SPLITS = ("dev", "devtest")
@@ -101,7 +102,8 @@ def _part(name, folder):
     if match := NTREX.fullmatch(name):
         return (match["corpus"], match["code"]) if language_or_none(match["code"]) else None
     stem, dot, ending = name.rpartition(".")
-    if not stem:
+    # `rar` and `tgz` are codes of languages, too.
+    if not stem or unpacked_by(name):
         return None
     if ending in FLORES_SPLITS:
         return (f"*.{ending}", stem) if FLORES_CODE.fullmatch(stem) and language_or_none(stem) else None

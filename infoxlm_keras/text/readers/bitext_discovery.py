@@ -11,7 +11,15 @@ from infoxlm_keras.text.readers.aligned import aligned_sides
 from infoxlm_keras.text.readers.fields import PairFields
 from infoxlm_keras.text.readers.formats import BITEXT_NAMES
 from infoxlm_keras.text.readers.found import Entry, Found, found_in_folders
-from infoxlm_keras.text.readers.inputs import GivenOnce, PassedOver, folder_files, parse_input, path_kind, plain_name
+from infoxlm_keras.text.readers.inputs import (
+    GivenOnce,
+    PassedOver,
+    folder_files,
+    parse_input,
+    path_kind,
+    plain_name,
+    refuse_archive,
+)
 from infoxlm_keras.text.readers.message_folders import CATALOG, find_message_folders
 from infoxlm_keras.text.readers.moses import MosesPairs
 from infoxlm_keras.text.readers.moses_discovery import MosesFiles, archive_entries, stem_reader, two_files
@@ -120,6 +128,7 @@ class BitextFinder:
             for side in sides:
                 self.moses.add(path, side.corpus, side.codes, side.number, explicit)
         else:
+            refuse_archive(path)
             raise UnusableNameError(
                 f"{path}: is not named {BITEXT_NAMES}; rename it, name its languages as in en-de={path}, or leave it "
                 "out",
@@ -150,6 +159,7 @@ class BitextFinder:
         elif format := find_format(plain, BITEXT):
             self._add(self._reader(format, address, pair), True, codes)
         else:
+            refuse_archive(address)
             known = ", ".join([*endings(BITEXT), ARCHIVE])
             raise InputError(
                 f"{address}: has none of the endings {known}; its format is unknown; rename it, "

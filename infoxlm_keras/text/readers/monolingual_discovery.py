@@ -10,7 +10,14 @@ from infoxlm_keras.text.readers import tfds_examples
 from infoxlm_keras.text.readers.fields import DOCUMENT_FIELD, DocumentField
 from infoxlm_keras.text.readers.formats import MONOLINGUAL_NAMES
 from infoxlm_keras.text.readers.found import Entry, Found, found_in_folders
-from infoxlm_keras.text.readers.inputs import GivenOnce, folder_files, parse_input, path_kind, plain_name
+from infoxlm_keras.text.readers.inputs import (
+    GivenOnce,
+    folder_files,
+    parse_input,
+    path_kind,
+    plain_name,
+    refuse_archive,
+)
 from infoxlm_keras.text.readers.names import LANGUAGE_PATTERN, is_pair, is_usual
 from infoxlm_keras.text.readers.parquet import open_folder
 from infoxlm_keras.text.readers.registry import MONOLINGUAL, Selection, endings, find_format
@@ -96,6 +103,7 @@ def _open_file(path, field):
     name = plain_name(path)
     code = _named_code(name)
     if code is None:
+        refuse_archive(path)
         raise UnusableNameError(
             f"{path}: is not named {MONOLINGUAL_NAMES}; rename it, name its language as in de={path}, or leave it out",
             "its name does not say a language: write it before it, as in de=FILE",
@@ -122,6 +130,7 @@ def _open_named(address, language, field):
 def _reader(path, language, field):
     format = find_format(plain_name(path), MONOLINGUAL)
     if format is None:
+        refuse_archive(path)
         known = ", ".join(endings(MONOLINGUAL))
         raise InputError(f"{path}: has none of the endings {known}; its format is unknown; rename it")
     return format.open(language, (str(path),), Selection(DocumentField(field or DOCUMENT_FIELD)))

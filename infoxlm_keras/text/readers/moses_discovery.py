@@ -9,7 +9,14 @@ from infoxlm_keras.files.compression import COMPRESSIONS
 from infoxlm_keras.text.languages import UnusableNameError
 from infoxlm_keras.text.readers.archive import read_members
 from infoxlm_keras.text.readers.found import Entry
-from infoxlm_keras.text.readers.inputs import NO_CORPUS, PassedOver, litter_reason, path_kind
+from infoxlm_keras.text.readers.inputs import (
+    NO_CORPUS,
+    PassedOver,
+    archive_reason,
+    litter_reason,
+    path_kind,
+    unpacked_by,
+)
 from infoxlm_keras.text.readers.moses import MosesPairs
 from infoxlm_keras.text.readers.names import moses_sides
 
@@ -82,7 +89,9 @@ def archive_entries(
             found, reason, problem = None, error.reason, problem or error
         side = None if found is None else found[2]
         if found is None or side is None or name is None:
-            passed_over.append(PassedOver(path, reason or NO_CORPUS, member.filename))
+            command = unpacked_by(member.filename)
+            usual = archive_reason(command) if command else NO_CORPUS
+            passed_over.append(PassedOver(path, reason or usual, member.filename))
             continue
         key = (member.filename.rpartition(".")[0], found[1], name)
         sides.setdefault(key, {})[side] = member.filename
