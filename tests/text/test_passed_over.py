@@ -9,6 +9,7 @@ import pathlib
 import pytest
 
 from corpus_files import archive, catalog, json_lines, moses, tatoeba, tmx, tmx_pairs, translations, tsv, write_files
+from corpus_formats import read_all
 from infoxlm_keras.commands import build_bitext, build_monolingual, train_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.pairs import read_pair_sets
@@ -26,10 +27,6 @@ LITTER = [".DS_Store", "._{}", ".{}.swp", "{}~", "#{}#", ".hidden-{}", "Thumbs.d
 
 def names_of(found):
     return [reader.name for reader in found]
-
-
-def read_all(readers):
-    return {reader.name: [item for chunk in reader.chunks() for item in reader.read(chunk)] for reader in readers}
 
 
 def passed_over(found):

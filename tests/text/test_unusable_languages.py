@@ -3,6 +3,7 @@
 import pytest
 
 from corpus_files import archive, catalog, moses, tmx, write_files
+from corpus_formats import read_all
 from infoxlm_keras.commands import build_bitext, build_monolingual
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.pairs import read_pair_sets
@@ -14,10 +15,6 @@ from sample_text import sentences
 
 PAIRS = list(zip(sentences("en", 12), sentences("de", 12), strict=True))
 UNUSABLE = ["x-none", "x-unknown", "und", "", "i-default", "qq-rubbish", "German", "zxx", "x\u2028y", "z" * 99]
-
-
-def read_all(readers):
-    return {reader.name: [pair for chunk in reader.chunks() for pair in reader.read(chunk)] for reader in readers}
 
 
 def dropped(reader):
