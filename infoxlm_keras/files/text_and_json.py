@@ -1,5 +1,6 @@
 """Text and JSON files, read with errors that name file and line, and written whole."""
 
+import collections
 import json
 import pathlib
 import stat
@@ -78,8 +79,7 @@ def load_json(text: str) -> Any:
 def _object(pairs):
     value = dict(pairs)
     if len(value) < len(pairs):
-        seen = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        ((twice, _),) = collections.Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice[:60]!r} is given twice")
     return value
 

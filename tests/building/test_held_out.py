@@ -114,13 +114,11 @@ def test_without_shared_sides_the_records_are_those_without_the_option(tmp_path,
 
 def test_a_run_cannot_hold_out_more_than_was_asked_for(corpus, tmp_path, tokenizer_dir):
     build(corpus, tmp_path / "out", tokenizer_dir, "--held_out", 5)
-    config = load_config("demo")
-    config.tasks = {name: settings for name, settings in config.tasks.items() if name != "mmlm"}
-    config.data.validation_records = 5
-    TrainingRecords(tmp_path / "out", config)
-    config.data.validation_records = 6
-    with pytest.raises(InputError, match="validation_records = 6: .* was built with --held_out 5; hold out that many"):
-        TrainingRecords(tmp_path / "out", config)
+    settings = ["tasks=[tlm,xlco]", "data.validation_records={}"]
+    TrainingRecords(tmp_path / "out", load_config("demo", [setting.format(5) for setting in settings]))
+    message = "validation_records = 6: .* was built with --held_out 5; hold out that many"
+    with pytest.raises(InputError, match=message):
+        TrainingRecords(tmp_path / "out", load_config("demo", [setting.format(6) for setting in settings]))
 
 
 def test_what_cannot_be_asked_for(corpus, tmp_path, tokenizer_dir, capsys):
