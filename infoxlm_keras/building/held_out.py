@@ -10,8 +10,6 @@ holds for each smaller number that is held out, too.
 from __future__ import annotations
 
 import dataclasses
-import os
-import pathlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ import numpy as np
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.building.repeated_records import HELD_OUT, KEPT
 from infoxlm_keras.data.split import held_out
+from infoxlm_keras.files.written_files import new_file
 
 if TYPE_CHECKING:
     from infoxlm_keras.building.spills import SpilledStream
@@ -69,13 +68,13 @@ def leave_out_shared_sides(
 
 def copied_verdicts(path: str, verdict: str | None, count: int) -> str:
     """Copies the file `verdict` (or writes that all of `count` records are kept) to `path`, which may be changed."""
-    if verdict is None:
-        np.save(path, np.full(count, KEPT, np.uint8))
-    else:
-        # Whatever an interrupted build has left there.
-        pathlib.Path(path).unlink(missing_ok=True)
-        shutil.copyfile(verdict, path)
-    return os.fspath(path)
+    with new_file(path) as file:
+        if verdict is None:
+            np.save(file, np.full(count, KEPT, np.uint8))
+        else:
+            with open(verdict, "rb") as source:
+                shutil.copyfileobj(source, file)
+    return path
 
 
 def _last(stream, verdict, number):

@@ -144,8 +144,9 @@ def has_validation(config: RunSettings) -> bool:
 
 def _check_held_out(manifest, validation_records):
     """Raises `InputError` if more records are held out than share no side with those that are trained on."""
-    built = manifest.created_by.get("arguments", {}).get("held_out", 0)
-    if built and validation_records > built:
+    arguments = manifest.created_by.get("arguments")
+    built = arguments.get("held_out") if isinstance(arguments, dict) else None
+    if isinstance(built, int) and validation_records > built:
         raise InputError(
             f"data.validation_records = {validation_records}: {manifest.directory} was built with --held_out {built}; "
             "hold out that many at most, or build it again with more"
