@@ -41,6 +41,8 @@ def build_with_beam(build: Build, options: argparse.Namespace, beam_arguments: S
     Raises:
         InputError: for bad input, unknown options of Beam, or an output that exists; nothing is left behind.
     """
+    if getattr(build.encoder, "held_out", 0):
+        raise InputError("--held_out: Beam does not look for it; build on one machine with infoxlm build-bitext")
     beam = import_beam()
     from infoxlm_keras.building import beam_pipeline
 

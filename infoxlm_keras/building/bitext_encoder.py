@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,9 @@ from infoxlm_keras.building.encoded_chunk import EncodedChunk, ragged_counts, ra
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.records.example_codec import encode_examples, frame_record
 from infoxlm_keras.text.cleaning import Cleaning
+from infoxlm_keras.text.cleaning.evaluation_text import folded
 from infoxlm_keras.text.cleaning.identity import text_digest
-from infoxlm_keras.text.readers.packed import PASSED_OVER
+from infoxlm_keras.text.readers.packed import passed_over_among
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ class BitextEncoder:
         max_length: int <= lengths[-1], most tokens a side.
         max_length_ratio: float or None, maximum length ratio, longer side to shorter.
         truncate: bool, cut sides to `max_length` instead of dropping the pair.
+        held_out: int, records that can be held out of each stream; 0 if their sides do not matter (see `held_out.py`).
         cleaning: `Cleaning` or None, applied to what is read.
         reversed_names: frozenset of str, pairs of languages whose duplicates are looked for with the sides swapped:
             see `infoxlm_keras.building.repeated_records.reversed_names`.
@@ -48,6 +52,7 @@ class BitextEncoder:
     truncate: bool = False
     cleaning: Cleaning | None = None
     reversed_names: frozenset[str] = frozenset()
+    held_out: int = 0
 
     # Repeated pairs are found among the records.
     deduplicate = False
@@ -57,7 +62,8 @@ class BitextEncoder:
         pairs = reader.read(chunk)
         read = units_read(reader, chunk, pairs)
         dropped, samples = dict.fromkeys(REASONS, 0) | dict(getattr(pairs, "dropped", {})), {}
-        passed_over = {reason: dropped.pop(reason) for reason in PASSED_OVER if dropped.get(reason)}
+        passed_over = passed_over_among(dropped)
+        dropped = {reason: number for reason, number in dropped.items() if reason not in passed_over}
         evaluation = {}
         if self.cleaning:
             cleaned = self.cleaning.pairs(reader.name.split("-"), pairs)
@@ -99,6 +105,7 @@ class BitextEncoder:
             read=read,
             evaluation=evaluation,
             passed_over=passed_over,
+            sides=_side_keys(kept_texts, sources.ragged, targets.ragged) if self.held_out else None,
         )
 
     def _keep(self, source_lengths, target_lengths, dropped):
@@ -112,6 +119,19 @@ class BitextEncoder:
             dropped[reason] += int((kept & broken).sum())
             kept &= ~broken
         return kept
+
+
+def _side_keys(texts, *sides):
+    """List of bytes, one a pair: four keys of 8 bytes, of each side's text as it is compared and of its token ids.
+
+    Other texts can have the same token ids where they were cut, or their characters are unknown.
+    """
+    keys = [[text_digest(folded(text)) for text in pair] for pair in texts]
+    for token_ids, offsets in sides:
+        bounds = itertools.pairwise(offsets.tolist())
+        for row, (start, end) in zip(keys, bounds, strict=True):
+            row.append(hashlib.blake2b(token_ids[start:end].tobytes(), digest_size=8).digest())
+    return [b"".join(row) for row in keys]
 
 
 class _Side:

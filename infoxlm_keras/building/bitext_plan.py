@@ -7,6 +7,7 @@ from infoxlm_keras.building.build import Build, add_build_arguments
 from infoxlm_keras.building.repeated_records import reversed_names
 from infoxlm_keras.building.summary import print_found
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.cleaning.options import add_cleaning_arguments, cleaning_of
 from infoxlm_keras.text.readers import BITEXT_FORMATS, find_bitext
 from infoxlm_keras.text.readers.tab_separated import MARGIN_THRESHOLD
@@ -35,6 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--margin", type=float, default=MARGIN_THRESHOLD, help="minimum margin score of WikiMatrix pairs"
     )
+    parser.add_argument(
+        "--held_out",
+        type=int,
+        default=0,
+        metavar="N",
+        help="leave out pairs that share a sentence with one of the last N of a stream, so that up to N records can "
+        "be held out for validation (data.validation_records) that no training pair has a side of; 0: off",
+    )
     fields = "names of the source and target fields, for formats with fields"
     parser.add_argument("--fields", nargs=2, metavar=("SOURCE", "TARGET"), help=fields)
     add_cleaning_arguments(parser, pairs=True)
@@ -45,6 +54,8 @@ def plan_build(options: argparse.Namespace) -> Build:
     """The `Build` that the options of `add_arguments` ask for."""
     lengths = bucket_bounds(options.lengths, options.max_length)
     check_length_ratio(options.max_length_ratio)
+    if options.held_out < 0:
+        raise InputError(f"--held_out {options.held_out}: must be 0 (off) or more")
     cleaning = cleaning_of(options)
     readers = find_bitext(options.input, options.fields, options.margin)
     print_found(readers)
@@ -56,6 +67,8 @@ def plan_build(options: argparse.Namespace) -> Build:
         "margin": options.margin,
         "cleaning": cleaning and cleaning.settings(),
     }
+    if options.held_out:
+        shaping["held_out"] = options.held_out
     encoder = BitextEncoder(
         load_tokenizer(options.tokenizer),
         lengths,
@@ -64,5 +77,6 @@ def plan_build(options: argparse.Namespace) -> Build:
         options.truncate,
         cleaning,
         reversed_names(reader.name for reader in readers),
+        options.held_out,
     )
     return Build("bitext", readers, encoder, lengths, shaping)

@@ -39,6 +39,8 @@ class EncodedChunk:
         read: int, sentences or pairs that the reader gave or left out; None if that is all of the above.
         passed_over: dict of reason to number of those that are no text, such as blank lines between documents.
         evaluation: dict of the path of an evaluation file to number of sentences or pairs left out because of it.
+        sides: list of bytes, what the sides of each record are known by, eight bytes each key; None where that does
+            not matter.
         record_sentences: int array [records], how many of `sentences` end in each; None where it is one.
     """
 
@@ -55,6 +57,7 @@ class EncodedChunk:
     passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
     evaluation: dict[str, int] = dataclasses.field(default_factory=dict)
     record_sentences: Array | None = None
+    sides: list[bytes] | None = None
 
     def __post_init__(self) -> None:
         if self.read is None:

@@ -16,11 +16,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from infoxlm_keras.building.held_out import Sides, copied_verdicts, leave_out_shared_sides
 from infoxlm_keras.building.input_account import SourceCounts, check_any_left, check_counts
-from infoxlm_keras.building.repeated_records import DUPLICATE, KEPT, NEAR_DUPLICATE, compared_name, find_duplicates
+from infoxlm_keras.building.repeated_records import (
+    DUPLICATE,
+    HELD_OUT,
+    KEPT,
+    NEAR_DUPLICATE,
+    compared_name,
+    find_duplicates,
+)
 from infoxlm_keras.building.shuffled_shards import number_of_shards, shard_path, shard_stem
 from infoxlm_keras.building.spill_phase import SpillPhase
-from infoxlm_keras.building.spills import SENTENCES, DigestRun, RecordRun, SpilledStream
+from infoxlm_keras.building.spills import SENTENCES, SIDES, DigestRun, RecordRun, SpilledStream
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.records.manifest import Shard, Stream
 from infoxlm_keras.worker_pool import map_in_order
@@ -80,7 +88,7 @@ class LocalBuild:
         records.write("Encoding", *common, self.encoder, new_run, repeated, check)
         runs = records.runs_by_name()
         check_any_left(self.readers, list(self._counts_before(records).values()))
-        verdicts = self._verdicts("records", runs)
+        verdicts = self._hold_out(runs, self._verdicts("records", runs))
         streams = self._write_shards(directory, runs, verdicts)
         return streams, self._counts(records, verdicts)
 
@@ -125,6 +133,39 @@ class LocalBuild:
             self.journal.note(phase, "verdict", name, value={"files": self.journal.file_sums([path])})
         return self._path(path)
 
+    def _hold_out(self, runs, verdicts):
+        """`verdicts`, or in their place files in which the records that share a side with held-out ones are marked."""
+        number = getattr(self.encoder, "held_out", 0)
+        if not number:
+            return verdicts
+        counts: dict[str, int] = {}
+        sides = []
+        for name in self.names:
+            group = self.groups[name]
+            for run in runs[name]:
+                counts[group] = counts.get(group, 0) + run["count"]
+                if run["count"]:
+                    sides.append(Sides(group, run["first"], self._path(run["path"] + SIDES)))
+        copies: dict[str, str] = {}
+        for name in self.names:
+            group = self.groups[name]
+            if group not in copies:
+                path = self._path(f"records/held-out-{group}.npy")
+                copies[group] = copied_verdicts(path, verdicts[name], counts.get(group, 0))
+        found = {name: copies[self.groups[name]] for name in self.names}
+        with progress_bar("Holding out", None):
+            leave_out_shared_sides(self._streams(runs, found), self.groups, sides, number)
+        return found
+
+    def _streams(self, runs, verdicts):
+        """List of `SpilledStream`: all streams, also those of which nothing is left."""
+        streams = []
+        for name in self.names:
+            for length in sorted({length for run in runs[name] for length in run["lengths"]}):
+                paths = [self._path(f"{run['path']}-{length}") for run in runs[name] if length in run["lengths"]]
+                streams.append(SpilledStream(name, length, tuple(paths), verdicts[name]))
+        return streams
+
     def _repeated_sentences(self, sentences):
         """Callable, (number of a reader, number of its chunk) -> bool [sentences], whether an earlier one is equal."""
         bounds: dict[int, list[tuple[int, int]]] = {number: [] for number in range(len(self.readers))}
@@ -144,16 +185,13 @@ class LocalBuild:
 
     def _write_shards(self, directory, runs, verdicts):
         spilled, shards, totals = [], [], []
-        for name in self.names:
-            for length in sorted({length for run in runs[name] for length in run["lengths"]}):
-                paths = [self._path(f"{run['path']}-{length}") for run in runs[name] if length in run["lengths"]]
-                stream = SpilledStream(name, length, tuple(paths), verdicts[name])
-                total = stream.totals()
-                if total[0]:
-                    spilled.append(stream)
-                    totals.append(total)
-                    shards.append(number_of_shards(total[0], total[1], self.shard_bytes))
-                    (directory / name).mkdir(exist_ok=True)
+        for stream in self._streams(runs, verdicts):
+            total = stream.totals()
+            if total[0]:
+                spilled.append(stream)
+                totals.append(total)
+                shards.append(number_of_shards(total[0], total[1], self.shard_bytes))
+                (directory / stream.name).mkdir(exist_ok=True)
         writer = ShardWriter(self.kind, str(directory), tuple(spilled), tuple(shards))
         jobs = [(stream, shard) for stream, count in enumerate(shards) for shard in range(count)]
         open_jobs = [job for job in jobs if self._written(writer, job) is None]
@@ -196,11 +234,13 @@ class LocalBuild:
             if os.path.exists(path):
                 start = first - run["first"]
                 sentences = np.load(path, mmap_mode="r")[start : start + part["count"]]
-            found = np.bincount(verdict, sentences, minlength=3)
+            found = np.bincount(verdict, sentences, minlength=HELD_OUT + 1)
             if run["exact"]:
                 count.drop("duplicate", int(found[DUPLICATE]))
             if part["near"]:
                 count.drop("near_duplicate", int(found[NEAR_DUPLICATE]))
+            if found[HELD_OUT]:
+                count.drop("held_out", int(found[HELD_OUT]))
         return list(counts.values())
 
 

@@ -15,6 +15,8 @@ from infoxlm_keras.building.sorted_files import read_range
 from infoxlm_keras.files.written_files import new_file
 
 KEPT, DUPLICATE, NEAR_DUPLICATE = 0, 1, 2
+# A record that shares a side with one that is held out, see `held_out.py`.
+HELD_OUT = 3
 # Keys that are sorted in memory at once, and flags that are looked at together.
 KEYS_TOGETHER = 1 << 18
 FLAGS_TOGETHER = 1 << 22

@@ -5,6 +5,7 @@ A run holds whole chunks of one name. Its files begin with the same path:
     <path>-<length>.keys.npy, .rows.npy, .records    the records of a stream: random numbers, `ROW`s, framed bytes
     <path>.exact.*, <path>.near.*                    keys that duplicates share, and the records' numbers
     <path>.sentences.npy                             how many sentences end in each record, where that is counted
+    <path>.sides.npy                                 keys of each record's sides, where records are held out
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ ROW = np.dtype(
     [("start", np.int64), ("size", np.int64), ("number", np.int64), ("tokens", np.int32), ("unknown", np.int32)]
 )
 SENTENCES = ".sentences.npy"
+SIDES = ".sides.npy"
 
 
 class DigestRun:
@@ -95,6 +97,7 @@ class RecordRun:
         self._near: list[tuple[bytes, ...]] = []
         self._parts: list[dict[str, Any]] = []
         self._sentences: list[Array] = []
+        self._sides: list[bytes] = []
 
     def begin_part(self, file_number: int) -> None:
         """What is added from here on is of reader number `file_number` (int) among those of the name."""
@@ -111,6 +114,7 @@ class RecordRun:
         self._near += encoded.near_identities or []
         if encoded.record_sentences is not None:
             self._sentences.append(encoded.record_sentences)
+        self._sides += encoded.sides or []
         part = self._parts[-1]
         part["chunks"] += 1
         part["count"] += len(encoded.records)
@@ -148,6 +152,10 @@ class RecordRun:
             with new_file(path + SENTENCES) as file:
                 np.save(file, np.concatenate(self._sentences))
             suffixes.append(SENTENCES)
+        if self._sides:
+            with new_file(path + SIDES) as file:
+                np.save(file, np.frombuffer(b"".join(self._sides), np.uint64).reshape(len(self._records), -1))
+            suffixes.append(SIDES)
         return {
             "count": len(self._records),
             "lengths": np.unique(lengths).tolist(),
@@ -204,6 +212,10 @@ class SpilledStream:
                 rows = rows[verdict[rows["number"]] == KEPT]
             totals += [len(rows), rows["size"].sum(), rows["tokens"].sum(), rows["unknown"].sum()]
         return tuple(totals.tolist())
+
+    def spilled(self, path: str) -> tuple[Array, Array]:
+        """(keys, rows) of all records in one of `spills`, sorted by key, mapped from the files."""
+        return np.load(path + SUFFIXES[0], mmap_mode="r"), read_rows(path)
 
     def write_shard(self, path: str, shard: int, shards: int) -> list[Any]:
         """Writes shard number `shard` of `shards` to `path`; returns [records, bytes, sha256]."""

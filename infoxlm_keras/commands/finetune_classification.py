@@ -198,7 +198,7 @@ def left_out(parts: Iterable[LabelledTexts]) -> dict[str, dict[str, int]]:
 
 
 def notes(labels: Sequence[str], data: Mapping[str, Sequence[LabelledTexts]]) -> None:
-    """Prints what was left out of each file, and the classes that data for measuring lacks.
+    """Prints what was left out of each file, which files were joined, and the classes that data for measuring lacks.
 
     Args:
         labels: list of str.
@@ -209,6 +209,8 @@ def notes(labels: Sequence[str], data: Mapping[str, Sequence[LabelledTexts]]) ->
             counts = ", ".join(f"{rows:,} with {reason}" for reason, rows in reasons.items())
             print(f"left out of {file}: {counts}")
         for part in parts:
+            if len(part.files) > 1:
+                print(f"note: {name} in {part.language} joins {len(part.files):,} files: {', '.join(part.files)}")
             absent = [label for label in labels if label not in part.places]
             if absent:
                 print(f"note: {name} in {part.language} has no sample labelled {', '.join(absent)}")

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from infoxlm_keras.annotations import PathLike
@@ -29,11 +30,18 @@ def check_room(directory: PathLike, *models: keras.Model) -> None:
         directory: str or path, existing.
         models: Keras models; each gets a file with all of its weights.
     """
-    directory, sizes = os.fspath(directory), [_size(model) for model in models]
-    usage = shutil.disk_usage(directory)
-    # Some file systems do not say how large they are.
-    if usage.total and usage.free < sum(sizes):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), directory)
+    check_sizes(directory, [_size(model) for model in models])
+
+
+def check_sizes(directory: PathLike, sizes: Sequence[int]) -> None:
+    """Raises an `OSError` that names `directory` unless files of these `sizes` can be written there.
+
+    Args:
+        directory: str or path, existing.
+        sizes: sequence of int, bytes; at least one.
+    """
+    directory = os.fspath(directory)
+    check_free(directory, sum(sizes))
     try:
         # Written and removed again, which meets every kind of limit.
         with tempfile.TemporaryFile(dir=directory) as file:
@@ -44,6 +52,17 @@ def check_room(directory: PathLike, *models: keras.Model) -> None:
                     file.write(bytes(_BLOCK_BYTES))
     except OSError as error:
         raise OSError(error.errno, error.strerror, directory) from error
+
+
+def check_free(directory: PathLike, size: int) -> None:
+    """Raises an `OSError` that names `directory` (existing) if the disk has less than `size` (int) bytes free.
+
+    Unlike `check_sizes` it writes nothing, and knows nothing of quotas and limits.
+    """
+    usage = shutil.disk_usage(directory)
+    # Some file systems do not say how large they are.
+    if usage.total and usage.free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(directory))
 
 
 def _size(model):

@@ -1,5 +1,6 @@
 """Text and JSON files, read with errors that name file and line, and written whole."""
 
+import collections
 import json
 import pathlib
 import stat
@@ -55,13 +56,31 @@ def read_json(path: PathLike, kind: type | None = None) -> Any:
         kind: dict, list or None, what the value must be.
 
     Raises:
-        InputError: if the file is missing, is not JSON (names the line and column), or holds another kind of value.
+        InputError: if the file is missing, is not JSON (names the line and column), has a key twice in an object, or
+            holds another kind of value.
     """
     text = read_text(path)
     with parsing(path, "valid JSON"):
-        value = json.loads(text)
+        value = load_json(text)
     if kind is not None and not isinstance(value, kind):
         raise InputError(f"{path}: must hold {_KINDS[kind]}, not {type(value).__name__}; fetch or write it again")
+    return value
+
+
+def load_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: if it is not JSON, or an object has a key twice: Python's own parser keeps the last of them.
+    """
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        ((twice, _),) = collections.Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {twice[:60]!r} is given twice")
     return value
 
 

@@ -31,6 +31,7 @@ from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, write_json
+from infoxlm_keras.files.disk_room import check_free
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 # Version 2 is the same without `checksum`.
@@ -105,6 +106,8 @@ def save_checkpoint(
     path = directory / f"step-{step:08d}"
     try:
         with new_directory(path, replace=True) as temporary:
+            # Before the disk is filled for every other program, too.
+            check_free(temporary, sum(values.nbytes for values in state.values()))
             _write_state(temporary / STATE_FILE, state)
             content = {"version": VERSION, "step": step, "sha256": _digest(temporary / STATE_FILE)}
             content.update(scores=scores or {}, info=info or {})

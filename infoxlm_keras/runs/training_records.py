@@ -54,6 +54,8 @@ class TrainingRecords:
         self.config = config
         kinds = list(dict.fromkeys(task_class(name).record_kind for name in config.tasks))
         self.manifests = {kind: read_manifest(data_dir, kind) for kind in kinds}
+        for manifest in self.manifests.values():
+            _check_held_out(manifest, config.data.validation_records)
         self.digests = {kind: _digest(self.data_dir / kind / "manifest.json") for kind in kinds}
 
     @functools.cached_property
@@ -138,6 +140,17 @@ class TrainingRecords:
 def has_validation(config: RunSettings) -> bool:
     """Whether losses on held-out records are measured."""
     return config.data.validation_records > 0 and config.evaluation.validation_batches > 0
+
+
+def _check_held_out(manifest, validation_records):
+    """Raises `InputError` if more records are held out than share no side with those that are trained on."""
+    arguments = manifest.created_by.get("arguments")
+    built = arguments.get("held_out") if isinstance(arguments, dict) else None
+    if isinstance(built, int) and validation_records > built:
+        raise InputError(
+            f"data.validation_records = {validation_records}: {manifest.directory} was built with --held_out {built}; "
+            "hold out that many at most, or build it again with more"
+        )
 
 
 def _digest(path):

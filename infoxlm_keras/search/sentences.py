@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import count_lines, decode_lines
-from infoxlm_keras.text.readers.inputs import plain_name
+from infoxlm_keras.text.readers.inputs import plain_name, refuse_archive
 from infoxlm_keras.text.readers.line_input import STANDARD_INPUT, line_stream
 
 # Formats with records: their lines are not sentences.
-RECORD_ENDINGS = (".jsonl", ".json", ".tmx", ".xml", ".po", ".zip", ".parquet", ".arrow")
+RECORD_ENDINGS = (".jsonl", ".json", ".tmx", ".xml", ".po", ".parquet", ".arrow")
 
 
 def input_size(path: PathLike) -> int | None:
@@ -24,6 +24,7 @@ def input_size(path: PathLike) -> int | None:
     if str(path) == STANDARD_INPUT:
         return None
     line_stream(path)
+    refuse_archive(path)
     ending = pathlib.Path(plain_name(path)).suffix.lower()
     if ending in RECORD_ENDINGS:
         raise InputError(

@@ -19,6 +19,7 @@ import tensorflow as tf
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, without_wildcards, write_json
+from infoxlm_keras.files.disk_room import check_sizes
 from infoxlm_keras.serving.checksums import checksums
 from infoxlm_keras.serving.heads.classification import ClassifierModule
 from infoxlm_keras.serving.heads.embedding import EmbeddingModule
@@ -90,6 +91,7 @@ def export_embedding(
 
     Raises:
         InputError: if a value is out of range, or the version exists.
+        OSError: if the disk has no room for it; nothing is written then.
         RuntimeError: if the outputs of the SavedModel differ from the model's; nothing is written then.
     """
     module = EmbeddingModule(model, layer, pooling, normalize, max_length, storage)
@@ -184,6 +186,7 @@ def export_module(
     check_model_name(model_name)
     records = max_difference = None
     with _system_errors(directory), new_directory(directory) as temporary:
+        check_sizes(temporary, [_variables_size(module)])
         with without_wildcards(temporary) as plain:
             _save(module, plain)
             if can_write_warmup():
@@ -224,6 +227,11 @@ def version_directory(output_dir: PathLike, version: int | None = None) -> pathl
     if os.path.lexists(directory):
         raise InputError(f"{directory}: this version exists; leave the version out to get the next free one")
     return directory
+
+
+def _variables_size(module):
+    """int: bytes that the variables of a `ServingModule` take in a SavedModel, at least."""
+    return sum(variable.dtype.size * variable.shape.num_elements() for variable in module.variables)
 
 
 def _save(module, directory):

@@ -3,7 +3,8 @@
 A name is the shortest code of ISO 639, lower case, and the script behind an underscore where it is not the one the
 language is usually written in: `zh`, `zh_Hant`, `sr`, `sr_Latn`. A country only counts for the script that it implies
 (`zh-TW` is `zh_Hant`, `pt-BR` is `pt`), and the chief member of a group of languages has the group's name (`cmn` is
-`zh`, `arb` is `ar`), as in the corpora that XLM-R learns from.
+`zh`, `arb` is `ar`), as in the corpora that XLM-R learns from. The other members have names of their own: `prs` beside
+`fa`, `tw` beside `ak`. An extended language stands for itself (`ar-arz` is `arz`, `zh-yue` is `yue`).
 
 A pair of two varieties of one language (`pt`-`pt_br`) is the exception: its sides keep country and variant, `pt` and
 `pt_BR`, because nothing else tells them apart.
@@ -14,6 +15,7 @@ import re
 from collections.abc import Sequence
 
 import langcodes
+import langcodes.registry_parser
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
@@ -46,14 +48,19 @@ CORPUS_CODES = {
     # Java.
     "no_no_ny": "nn",
 }
+# Languages of their own in ISO 639, which CLDR takes for others: Dari for Persian, Congo Swahili for Swahili, Twi and
+# Fanti for Akan. FLORES-200 has `pes_Arab` beside `prs_Arab`, and `aka_Latn` beside `twi_Latn`.
+OWN_LANGUAGES = {"prs", "swc", "tw", "fat"}
 # Names that XLM-R's corpus has for languages which have a newer code.
 CORPUS_NAMES = {"nb": "no", "fil": "tl"}
 # Scripts that are a part of the one which CLDR has for a language: FLORES writes `kor_Hang`.
 USUAL_PARTS = {("ko", "Hang"), ("ja", "Hani"), ("zh", "Hani")}
+# What langcodes makes of `i-default`, `i-mingo` and the like.
+UNNAMED = "x-i-"
 NO_LANGUAGES = {"und", "mul", "mis", "zxx"}
 # A tag of BCP 47, or a locale of POSIX: language[_territory][.charset][@modifier].
 CODE = re.compile(
-    r"(?P<tag>[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)"
+    r"(?P<tag>(?:[A-Za-z]{2,3}|i(?=[-_]))(?:[-_][A-Za-z0-9]+)*)"
     r"(?:\.(?P<charset>utf-?8|us-ascii|(?:iso-?|cp|gb|big|euc-?|koi8-?|windows-?|tis-?|sjis|armscii-?)[a-z0-9-]*))?"
     r"(?:@(?P<modifier>[a-z0-9]+))?",
     re.IGNORECASE,
@@ -70,13 +77,29 @@ MODIFIER_SCRIPTS = {
 LONGEST_CODE = 40
 
 
+class UnusableNameError(InputError):
+    """The languages of a text cannot be known from its name, or are none that can be used.
+
+    It ends a command where the text was given by its own name. In a folder such a file is passed over.
+
+    Args:
+        message: str.
+        reason: str, the same without path and remedy, for the list of what is passed over.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = message if reason is None else reason
+
+
 @functools.lru_cache(maxsize=4096)
 def language_or_none(code: str) -> str | None:
     """The name of the language `code` (str), or None if it is no code of a language."""
     tag = _tag(code)
     if tag is None:
         return None
-    script = tag.script or (tag.maximize().script if tag.territory else None)
+    implies_script = tag.territory and tag.language not in OWN_LANGUAGES
+    script = tag.script or (tag.maximize().script if implies_script else None)
     usual = langcodes.Language.get(tag.language).maximize().script
     name = CORPUS_NAMES.get(tag.language, tag.language)
     return f"{name}_{script}" if script and script != usual and (name, script) not in USUAL_PARTS else name
@@ -108,13 +131,15 @@ def language_name(code: str, path: PathLike) -> str:
     """The name of the language `code` (str), found in `path` (for the message).
 
     Raises:
-        InputError: if it is no code of a language.
+        UnusableNameError: if it is no code of a language.
     """
     name = language_or_none(code)
     if name is None:
-        raise InputError(
-            f"{path}: {code!r} is not an ISO 639 language code (such as de, deu, zh_Hant); rename the file, or name "
-            "the language before it, as in de=FILE"
+        what = f"{code!r} is not an ISO 639 language code"
+        raise UnusableNameError(
+            f"{path}: {what} (such as de, deu, zh_Hant); rename the file, or name the language before it, as in "
+            "de=FILE",
+            what,
         )
     return name
 
@@ -123,13 +148,14 @@ def pair_name(source: str, target: str, path: PathLike) -> str:
     """`<source>-<target>` of two codes found in `path`; two varieties of one language keep country and variant.
 
     Raises:
-        InputError: if one is no code of a language, or both are the same language.
+        UnusableNameError: if one is no code of a language, or both are the same language.
     """
     names: tuple[str | None, str | None] = language_name(source, path), language_name(target, path)
     if names[0] == names[1]:
         names = variety_or_none(source), variety_or_none(target)
     if names[0] == names[1]:
-        raise InputError(f"{path}: names {names[0]} on both sides; a pair has two languages, rename the file")
+        what = f"names {names[0]} on both sides"
+        raise UnusableNameError(f"{path}: {what}; a pair has two languages, rename the file", what)
     return f"{names[0]}-{names[1]}"
 
 
@@ -157,17 +183,43 @@ def _tag(code):
     elif modifier and not script:
         # `valencia` is a variant of BCP 47, `euro` is none.
         tag = _valid_tag("-".join([*parts, modifier])) or tag
-    tag = tag.prefer_macrolanguage()
+    if tag.language not in OWN_LANGUAGES:
+        tag = tag.prefer_macrolanguage()
     return None if tag.language is None or tag.language in NO_LANGUAGES else tag
 
 
 def _valid_tag(text):
-    """`langcodes.Language`, or None. It takes any three letters for an extended language (`zh-chs`, `en-deu`)."""
+    """`langcodes.Language`, or None."""
     try:
         tag = langcodes.Language.get(text)
     except langcodes.LanguageTagError:
         return None
-    return tag if tag.is_valid() and not tag.extlangs else None
+    if tag.extlangs:
+        extended = _without_extension(tag)
+        return None if extended is None else _valid_tag(extended)
+    if text.split("-")[0] in OWN_LANGUAGES and tag.language not in OWN_LANGUAGES:
+        tag = langcodes.Language.get(text, normalize=False)
+    return tag if tag.is_valid() and not (tag.private or "").startswith(UNNAMED) else None
+
+
+def _without_extension(tag):
+    """The text of a tag with its extended language in place of the language: `arz` of `ar-arz` (BCP 47, section 4.5).
+
+    langcodes takes any three letters for an extended language (`zh-chs`, `en-deu`), so the registry has to have it
+    for this language; None if it has not.
+    """
+    (extended, *others) = tag.extlangs
+    if others or extended_languages().get(extended) != tag.language:
+        return None
+    parts = [extended, tag.script, tag.territory, *(tag.variants or ())]
+    return "-".join(filter(None, parts))
+
+
+@functools.cache
+def extended_languages() -> dict[str, str]:
+    """dict of extended language to the language that it stands behind, of IANA's registry: `arz` to `ar`."""
+    items = langcodes.registry_parser.parse_registry()
+    return {item["Subtag"]: item["Prefix"][0] for item in items if item["Type"] == "extlang"}
 
 
 def _ordered(parts):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
-from infoxlm_keras.text.readers.inputs import path_kind, plain_name
+from infoxlm_keras.text.readers.inputs import path_kind, plain_name, refuse_archive
 
 PARQUET_ROWS = 1024
 LONGEST_CELL = 1 << 24  # characters; beyond the csv module's 128 kB
@@ -35,6 +35,7 @@ class SampleFile:
         kind = path_kind(path)
         if kind != "file":
             raise InputError(f"{path}: is a folder; give its files" if kind else f"{path}: no such file")
+        refuse_archive(path)
         self.path = path
         self.wanted = wanted
         self._names: dict[str, None] = {}

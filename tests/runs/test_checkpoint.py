@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import subprocess
+import types
 
 import numpy as np
 import pytest
@@ -187,9 +188,19 @@ def full_while_forced_to_disk(directory, monkeypatch):
         yield
 
 
+@contextlib.contextmanager
+def little_free(directory, monkeypatch):
+    """The disk has too little room, so that nothing is written at all."""
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(total=1 << 40, free=4096))
+        patch.setattr(safetensors.numpy, "save_file", None)
+        yield
+
+
 @pytest.mark.parametrize(
     ("full", "reason"),
     [
+        (little_free, "no space left on device"),
         (small_files, "file too large"),
         (full_device, "no space left on device"),
         (full_while_forced_to_disk, "no space left on device"),

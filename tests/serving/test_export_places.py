@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import shutil
+import subprocess
+import types
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ import pytest
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
 from infoxlm_keras.search.embedder import SavedModelEmbedder, newest_version
-from infoxlm_keras.serving import export_embedding, read_warmup, server_files
+from infoxlm_keras.serving import export, export_embedding, read_warmup, server_files
 from infoxlm_keras.serving.export import default_model_name
 from infoxlm_keras.serving.saved_model import CHECKSUMS_FILE
+from infoxlm_keras.system_errors import describe_os_error
 from running import tree
 from tiny_export import TEXTS, expected_vectors
 
@@ -126,6 +129,39 @@ def test_a_limited_file_size_leaves_nothing(model, tmp_path):
             failed += 1
             assert list(tmp_path.iterdir()) == []
     assert failed >= 6
+
+
+def test_the_room_for_the_weights_is_checked_before_they_are_written(model, whole, tmp_path, monkeypatch):
+    """What is asked for is never more than the file takes, so that no export is refused that would fit."""
+    taken = (whole / FILES[2]).stat().st_size
+    asked = []
+    monkeypatch.setattr(export, "check_sizes", lambda directory, sizes: asked.extend(sizes))
+    export_embedding(model, tmp_path / "serving", verify=False)
+    assert 0.8 * taken < sum(asked) <= taken
+    monkeypatch.undo()
+    monkeypatch.setattr(export, "_save", None)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(total=1 << 30, free=taken // 2))
+    with pytest.raises(OSError, match="No space left") as error:
+        export_embedding(model, tmp_path / "new/serving", verify=False)
+    assert error.value.errno == errno.ENOSPC and not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+@pytest.mark.parametrize("part", [0.5, 1.0, 1.2, 1.6])
+def test_a_file_system_that_is_really_full_leaves_nothing(model, whole, part, tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    size = int(part * (whole / FILES[2]).stat().st_size)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this system lets root mount nothing")
+    try:
+        with pytest.raises(OSError) as error:
+            export_embedding(model, place / "deep/serving", verify=False)
+        assert error.value.errno == errno.ENOSPC and os.listdir(place) == []
+        assert "no space left on device; free some space" in describe_os_error(error.value)
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 def test_a_server_file_that_cannot_be_written_leaves_nothing(model, tmp_path, monkeypatch):

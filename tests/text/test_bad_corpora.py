@@ -227,7 +227,7 @@ REFUSED = {
         BITEXT,
         {"a.tmx": tmx([[("en", "a"), ("xq", "b")]])},
         None,
-        ("line 6: 'xq' is no",),
+        ("a.tmx: holds 1 language(s) (en)", "no languages are: xq;"),
     ),
     "TMX of other languages": (
         BITEXT,

@@ -163,3 +163,86 @@ def test_what_gettext_refuses_is_refused(data, tmp_path):
         entries = [entry for entry in polib.pofile(str(path)) if not entry.obsolete]
         expected = {" ".join(text.split()) for entry in entries for text in (entry.msgid, entry.msgid_plural)}
         assert {" ".join(message.split()) for message, _ in pairs} <= expected
+
+
+PLAIN = 'msgid "a file"\nmsgstr "eine Datei"\n'
+
+
+def names(folder):
+    return [(reader.name, os.path.relpath(reader.files[0], folder)) for reader in find_bitext([folder])]
+
+
+def write(root, files):
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+
+
+@pytest.mark.parametrize("depth", ["", "locale", "src/locale"])
+def test_the_folders_of_gettext_say_the_language(depth, tmp_path):
+    files = {
+        "de/LC_MESSAGES/x.po": header("") + PLAIN,
+        "pt_BR/LC_MESSAGES/app.po": PLAIN,
+        "sr@latin/LC_MESSAGES/app.po": PLAIN,
+        "ast/LC_MESSAGES/is.po": PLAIN,  # a domain's name, not Icelandic
+        "fr_FR.UTF-8/LC_MESSAGES/no.po": header("French") + PLAIN,
+        "zh_TW/LC_MESSAGES/hi.po": header("ja") + PLAIN,  # the header has the last word
+    }
+    expected = {"de/x": "de", "pt_BR/app": "pt", "sr@latin/app": "sr_Latn", "ast/is": "ast", "fr_FR.UTF-8/no": "fr"}
+    expected |= {"zh_TW/hi": "ja"}
+    write(tmp_path / depth, files)
+    top = tmp_path if depth.count("/") == 0 else tmp_path / "src"
+    assert {path: name for name, path in names(top)} == {
+        os.path.join("" if top != tmp_path and not depth else depth.removeprefix("src/"), key).replace(
+            os.path.basename(key), f"LC_MESSAGES/{os.path.basename(key)}.po"
+        ): f"en-{language}"
+        for key, language in expected.items()
+    }
+    for name in files:
+        (reader,) = find_bitext([tmp_path / depth / name])
+        assert read(tmp_path / depth / name) == [("a file", "eine Datei")]
+        (again,) = find_bitext([(tmp_path / depth / name).parent])
+        assert again.name == reader.name
+
+
+def test_folders_of_gettext_are_taken_or_named_to_the_last_file(tmp_path):
+    write(
+        tmp_path,
+        {
+            "de/LC_MESSAGES/x.po": PLAIN,
+            "de/LC_MESSAGES/x.mo": "",
+            "de/LC_MESSAGES/._x.po": "",
+            "de/README": "",
+            "de/LC_TIME/x.po": PLAIN,
+            "qq/LC_MESSAGES/x.po": PLAIN,
+            "en_GB/LC_MESSAGES/x.po": PLAIN,
+            "fr/LC_MESSAGES/x.mo": "",
+            ".git/it/LC_MESSAGES/x.po": PLAIN,
+            "hi.po": PLAIN,
+            "notes": "",
+        },
+    )
+    (tmp_path / "de_DE").symlink_to(tmp_path / "de")
+    found = find_bitext([tmp_path])
+    assert {reader.name: os.path.relpath(reader.files[0], tmp_path) for reader in found} == {
+        "en-de": "de/LC_MESSAGES/x.po",
+        "en-hi": "hi.po",
+    }
+    assert {os.path.relpath(item.path, tmp_path): item.reason.split(":")[0] for item in found.passed_over} == {
+        "de/LC_MESSAGES/x.mo": "not named like a corpus",
+        "de/LC_MESSAGES/._x.po": "left by macOS",
+        "de/README": "beside the folders of gettext",
+        "de/LC_TIME": "folder",
+        "qq/LC_MESSAGES/x.po": "its language is not known",
+        "en_GB/LC_MESSAGES/x.po": "is a translation into en, the messages' own language",
+        "fr": "folder",
+        ".git": "hidden",
+        "notes": "not named like a corpus",
+        "de_DE": "folder",
+    }
+
+
+def test_a_folder_of_gettext_is_relative_to_where_the_command_runs(tmp_path, monkeypatch):
+    write(tmp_path, {"de/LC_MESSAGES/x.po": PLAIN})
+    monkeypatch.chdir(tmp_path / "de/LC_MESSAGES")
+    assert [reader.name for item in ("x.po", ".", "..") for reader in find_bitext([item])] == ["en-de"] * 3

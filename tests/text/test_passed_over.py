@@ -9,8 +9,10 @@ import pathlib
 import pytest
 
 from corpus_files import archive, catalog, json_lines, moses, tatoeba, tmx, tmx_pairs, translations, tsv, write_files
+from corpus_formats import read_all
 from infoxlm_keras.commands import build_bitext, build_monolingual, train_tokenizer
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.evaluation.pairs import read_pair_sets
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.text.readers import find_bitext, find_monolingual
 from infoxlm_keras.text.readers.found import Found, describe
@@ -25,10 +27,6 @@ LITTER = [".DS_Store", "._{}", ".{}.swp", "{}~", "#{}#", ".hidden-{}", "Thumbs.d
 
 def names_of(found):
     return [reader.name for reader in found]
-
-
-def read_all(readers):
-    return {reader.name: [item for chunk in reader.chunks() for item in reader.read(chunk)] for reader in readers}
 
 
 def passed_over(found):
@@ -345,3 +343,28 @@ def test_a_vocabulary_is_trained_on_a_folder_with_an_empty_text(tmp_path, capsys
     assert "holds no text: 1: fr.txt" in printed
     command = ("--input", tmp_path / "text/fr.txt", "--vocabulary_size", 24, "--output_dir", tmp_path / "other")
     assert "fr.txt: holds no text" in refused(capsys, train_tokenizer.main, *command)
+
+
+def test_two_codes_of_one_language_are_not_joined_in_silence(tmp_path, tokenizer_dir, capsys):
+    files = {"X-src.eng.txt": b"one\ntwo\n", "X-ref.fra.txt": b"un\ndeux\n", "X-ref.fra-CA.txt": b"un\ndeusse\n"}
+    write_files(tmp_path / "ntrex", files | {"X-ref.deu.txt": b"eins\nzwei\n"})
+    run(build_bitext.main, *arguments(tmp_path, tokenizer_dir, tmp_path / "ntrex"))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "joined as en-fr: eng-fra (X-ref.fra.txt), eng-fra-CA (X-ref.fra-CA.txt)" in printed
+    assert printed.count("joined as") == 1
+    # Evaluation tells them apart, and refuses what it cannot.
+    assert [pair_set.language for pair_set in read_pair_sets([tmp_path / "ntrex"])] == ["de", "fr", "fr_CA"]
+    write_files(tmp_path / "same", {"en-de.tsv": tsv(PAIRS), "eng-deu.tsv": tsv(PAIRS)})
+    with pytest.raises(InputError, match=r"eng-deu.tsv: holds pairs of de, as .*en-de.tsv does"):
+        read_pair_sets([tmp_path / "same"])
+    write_files(tmp_path / "text", {"zh.txt": b"a\n", "zh_CN.txt": b"b\n", "zh_TW.txt": b"c\n", "de.txt": b"d\n"})
+    lines = find_monolingual([tmp_path / "text"]).report()
+    assert lines == ["taken: 4 texts: de, zh (2), zh_Hant", "joined as zh: zh (zh.txt), zh_CN (zh_CN.txt)"]
+
+
+@pytest.mark.parametrize("codes", [("aka_Latn", "twi_Latn"), ("pes_Arab", "prs_Arab")])
+def test_neighbours_in_flores_stay_apart(codes, tmp_path):
+    write_files(tmp_path, {f"{code}.dev": f"{code}\n{code} 2\n".encode() for code in ("eng_Latn", *codes)})
+    found = read_all(find_bitext([tmp_path]))
+    assert sorted(pairs[0][1] for pairs in found.values()) == sorted(codes)
+    assert len(read_pair_sets([tmp_path])) == 2

@@ -4,7 +4,6 @@ import bz2
 import gzip
 import lzma
 import pathlib
-import pickle
 import string
 import tempfile
 
@@ -13,20 +12,8 @@ import hypothesis.strategies as st
 import pytest
 import zstandard
 
-from corpus_files import (
-    archive,
-    catalog,
-    json_lines,
-    margins,
-    moses,
-    tatoeba,
-    tmx,
-    tmx_pairs,
-    translations,
-    tsv,
-    write_files,
-    write_parquet,
-)
+import corpus_files
+from corpus_formats import BITEXT, as_input, read_all
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers import chunks, find_bitext, find_monolingual
 from sample_text import sentences
@@ -48,46 +35,6 @@ WORD = st.text(
 SENTENCE = st.lists(WORD, min_size=1, max_size=5).map(" ".join)
 SENTENCE_PAIRS = st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=8)
 
-BITEXT = {
-    "two columns": lambda pairs: ({"en-de.tsv": tsv(pairs)}, "."),
-    "columns named by hand": lambda pairs: ({"pairs.tsv": tsv(pairs)}, "en-de={}/pairs.tsv"),
-    "Moses": lambda pairs: ({"X.en-de.en": moses(pairs, 0), "X.en-de.de": moses(pairs, 1)}, "."),
-    "Moses of bare names": lambda pairs: ({"dev.en": moses(pairs, 0), "dev.de": moses(pairs, 1)}, "en-de={}/dev"),
-    "Moses in an archive": lambda pairs: (
-        {
-            "en-de.txt.zip": archive(
-                {"README": b"x", "Books.en-de.en": moses(pairs, 0), "Books.en-de.de": moses(pairs, 1)}
-            )
-        },
-        ".",
-    ),
-    "TMX": lambda pairs: ({"en-de.tmx": tmx_pairs(pairs)}, "."),
-    "TMX without a language in its name": lambda pairs: ({"memory.tmx": tmx_pairs(pairs)}, "."),
-    "WikiMatrix": lambda pairs: ({"WikiMatrix.en-de.tsv": margins(pairs)}, "."),
-    "JSON": lambda pairs: ({"en-de.jsonl": json_lines(translations(pairs, ("eng", "de-DE")))}, "."),
-    "JSON without nesting": lambda pairs: (
-        {"en-de.jsonl": json_lines({"id": 1, "en": source, "de": target} for source, target in pairs)},
-        ".",
-    ),
-    "gettext": lambda pairs: ({"de.po": catalog(pairs)}, "."),
-    "Tatoeba": lambda pairs: (tatoeba(pairs), "en-de={}"),
-    "Tatoeba by file": lambda pairs: (tatoeba(pairs), "en-de={}/sentences.csv"),
-}
-
-
-def read_all(readers):
-    """dict of stream name to list of all that its readers read, from chunks that went through a pickle."""
-    found = {}
-    for reader in readers:
-        reader = pickle.loads(pickle.dumps(reader))
-        for chunk in reader.chunks():
-            found.setdefault(reader.name, []).extend(reader.read(pickle.loads(pickle.dumps(chunk))))
-    return found
-
-
-def as_input(folder, form):
-    return folder if form == "." else form.format(folder)
-
 
 @pytest.mark.parametrize("format", BITEXT)
 @hypothesis.given(pairs=SENTENCE_PAIRS)
@@ -97,7 +44,7 @@ def test_pairs_come_out_as_they_went_in(format, pairs):
     pairs = list({source: (source, target) for source, target in pairs}.values())
     with tempfile.TemporaryDirectory() as folder:
         files, form = BITEXT[format](pairs)
-        write_files(pathlib.Path(folder), files)
+        corpus_files.write_files(pathlib.Path(folder), files)
         assert read_all(find_bitext([as_input(folder, form)])) == {"en-de": pairs}
 
 
@@ -105,7 +52,7 @@ def test_pairs_come_out_as_they_went_in(format, pairs):
 def test_chunks_depend_on_the_input_only_and_lose_nothing(format, tmp_path, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 150)
     files, form = BITEXT[format](PAIRS)
-    write_files(tmp_path, files)
+    corpus_files.write_files(tmp_path, files)
     (reader,) = find_bitext([as_input(tmp_path, form)])
     first, again = list(reader.chunks()), list(reader.chunks())
     assert first == again and len(first) > 2
@@ -118,7 +65,7 @@ def test_chunks_depend_on_the_input_only_and_lose_nothing(format, tmp_path, monk
 @pytest.mark.parametrize("format", ["two columns", "Moses", "TMX", "WikiMatrix", "JSON", "Moses of bare names"])
 def test_every_compression_is_read(format, ending, tmp_path):
     files, form = BITEXT[format](PAIRS)
-    write_files(tmp_path, {name + ending: COMPRESS[ending](content) for name, content in files.items()})
+    corpus_files.write_files(tmp_path, {name + ending: COMPRESS[ending](content) for name, content in files.items()})
     form = form if form.endswith("dev") or form == "." else form + ending
     assert read_all(find_bitext([as_input(tmp_path, form)])) == {"en-de": PAIRS}
 
@@ -129,9 +76,11 @@ def test_documents_come_out_as_they_went_in(documents):
     expected = [line for document in documents for line in [*document, ""]]
     with tempfile.TemporaryDirectory() as folder:
         text = "\n\n".join("\n".join(document) for document in documents) + "\n\n"
-        objects = json_lines({"text": "\n".join(document)} for document in documents)
-        write_files(pathlib.Path(folder), {"de.txt": text.encode(), "hi.jsonl": objects})
-        write_parquet(pathlib.Path(folder) / "ru.parquet", [{"text": "\n".join(document)} for document in documents])
+        objects = corpus_files.json_lines({"text": "\n".join(document)} for document in documents)
+        corpus_files.write_files(pathlib.Path(folder), {"de.txt": text.encode(), "hi.jsonl": objects})
+        corpus_files.write_parquet(
+            pathlib.Path(folder) / "ru.parquet", [{"text": "\n".join(document)} for document in documents]
+        )
         assert read_all(find_monolingual([folder])) == {"de": expected, "hi": expected, "ru": expected}
 
 
@@ -146,8 +95,8 @@ def test_zstd_of_several_frames_and_of_larger_blocks_than_its_input(tmp_path):
 def test_a_member_of_an_archive_is_streamed(tmp_path, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 1000)
     pairs = PAIRS * 2000
-    files = {"a/MultiUN.en-de.en": moses(pairs, 0), "a/MultiUN.en-de.de": moses(pairs, 1)}
-    (tmp_path / "de-en.txt.zip").write_bytes(archive(files))
+    files = {"a/MultiUN.en-de.en": corpus_files.moses(pairs, 0), "a/MultiUN.en-de.de": corpus_files.moses(pairs, 1)}
+    (tmp_path / "de-en.txt.zip").write_bytes(corpus_files.archive(files))
     (reader,) = find_bitext([tmp_path / "de-en.txt.zip"])
     first = next(iter(reader.chunks()))
     assert len(first.bodies[0]) < 1200 and first.bodies[0].startswith(PAIRS[0][0].encode())
@@ -158,8 +107,11 @@ def test_all_pairs_of_an_archive_and_one_of_them(tmp_path):
     files = {}
     for target in ("de", "ru"):
         pairs = list(zip(sentences("en", 3), sentences(target, 3), strict=True))
-        files |= {f"X.en-{target}.en": moses(pairs, 0), f"X.en-{target}.{target}": moses(pairs, 1)}
-    (tmp_path / "all.zip").write_bytes(archive(files))
+        files |= {
+            f"X.en-{target}.en": corpus_files.moses(pairs, 0),
+            f"X.en-{target}.{target}": corpus_files.moses(pairs, 1),
+        }
+    (tmp_path / "all.zip").write_bytes(corpus_files.archive(files))
     assert [reader.name for reader in find_bitext([tmp_path])] == ["en-de", "en-ru"]
     assert [reader.name for reader in find_bitext([f"en-ru={tmp_path}/all.zip"])] == ["en-ru"]
 
@@ -167,8 +119,8 @@ def test_all_pairs_of_an_archive_and_one_of_them(tmp_path):
 def test_iit_bombay_has_its_sides_in_folders(tmp_path):
     files = {}
     for stem in ("parallel/IITB.en-hi", "dev_test/dev", "dev_test/test"):
-        files |= {f"{stem}.en": moses(PAIRS, 0), f"{stem}.hi": moses(PAIRS, 1)}
-    write_files(tmp_path, files)
+        files |= {f"{stem}.en": corpus_files.moses(PAIRS, 0), f"{stem}.hi": corpus_files.moses(PAIRS, 1)}
+    corpus_files.write_files(tmp_path, files)
     readers = find_bitext([tmp_path / "parallel", tmp_path / "dev_test"])
     assert [(reader.name, pathlib.Path(reader.files[1]).name) for reader in readers] == [
         ("en-hi", "IITB.en-hi.hi"),
@@ -185,7 +137,7 @@ def test_a_translation_memory_of_many_languages(tmp_path):
         [("de", "drei"), ("DE-at", "drey"), ("en", "three")],
         [("fr", "quatre")],
     ]
-    (tmp_path / "memory.tmx").write_bytes(tmx(units, "en-us"))
+    (tmp_path / "memory.tmx").write_bytes(corpus_files.tmx(units, "en-us"))
     expected = {
         "en-de": [("one", "eins"), ("three", "drei")],
         "en-zh": [("one", "一")],
@@ -194,19 +146,23 @@ def test_a_translation_memory_of_many_languages(tmp_path):
     found = find_bitext([f"{pair}={tmp_path}/memory.tmx" for pair in expected])
     assert read_all(found) == expected
     assert read_all(find_bitext([f"zh-de={tmp_path}/memory.tmx"])) == {"zh-de": [("一", "eins")]}
-    (tmp_path / "memory.tmx").write_bytes(tmx(units[:3], "en-us"))
+    (tmp_path / "memory.tmx").write_bytes(corpus_files.tmx(units[:3], "en-us"))
     assert read_all(find_bitext([tmp_path])) == expected
 
 
 def test_inline_markup_of_a_translation_memory_is_taken_out(tmp_path):
-    text = tmx_pairs([("X", "Y")]).decode()
+    text = corpus_files.tmx_pairs([("X", "Y")]).decode()
     text = text.replace("X", 'Click <bpt i="1">&lt;b&gt;</bpt>here<ept i="1">&lt;/b&gt;</ept> <hi>now</hi>\n  please')
     (tmp_path / "en-de.tmx").write_text(text)
     assert read_all(find_bitext([tmp_path])) == {"en-de": [("Click here now please", "Y")]}
 
 
 def test_mined_pairs_below_the_margin_are_counted(tmp_path):
-    lines = margins(PAIRS[:2], 1.2) + margins(PAIRS[2:5], 1.039) + margins(PAIRS[5:6], 1.04)
+    lines = (
+        corpus_files.margins(PAIRS[:2], 1.2)
+        + corpus_files.margins(PAIRS[2:5], 1.039)
+        + corpus_files.margins(PAIRS[5:6], 1.04)
+    )
     (tmp_path / "WikiMatrix.en-de.tsv.gz").write_bytes(gzip.compress(lines))
     for margin, kept, dropped in ((1.04, [*PAIRS[:2], PAIRS[5]], 3), (1.0, PAIRS[:6], 0), (1.1, PAIRS[:2], 4)):
         (reader,) = find_bitext([tmp_path], margin=margin)
@@ -232,7 +188,7 @@ msgstr[1] "%d Dateien"
 #~ msgid "gone"
 #~ msgstr "weg"
 """
-    (tmp_path / "app.po").write_bytes(catalog([("a\nb", "A\nB")], "pt_BR", extra))
+    (tmp_path / "app.po").write_bytes(corpus_files.catalog([("a\nb", "A\nB")], "pt_BR", extra))
     (reader,) = find_bitext([tmp_path])
     (chunk,) = reader.chunks()
     read = reader.read(chunk)
@@ -243,20 +199,20 @@ msgstr[1] "%d Dateien"
 
 def test_fields_are_found_by_name(tmp_path):
     records = [{"meta": {"body": f"{source}\nmore"}, "l": source, "r": target} for source, target in PAIRS]
-    (tmp_path / "en.jsonl").write_bytes(json_lines(records))
-    (tmp_path / "en-de.jsonl").write_bytes(json_lines(records))
+    (tmp_path / "en.jsonl").write_bytes(corpus_files.json_lines(records))
+    (tmp_path / "en-de.jsonl").write_bytes(corpus_files.json_lines(records))
     assert read_all(find_bitext([tmp_path / "en-de.jsonl"], fields=["l", "r"])) == {"en-de": PAIRS}
     read = read_all(find_monolingual([tmp_path / "en.jsonl"], fields=["meta.body"]))
     assert read["en"][:6] == [PAIRS[0][0], "more", "", PAIRS[1][0], "more", ""]
 
 
 def test_parquet_in_files_and_in_folders_of_splits(tmp_path):
-    records = translations(PAIRS)
+    records = corpus_files.translations(PAIRS)
     (tmp_path / "hub/data").mkdir(parents=True)
-    write_parquet(tmp_path / "hub/data/train-00000-of-00002.parquet", records[:7])
-    write_parquet(tmp_path / "hub/data/train-00001-of-00002.parquet", records[7:])
-    write_parquet(tmp_path / "hub/data/test-00000-of-00001.parquet", records[:2])
-    write_parquet(tmp_path / "en-de.parquet", records)
+    corpus_files.write_parquet(tmp_path / "hub/data/train-00000-of-00002.parquet", records[:7])
+    corpus_files.write_parquet(tmp_path / "hub/data/train-00001-of-00002.parquet", records[7:])
+    corpus_files.write_parquet(tmp_path / "hub/data/test-00000-of-00001.parquet", records[:2])
+    corpus_files.write_parquet(tmp_path / "en-de.parquet", records)
     assert read_all(find_bitext([tmp_path / "en-de.parquet"])) == {"en-de": PAIRS}
     assert read_all(find_bitext([f"en-de={tmp_path}/hub"])) == {"en-de": PAIRS}
     assert read_all(find_bitext([f"de-en={tmp_path}/hub#test"])) == {"de-en": [pair[::-1] for pair in PAIRS[:2]]}

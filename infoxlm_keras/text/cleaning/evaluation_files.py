@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import pathlib
 from collections.abc import Iterator
@@ -10,18 +9,18 @@ from collections.abc import Iterator
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.parser_errors import parsing
+from infoxlm_keras.files.text_and_json import load_json
 from infoxlm_keras.text.readers import bitext_discovery, tfds_examples
 from infoxlm_keras.text.readers.archive import read_members
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
 from infoxlm_keras.text.readers.gettext_catalog import load_catalog
-from infoxlm_keras.text.readers.inputs import path_kind, plain_name
+from infoxlm_keras.text.readers.inputs import path_kind, plain_name, refuse_archive, unpacked_by
 from infoxlm_keras.text.readers.json_lines import parse_object
 from infoxlm_keras.text.readers.parquet import SAVED_DATASET, SAVED_SPLITS, read_saved_texts, read_texts
 from infoxlm_keras.text.readers.tmx_units import UnitHandler, read_units
 
 # What is not read from inside an archive.
 UNPACKED_ONLY = (".parquet", ".po", ".zip")
-TAR = (".tar", ".tgz", ".tbz2", ".txz")
 # How much of a file in columns shows what separates them.
 SNIFFED_CHARACTERS = 1 << 16
 
@@ -76,8 +75,8 @@ def _address_texts(address, item):
 
 def _file_texts(path):
     name = plain_name(path).lower()
-    if name.endswith(TAR):
-        raise InputError(f"{path}: is a tar archive; unpack it, and name its folder")
+    if not name.endswith(".zip"):
+        refuse_archive(path)
     if name.endswith(".zip"):
         for member in read_members(path):
             yield from _member_texts(path, member.filename)
@@ -93,7 +92,7 @@ def _file_texts(path):
 
 def _member_texts(path, member):
     name = plain_name(member).lower()
-    if name.endswith((*UNPACKED_ONLY, *TAR)):
+    if name.endswith(UNPACKED_ONLY) or unpacked_by(member):
         raise InputError(f"{path}: {member}: is not read from inside an archive; unpack it, and name its folder")
     with LineStream(path, member) as stream:
         yield from _stream_texts(stream, name)
@@ -114,7 +113,7 @@ def _stream_texts(stream, name):
     elif name.endswith(".json"):
         text = "\n".join(line for _, line in _lines(stream))
         with parsing(stream.place, "valid JSON"):
-            content = json.loads(text)
+            content = load_json(text)
         yield from _leaves(content)
     elif name.endswith(".csv"):
         text = "\n".join(line for _, line in _lines(stream))

@@ -106,6 +106,11 @@ def unmatched_files(evaluation: EvaluationText | None, counts: Iterable[Any]) ->
     ]
 
 
+def folded(text: str) -> str:
+    """`text` (str) as evaluation sentences are compared: NFKC, no case, punctuation or white space."""
+    return "".join(_words(text)) or text
+
+
 def _words(text):
     text = unicodedata.normalize("NFKC", text).casefold().translate(_separators())
     return UNSPACED.sub(r" \1 ", text).split()

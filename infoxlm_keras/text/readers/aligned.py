@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterable
 
 from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.text.languages import language_or_none
+from infoxlm_keras.text.languages import UnusableNameError, language_or_none
+from infoxlm_keras.text.readers.inputs import unpacked_by
 from infoxlm_keras.text.readers.names import is_pair, is_usual, moses_sides
 
 FLORES_SPLITS = ("dev", "devtest")
@@ -101,13 +102,17 @@ def _part(name, folder):
     if match := NTREX.fullmatch(name):
         return (match["corpus"], match["code"]) if language_or_none(match["code"]) else None
     stem, dot, ending = name.rpartition(".")
-    if not stem:
+    # `rar` and `tgz` are codes of languages, too.
+    if not stem or unpacked_by(name):
         return None
     if ending in FLORES_SPLITS:
         return (f"*.{ending}", stem) if FLORES_CODE.fullmatch(stem) and language_or_none(stem) else None
-    if ending in OTHER_ENDINGS or language_or_none(ending) is None or moses_sides(name, pathlib.Path(folder) / name):
+    if ending in OTHER_ENDINGS or language_or_none(ending) is None:
         return None
-    return stem, ending
+    try:
+        return None if moses_sides(name, pathlib.Path(folder) / name) else (stem, ending)
+    except UnusableNameError:
+        return None
 
 
 def _pairs_with_english(files, languages):

@@ -5,13 +5,22 @@ from collections.abc import Iterable, Sequence
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.text.languages import pair_languages, pair_name
+from infoxlm_keras.text.languages import UnusableNameError, pair_languages, pair_name
 from infoxlm_keras.text.readers import tfds_examples
 from infoxlm_keras.text.readers.aligned import aligned_sides
 from infoxlm_keras.text.readers.fields import PairFields
 from infoxlm_keras.text.readers.formats import BITEXT_NAMES
-from infoxlm_keras.text.readers.found import Entry, Found
-from infoxlm_keras.text.readers.inputs import GivenOnce, PassedOver, folder_files, parse_input, path_kind, plain_name
+from infoxlm_keras.text.readers.found import Entry, Found, found_in_folders
+from infoxlm_keras.text.readers.inputs import (
+    GivenOnce,
+    PassedOver,
+    folder_files,
+    parse_input,
+    path_kind,
+    plain_name,
+    refuse_archive,
+)
+from infoxlm_keras.text.readers.message_folders import CATALOG, find_message_folders
 from infoxlm_keras.text.readers.moses import MosesPairs
 from infoxlm_keras.text.readers.moses_discovery import MosesFiles, archive_entries, stem_reader, two_files
 from infoxlm_keras.text.readers.names import PAIR_PATTERN, find_pair, moses_sides, split_pair
@@ -40,6 +49,9 @@ class BitextFinder:
         self.moses = MosesFiles(pair_name)
         self.entries: list[Entry] = []
         self.passed_over: list[PassedOver] = []
+        self.folders: list[pathlib.Path] = []
+        # Files in folders whose languages cannot be known.
+        self.unusable: list[tuple[pathlib.Path, UnusableNameError]] = []
 
     def add(self, item: PathLike) -> None:
         """Adds the readers of one input."""
@@ -57,8 +69,14 @@ class BitextFinder:
             self._add_unnamed(entry.address)
 
     def found(self) -> Found:
-        """`Found`."""
-        return Found(self.entries + self.moses.entries(), self.passed_over)
+        """`Found`.
+
+        Raises:
+            UnusableNameError: for a Moses file that was given by its own name without its other side, and for a folder
+                in which nothing can be used.
+        """
+        moses, alone = self.moses.entries()
+        return found_in_folders(self.folders, self.entries + moses, self.passed_over, self.unusable + alone)
 
     def _add_unnamed(self, address):
         kind = path_kind(address)
@@ -68,17 +86,28 @@ class BitextFinder:
             self.given.check(address)
             self._add_file(pathlib.Path(address), [], explicit=True)
             return
-        folder = pathlib.Path(address)
+        self._add_folder(pathlib.Path(address))
+
+    def _add_folder(self, folder):
+        self.folders.append(folder)
         sides, left = aligned_sides([plain_name(path) for path in folder.iterdir() if not path.is_dir()], folder)
         if (folder / TATOEBA_FILES[0]).exists():
             left |= dict.fromkeys(TATOEBA_FILES, f"Tatoeba's export: name the languages, as in en-de={folder}")
+        messages, opened, beside = find_message_folders(folder)
         paths, passed_over = folder_files(
-            folder, lambda name: name in sides or _is_bitext(name, folder), BITEXT_NAMES, left
+            folder, lambda name: name in sides or _is_bitext(name, folder), BITEXT_NAMES, left, not messages
         )
-        self.passed_over += passed_over
+        self.passed_over += [item for item in passed_over if pathlib.Path(item.path) not in opened] + beside
+        for catalogs in messages:
+            found, passed_over = folder_files(catalogs, lambda name: name.endswith(CATALOG), CATALOG)
+            self.passed_over += passed_over
+            paths += found
         for path in paths:
             self.given.check(path)
-            self._add_file(path, sides.get(plain_name(path), []), explicit=False)
+            try:
+                self._add_file(path, sides.get(plain_name(path), []), explicit=False)
+            except UnusableNameError as error:
+                self.unusable.append((path, error))
 
     def _add_file(self, path, sides, explicit):
         """Adds a file; `sides` are the `Side`s of it that its neighbours' names tell."""
@@ -99,9 +128,11 @@ class BitextFinder:
             for side in sides:
                 self.moses.add(path, side.corpus, side.codes, side.number, explicit)
         else:
-            raise InputError(
+            refuse_archive(path)
+            raise UnusableNameError(
                 f"{path}: is not named {BITEXT_NAMES}; rename it, name its languages as in en-de={path}, or leave it "
-                "out"
+                "out",
+                "its name does not say two languages: write them before it, as in en-de=FILE",
             )
 
     def _add_named(self, address, pair, codes):
@@ -128,6 +159,7 @@ class BitextFinder:
         elif format := find_format(plain, BITEXT):
             self._add(self._reader(format, address, pair), True, codes)
         else:
+            refuse_archive(address)
             known = ", ".join([*endings(BITEXT), ARCHIVE])
             raise InputError(
                 f"{address}: has none of the endings {known}; its format is unknown; rename it, "
@@ -170,8 +202,9 @@ def find_bitext(
         `Found`, a list that also says what was passed over in folders and archives.
 
     Raises:
-        InputError: as `find_monolingual`, and for a Moses file whose other side is missing, an archive that is not
-            safe, or a TMX file without pairs.
+        InputError: as `find_monolingual`, and for an archive that is not safe; for a Moses file whose other side is
+            missing, or an archive or TMX file without pairs, if it was given by its own name or nothing else is in its
+            folder.
     """
     if fields is not None and len(fields) != 2:
         raise InputError(f"--fields {' '.join(fields)}: pairs are in two fields; name source and target")
@@ -186,4 +219,8 @@ def _is_bitext(name, folder):
     if name.endswith(ARCHIVE) or (format and format.always_corpus):
         return True
     named = format is not None and format.pair_in_name
-    return bool(find_pair(pathlib.Path(name).stem, place) if named else moses_sides(name, place))
+    try:
+        return bool(find_pair(pathlib.Path(name).stem, place) if named else moses_sides(name, place))
+    except UnusableNameError:
+        # A corpus, to be passed over with this reason.
+        return True

@@ -31,6 +31,7 @@ SIGNATURES = {
     b"\xff\xfe": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
     b"\xfe\xff": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
 }
+TAR_PLACE, TAR_SIGNATURE = 257, b"ustar"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,4 +221,6 @@ def _remedy(body, first_line, otherwise):
         for signature, remedy in SIGNATURES.items():
             if body.startswith(signature):
                 return remedy
+        if body[TAR_PLACE:].startswith(TAR_SIGNATURE):
+            return "it is a tar archive: unpack it with `tar -xf`, whatever its name is"
     return otherwise

@@ -36,8 +36,9 @@ formats of --input (all but .zip, .po and .parquet may be compressed: .gz .xz .b
                          columns margin, source, target; pairs below --margin are dropped
   [X.]<src>-<tgt>.jsonl  {"translation": {"en": ..., "de": ...}} a line, or without `translation`; or --fields
   [X.]<src>-<tgt>.parquet the same in columns
-  X.po                   gettext catalog; English and the language of its header or name
-  a folder               all files in it that are named like these
+  X.po                   gettext catalog; English and the language of its header, its folder or its name
+  a folder               all files in it that are named like these, and gettext's catalogs in DE/LC_MESSAGES/ or
+                         X/DE/LC_MESSAGES/ below it
 where the name does not say the languages, write them before the file:
   en-de=PATH             PATH in one of these formats, by its ending
   en-hi=STEM             Moses files STEM.en and STEM.hi

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.parser_errors import parsing
-from infoxlm_keras.text.languages import language_name, language_or_none
+from infoxlm_keras.text.languages import UnusableNameError, language_name, language_or_none
 from infoxlm_keras.text.readers.chunks import open_regular
+from infoxlm_keras.text.readers.message_folders import folder_code
 from infoxlm_keras.text.readers.packed import (
     OBSOLETE,
     PLURAL_FORM,
@@ -124,26 +125,40 @@ class PluralRule:
 
 
 def find_pair(path: str) -> str:
-    """Name of the pair in the catalog `path`: English, and the language of its header or else of its name.
+    """Name of the pair in the catalog `path`: English, and the language of the translations.
+
+    It is what the header says (`Language: de`), else the folder (`de/LC_MESSAGES/app.po`), else the name (`de.po`).
 
     Raises:
-        InputError: if neither says a language, and as `load_catalog`.
+        UnusableNameError: if none of them says a language, or it is English.
+        InputError: as `load_catalog`.
     """
-    code = load_catalog(path).metadata.get("Language", "").strip()
-    if not code:
-        # Of three letters nearly every word is the code of some language: app.po.
-        stem = pathlib.Path(path).stem
-        # `de_DE.UTF-8` as a whole first, then the parts of `app.sr@latin`.
-        parts = [stem, *reversed(stem.split(".")), *reversed(re.split(r"[.@]", stem))]
-        code = next((part for part in parts if re.match(r"[a-z]{2}(?![a-z])", part) and language_or_none(part)), None)
-        if code is None:
-            raise InputError(
-                f"{path}: neither its header (Language:) nor its name says the language; name it as in en-de={path}"
-            )
-    language = language_name(code, path)
+    header = load_catalog(path).metadata.get("Language", "").strip()
+    codes = (header, folder_code(path) or "", _code_in_name(path) or "")
+    language = next(filter(None, map(language_or_none, codes)), None)
+    if language is None and header:
+        language = language_name(header, path)
+    if language is None:
+        raise UnusableNameError(
+            f"{path}: neither its header (Language:) nor its name says the language, nor does a folder as in "
+            f"de/LC_MESSAGES; name it as in en-de={path}",
+            "its language is not known: name it, as in en-de=FILE",
+        )
     if language == MESSAGE_LANGUAGE:
-        raise InputError(f"{path}: is a translation into {language}, the messages' own language; leave it out")
+        what = f"is a translation into {language}, the messages' own language"
+        raise UnusableNameError(f"{path}: {what}; leave it out", what)
     return f"{MESSAGE_LANGUAGE}-{language}"
+
+
+def _code_in_name(path):
+    """The code of a language in the name of a catalog, or None.
+
+    Of three letters nearly every word is the code of some language: app.po.
+    """
+    stem = pathlib.Path(path).stem
+    # `de_DE.UTF-8` as a whole first, then the parts of `app.sr@latin`.
+    parts = [stem, *reversed(stem.split(".")), *reversed(re.split(r"[.@]", stem))]
+    return next((part for part in parts if re.match(r"[a-z]{2}(?![a-z])", part) and language_or_none(part)), None)
 
 
 def load_catalog(path: str) -> polib.POFile:

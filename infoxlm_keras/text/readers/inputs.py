@@ -5,6 +5,7 @@ import errno
 import os
 import pathlib
 import re
+import shlex
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -12,9 +13,20 @@ from typing import Literal
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.compression import COMPRESSIONS
+from infoxlm_keras.text.languages import UnusableNameError
 
 WINDOWS_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin")
+NO_CORPUS = "not named like a corpus"
 BACKUP_ENDINGS = ("~", ".bak", ".orig", ".swp", ".swo")
+
+
+# Archives by the ending of their names, and what unpacks them.
+UNPACKED_BY = (
+    (re.compile(r"\.(tar(\.[a-z0-9]{1,4})?|tgz|taz|tbz2?|txz|tlz|tzst)", re.IGNORECASE), "tar -xf"),
+    (re.compile(r"\.(zip|zipx)", re.IGNORECASE), "unzip"),
+    (re.compile(r"\.7z", re.IGNORECASE), "7z x"),
+    (re.compile(r"\.rar", re.IGNORECASE), "unrar x"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +116,30 @@ def litter_reason(name: str) -> str | None:
     return None
 
 
+def unpacked_by(path: PathLike) -> str | None:
+    """The command (str, such as `tar -xf`) that unpacks `path`, if its name is that of an archive; else None."""
+    name = os.path.basename(os.fsdecode(path))
+    for ending, command in UNPACKED_BY:
+        if any(ending.fullmatch(name, start) for start, character in enumerate(name) if character == "."):
+            return command
+    return None
+
+
+def refuse_archive(path: PathLike) -> None:
+    """Raises `UnusableNameError` if `path` is named like an archive: the error says how to unpack it."""
+    if command := unpacked_by(path):
+        raise UnusableNameError(
+            f"{path}: is an archive, which is not read as it is; unpack it with "
+            f"`{command} {shlex.quote(printable(os.fsdecode(path)))}`, and give the files or the folder that come out",
+            archive_reason(command),
+        )
+
+
+def archive_reason(command: str) -> str:
+    """Why an archive is passed over (str); `command` unpacks it."""
+    return f"an archive: unpack it with `{command} FILE`"
+
+
 def path_kind(path: PathLike) -> Literal["file", "folder"] | None:
     """`"file"`, `"folder"`, or None where nothing is there.
 
@@ -133,7 +169,11 @@ def path_kind(path: PathLike) -> Literal["file", "folder"] | None:
 
 
 def folder_files(
-    folder: PathLike, wanted: Callable[[str], bool], names: str, reasons: Mapping[str, str] | None = None
+    folder: PathLike,
+    wanted: Callable[[str], bool],
+    names: str,
+    reasons: Mapping[str, str] | None = None,
+    required: bool = True,
 ) -> tuple[list[pathlib.Path], list[PassedOver]]:
     """The files in a folder whose plain name is wanted, and what else is there.
 
@@ -142,13 +182,14 @@ def folder_files(
         wanted: callable, plain name (str) -> bool.
         names: str, what is looked for.
         reasons: dict of plain name to str, why a file that is not wanted is none; None for nothing to say.
+        required: bool, whether a folder without any such file is an error.
 
     Returns:
         (list of path, list of `PassedOver`), both sorted by name.
 
     Raises:
-        InputError: if no file is wanted, naming what is there instead; as `path_kind`; and for a folder that is named
-            like a file.
+        InputError: if no file is wanted although one is required, naming what is there instead; as `path_kind`; and
+            for a folder that is named like a file.
     """
     paths, passed_over, reasons = [], [], reasons or {}
     for name in sorted(os.listdir(folder)):
@@ -159,10 +200,13 @@ def folder_files(
                 raise InputError(f"{path}: is named like a file but is a folder; rename it, or name its files")
             paths.append(path)
         else:
-            other = "folder" if os.path.isdir(path) else reasons.get(plain_name(name), "not named like a corpus")
+            command = unpacked_by(name)
+            usual = archive_reason(command) if command else NO_CORPUS
+            other = "folder" if os.path.isdir(path) else reasons.get(plain_name(name), usual)
             passed_over.append(PassedOver(str(path), reason or other))
-    if not paths:
-        known = sorted({item.reason for item in passed_over} & {*reasons.values()})
+    if required and not paths:
+        advice = {*reasons.values(), *(archive_reason(command) for _, command in UNPACKED_BY)}
+        known = sorted({item.reason for item in passed_over} & advice)
         held = "; ".join([*([f"it holds only {named(passed_over)}"] if passed_over else []), *known])
         raise InputError(f"{folder}: holds no file named {names}{f'; {held}' if held else ''}")
     return paths, passed_over

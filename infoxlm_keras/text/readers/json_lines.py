@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.parser_errors import parsing
+from infoxlm_keras.files.text_and_json import load_json
 from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.packed import Texts, add_record
@@ -46,9 +46,12 @@ class JsonLines:
 
 
 def parse_object(line: str, place: str) -> dict[str, Any]:
-    """The JSON object in `line` (str), dict; `InputError` that begins with `place` for anything else."""
-    with parsing(place, "valid JSON", "a line must hold one whole object"):
-        record = json.loads(line)
+    """The JSON object in `line` (str), dict; `InputError` that begins with `place` for anything else.
+
+    An object with a key twice is an error, too: one of its two texts would be lost.
+    """
+    with parsing(place, "valid JSON", "a line must hold one whole object with each key once"):
+        record = load_json(line)
     if not isinstance(record, dict):
         raise InputError(f"{place}: is a JSON {type(record).__name__}, not an object with named fields")
     return record

@@ -6,11 +6,21 @@ from collections.abc import Callable
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.compression import COMPRESSIONS
+from infoxlm_keras.text.languages import UnusableNameError
 from infoxlm_keras.text.readers.archive import read_members
 from infoxlm_keras.text.readers.found import Entry
-from infoxlm_keras.text.readers.inputs import PassedOver, litter_reason, path_kind
+from infoxlm_keras.text.readers.inputs import (
+    NO_CORPUS,
+    PassedOver,
+    archive_reason,
+    litter_reason,
+    path_kind,
+    unpacked_by,
+)
 from infoxlm_keras.text.readers.moses import MosesPairs
 from infoxlm_keras.text.readers.names import moses_sides
+
+ONE_SIDE = "its other side is missing"
 
 
 class MosesFiles:
@@ -29,23 +39,25 @@ class MosesFiles:
         name = self.pair_of(*codes, path)
         self.sides.setdefault((path.parent, corpus, codes, name), {})[number] = (path, explicit)
 
-    def entries(self) -> list[Entry]:
-        """List of `Entry`.
+    def entries(self) -> tuple[list[Entry], list[tuple[pathlib.Path, UnusableNameError]]]:
+        """(list of `Entry`, list of (path, error) of the sides in folders whose other side is missing).
 
         Raises:
-            InputError: for a side without the other.
+            UnusableNameError: for a side without the other that was given by its own name.
         """
-        entries = []
+        entries, alone = [], []
         for (folder, corpus, codes, name), sides in self.sides.items():
-            for number, code in enumerate(codes):
-                if number not in sides:
-                    present, _ = next(iter(sides.values()))
-                    raise InputError(
-                        f"{present}: its other side {folder / corpus}.{code} is not among the inputs; add it"
-                    )
-            (source, explicit), (target, _) = sides[0], sides[1]
-            entries.append(Entry(MosesPairs(name, (str(source), str(target))), explicit, codes))
-        return entries
+            if len(sides) == 2:
+                (source, explicit), (target, _) = sides[0], sides[1]
+                entries.append(Entry(MosesPairs(name, (str(source), str(target))), explicit, codes))
+                continue
+            ((number, (present, explicit)),) = sides.items()
+            other = f"{folder / corpus}.{codes[1 - number]}"
+            error = UnusableNameError(f"{present}: its other side {other} is not among the inputs; add it", ONE_SIDE)
+            if explicit:
+                raise error
+            alone.append((present, error))
+        return entries, alone
 
 
 def archive_entries(
@@ -62,35 +74,46 @@ def archive_entries(
         (list of `Entry`, list of `PassedOver`).
 
     Raises:
-        InputError: for an archive that is not safe, a side without the other, and no pair at all.
+        UnusableNameError: for no pair at all.
+        InputError: for an archive that is not safe.
     """
-    path = str(path)
+    path, problem = str(path), None
     sides: dict[tuple[str, tuple[str, str], str], dict[int, str]] = {}
     passed_over: list[PassedOver] = []
     for member in read_members(path):
         reason, place = litter_reason(member.filename), f"{path}: {member.filename}"
-        found = None if reason else moses_sides(member.filename.rpartition("/")[2], place)
+        try:
+            found = None if reason else moses_sides(member.filename.rpartition("/")[2], place)
+            name = found and pair_of(*found[1], place)
+        except UnusableNameError as error:
+            found, reason, problem = None, error.reason, problem or error
         side = None if found is None else found[2]
-        if found is None or side is None:
-            passed_over.append(PassedOver(path, reason or "not named like a corpus", member.filename))
+        if found is None or side is None or name is None:
+            command = unpacked_by(member.filename)
+            usual = archive_reason(command) if command else NO_CORPUS
+            passed_over.append(PassedOver(path, reason or usual, member.filename))
             continue
-        codes = found[1]
-        key = (member.filename.rpartition(".")[0], codes, pair_of(*codes, place))
+        key = (member.filename.rpartition(".")[0], found[1], name)
         sides.setdefault(key, {})[side] = member.filename
     entries = []
     for (stem, codes, name), members in sides.items():
-        for number, code in enumerate(codes):
-            if number not in members:
-                raise InputError(f"{path}: holds only one side of {stem}, {stem}.{code} is missing; fetch it again")
-        if wanted in (None, name):
+        if len(members) < 2:
+            ((number, member_name),) = members.items()
+            missing = f"{path}: holds only one side of {stem}, {stem}.{codes[1 - number]} is missing; fetch it again"
+            problem = problem or UnusableNameError(missing, ONE_SIDE)
+            passed_over.append(PassedOver(path, ONE_SIDE, member_name))
+        elif wanted in (None, name):
             reader = MosesPairs(name, (path,), (members[0], members[1]))
             entries.append(Entry(reader, wanted is not None or len(sides) == 1, codes))
         else:
             passed_over += [PassedOver(path, f"not {wanted}", member) for member in members.values()]
     if not entries:
-        held = ", ".join(name for _, _, name in sides) or "no pair of files named X.<src>-<tgt>.<src>"
+        names = [name for (_, _, name), members in sides.items() if len(members) == 2]
+        if problem is not None and not names:
+            raise problem
+        held = ", ".join(names) or "no pair of files named X.<src>-<tgt>.<src>"
         missed = f", not {wanted}" if wanted else ""
-        raise InputError(f"{path}: holds {held}{missed}; unpack it, or leave it out")
+        raise UnusableNameError(f"{path}: holds {held}{missed}; unpack it, or leave it out", f"holds {held}{missed}")
     return entries, passed_over
 
 

@@ -7,8 +7,7 @@ apart in every way that gives two codes of languages; where more than one remain
 import re
 
 from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.errors import InputError
-from infoxlm_keras.text.languages import language_among, language_or_none, variety_or_none
+from infoxlm_keras.text.languages import UnusableNameError, language_among, language_or_none, variety_or_none
 
 # As they are spelled in names; what is none of ISO 639 is an error with a better message than another name.
 LANGUAGE = r"(?:[a-z]{2,3}|[A-Z]{2,3})(?:[-_][A-Za-z0-9]+)*(?:@[a-z]+)?"
@@ -24,16 +23,17 @@ def split_pair(text: str, place: PathLike) -> tuple[str, str] | None:
     A pair of unknown codes (`en-xx`) is one if it cannot be anything else: exactly one hyphen.
 
     Raises:
-        InputError: if several readings remain (`en-pt-br` is English and Brazilian, or English of Portugal and
+        UnusableNameError: if several readings remain (`en-pt-br` is English and Brazilian, or English of Portugal and
             Breton); begins with `place`.
     """
     readings = _readings(text)
     if len(readings) > 1:
         shown = ", or ".join(f"{source} and {target}" for source, target in readings)
         source, target = readings[0]
-        raise InputError(
+        raise UnusableNameError(
             f"{place}: {text!r} may be {shown}; write countries behind an underscore, as in "
-            f"{source.replace('-', '_')}-{target.replace('-', '_')}"
+            f"{source.replace('-', '_')}-{target.replace('-', '_')}",
+            f"{text!r} may be {shown}",
         )
     if readings:
         return readings[0]
@@ -55,7 +55,7 @@ def find_pair(stem: str, place: PathLike) -> tuple[str, str] | None:
     `pt_br-en` is Brazilian, not Breton behind a prefix: the longest code counts.
 
     Raises:
-        InputError: as `split_pair`.
+        UnusableNameError: as `split_pair`.
     """
     after_dot = stem.rpartition(".")[2]
     starts = [0, *(match.end() for match in re.finditer("_", after_dot))]
@@ -77,7 +77,7 @@ def moses_sides(name: str, place: PathLike) -> tuple[str, tuple[str, str], int |
     The side is None for a file of another language than the pair's two.
 
     Raises:
-        InputError: as `split_pair`, where the side does not tell which reading is meant.
+        UnusableNameError: as `split_pair`, where the side does not tell which reading is meant.
     """
     corpus, dot, side = name.rpartition(".")
     text = corpus.rpartition(".")[2]

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 # Reasons of records that hold nothing of what is read: they count as passed over, not as dropped.
 OTHER_LANGUAGES, OTHER_VARIANTS = "other_languages", "other_variants"
 OBSOLETE, PLURAL_FORM = "obsolete", "plural_form"
-PASSED_OVER = (OTHER_LANGUAGES, OTHER_VARIANTS, OBSOLETE, PLURAL_FORM)
+# Such a text has a code that stands for no language; the code follows the reason.
+UNKNOWN_LANGUAGE = "unknown_language"
+PASSED_OVER = (OTHER_LANGUAGES, OTHER_VARIANTS, OBSOLETE, PLURAL_FORM, UNKNOWN_LANGUAGE)
 
 
 class Texts(list[Any]):
@@ -36,6 +38,18 @@ class LeftOut:
     """Stands for a record that is left out, and counted under `reason`."""
 
     reason: str
+
+
+def is_passed_over(reason: str) -> bool:
+    """Whether a record that is left out for `reason` (str) counts as passed over; else it counts as dropped."""
+    return reason.partition(" ")[0] in PASSED_OVER
+
+
+def passed_over_among(dropped: Mapping[str, int]) -> dict[str, int]:
+    """The part of `dropped` (mapping of reason to int) that counts as passed over, in the order of `PASSED_OVER`."""
+    reasons = sorted(reason for reason, number in dropped.items() if number and is_passed_over(reason))
+    reasons.sort(key=lambda reason: PASSED_OVER.index(reason.partition(" ")[0]))
+    return {reason: dropped[reason] for reason in reasons}
 
 
 # What a record gives: one pair, a list of sentences or of pairs, or nothing.
@@ -76,7 +90,7 @@ def packed_chunks(records: Iterable[tuple[int, Record]], position: Callable[[], 
         size += add_record(texts, record)
         # Dropped records add no text, but they count towards the size, so that a chunk stays bounded. Records that
         # are passed over do not count: chunk bounds determine the order of the records, which must not change.
-        passed_over = sum(texts.dropped[reason] for reason in PASSED_OVER)
+        passed_over = sum(number for reason, number in texts.dropped.items() if is_passed_over(reason))
         if size + len(texts) + texts.dropped.total() - passed_over >= chunks.CHUNK_BYTES:
             yield chunk(first)
             first, texts, size, before = None, Texts(), 0, position()

@@ -40,8 +40,8 @@ class FileFormat:
         pair_in_name: bool, the pair of languages may stand before the ending (`X.en-de.tsv`).
         pairs_inside: callable or None, path -> list of the pairs that the content names; used where the file's name
             has none.
-        always_corpus: bool, no other kind of file has this ending. In a folder such a file is never passed over: where
-            it names no languages, that is an error.
+        always_corpus: bool, no other kind of file has this ending. A folder's file that names no languages is passed
+            over with the advice how to name them.
     """
 
     ending: str

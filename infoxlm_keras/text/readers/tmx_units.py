@@ -320,16 +320,17 @@ class UnitHandler(xml.sax.ContentHandler):
                 self.first_offset = self.unit_offset
         elif name == "tuv":
             # `lang` is how TMX 1.1 said it.
-            self.language = attributes.get("xml:lang") or attributes.get("lang")
-            if not self.language:
+            codes = [attributes[key] for key in ("xml:lang", "lang") if key in attributes]
+            if not codes:
                 raise self._malformed("<tuv> has no xml:lang")
+            self.language = next(filter(None, codes), "")
         elif name == "seg":
             self.text, self.length, self.markup = [], 0, 0
         elif name in MARKUP:
             self.markup += 1
 
     def endElement(self, name: str) -> None:
-        if name == "seg" and self.language:
+        if name == "seg" and self.language is not None:
             text = check_text("".join(self.text or ()), f"{self.path}: line {self.line}")
             self.segments.append((self.language, one_line(text)))
             self.text = None
