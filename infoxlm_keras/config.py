@@ -155,7 +155,7 @@ def _evaluation_section():
             sections[name] = (evaluation.Settings, evaluation.Settings())
         elif evaluation.Settings is not None:
             bases.append(evaluation.Settings)
-    return pydantic.create_model("EvaluationSettings", __base__=(*bases, EvaluationSettings), **sections)
+    return pydantic.create_model("EvaluationSettings", __base__=(*bases[::-1], EvaluationSettings), **sections)
 
 
 # Made from the registries, so a type checker knows `RunSettings` and the methods `task` and `evaluation.of` only.

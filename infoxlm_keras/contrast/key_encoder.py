@@ -10,6 +10,7 @@ from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.models.encoder import check_layer
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class KeyEncoder(keras.layers.Layer):
     """An exponential moving average (EMA) of a backbone's embeddings and first `layer` Transformer layers.
 
@@ -30,6 +31,15 @@ class KeyEncoder(keras.layers.Layer):
         self.backbone = keras_hub.models.XLMRobertaBackbone.from_config({**config, "name": "key_backbone"})
         self.backbone.trainable = False
         self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration; its backbone is the key encoder's own, which has all that the constructor reads."""
+        backbone = keras.saving.serialize_keras_object(self.backbone)
+        return {**super().get_config(), "backbone": backbone, "layer": self.layer}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "KeyEncoder":
+        return cls(**{**config, "backbone": keras.saving.deserialize_keras_object(config["backbone"])})
 
     def call(self, inputs: dict[str, Tensor]) -> Tensor:
         """Hidden state `layer`, float32 [batch, length, dim], of `{"token_ids", "padding_mask"}`; no dropout."""

@@ -9,6 +9,7 @@ from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class KeyQueue(keras.layers.Layer):
     """The last `length` keys, oldest overwritten first, for any batch size (writes wrap round).
 

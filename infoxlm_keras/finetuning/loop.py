@@ -9,7 +9,7 @@ import numpy as np
 
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.training.optimizer import WarmupLinearDecay
+from infoxlm_keras.training.optimizer import WarmupLinearDecay, without_decay_of_biases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +127,8 @@ def transfer_gap(scores: Mapping[str, float], training_languages: Sequence[str])
 
 def _optimizer(settings, updates):
     schedule = WarmupLinearDecay(settings.learning_rate, int(settings.warmup_share * updates), updates)
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=settings.weight_decay, beta_2=0.98, epsilon=1e-6, global_clipnorm=1.0
+    return without_decay_of_biases(
+        keras.optimizers.AdamW(
+            schedule, weight_decay=settings.weight_decay, beta_2=0.98, epsilon=1e-6, global_clipnorm=1.0
+        )
     )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
