@@ -24,7 +24,7 @@ class KeyEncoder(keras.layers.Layer):
 
     def __init__(self, backbone: keras_hub.models.XLMRobertaBackbone, layer: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False, **kwargs})
         check_layer(layer, backbone.num_layers)
         self.layer = layer
         config = {**backbone.get_config(), "num_layers": layer, "dropout": 0.0, "dtype": "float32"}

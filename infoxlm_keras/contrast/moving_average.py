@@ -30,7 +30,7 @@ class MovingAverage(keras.layers.Layer):
 
     def __init__(self, compensated_weights: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False, **kwargs})
         self.compensated_weights = compensated_weights
         self.rounding_errors = self.add_weight(
             name="rounding_errors",

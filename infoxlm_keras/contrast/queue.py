@@ -25,7 +25,7 @@ class KeyQueue(keras.layers.Layer):
 
     def __init__(self, length: int, dim: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False, **kwargs})
         if length < 1:
             raise InputError(f"queue_length = {length}: must be at least 1")
         self.length = length

@@ -1,5 +1,6 @@
 """The pretrainer: one encoder, any set of pretext tasks, one custom training step."""
 
+import copy
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -165,6 +166,8 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "InfoXLMPretrainer":
+        # KerasHub's `from_config` writes into its argument.
+        config = copy.deepcopy(config)
         read = functools.partial(keras.saving.deserialize_keras_object, custom_objects=custom_objects)
         return cls(
             **{**config, "masked_lm": read(config["masked_lm"]), "tasks": [read(task) for task in config["tasks"]]}
