@@ -36,6 +36,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     Counts and keys are joined before the forward pass and gradients after it, so that R replicas compute the update of
     one (`training/step/tensorflow_step.py`).
 
+    `save("NAME.keras")` and `keras.saving.load_model` keep everything, the optimizer and the tasks' state included,
+    except the random state of dropout: with dropout above 0, training goes on with other dropout masks. The checkpoints
+    of `infoxlm pretrain` keep that too. `infoxlm_keras.save_pretrained` writes the trained encoder alone.
+
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`, for instance from `build_masked_lm`.
         tasks: list of unbound `PretextTask`s with different names.
