@@ -37,8 +37,8 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     one (`training/step/tensorflow_step.py`).
 
     `save("NAME.keras")` and `keras.saving.load_model` keep everything, the optimizer and the tasks' state included,
-    except the random state of dropout: with dropout above 0, training goes on with other dropout masks. The checkpoints
-    of `infoxlm pretrain` keep that too. `infoxlm_keras.save_pretrained` writes the trained encoder alone.
+    except the random state of dropout: with dropout above 0, training goes on with other dropout masks. Checkpoints of
+    `infoxlm pretrain` keep that too. `infoxlm_keras.save_pretrained` writes the trained encoder alone.
 
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`, for instance from `build_masked_lm`.
