@@ -4,7 +4,6 @@ import importlib
 import inspect
 import os
 import pathlib
-import pkgutil
 import subprocess
 import sys
 
@@ -26,6 +25,7 @@ KERAS_CLASSES = (
     keras.optimizers.schedules.LearningRateSchedule,
     keras.initializers.Initializer,
 )
+ROOT = pathlib.Path(infoxlm_keras.__file__).parent
 # The rooms in which a schedule is a part of the model; those of `data/` order records.
 LEARNING = ("contrast", "losses", "models", "tasks", "training")
 
@@ -33,16 +33,16 @@ LEARNING = ("contrast", "losses", "models", "tasks", "training")
 def public_classes():
     """All public classes of the package that Keras may have to describe."""
     found = set()
-    for module in pkgutil.walk_packages(infoxlm_keras.__path__, "infoxlm_keras."):
-        if module.name.endswith("__main__"):
+    for path in sorted(ROOT.rglob("*.py")):
+        room, *rest = path.relative_to(ROOT).with_suffix("").parts
+        if path.stem in ("__init__", "__main__"):
             continue
-        for name, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            ours = kind.__module__ == module.name and not name.startswith("_")
-            if ours and (
-                issubclass(kind, KERAS_CLASSES)
-                or hasattr(kind, "get_config")
-                or (name.endswith("Schedule") and module.name.split(".")[1] in LEARNING)
-            ):
+        name_of_module = ".".join(("infoxlm_keras", room, *rest))
+        for name, kind in inspect.getmembers(importlib.import_module(name_of_module), inspect.isclass):
+            if kind.__module__ != name_of_module or name.startswith("_"):
+                continue
+            of_keras = issubclass(kind, KERAS_CLASSES) or hasattr(kind, "get_config")
+            if of_keras or (name.endswith("Schedule") and room in LEARNING):
                 found.add(kind)
     return found
 

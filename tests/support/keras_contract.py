@@ -27,6 +27,10 @@ INPUTS = {name: BATCH["mmlm"][name] for name in ("token_ids", "padding_mask")}
 LINEAR = MomentumSchedule("linear", value=0.5, final_value=0.75, start_step=2, end_step=6)
 
 
+def tensors(batch):
+    return keras.tree.map_structure(ops.convert_to_tensor, batch)
+
+
 def moved(average):
     key, query = (keras.Variable(np.array(values, "float32")) for values in ([1.0, 2.0], [3.0, 5.0]))
     average.update([(key, query)], ops.convert_to_tensor(0.9))
@@ -42,7 +46,7 @@ def loss_of_task(task):
     """The loss of a task that is bound to an encoder of fixed weights."""
     keras.utils.set_random_seed(4)
     task.bind(Encoder(tiny_masked_lm(size=TWO_LAYERS)))
-    result = task.result(BATCH.get(task.task_name, BATCH["mmlm"]), training=False)
+    result = task.result(tensors(BATCH.get(task.task_name, BATCH["mmlm"])), training=False)
     return [result.loss_sum, task.weight_at(1), task.weight_at(9)]
 
 
@@ -54,7 +58,7 @@ def smoothed(metric):
 
 def loss_of_pretrainer(pretrainer):
     scales = {task.task_name: ops.convert_to_tensor(0.5) for task in pretrainer.tasks}
-    return [pretrainer.forward(BATCH, scales, training=False)[0]]
+    return [pretrainer.forward(tensors(BATCH), scales, training=False)[0]]
 
 
 def example_pretrainer():
