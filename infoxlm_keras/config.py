@@ -20,6 +20,8 @@ from infoxlm_keras.choices import LOSS_COMBINATIONS
 from infoxlm_keras.configs import find_config
 from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.evaluation.evaluation import Evaluation
+from infoxlm_keras.evaluation.registry import evaluation_classes
 from infoxlm_keras.files import load_yaml, parsing, read_yaml
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
 from infoxlm_keras.settings import NonNegativeInt, OneOf, PositiveInt, Settings, TaskSettings, defaults_of
@@ -104,24 +106,17 @@ class OptimizerSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """What is measured every `every` steps while training.
+    """What is measured every `every` steps while training, without the settings of the evaluations."""
 
-    Retrieval on held-out pairs: `pairs` is a file or directory as for infoxlm evaluate-retrieval. The first
-    `max_pairs` of each language are used, on the universal layer with xlco's pooling. Without `pairs`, retrieval is
-    not measured.
-
-    Losses: on `validation_batches` batches of the records that data.validation_records holds out.
-    """
-
-    pairs: str | None = None
     every: PositiveInt = 1000
-    max_pairs: int | None = pydantic.Field(default=1000, ge=2)
-    batch_size: PositiveInt = 64
-    validation_batches: NonNegativeInt = 20
+
+    def of(self, evaluation: type[Evaluation]) -> Any:
+        """The settings of `evaluation`, an `Evaluation` class: its own section, or this one."""
+        return getattr(self, evaluation.name) if evaluation.own_section else self
 
 
 class RunSettings(Settings):
-    """A whole run, without the tasks' sections.
+    """A whole run, without the tasks' and the evaluations' settings.
 
     The newest `keep_checkpoints` checkpoints stay, and the best one by `keep_best`: "auto" (the accuracy of retrieval,
     else the validation loss, if one is measured), "none", or the name of another number that an evaluation writes.
@@ -151,12 +146,25 @@ class RunSettings(Settings):
         return getattr(self, name)
 
 
-# Made from the registry, so a type checker knows `RunSettings` and its method `task` only.
+def _evaluation_section():
+    """`EvaluationSettings` with the settings of each evaluation of the registry."""
+    sections: dict[str, Any] = {}
+    bases: list[type[Settings]] = []
+    for name, evaluation in evaluation_classes().items():
+        if evaluation.Settings is not None and evaluation.own_section:
+            sections[name] = (evaluation.Settings, evaluation.Settings())
+        elif evaluation.Settings is not None:
+            bases.append(evaluation.Settings)
+    return pydantic.create_model("EvaluationSettings", __base__=(*bases[::-1], EvaluationSettings), **sections)
+
+
+# Made from the registries, so a type checker knows `RunSettings` and the methods `task` and `evaluation.of` only.
 _SECTIONS: dict[str, Any] = {name: (task.Settings, task.Settings()) for name, task in task_classes().items()}
+_SECTIONS["evaluation"] = (_EVALUATION := _evaluation_section(), _EVALUATION())
 PretrainingConfig: type[RunSettings] = pydantic.create_model(
     "PretrainingConfig",
     __base__=RunSettings,
-    __doc__="A whole run: `RunSettings` and one section for each pretext task.",
+    __doc__="A whole run: `RunSettings`, one section for each pretext task, and the settings of each evaluation.",
     **_SECTIONS,
 )
 

@@ -16,6 +16,7 @@ In reading order:
     input_account.py        fingerprints of the input, and what was kept and dropped of it
     build.py                what the builders share, and the manifest
     summary.py              the closing table
+    command.py              the command of a builder
 
 A worker process imports neither TensorFlow nor Keras, so it is small and starts at once. docs/records.md
 describes the records.

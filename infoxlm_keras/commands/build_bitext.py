@@ -11,20 +11,11 @@ bucket is the smallest of --lengths that its longer side does not exceed.
     infoxlm build-bitext --input pairs/ --tokenizer tokenizer/ --output_dir data/
 """
 
-import time
 from collections.abc import Sequence
 
-from infoxlm_keras.building.bitext_plan import add_arguments, plan_build
-from infoxlm_keras.building.build import build_records
-from infoxlm_keras.building.summary import print_summary
-from infoxlm_keras.command_line import argument_parser, print_settings
+from infoxlm_keras.building import bitext_plan
+from infoxlm_keras.building.command import run_builder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argument_parser(__doc__)
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
-    start = time.perf_counter()
-    print_settings("build_bitext", vars(options))
-    manifest = build_records(plan_build(options), options)
-    print_summary(manifest, time.perf_counter() - start)
+    run_builder("build_bitext", __doc__, bitext_plan, arguments)

@@ -8,20 +8,11 @@ DIR/mmlm/manifest.json; each record is a tf.train.Example with the int64 list `t
     infoxlm build-monolingual --input text/ --tokenizer tokenizer/ --output_dir data/
 """
 
-import time
 from collections.abc import Sequence
 
-from infoxlm_keras.building.build import build_records
-from infoxlm_keras.building.monolingual_plan import add_arguments, plan_build
-from infoxlm_keras.building.summary import print_summary
-from infoxlm_keras.command_line import argument_parser, print_settings
+from infoxlm_keras.building import monolingual_plan
+from infoxlm_keras.building.command import run_builder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argument_parser(__doc__)
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
-    start = time.perf_counter()
-    print_settings("build_monolingual", vars(options))
-    manifest = build_records(plan_build(options), options)
-    print_summary(manifest, time.perf_counter() - start)
+    run_builder("build_monolingual", __doc__, monolingual_plan, arguments)

@@ -1,13 +1,12 @@
 """`infoxlm COMMAND ...`: finds the command and passes its arguments on."""
 
 import difflib
-import importlib
 import itertools
 import sys
 from collections.abc import Sequence
 
 from infoxlm_keras.command_line import run_command
-from infoxlm_keras.commands.registry import COMMANDS
+from infoxlm_keras.commands.registry import COMMANDS, main_of
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.version import __version__
 
@@ -49,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"infoxlm {arguments[0]}: no such command; {hint}")
     # argparse shows the program's name in its usage line.
     sys.argv[0] = f"infoxlm {name}"
-    module = importlib.import_module(f"infoxlm_keras.commands.{name.replace('-', '_')}")
-    module.main(rest)
+    main_of(name)(rest)
 
 
 def console_script() -> None:

@@ -30,9 +30,15 @@ from infoxlm_keras.files import new_directory, write_json
 from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.text.readers import find_monolingual
-from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sample_sizes
+from infoxlm_keras.text.sample_options import (
+    add_sample_arguments,
+    all_sentences,
+    check_sample_arguments,
+    draw_sample,
+    tokens_and_unknown_rate,
+)
 from infoxlm_keras.text.vocabulary_extension import extend_proto, learn_pieces
-from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
+from infoxlm_keras.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from infoxlm_keras.text.vocabulary_extension import NewPiece
@@ -43,17 +49,9 @@ REPORT_FILE = "vocabulary_extension.json"
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="preset directory, or name or handle of a KerasHub preset")
-    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
     parser.add_argument("--add", type=int, required=True, help="number of pieces to add")
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder for the extended preset")
-    parser.add_argument(
-        "--sentences", type=int, default=120_000, help="number of sentences to sample for learning the pieces"
-    )
-    parser.add_argument("--exponent", type=float, default=0.7, help="language sampling exponent, 0 to 1")
-    parser.add_argument(
-        "--character_coverage", type=float, default=0.9995, help="share of all characters that get a piece"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
+    add_sample_arguments(parser, "learning the pieces")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing preset")
     options = parser.parse_args(arguments)
     start = time.perf_counter()
@@ -66,13 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
         model = load_pretrained(options.model)
-        with progress_bar("Sampling sentences"):
-            counts = count_sentences(readers)
-            sizes = sample_sizes(counts, options.sentences, options.exponent)
-            samples = sample_sentences(readers, counts, sizes, options.seed)
+        samples, _ = draw_sample(readers, options)
         with progress_bar("Learning pieces"):
-            sentences = [sentence for language in sorted(samples) for sentence in samples[language]]
-            pieces = learn_pieces(model.tokenizer, sentences, options.add, options.character_coverage)
+            pieces = learn_pieces(model.tokenizer, all_sentences(samples), options.add, options.character_coverage)
         tokenizer = Tokenizer(extend_proto(model.tokenizer.proto, pieces), options.output_dir)
         from infoxlm_keras.models.sizes import default_universal_layer
         from infoxlm_keras.models.vocabulary_extension import extend_masked_lm
@@ -94,12 +88,7 @@ def check_settings(options: argparse.Namespace) -> None:
     """Raises `InputError` for settings out of range."""
     if options.add < 1:
         raise InputError(f"--add {options.add}: must be at least 1")
-    if options.sentences < 1:
-        raise InputError(f"--sentences {options.sentences}: must be at least 1")
-    if not 0.98 <= options.character_coverage <= 1:
-        raise InputError(f"--character_coverage {options.character_coverage}: must be within 0.98 to 1")
-    if not 0 <= options.exponent <= 1:
-        raise InputError(f"--exponent {options.exponent}: must be within 0 to 1")
+    check_sample_arguments(options)
 
 
 def compare_languages(old: Tokenizer, new: Tokenizer, samples: Mapping[str, list[str]]) -> dict[str, dict[str, float]]:
@@ -108,9 +97,7 @@ def compare_languages(old: Tokenizer, new: Tokenizer, samples: Mapping[str, list
     for language, sentences in sorted(samples.items()):
         row: dict[str, float] = {"sampled": len(sentences)}
         for name, tokenizer in (("old", old), ("new", new)):
-            token_ids, _ = tokenizer.encode_ragged(sentences)
-            row[f"{name}_tokens"] = len(token_ids)
-            row[f"{name}_unknown_rate"] = round(int((token_ids == UNKNOWN_ID).sum()) / max(len(token_ids), 1), 6)
+            row[f"{name}_tokens"], row[f"{name}_unknown_rate"] = tokens_and_unknown_rate(tokenizer, sentences)
         languages[language] = row
     return languages
 

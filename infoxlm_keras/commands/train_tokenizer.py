@@ -28,27 +28,28 @@ from infoxlm_keras.files import new_directory, write_json
 from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.text.readers import find_monolingual
-from infoxlm_keras.text.vocabulary import count_sentences, sample_sentences, sample_sizes, train_sentencepiece
-from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
+from infoxlm_keras.text.sample_options import (
+    add_sample_arguments,
+    all_sentences,
+    check_sample_arguments,
+    draw_sample,
+    tokens_and_unknown_rate,
+)
+from infoxlm_keras.text.vocabulary import train_sentencepiece
+from infoxlm_keras.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from infoxlm_keras.text.readers.reader import Reader
+    pass
 
 MODEL_FILE, REPORT_FILE = "vocabulary.spm", "vocabulary.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files, or folders that hold them")
     parser.add_argument("--vocabulary_size", type=int, required=True, help="number of ids, special tokens included")
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder for the vocabulary")
-    parser.add_argument("--sentences", type=int, default=120_000, help="number of sentences to sample for training")
-    parser.add_argument("--exponent", type=float, default=0.7, help="language sampling exponent, 0 to 1")
-    parser.add_argument(
-        "--character_coverage", type=float, default=0.9995, help="share of all characters that get a piece"
-    )
+    add_sample_arguments(parser, "training")
     parser.add_argument("--byte_fallback", action="store_true", help="encode other characters as bytes")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing vocabulary")
     options = parser.parse_args(arguments)
     start = time.perf_counter()
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         samples, counts = draw_sample(readers, options)
         with progress_bar("Training the vocabulary"):
             proto = train_sentencepiece(
-                [sentence for language in sorted(samples) for sentence in samples[language]],
+                all_sentences(samples),
                 options.vocabulary_size,
                 options.character_coverage,
                 options.byte_fallback,
@@ -78,12 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def check_settings(options: argparse.Namespace) -> None:
     """Raises `InputError` for settings out of range, and for an output that is not to be replaced."""
-    if options.sentences < 1:
-        raise InputError(f"--sentences {options.sentences}: must be at least 1")
-    if not 0.98 <= options.character_coverage <= 1:
-        raise InputError(f"--character_coverage {options.character_coverage}: must be within 0.98 to 1")
-    if not 0 <= options.exponent <= 1:
-        raise InputError(f"--exponent {options.exponent}: must be within 0 to 1")
+    check_sample_arguments(options)
     if options.vocabulary_size < 6:
         raise InputError(f"--vocabulary_size {options.vocabulary_size}: must be at least 6; 5 ids are special")
     directory = pathlib.Path(options.output_dir)
@@ -95,27 +91,18 @@ def check_settings(options: argparse.Namespace) -> None:
             )
 
 
-def draw_sample(readers: Sequence[Reader], options: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, int]]:
-    """(sentences by language, number of all sentences by language)."""
-    with progress_bar("Sampling sentences"):
-        counts = count_sentences(readers)
-        sizes = sample_sizes(counts, options.sentences, options.exponent)
-        return sample_sentences(readers, counts, sizes, options.seed), counts
-
-
 def describe_languages(
     tokenizer: Tokenizer, samples: Mapping[str, list[str]], counts: Mapping[str, int]
 ) -> dict[str, dict[str, float]]:
     """dict of language to what the vocabulary makes of its sample."""
     languages = {}
     for language, sentences in sorted(samples.items()):
-        token_ids, _ = tokenizer.encode_ragged(sentences)
-        unknown = int((token_ids == UNKNOWN_ID).sum())
+        tokens, unknown_rate = tokens_and_unknown_rate(tokenizer, sentences)
         languages[language] = {
             "sentences": counts[language],
             "sampled": len(sentences),
-            "characters_per_token": round(sum(map(len, sentences)) / max(len(token_ids), 1), 3),
-            "unknown_rate": round(unknown / max(len(token_ids), 1), 6),
+            "characters_per_token": round(sum(map(len, sentences)) / max(tokens, 1), 3),
+            "unknown_rate": unknown_rate,
         }
     return languages
 

@@ -10,6 +10,7 @@ from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.models.encoder import check_layer
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class KeyEncoder(keras.layers.Layer):
     """An exponential moving average (EMA) of a backbone's embeddings and first `layer` Transformer layers.
 
@@ -23,13 +24,22 @@ class KeyEncoder(keras.layers.Layer):
 
     def __init__(self, backbone: keras_hub.models.XLMRobertaBackbone, layer: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False, **kwargs})
         check_layer(layer, backbone.num_layers)
         self.layer = layer
         config = {**backbone.get_config(), "num_layers": layer, "dropout": 0.0, "dtype": "float32"}
         self.backbone = keras_hub.models.XLMRobertaBackbone.from_config({**config, "name": "key_backbone"})
         self.backbone.trainable = False
         self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration; its backbone is the key encoder's own, which has all that the constructor reads."""
+        backbone = keras.saving.serialize_keras_object(self.backbone)
+        return {**super().get_config(), "backbone": backbone, "layer": self.layer}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "KeyEncoder":
+        return cls(**{**config, "backbone": keras.saving.deserialize_keras_object(config["backbone"])})
 
     def call(self, inputs: dict[str, Tensor]) -> Tensor:
         """Hidden state `layer`, float32 [batch, length, dim], of `{"token_ids", "padding_mask"}`; no dropout."""

@@ -1,7 +1,9 @@
 """How slowly the key encoder follows the query encoder, step by step."""
 
 import dataclasses
+from typing import Any
 
+import keras
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor
@@ -9,6 +11,7 @@ from infoxlm_keras.choices import MOMENTUM_SCHEDULES
 from infoxlm_keras.errors import InputError
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 @dataclasses.dataclass(frozen=True)
 class MomentumSchedule:
     """The momentum m of `key <- m key + (1 - m) query` at each update (schedules of the reference code).
@@ -49,6 +52,15 @@ class MomentumSchedule:
             raise InputError(f"momentum refresh_every = {self.refresh_every}: must be at least 1")
         if self.kind == "exponential" and (self.exponent <= 0 or self.final_value < self.value):
             raise InputError("momentum exponential: needs exponent > 0 and final_value >= value")
+
+    def get_config(self) -> dict[str, Any]:
+        """The attributes, a dict."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "MomentumSchedule":
+        """The schedule that `get_config` describes."""
+        return cls(**config)
 
     def __call__(self, step: Tensor | int) -> Tensor:
         """Momentum after `step` updates (int32 scalar tensor, the first is 1), as a float32 scalar."""

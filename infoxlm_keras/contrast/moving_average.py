@@ -9,6 +9,7 @@ from keras import ops
 from infoxlm_keras.annotations import Tensor
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class MovingAverage(keras.layers.Layer):
     """`key <- m key + (1 - m) query` for pairs of variables, in float32 under every precision policy.
 
@@ -17,26 +18,37 @@ class MovingAverage(keras.layers.Layer):
     error of each one-dimensional variable (gains, biases) is therefore stored and added at the next update (Kahan
     summation). Kernels and embeddings have far smaller values and need no compensation.
 
+    The variables belong to the model and are given at each call, so that the layer's configuration needs none; `of`
+    makes the layer for them.
+
     Args:
-        pairs: list of (key variable, query variable), of equal shapes.
+        compensated_weights: int, number of weights in the one-dimensional key variables.
 
     Attributes:
         rounding_errors: float32 variable, one number for each weight of the one-dimensional key variables.
     """
 
-    def __init__(self, pairs: Sequence[tuple[keras.Variable, keras.Variable]], **kwargs: Any) -> None:
+    def __init__(self, compensated_weights: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
-        super().__init__(trainable=False, **kwargs)
-        size = sum(key.shape[0] for key, _ in pairs if _is_compensated(key))
+        super().__init__(**{"trainable": False, **kwargs})
+        self.compensated_weights = compensated_weights
         self.rounding_errors = self.add_weight(
             name="rounding_errors",
-            shape=(size,),
+            shape=(compensated_weights,),
             initializer="zeros",
             trainable=False,
             dtype="float32",
             autocast=False,
         )
         self.built = True
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[keras.Variable, keras.Variable]], **kwargs: Any) -> "MovingAverage":
+        """The layer for `pairs`, list of (key variable, query variable), of equal shapes; `kwargs` of a layer."""
+        return cls(sum(key.shape[0] for key, _ in pairs if _is_compensated(key)), **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "compensated_weights": self.compensated_weights}
 
     def reset(self, pairs: Sequence[tuple[keras.Variable, keras.Variable]]) -> None:
         """Sets each key variable of `pairs` to its query variable's value, without sharing its buffer."""

@@ -9,6 +9,7 @@ from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class KeyQueue(keras.layers.Layer):
     """The last `length` keys, oldest overwritten first, for any batch size (writes wrap round).
 
@@ -24,7 +25,7 @@ class KeyQueue(keras.layers.Layer):
 
     def __init__(self, length: int, dim: int, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", "float32")
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False, **kwargs})
         if length < 1:
             raise InputError(f"queue_length = {length}: must be at least 1")
         self.length = length

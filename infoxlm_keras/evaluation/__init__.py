@@ -1,24 +1,40 @@
-"""Measures an encoder without fine-tuning: how often a sentence's nearest neighbour is its translation.
+"""Measures an encoder on held-out data. Each evaluation is one file with an `Evaluation`, and one row.
 
 In reading order:
 
-    pairs.py       files -> held-out pairs
-    embedding.py   texts -> vectors of every hidden state
-    retrieval.py   vectors -> accuracy both ways (NumPy)
-    evaluator.py   pairs -> accuracy of every language and layer
+    evaluation.py             what an evaluation is: its use while training, its command
+    registry.py               the evaluations by name
+    pairs.py                  files -> held-out pairs
+    embedding.py              texts -> vectors of every hidden state
+    retrieval.py              vectors -> accuracy both ways (NumPy)
+    evaluator.py              pairs -> accuracy of every language and layer
+    retrieval_evaluation.py   how often a sentence's nearest neighbour is its translation
+    validation_loss.py        the pretext tasks' losses on held-out records
 """
 
-from infoxlm_keras.evaluation.embedding import TextEmbedder, embed_texts
-from infoxlm_keras.evaluation.evaluator import evaluate_retrieval
-from infoxlm_keras.evaluation.pairs import PairSet, parallel_sentences, read_pair_sets
-from infoxlm_keras.evaluation.retrieval import retrieval_accuracy
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "PairSet",
-    "TextEmbedder",
-    "embed_texts",
-    "evaluate_retrieval",
-    "parallel_sentences",
-    "read_pair_sets",
-    "retrieval_accuracy",
-]
+from infoxlm_keras.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    # The same names, for editors and type checkers.
+    from infoxlm_keras.evaluation.embedding import TextEmbedder as TextEmbedder, embed_texts as embed_texts
+    from infoxlm_keras.evaluation.evaluation import Evaluation as Evaluation
+    from infoxlm_keras.evaluation.evaluator import evaluate_retrieval as evaluate_retrieval
+    from infoxlm_keras.evaluation.pairs import (
+        PairSet as PairSet,
+        parallel_sentences as parallel_sentences,
+        read_pair_sets as read_pair_sets,
+    )
+    from infoxlm_keras.evaluation.retrieval import retrieval_accuracy as retrieval_accuracy
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "embedding": ("TextEmbedder", "embed_texts"),
+        "evaluation": ("Evaluation",),
+        "evaluator": ("evaluate_retrieval",),
+        "pairs": ("PairSet", "parallel_sentences", "read_pair_sets"),
+        "retrieval": ("retrieval_accuracy",),
+    },
+)

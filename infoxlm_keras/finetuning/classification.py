@@ -6,7 +6,7 @@ every language. *Translate-train-all* trains on the translations into all langua
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,58 +16,41 @@ import numpy as np
 from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.disk_room import check_room
+from infoxlm_keras.finetuning.head import FineTuningHead
+from infoxlm_keras.finetuning.loop import FineTuningSettings, finetune
 from infoxlm_keras.models import with_dropout
 from infoxlm_keras.pretrained import load_classifier
-from infoxlm_keras.text.labels import check_labels, read_labels, write_labels
+from infoxlm_keras.text.labelled_texts import LabelledTexts, read_labelled_texts
+from infoxlm_keras.text.labels import check_labels, class_names, read_labels, write_labels
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
-from infoxlm_keras.training.optimizer import WarmupLinearDecay
 
 if TYPE_CHECKING:
     from infoxlm_keras.pretrained import PretrainedModel
-    from infoxlm_keras.text.labelled_texts import LabelledTexts
 
+DESCRIPTION = """Fine-tunes a classifier of texts, or of pairs of texts, and measures it in every language.
+
+Cross-lingual transfer (train on English, measure everywhere) and translate-train-all (train on all translations) are
+the same command with other files:
+
+    infoxlm finetune-classification --model runs/mine/model --train multinli.train.en.tsv \\
+        --dev xnli.dev.tsv --test xnli.test.tsv --output_dir runs/xnli
+    infoxlm finetune-classification --model microsoft/infoxlm-base --train multinli.train.*.tsv ...
+
+Files are tab-separated with a header, CSV, JSON lines or Parquet: XNLI, MultiNLI, PAWS-X as they are distributed, or
+your own with the columns label, text (or sentence1, sentence2) and language. Without a column language the file's name
+says it (train.en.tsv), or the columns' (sentence1_sw). All files are read and checked before training begins; rows
+without a gold label or text are left out and counted. The epoch that is best on --dev (mean over languages) is kept.
+
+Writes to OUTPUT_DIR: model/ (KerasHub preset with labels.json: infoxlm export-savedmodel --head classifier serves
+it) as soon as training ends, then results.json and accuracy.png. SIGTERM or Ctrl-C during training leaves nothing.
+"""
 DEFAULT_MAX_LENGTH = 128
 TASK_WEIGHTS_FILE = "task.weights.h5"  # KerasHub's name of the file with the weights of encoder and head
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassificationSettings:
-    """The training settings of a classifier; every value is checked.
-
-    Attributes:
-        epochs: int >= 1.
-        batch_size: int >= 1, samples an update.
-        learning_rate: float > 0, the peak; it rises over the first `warmup_share` of all updates, then falls to 0.
-        warmup_share: float in 0..1.
-        weight_decay: float >= 0, decoupled; not on biases and layer norms.
-        dropout: float in [0, 1), of encoder and head.
-        max_length: int, tokens of a sample, special tokens included. Longer samples are cut; of a pair, the longer
-            side. None: 128, or the model's number of positions if that is smaller.
-        seed: int.
-    """
-
-    epochs: int = 3
-    batch_size: int = 32
-    learning_rate: float = 2e-5
-    warmup_share: float = 0.1
-    weight_decay: float = 0.01
-    dropout: float = 0.1
-    max_length: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        limits = {
-            "epochs": (self.epochs >= 1, "at least 1"),
-            "batch_size": (self.batch_size >= 1, "at least 1"),
-            "learning_rate": (self.learning_rate > 0, "positive"),
-            "warmup_share": (0 <= self.warmup_share < 1, "in 0..1, below 1"),
-            "weight_decay": (self.weight_decay >= 0, "at least 0"),
-            "dropout": (0 <= self.dropout < 1, "in 0..1, below 1"),
-            "max_length": (self.max_length is None or self.max_length >= 8, "at least 8"),
-        }
-        for name, (holds, limit) in limits.items():
-            if not holds:
-                raise InputError(f"{name} = {getattr(self, name)}: must be {limit}")
+class ClassificationSettings(FineTuningSettings):
+    """The training settings of a classifier; see `infoxlm_keras.finetuning.loop.FineTuningSettings`."""
 
 
 @dataclasses.dataclass
@@ -90,7 +73,7 @@ class TextClassifier:
         """The model's inputs, `token_ids` and `padding_mask`, for a list of lists of str (one for each side)."""
         return encode(self.tokenizer, texts, self.max_length)
 
-    def targets(self, part: "LabelledTexts") -> Array:
+    def targets(self, part: LabelledTexts) -> Array:
         """int32 [samples], the index in `labels` of each label of a `LabelledTexts`.
 
         Raises:
@@ -102,7 +85,7 @@ class TextClassifier:
 
     def accuracies(
         self,
-        parts: "Sequence[LabelledTexts]",
+        parts: Sequence[LabelledTexts],
         batch_size: int = 32,
         progress: Callable[[int], object] = lambda samples: None,
     ) -> dict[str, float]:
@@ -198,8 +181,8 @@ def build_classifier(model: "PretrainedModel", labels: list[str], settings: Clas
 
 def finetune_classifier(
     classifier: TextClassifier,
-    training: "Sequence[LabelledTexts]",
-    development: "Sequence[LabelledTexts]",
+    training: Sequence[LabelledTexts],
+    development: Sequence[LabelledTexts],
     settings: ClassificationSettings,
     verbose: str | int = "auto",
 ) -> list[dict[str, Any]]:
@@ -223,48 +206,15 @@ def finetune_classifier(
     sides = range(len(training[0].texts))
     inputs = classifier.inputs([[text for part in training for text in part.texts[side]] for side in sides])
     targets = np.concatenate([classifier.targets(part) for part in training])
-    keras.utils.set_random_seed(settings.seed)
-    order = np.random.default_rng(settings.seed)
-    batch_size = min(settings.batch_size, len(targets))
-    updates = settings.epochs * -(-len(targets) // batch_size)
-    _compile(classifier.model, settings, updates)
-    epochs, best, best_weights = [], -1.0, None
-    for epoch in range(1, settings.epochs + 1):
-        # Shuffled here because the order of `fit` depends on the backend's random numbers.
-        shuffled = order.permutation(len(targets))
-        history = classifier.model.fit(
-            {name: values[shuffled] for name, values in inputs.items()},
-            targets[shuffled],
-            batch_size=batch_size,
-            initial_epoch=epoch - 1,
-            epochs=epoch,
-            shuffle=False,
-            verbose=verbose,
-        ).history
-        record = {"epoch": epoch, "loss": history["loss"][0], "accuracy": history["accuracy"][0]}
-        if not np.isfinite(record["loss"]):
-            raise InputError(f"epoch {epoch}: the loss is not finite; lower learning_rate = {settings.learning_rate}")
-        if development:
-            record["development"] = classifier.accuracies(development, settings.batch_size)
-            record["development_mean"] = float(np.mean(list(record["development"].values())))
-            if record["development_mean"] > best:
-                best, best_weights = record["development_mean"], classifier.model.get_weights()
-        epochs.append(record)
-    if best_weights is not None:
-        classifier.model.set_weights(best_weights)
-    return epochs
-
-
-def _compile(model, settings, updates):
-    schedule = WarmupLinearDecay(settings.learning_rate, int(settings.warmup_share * updates), updates)
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=settings.weight_decay, beta_2=0.98, epsilon=1e-6, global_clipnorm=1.0
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    return finetune(
+        classifier.model,
+        inputs,
+        targets,
+        settings,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        (lambda: classifier.accuracies(development, settings.batch_size)) if development else None,
+        verbose,
     )
 
 
@@ -298,12 +248,71 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], max_length: int
     return {"token_ids": token_ids, "padding_mask": (token_ids != PAD_ID).astype(np.int32)}
 
 
-def transfer_gap(accuracies: Mapping[str, float], training_languages: Sequence[str]) -> float | None:
-    """Accuracy in the training language minus the mean over all other languages, float (the paper, section 4.3).
+class ClassificationHead(FineTuningHead):
+    """Classes of texts, or of pairs of texts."""
 
-    None unless there is exactly one training language, and both it and another language were measured.
-    """
-    others = [accuracy for language, accuracy in accuracies.items() if language not in training_languages]
-    if len(training_languages) != 1 or training_languages[0] not in accuracies or not others:
-        return None
-    return accuracies[training_languages[0]] - float(np.mean(others))
+    name = "classification"
+    samples = "labelled texts"
+    Settings = ClassificationSettings
+    description = DESCRIPTION
+
+    def __init__(
+        self,
+        training: Sequence[LabelledTexts],
+        development: Sequence[LabelledTexts] = (),
+        test: Sequence[LabelledTexts] = (),
+    ) -> None:
+        super().__init__(training, development, test)
+        measured = [*development, *test]
+        _check_kinds(training, measured)
+        self.labels = class_names(training)
+        check_labels(self.labels, measured)
+
+    @classmethod
+    def read(
+        cls, paths: Sequence[PathLike], languages: Sequence[str] | None = None, max_samples: int | None = None
+    ) -> list[LabelledTexts]:
+        return read_labelled_texts(paths, languages, max_samples)
+
+    def facts(self) -> dict[str, Any]:
+        return {"labels": self.labels}
+
+    def notes(self) -> list[str]:
+        data = {"training": self.training, "development": self.development, "test": self.test}
+        found = []
+        for name, parts in data.items():
+            for part in parts:
+                if len(part.files) > 1:
+                    files = ", ".join(part.files)
+                    found.append(f"note: {name} in {part.language} joins {len(part.files):,} files: {files}")
+                absent = [label for label in self.labels if label not in part.places]
+                if absent:
+                    found.append(f"note: {name} in {part.language} has no sample labelled {', '.join(absent)}")
+        return found
+
+    def build(self, model: "PretrainedModel", settings: ClassificationSettings) -> None:
+        self.classifier = build_classifier(model, self.labels, settings)
+        self.model = self.classifier.model
+
+    def train(self, settings: ClassificationSettings) -> list[dict[str, Any]]:
+        return finetune_classifier(self.classifier, self.training, self.development, settings)
+
+    def measure(
+        self, parts: Sequence[LabelledTexts], batch_size: int, progress: Callable[[int], object]
+    ) -> dict[str, dict[str, float]]:
+        return {self.metric: self.classifier.accuracies(parts, batch_size, progress)}
+
+    def chance(self) -> float:
+        return 1 / len(self.labels)
+
+    def save(self, directory: PathLike) -> None:
+        self.classifier.save(directory)
+
+
+def _check_kinds(training, measured):
+    """Raises `InputError` if some samples are single texts and others pairs."""
+    sides = len(training[0].texts)
+    for part in measured:
+        if len(part.texts) != sides:
+            kinds = {1: "single texts", 2: "pairs of texts"}
+            raise InputError(f"{part.files[0]}: holds {kinds[len(part.texts)]}, but the training data {kinds[sides]}")

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from infoxlm_keras.command_line import describe_os_error
@@ -17,19 +17,24 @@ from infoxlm_keras.finetuning.interruption import exit_status, signals_wait
 if TYPE_CHECKING:
     import keras
 
-    from infoxlm_keras.finetuning.classification import TextClassifier
+    from infoxlm_keras.finetuning.head import FineTuningHead
 
-RESULT_FILES = ("results.json", "accuracy.png")
+RESULTS = "results.json"
 
 
-def check_output(output: pathlib.Path, overwrite: bool) -> None:
-    """Raises `InputError`, before training, if the model could not be written to `output`."""
+def result_files(head: "FineTuningHead | type[FineTuningHead]") -> tuple[str, ...]:
+    """Names of the files that are written beside the model: the results and the plot of the head's score."""
+    return RESULTS, f"{head.metric}.png"
+
+
+def check_output(output: pathlib.Path, overwrite: bool, files: Iterable[str]) -> None:
+    """Raises `InputError`, before training, if the model or one of `files` could not be written to `output`."""
     model = output / "model"
     if model.is_dir() and any(model.iterdir()) and not overwrite:
         raise InputError(f"{output}: holds a fine-tuned model already; give another --output_dir, or --overwrite")
     if model.exists() and not model.is_dir():
         raise InputError(f"{model}: is not a directory; remove it, or give another --output_dir")
-    for name in RESULT_FILES:
+    for name in files:
         if (output / name).is_dir():
             raise InputError(f"{output / name}: is a directory; remove it, or give another --output_dir")
     parent = existing_parent(output)
@@ -81,13 +86,13 @@ def the_model_stays(model: pathlib.Path) -> Iterator[None]:
         raise
 
 
-def save_model(classifier: "TextClassifier", output: pathlib.Path, overwrite: bool) -> None:
+def save_model(head: "FineTuningHead", output: pathlib.Path, overwrite: bool) -> None:
     """Writes the model to OUTPUT/model, and removes the results of an earlier model beside it.
 
     SIGTERM and Ctrl-C take effect after that and end the process.
 
     Args:
-        classifier: `TextClassifier`.
+        head: `FineTuningHead`, trained.
         output: path.
         overwrite: bool, replace a model that is there.
 
@@ -100,21 +105,21 @@ def save_model(classifier: "TextClassifier", output: pathlib.Path, overwrite: bo
         with signals_wait():
             try:
                 with new_directory(model, replace=overwrite) as directory:
-                    classifier.save(directory)
+                    head.save(directory)
             except Exception as error:
-                _rescue(classifier, error)
-            for name in RESULT_FILES:
+                _rescue(head, error)
+            for name in result_files(head):
                 (output / name).unlink(missing_ok=True)
     except KeyboardInterrupt as interrupt:
         _end(interrupt, f"interrupted; the fine-tuned model is complete in {model}, it was not measured")
 
 
-def _rescue(classifier, error):
+def _rescue(head, error):
     """Saves the model to a temporary directory after `error` at its own place; always raises."""
     reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="finetuned_"))
     try:
-        classifier.save(directory)
+        head.save(directory)
     except Exception:
         shutil.rmtree(directory)
         lost = (

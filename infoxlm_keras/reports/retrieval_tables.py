@@ -53,6 +53,19 @@ def layer_table(result: dict[str, Any], universal_layer: int | None = None) -> r
     return table
 
 
+def retrieval_report(result: dict[str, Any], info: Any = None) -> list[rich.table.Table | str]:
+    """What `infoxlm evaluate-retrieval` prints: a table of the languages, one of the layers, and what a layer is.
+
+    Args:
+        result: dict of `evaluate_retrieval`.
+        info: `infoxlm_keras.pretrained.PretrainingInfo` of the model, or None.
+    """
+    printed: list[rich.table.Table | str] = [language_table(result, result["best_layer"])]
+    if len(result["layers"]) > 1:
+        printed.append(layer_table(result, info.universal_layer if info else None))
+    return [*printed, f"layer: {result['layer_definition']}"]
+
+
 def read_retrieval(path: PathLike) -> dict[str, Any]:
     """The result of `evaluate_retrieval` in a JSON file that `infoxlm evaluate-retrieval --output` wrote.
 

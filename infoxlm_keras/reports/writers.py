@@ -12,6 +12,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.evaluation.registry import evaluation_classes
 
 if TYPE_CHECKING:
     from infoxlm_keras.tasks.pretext_task import PretextTask
@@ -51,9 +52,6 @@ class Recorder:
             writer.close()
 
 
-EVALUATION_GROUPS = ("retrieval", "val")
-
-
 class TensorBoardLog:
     """TensorBoard scalars in `directory`, without TensorFlow. The names are those of history.csv, grouped by task.
 
@@ -64,7 +62,7 @@ class TensorBoardLog:
     """
 
     def __init__(self, directory: PathLike, start_step: int = 0, groups: Sequence[str] = ()) -> None:
-        self.groups = (*groups, *EVALUATION_GROUPS)
+        self.groups = (*groups, *(evaluation.prefix for evaluation in evaluation_classes().values()))
         self.writer = EventFileWriter(str(directory))
         session = SessionLog(status=SessionLog.START)
         self.writer.add_event(Event(wall_time=time.time(), step=start_step + 1, session_log=session))
@@ -151,7 +149,8 @@ def summary(record: dict[str, Any], tasks: "Iterable[PretextTask]" = ()) -> str:
 
     Args:
         record: dict of name to number.
-        tasks: list of `PretextTask`s; their `label` and `console_numbers` select the numbers.
+        tasks: list of `PretextTask`s; their `label` and `console_numbers` select the numbers, besides the
+            `console_numbers` of all evaluations.
     """
     parts = []
     if "tokens_per_second" in record:
@@ -161,10 +160,10 @@ def summary(record: dict[str, Any], tasks: "Iterable[PretextTask]" = ()) -> str:
         for name, form in shown.items():
             if f"{task.task_name}_{name}" in record:
                 parts.append(form.format(record[f"{task.task_name}_{name}"]))
-    if "val_loss" in record:
-        parts.append(f"validation {record['val_loss']:.3f}")
-    if "retrieval_accuracy" in record:
-        parts.append(f"retrieval {100 * record['retrieval_accuracy']:.1f}%")
+    for evaluation in evaluation_classes().values():
+        for column, form in evaluation.console_numbers.items():
+            if column in record:
+                parts.append(form.format(record[column]))
     if record.get("skipped_steps"):
         parts.append(f"{record['skipped_steps']} skipped")
     return "  ".join(parts)

@@ -9,9 +9,9 @@ from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.distribution.strategies import global_batch_sizes
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.evaluation.pairs import PairSet
+from infoxlm_keras.evaluation.evaluation import Evaluation
+from infoxlm_keras.evaluation.registry import evaluation_classes
 from infoxlm_keras.files import write_json
-from infoxlm_keras.models.sentence_vector import trained_sentence_vector
 from infoxlm_keras.reports.history import HistoryFile
 from infoxlm_keras.reports.language_probabilities import language_probabilities_of, probabilities_table
 from infoxlm_keras.reports.wandb_log import WandbLog
@@ -19,18 +19,14 @@ from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
 from infoxlm_keras.runs.callbacks import (
     Checkpoints,
     IntervalLog,
-    RetrievalEvaluation,
+    PeriodicEvaluation,
     SkippedSteps,
     StopOnSignal,
     StopSignals,
-    ValidationLoss,
-    validation_columns,
 )
 from infoxlm_keras.runs.checkpoint import Restored
 from infoxlm_keras.runs.directory import RunDirectory
-from infoxlm_keras.runs.training_records import has_validation
 from infoxlm_keras.tasks.pretext_task import PretextTask
-from infoxlm_keras.tokenizer import Tokenizer
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 
@@ -41,10 +37,8 @@ def fit(
     directory: RunDirectory,
     restored: Restored | None,
     info: dict[str, Any],
-    pair_sets: Sequence[PairSet] = (),
-    tokenizer: Tokenizer | None = None,
+    evaluations: Sequence[Evaluation] = (),
     wandb_project: str | None = None,
-    validation_streams: Sequence[BatchStream] = (),
 ) -> str | None:
     """Trains from the restored step to the last, or to the end of the step in which a signal comes.
 
@@ -55,10 +49,8 @@ def fit(
         directory: `RunDirectory` of the run.
         restored: `Restored`, or None at step 0.
         info: dict that is kept with each checkpoint.
-        pair_sets: list of `PairSet` for the evaluation while training; empty for none.
-        tokenizer: `Tokenizer` of the pairs.
+        evaluations: list of `Evaluation`s, bound to `pretrainer`.
         wandb_project: str or None.
-        validation_streams: list of streams of held-out records; empty for no validation loss.
 
     Returns:
         str or None: the name of the signal that ended training before its last step.
@@ -84,10 +76,10 @@ def fit(
                 () if restored is None else restored.metrics,
             ),
         ]
-        if pair_sets:
-            callbacks.append(_retrieval(pretrainer, config, recorder, start, pair_sets, tokenizer))
-        if validation_streams:
-            callbacks.append(_validation(config, recorder, start, validation_streams))
+        callbacks += [
+            PeriodicEvaluation(evaluation, recorder, start, config.steps, config.evaluation.every)
+            for evaluation in evaluations
+        ]
         callbacks += [
             Checkpoints(
                 directory.checkpoints,
@@ -96,7 +88,7 @@ def fit(
                 config.keep_checkpoints,
                 info,
                 recorder,
-                best_by(config, pair_sets),
+                best_by(config, evaluations),
                 write=chief,
                 after_save=(lambda: refresh_plots(directory, pretrainer.tasks)) if chief else None,
             ),
@@ -109,24 +101,24 @@ def fit(
         return stop.received if callbacks[-1].step < config.steps else None
 
 
-def best_by(config: RunSettings, pair_sets: Sequence[PairSet]) -> str | None:
+def best_by(config: RunSettings, evaluations: Sequence[Evaluation]) -> str | None:
     """The number by which the best checkpoint is kept, or None.
+
+    Args:
+        config: `PretrainingConfig`.
+        evaluations: list of the run's `Evaluation`s.
 
     Raises:
         InputError: if `keep_best` names one that no evaluation of the run writes.
     """
-    columns = list(RetrievalEvaluation.columns) if pair_sets else []
-    if has_validation(config):
-        columns += validation_columns(config.tasks)
+    columns = [name for evaluation in evaluations for name in evaluation.columns]
     if config.keep_best == "none" or (config.keep_best == "auto" and not columns):
         return None
     if config.keep_best == "auto":
         return columns[0]
-    columns += [f"retrieval_{pair_set.language}" for pair_set in pair_sets]
     if config.keep_best not in columns:
-        known = (
-            ", ".join(columns) if columns else "none, since evaluation.pairs and data.validation_records are not set"
-        )
+        settings = [each.switched_on_by for each in evaluation_classes().values() if each.switched_on_by]
+        known = ", ".join(columns) if columns else f"none, since {' and '.join(settings)} are not set"
         raise InputError(
             f"keep_best = {config.keep_best!r}: is written by no evaluation of this run; known for "
             f"--set keep_best=NAME: auto, none; {known}"
@@ -162,35 +154,3 @@ def _writers(tasks, config, streams, directory, start, wandb_project):
         settings = {**flatten(config), "language_probabilities": probabilities}
         writers.append(WandbLog(wandb_project, directory.path, settings, start))
     return writers
-
-
-def _retrieval(pretrainer, config, recorder, start, pair_sets, tokenizer):
-    layer, pooling, _ = trained_sentence_vector(pretrainer)
-    return RetrievalEvaluation(
-        pair_sets,
-        pretrainer.masked_lm,
-        tokenizer,
-        layer,
-        pooling,
-        config.evaluation.batch_size,
-        recorder=recorder,
-        start_step=start,
-        total_steps=config.steps,
-        every=config.evaluation.every,
-    )
-
-
-def _validation(config, recorder, start, streams):
-    from infoxlm_keras.data.streams import joined_dataset
-
-    # `evaluate` runs whole executions.
-    executions = -(-config.evaluation.validation_batches // config.steps_per_execution)
-    return ValidationLoss(
-        joined_dataset(streams).map(lambda batch: (batch,)),
-        executions * config.steps_per_execution,
-        config.tasks,
-        recorder=recorder,
-        start_step=start,
-        total_steps=config.steps,
-        every=config.evaluation.every,
-    )

@@ -14,6 +14,8 @@ from infoxlm_keras.distribution import current_distribution, is_chief
 from infoxlm_keras.distribution.agreement import check_agreement
 from infoxlm_keras.distribution.strategies import check_batches
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.evaluation.evaluation import Evaluation
+from infoxlm_keras.evaluation.registry import evaluation_classes
 from infoxlm_keras.models import build_masked_lm, with_dropout
 from infoxlm_keras.models.sentence_vector import trained_sentence_vector
 from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
@@ -116,15 +118,16 @@ class PretrainingRun:
         self.config = config
         self.directory = directory
         self.wandb_project = wandb_project
-        self.pair_sets = _pair_sets(config)
-        self.best_name = best_by(config, self.pair_sets)
+        self.evaluations = evaluations_of(config)
+        self.best_name = best_by(config, self.evaluations)
         self.records = TrainingRecords(data_dir, config)
         seed_everything(config.seed, compiled=config.jit_compile)
         with current_distribution().variables():
             self.masked_lm, self.tokenizer = _starting_point(config, self.records, init)
         self.records.check_fits(self.tokenizer, self.masked_lm.backbone.max_sequence_length)
         self.streams = self.records.streams()
-        self.validation_streams = self.records.validation_streams()
+        needs_records = any(evaluation.reads_validation_records for evaluation in self.evaluations)
+        self.validation_streams = self.records.validation_streams() if needs_records else []
         with current_distribution().variables():
             self.pretrainer = build_pretrainer(config, self.masked_lm)
         self.info = self._info()
@@ -163,6 +166,8 @@ class PretrainingRun:
         """Trains to the last step; returns the name of the signal that stopped it before, or None."""
         if self.restored is not None and self.restored.step >= self.config.steps:
             return None
+        for evaluation in self.evaluations:
+            evaluation.bind(self.pretrainer, self.tokenizer, self.validation_streams)
         return fit(
             self.pretrainer,
             self.config,
@@ -170,10 +175,8 @@ class PretrainingRun:
             self.directory,
             self.restored,
             {"seed": self.config.seed, "tasks": self.config.tasks, "data": self.info.data},
-            self.pair_sets,
-            self.tokenizer,
+            self.evaluations,
             self.wandb_project,
-            self.validation_streams,
         )
 
     def stopped(self, signal: str) -> RunResult:
@@ -270,13 +273,7 @@ def _starting_point(config, records, init):
     return with_dropout(model.masked_lm, config.model.dropout or 0.0), model.tokenizer
 
 
-def _pair_sets(config):
-    if config.evaluation.pairs is None:
-        return []
-    from infoxlm_keras.evaluation.pairs import read_pair_sets
-    from infoxlm_keras.text.readers.found import describe
-
-    pair_sets = read_pair_sets([config.evaluation.pairs], config.evaluation.max_pairs)
-    for line in describe(pair_sets.passed_over):
-        print(f"evaluation.pairs: {line}", flush=True)
-    return pair_sets
+def evaluations_of(config: RunSettings) -> list[Evaluation]:
+    """List of the `Evaluation`s that `config` (`PretrainingConfig`) switches on, with their data."""
+    found = [evaluation.from_config(config) for evaluation in evaluation_classes().values()]
+    return [evaluation for evaluation in found if evaluation is not None]

@@ -126,20 +126,15 @@ class TrainingRecords:
     def validation_streams(self) -> list[BatchStream]:
         """Streams of the held-out records, without accumulation (`evaluate` takes a batch in one piece).
 
-        An empty list if `data.validation_records` or `evaluation.validation_batches` is 0.
+        An empty list if `data.validation_records` is 0.
         """
-        return self.streams("validation", micro_batches=1) if has_validation(self.config) else []
+        return self.streams("validation", micro_batches=1) if self.config.data.validation_records else []
 
     def filling_batches(self, task_name: str) -> tf.data.Dataset:
         """Endless data set of `{task_name: batch}` to fill the task's queue from, under another seed."""
         from infoxlm_keras.data.streams import joined_dataset
 
         return joined_dataset(self.streams(tasks=[task_name], seed=self.config.seed + FILLING_SEED_OFFSET))
-
-
-def has_validation(config: RunSettings) -> bool:
-    """Whether losses on held-out records are measured."""
-    return config.data.validation_records > 0 and config.evaluation.validation_batches > 0
 
 
 def _check_held_out(manifest, validation_records):

@@ -22,11 +22,12 @@ FORMAT_VERSION = 2  # of the result of `facts`
 
 
 class ServingModule(tf.Module):
-    """A Keras model with the two signatures that every SavedModel here has.
+    """A Keras model with the two signatures that every SavedModel here has, and one on pairs of texts for some heads.
 
     `serving_default` takes `text`, string [batch]; `tokens` takes `token_ids` and `padding_mask`, int32
-    [batch, length], for servers without SentencePiece ops. Both return what `predict` returns, and refuse inputs of
-    another rank, masks that are neither 0 nor 1, and ids outside of the vocabulary (`request_checks`).
+    [batch, length], for servers without SentencePiece ops. Both return what `predict` returns. The signature on pairs
+    takes two string [batch] and returns what `pair_outputs` returns. All refuse inputs of another rank, masks that are
+    neither 0 nor 1, and ids outside of the vocabulary (`request_checks`).
 
     Args:
         text_to_ids: `TextToIds`.
@@ -47,6 +48,8 @@ class ServingModule(tf.Module):
 
     head: str  # name of the head in `infoxlm.json`; each head sets its own
     needs_strings = False  # whether the head answers with strings, so that it cannot do without their signatures
+    # (name of the signature, names of its two inputs) for a head with a signature on pairs of texts.
+    pair_signature: tuple[str, str, str] | None = None
     tokens_only = False  # whether signatures on strings are left out, for servers without SentencePiece ops
 
     def __init__(
@@ -83,6 +86,17 @@ class ServingModule(tf.Module):
         """The result of `predict` from the Keras model, which a float32 export must equal."""
         raise NotImplementedError
 
+    def pair_outputs(
+        self, first: Tensor, second: Tensor, predict: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Named outputs of the signature on pairs.
+
+        Args:
+            first, second: string [batch], checked.
+            predict: `self.predict` or `self.reference`.
+        """
+        raise NotImplementedError
+
     def head_facts(self) -> dict[str, Any]:
         """Facts about the head for clients: a dict of plain values."""
         raise NotImplementedError
@@ -100,7 +114,10 @@ class ServingModule(tf.Module):
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """Signature name -> `tf.function` with its input signature."""
-        return {"serving_default": self._text_signature(), "tokens": self._tokens_signature(self.predict)}
+        found = {"serving_default": self._text_signature(), "tokens": self._tokens_signature(self.predict)}
+        if self.pair_signature is not None:
+            found[self.pair_signature[0]] = self._pair_signature(*self.pair_signature)
+        return found
 
     def exported(self, by_signature: Mapping[str, Any]) -> dict[str, Any]:
         """The entries of a dict by signature name that are exported: all, or `tokens` alone."""
@@ -108,10 +125,14 @@ class ServingModule(tf.Module):
 
     def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
         """Inputs of every signature: signature -> input name -> value; the ids belong to the texts."""
-        return {
+        found: dict[str, dict[str, Any]] = {
             "serving_default": {"text": texts},
             "tokens": {"token_ids": token_ids, "padding_mask": padding_mask},
         }
+        if self.pair_signature is not None:
+            signature, first, second = self.pair_signature
+            found[signature] = {first: texts, second: texts[::-1]}
+        return found
 
     def answers(
         self,
@@ -122,7 +143,21 @@ class ServingModule(tf.Module):
     ) -> dict[str, dict[str, Tensor]]:
         """Expected outputs of each signature for `requests(...)`; `predict` is `self.predict` or `self.reference`."""
         outputs = predict(tf.constant(token_ids), tf.constant(padding_mask))
-        return {"serving_default": outputs, "tokens": outputs}
+        found = {"serving_default": outputs, "tokens": outputs}
+        if self.pair_signature is not None:
+            first, second = tf.constant(texts), tf.constant(texts[::-1])
+            found[self.pair_signature[0]] = self.pair_outputs(first, second, predict)
+        return found
+
+    def _pair_signature(self, signature, first_name, second_name):
+        def pair(first, second):
+            first, second = checked_texts(**{first_name: first, second_name: second})
+            return self.pair_outputs(first, second, self.predict)
+
+        # The name of the function in the SavedModel.
+        pair.__name__ = signature
+        texts = [tf.TensorSpec([None], tf.string, name=name) for name in (first_name, second_name)]
+        return tf.function(pair, input_signature=texts)
 
     def _text_signature(self):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])

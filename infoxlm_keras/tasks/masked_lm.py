@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor, Tensors
@@ -18,6 +19,7 @@ from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskRes
 MAX_LOGITS = 1 << 27
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class MaskedLanguageModeling(PretextTask):
     """Predict the masked tokens of a sequence from all its other tokens.
 
@@ -36,6 +38,9 @@ class MaskedLanguageModeling(PretextTask):
         if max_logits < 1:
             raise InputError(f"{self.task_name}.max_logits = {max_logits}: must be at least 1")
         self.max_logits = max_logits
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "max_logits": self.max_logits}
 
     def bind(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -75,6 +80,7 @@ class MaskedLanguageModeling(PretextTask):
         )
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class MMLM(MaskedLanguageModeling):
     """Multilingual masked LM: blocks of one language, `<s> s1 </s> s2 </s> ...`."""
 
@@ -99,6 +105,7 @@ class MMLM(MaskedLanguageModeling):
         return "build the records with a shorter --sequence_length"
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class TLM(MaskedLanguageModeling):
     """Translation LM: `<s> src </s> tgt </s>` or the other way round, masked on both sides."""
 

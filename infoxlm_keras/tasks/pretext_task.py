@@ -53,6 +53,7 @@ class SharedTensors:
     first_row: int | Tensor = 0
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class PretextTask(keras.layers.Layer):
     """Base of the pretext tasks.
 
@@ -152,6 +153,10 @@ class PretextTask(keras.layers.Layer):
         if weight < 0:
             raise InputError(f"{self.task_name}.weight = {weight}: must not be negative")
         self.weight = weight
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, without the encoder: `from_config` gives a task that is not bound."""
+        return {**super().get_config(), "weight": self.weight}
 
     def bind(self, encoder: Encoder) -> None:
         """Builds what the task needs on `encoder` (`infoxlm_keras.models.Encoder`)."""

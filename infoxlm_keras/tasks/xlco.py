@@ -27,8 +27,21 @@ from infoxlm_keras.settings import NonNegativeInt, OneOf, PositiveInt, Settings,
 from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
 
 DEFAULT_MOMENTUM = MomentumSchedule()
+# The constructor's arguments that a configuration holds as they are.
+_ARGUMENTS = (
+    "universal_layer",
+    "queue_length",
+    "temperature",
+    "pooling",
+    "normalize",
+    "projection",
+    "shared_projection",
+    "in_batch_negatives",
+    "enable_step",
+)
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class XLCO(PretextTask):
     """Cross-lingual contrast on the universal layer (InfoXLM, section 3.3).
 
@@ -94,6 +107,14 @@ class XLCO(PretextTask):
         self.momentum = momentum if isinstance(momentum, MomentumSchedule) else MomentumSchedule(value=momentum)
         self.enable_step = enable_step
 
+    def get_config(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in _ARGUMENTS}
+        return {**super().get_config(), **own, "momentum": keras.saving.serialize_keras_object(self.momentum)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "XLCO":
+        return cls(**{**config, "momentum": keras.saving.deserialize_keras_object(config["momentum"])})
+
     @classmethod
     def from_settings(cls, settings: "XLCOSettings") -> "XLCO":
         options = settings.model_dump(exclude=_STREAM_SETTINGS)
@@ -148,7 +169,7 @@ class XLCO(PretextTask):
             self.query_projection = self.add_weight(name="query_projection", **options)
             if not self.shared_projection:
                 self.key_projection = self.add_weight(name="key_projection", trainable=False, **options)
-        self.moving_average = MovingAverage(self.variable_pairs(), name="moving_average")
+        self.moving_average = MovingAverage.of(self.variable_pairs(), name="moving_average")
         self.built = True
         self.reset_key_encoder()
 

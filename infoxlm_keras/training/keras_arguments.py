@@ -10,10 +10,6 @@ from infoxlm_keras.files import describe
 
 # Arguments of `keras.Model.compile` that the training step does not use.
 TAKEN_FROM_TASKS = ("loss", "loss_weights", "metrics", "weighted_metrics")
-NOT_SAVED_WHOLE = (
-    "InfoXLMPretrainer: cannot be saved as a whole model; save_weights('NAME.weights.h5') keeps its state, and "
-    "infoxlm_keras.save_pretrained the trained encoder"
-)
 
 
 def check_compile_arguments(optimizer: Any, others: Mapping[str, Any]) -> keras.optimizers.Optimizer:
@@ -39,15 +35,3 @@ def check_compile_arguments(optimizer: Any, others: Mapping[str, Any]) -> keras.
         raise InputError(
             f"compile(optimizer={optimizer!r:.60}): is no optimizer of Keras ({detail}); {remedy}"
         ) from None
-
-
-def check_callbacks(callbacks: Any) -> None:
-    """Raises `InputError` if one of `callbacks` (what `fit` takes) would fail after an epoch of training."""
-    if isinstance(callbacks, keras.callbacks.Callback) and not hasattr(callbacks, "callbacks"):
-        callbacks = [callbacks]
-    for callback in getattr(callbacks, "callbacks", callbacks) or ():
-        if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
-            raise InputError(
-                f"ModelCheckpoint({callback.filepath!r}): a pretrainer is not saved as a whole model; give "
-                "ModelCheckpoint('NAME.weights.h5', save_weights_only=True), and use save_pretrained for the encoder"
-            )

@@ -8,6 +8,9 @@ from keras import ops
 from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 
+# Parts of the names of biases and layer norms.
+NO_DECAY = ("bias", "gamma", "beta")
+
 
 @keras.saving.register_keras_serializable(package="infoxlm_keras")
 class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -46,6 +49,34 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+def without_decay_of_biases(optimizer: keras.optimizers.AdamW) -> keras.optimizers.AdamW:
+    """`optimizer`, whose weight decay leaves out biases and layer norms (`NO_DECAY`) from now on."""
+    optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
+    return optimizer
+
+
+def optimizer_config(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """What `optimizer_from_config` makes an equal optimizer of, a dict that is ready for JSON.
+
+    It differs from Keras' own in two ways. It holds which names weight decay leaves out (`exclude_from_weight_decay`
+    with `var_names`); without them a loaded optimizer would decay all variables. And it names no class of one backend:
+    under PyTorch, Keras' AdamW is a class of PyTorch's own.
+    """
+    config = keras.saving.serialize_keras_object(optimizer)
+    if config["module"].startswith("keras.") and hasattr(keras.optimizers, config["class_name"]):
+        config.update(module="keras.optimizers", registered_name=None)
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    return {"optimizer": config, "no_decay": None if pattern is None else pattern.pattern}
+
+
+def optimizer_from_config(config: dict[str, Any]) -> keras.optimizers.Optimizer:
+    """The optimizer that `optimizer_config` describes, not yet built."""
+    optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
+    if config["no_decay"] is not None:
+        optimizer.exclude_from_weight_decay(var_names=[config["no_decay"]])
+    return optimizer
+
+
 def build_optimizer(
     learning_rate: float = 2e-4,
     total_steps: int = 150000,
@@ -74,5 +105,4 @@ def build_optimizer(
         epsilon=epsilon,
         weight_decay=weight_decay,
     )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
+    return without_decay_of_biases(optimizer)

@@ -1,7 +1,9 @@
 """The pretrainer: one encoder, any set of pretext tasks, one custom training step."""
 
+import copy
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import keras
 import keras_hub
@@ -14,12 +16,14 @@ from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
-from infoxlm_keras.training.keras_arguments import NOT_SAVED_WHOLE, check_callbacks, check_compile_arguments
+from infoxlm_keras.training.keras_arguments import check_compile_arguments
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
+from infoxlm_keras.training.optimizer import optimizer_config, optimizer_from_config
 from infoxlm_keras.training.smoothed_mean import SmoothedMean
 from infoxlm_keras.training.step import TrainStep
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class InfoXLMPretrainer(TrainStep, keras.Model):
     """Joins an encoder and its pretext tasks for `model.fit`.
 
@@ -31,6 +35,10 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     micro-batches laid end to end. Under a `tf.distribute.Strategy` each replica gets its slice of every micro-batch.
     Counts and keys are joined before the forward pass and gradients after it, so that R replicas compute the update of
     one (`training/step/tensorflow_step.py`).
+
+    `save("NAME.keras")` and `keras.saving.load_model` keep everything, the optimizer and the tasks' state included,
+    except the random state of dropout: with dropout above 0, training goes on with other dropout masks. Checkpoints of
+    `infoxlm pretrain` keep that too. `infoxlm_keras.save_pretrained` writes the trained encoder alone.
 
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`, for instance from `build_masked_lm`.
@@ -130,31 +138,53 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     def fit(self, x: Any = None, *arguments: Any, **keywords: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; the first batch of a `tf.data.Dataset` is checked before anything is compiled.
 
-        Keras' callbacks work with it, except those that save a whole model: `ModelCheckpoint` needs
-        `save_weights_only=True`. `BackupAndRestore` resumes at the interrupted epoch and reads the data set from its
-        beginning; `infoxlm pretrain` resumes at the exact step.
+        Keras' callbacks work with it. `BackupAndRestore` resumes at the interrupted epoch and reads the data set from
+        its beginning; `infoxlm pretrain` resumes at the exact step.
 
         Raises:
-            InputError: see `infoxlm_keras.data.batches.check_batch`; for a model that was not compiled, or a
-                callback that would save it whole.
+            InputError: see `infoxlm_keras.data.batches.check_batch`; for a model that was not compiled.
         """
         if getattr(self, "optimizer", None) is None:
             raise InputError("fit: the pretrainer is not compiled; call compile(optimizer=build_optimizer(...)) first")
-        # y, batch_size, epochs, verbose, callbacks
-        check_callbacks(keywords.get("callbacks", arguments[4] if len(arguments) > 4 else None))
         batch = first_batch(x)
         if batch is not None:
             names = [task.task_name for task in self.tasks]
             check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
         return super().fit(x, *arguments, **keywords)
 
-    def save(self, *arguments: Any, **keywords: Any) -> NoReturn:
-        """Raises `InputError` before Keras makes a file; see `get_config`."""
-        raise InputError(NOT_SAVED_WHOLE)
+    # === Saving: `pretrainer.save("NAME.keras")` and `keras.saving.load_model` ===
 
-    def get_config(self) -> NoReturn:
-        """Raises `InputError`: no Keras configuration can describe the encoder that the tasks share."""
-        raise InputError(NOT_SAVED_WHOLE)
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments. The tasks come without the encoder that they share; `__init__` binds them."""
+        masked_lm = keras.saving.serialize_keras_object(self.masked_lm)
+        # KerasHub compiles it with an optimizer of its own, which is not used here.
+        masked_lm.pop("compile_config", None)
+        return {
+            "name": self.name,
+            "masked_lm": masked_lm,
+            "tasks": [keras.saving.serialize_keras_object(task) for task in self.tasks],
+            "loss_combination": self.loss_combination,
+            "accumulation_steps": self.accumulation_steps,
+            "clip_norm": self.clip_norm,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "InfoXLMPretrainer":
+        # KerasHub's `from_config` writes into its argument.
+        config = copy.deepcopy(config)
+        read = functools.partial(keras.saving.deserialize_keras_object, custom_objects=custom_objects)
+        return cls(
+            **{**config, "masked_lm": read(config["masked_lm"]), "tasks": [read(task) for task in config["tasks"]]}
+        )
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """How `compile` was called, the optimizer as `optimizer_config` describes it; empty before `compile`."""
+        config = super().get_compile_config()
+        return {**config, "optimizer": optimizer_config(self.optimizer)} if config else {}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says. Keras compiles no model that overrides `compile`."""
+        self.compile(**{**config, "optimizer": optimizer_from_config(config["optimizer"])})
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: every variable exists since `__init__`. Keras would call the model on a batch of all tasks."""

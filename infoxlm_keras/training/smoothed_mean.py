@@ -1,11 +1,14 @@
 """An exponentially smoothed mean, for quantities that are observed over a whole run."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
 class SmoothedMean(keras.metrics.Metric):
     """Exponentially smoothed, weighted mean of a quantity: `sum_i d^(n-i) w_i x_i / sum_i d^(n-i) w_i`.
 
@@ -17,8 +20,8 @@ class SmoothedMean(keras.metrics.Metric):
         decay: float in [0, 1), d; 0.99 looks back about 100 updates.
     """
 
-    def __init__(self, name: str, decay: float = 0.99) -> None:
-        super().__init__(name=name)
+    def __init__(self, name: str, decay: float = 0.99, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
         self.decay = decay
         scalar = {"shape": (), "initializer": "zeros", "dtype": "float32"}
         self.total = self.add_variable(name="total", **scalar)
@@ -39,6 +42,9 @@ class SmoothedMean(keras.metrics.Metric):
 
     def reset_state(self) -> None:
         """Nothing: Keras calls it at every interval's end."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "decay": self.decay}
 
     def restart(self) -> None:
         """Forgets everything."""

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from infoxlm_keras.commands import dispatch
-from infoxlm_keras.commands.registry import COMMANDS
+from infoxlm_keras.commands.registry import COMMANDS, FAMILIES
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.version import __version__
 from repository import REPOSITORY
@@ -16,11 +16,14 @@ SCRIPTS = sorted([*(REPOSITORY / "recipes").glob("*.py"), *(REPOSITORY / "data_p
 COMMAND_MODULES = sorted((REPOSITORY / "infoxlm_keras" / "commands").glob("*.py"))
 
 
-def test_every_script_has_a_row_and_every_row_a_module_and_a_script():
+def test_every_script_has_a_row_and_every_row_a_module():
     scripts = {path.stem.replace("_", "-") for path in SCRIPTS}
-    modules = {path.stem.replace("_", "-") for path in COMMAND_MODULES} - {"--init--", "dispatch", "registry"}
+    modules = {path.stem.replace("_", "-") for path in COMMAND_MODULES}
+    modules -= {"--init--", "dispatch", "registry", *FAMILIES}
     assert len(scripts) == len(SCRIPTS) > 10
-    assert set(COMMANDS) == scripts == modules
+    # The evaluations and the fine-tuning heads that were added later have a row, and need neither.
+    families = {name for name in COMMANDS if name.split("-")[0] in FAMILIES}
+    assert scripts == modules and set(COMMANDS) - families <= modules <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)

@@ -109,7 +109,7 @@ def test_gradient_of_the_projection(normalize, in_batch_negatives, shared_projec
 def test_moving_average_of_numbers():
     """Five updates at m = 0.9 of a key at 1 and a query at 0, and one with m = 1 and m = 0."""
     key, query = tf.Variable([1.0, 1.0]), tf.Variable([0.0, 3.0])
-    average = MovingAverage([(key, query)])
+    average = MovingAverage.of([(key, query)])
     for update in range(1, 6):
         average.update([(key, query)], 0.9)
         np.testing.assert_allclose(key, [0.9**update, 3 - 2 * 0.9**update], rtol=1e-6)

@@ -17,13 +17,14 @@ import pytest
 import tensorflow as tf
 
 from infoxlm_keras.command_line import run_command
-from infoxlm_keras.commands import finetune_classification
+from infoxlm_keras.commands import finetune, finetune_classification
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.finetuning import (
     ClassificationSettings,
     LabelledTexts,
     TextClassifier,
     build_classifier,
+    classification,
     finetune_classifier,
     load_text_classifier,
     read_labelled_texts,
@@ -213,7 +214,7 @@ def test_a_fine_tuned_preset_is_served_as_keras_predicts(finished, files, tmp_pa
 def quick(preset, files, tmp_path, monkeypatch):
     """Options of a run whose training is skipped (it is compiled for seconds): the tests are about what follows."""
     trained = [{"epoch": 1, "loss": 1.0, "accuracy": 0.5, "development": {}, "development_mean": 0.5}]
-    monkeypatch.setattr(finetune_classification, "finetune_classifier", lambda *_: trained)
+    monkeypatch.setattr(classification, "finetune_classifier", lambda *_: trained)
     options = ["--model", preset, "--train", files["train"], "--test", files["test"], "--max_train_samples", 8]
     return [*options, "--max_length", 16, "--epochs", 1, "--batch_size", 8, "--output_dir", tmp_path / "run"]
 
@@ -222,7 +223,7 @@ def refused_before_training(monkeypatch, capsys, *options):
     def trained(*_):
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr(finetune_classification, "load_pretrained", trained)
+    monkeypatch.setattr(finetune, "load_pretrained", trained)
     return refused(capsys, finetune_classification.main, *options)
 
 
@@ -254,7 +255,7 @@ def test_files_that_are_joined_are_named(tmp_path, capsys):
 
 def test_no_room_for_the_model_is_told_before_training(quick, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1000))
-    monkeypatch.setattr(finetune_classification, "finetune_classifier", None)
+    monkeypatch.setattr(classification, "finetune_classifier", None)
     assert "MB, but 0.0 MB are free" in refused(capsys, finetune_classification.main, *quick)
     assert not (tmp_path / "run").exists()
 
@@ -289,7 +290,7 @@ class Full:
     ],
 )
 def test_a_later_failure_leaves_the_trained_model(quick, tmp_path, monkeypatch, capsys, name, failure, message):
-    monkeypatch.setattr(finetune_classification, name, failure)
+    monkeypatch.setattr(finetune, name, failure)
     error = refused(capsys, finetune_classification.main, *quick)
     model = tmp_path / "run/model"
     assert message in error and f"the fine-tuned model is complete in {model}" in error
@@ -304,7 +305,7 @@ def test_outputs_that_are_not_finite_are_no_accuracy(quick, tmp_path, monkeypatc
         classifier.model.set_weights(weights)
         return [{"epoch": 1, "loss": 1.0, "accuracy": 0.5}]
 
-    monkeypatch.setattr(finetune_classification, "finetune_classifier", broken)
+    monkeypatch.setattr(classification, "finetune_classifier", broken)
     error = refused(capsys, finetune_classification.main, *quick)
     assert "de: the classifier's outputs for sample 0 (from 0) are not finite" in error
     assert f"the fine-tuned model is complete in {tmp_path / 'run/model'}" in error
@@ -313,7 +314,7 @@ def test_outputs_that_are_not_finite_are_no_accuracy(quick, tmp_path, monkeypatc
 def test_a_model_that_cannot_be_saved_in_its_place_is_saved_elsewhere(quick, tmp_path, monkeypatch, capsys):
     """While the model is trained, another run takes the directory."""
     output = tmp_path / "run"
-    train = finetune_classification.finetune_classifier
+    train = classification.finetune_classifier
 
     def slow(*arguments):
         (output / "model").mkdir(parents=True)
@@ -322,7 +323,7 @@ def test_a_model_that_cannot_be_saved_in_its_place_is_saved_elsewhere(quick, tmp
 
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(finetune_classification, "finetune_classifier", slow)
+    monkeypatch.setattr(classification, "finetune_classifier", slow)
     error = refused(capsys, finetune_classification.main, *quick)
     (rescued,) = (tmp_path / "temporary").iterdir()
     assert "model: is not empty" in error and f"the fine-tuned model is complete in {rescued}" in error
@@ -344,7 +345,7 @@ def test_a_model_that_no_disk_takes_is_told_to_be_lost(quick, tmp_path, monkeypa
 def test_signals_leave_nothing_half_written_and_say_what_is_lost(
     quick, tmp_path, monkeypatch, capsys, stage, number, status
 ):
-    owner = finetune_classification if stage == "finetune_classifier" else TextClassifier
+    owner = classification if stage == "finetune_classifier" else TextClassifier
     original = getattr(owner, stage)
 
     def interrupted(*arguments, **keywords):

@@ -49,21 +49,14 @@ def test_what_compile_cannot_use_is_refused(options, message):
         pretrainer.fit(((BATCHES[0],) for _ in range(1)), steps_per_epoch=1, verbose=0)
 
 
-def test_saving_a_whole_model_is_refused_before_training(tmp_path):
+def test_checkpoints_of_the_whole_model_go_on_where_they_were_saved(tmp_path):
+    path = str(tmp_path / "{epoch}.keras")
     pretrainer = made()
-    before = state(pretrainer)
-    whole = keras.callbacks.ModelCheckpoint(str(tmp_path / "x.keras"))
-    weights = keras.callbacks.ModelCheckpoint(str(tmp_path / "x.weights.h5"), save_weights_only=True)
-    every_form = ([weights, whole], whole, keras.callbacks.CallbackList([whole], model=pretrainer))
-    for callbacks in every_form:
-        with pytest.raises(InputError, match=r"x.keras.*save_weights_only=True"):
-            pretrainer.fit(((BATCHES[0],) for _ in range(1)), steps_per_epoch=1, verbose=0, callbacks=callbacks)
-    with pytest.raises(InputError, match="save_weights_only=True"):
-        pretrainer.fit(((BATCHES[0],) for _ in range(1)), None, None, 1, 0, [whole])
-    with pytest.raises(InputError, match="save_weights"):
-        pretrainer.save(tmp_path / "x.keras")
-    assert_same(state(pretrainer), before)
-    assert list(tmp_path.iterdir()) == []
+    train(pretrainer, keras.callbacks.ModelCheckpoint(path), epochs=2)
+    loaded = keras.saving.load_model(tmp_path / "1.keras")
+    # The batches of the second epoch.
+    loaded.fit(((BATCHES[step % 3],) for step in (2, 3)), steps_per_epoch=2, verbose=0)
+    assert_same(state(loaded), state(pretrainer))
 
 
 def test_checkpoints_of_weights_hold_queue_key_encoder_and_optimizer(tmp_path):

@@ -118,7 +118,7 @@ def test_slow_average_moves_as_far_as_it_should(policy, distance, compiled):
 def test_a_gain_of_one_moves_by_less_than_its_last_bit():
     """An update of 1e-8 is a tenth of the distance between float32 numbers near 1; a plain sum would stand still."""
     key, query = tf.Variable([1.0, 1.0]), tf.Variable([1.0001, 0.9999])
-    average = MovingAverage([(key, query)])
+    average = MovingAverage.of([(key, query)])
     update = tf.function(lambda: average.update([(key, query)], 0.9999))
     for _ in range(500):
         update()

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 @styled
 def accuracy_by_language(
-    accuracies: Mapping[str, float], training_languages: Collection[str] = (), chance: float | None = None
+    accuracies: Mapping[str, float],
+    training_languages: Collection[str] = (),
+    chance: float | None = None,
+    score: str = "accuracy",
 ) -> "Figure":
     """A bar for each language, best first; the languages of training in another colour.
 
@@ -19,6 +22,7 @@ def accuracy_by_language(
         accuracies: {language: float in 0..1}, not empty.
         training_languages: collection of str.
         chance: optional float in 0..1, the accuracy of guessing, drawn as a line.
+        score: str, what the numbers are.
 
     Returns:
         matplotlib.figure.Figure.
@@ -33,7 +37,7 @@ def accuracy_by_language(
     if chance is not None:
         axes.axhline(100 * chance, color=QUIET_COLOR, linestyle="--", linewidth=1, label="guessing")
         axes.legend(fontsize=8)
-    axes.set(title="Accuracy by language", ylabel="accuracy in %", ylim=(0, 105))
+    axes.set(title=f"{score[0].upper()}{score[1:]} by language", ylabel=f"{score} in %", ylim=(0, 105))
     if any(name in training_languages for name in names):
         axes.set_xlabel("orange: languages of training", fontsize=8)
     return figure

@@ -11,12 +11,8 @@ from infoxlm_keras.reports.plots.style import COLORS, QUIET_COLOR, new_figure, s
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# title, {column of history.csv: its name in the legend}; the tasks' own panels come before these
+# title, {column of history.csv: its name in the legend}; the panels of tasks and evaluations come before these
 PANELS = (
-    (
-        "Held-out retrieval",
-        {"retrieval_source_to_target": "source to target", "retrieval_target_to_source": "target to source"},
-    ),
     ("Gradient norm", {"gradient_norm": "before clipping"}),
     ("Learning rate", {"learning_rate": "learning rate"}),
     ("Tokens a second", {"tokens_per_second": "tokens"}),
@@ -42,7 +38,7 @@ def run_overview(steps: Array, metrics: dict[str, Array]) -> "Figure":
     """
     steps = np.asarray(steps)
     panels = []
-    for title, columns in [*_task_panels(), *PANELS]:
+    for title, columns in [*_task_panels(), *_evaluation_panels(), *PANELS]:
         lines = {name: np.asarray(metrics[column]) for column, name in columns.items() if column in metrics}
         lines = {name: values for name, values in lines.items() if np.isfinite(values).any()}
         if lines:
@@ -79,3 +75,10 @@ def _task_panels():
         for title, columns in task.panels.items():
             panels.append((title, {f"{name}_{column}": legend for column, legend in columns.items()}))
     return panels
+
+
+def _evaluation_panels():
+    """List of (title, {column: legend}): the panels of each evaluation."""
+    from infoxlm_keras.evaluation.registry import evaluation_classes
+
+    return [panel for evaluation in evaluation_classes().values() for panel in evaluation.panels.items()]

@@ -2,8 +2,7 @@
 
 skipped_steps.py         notes steps whose gradients are not finite; too many in a row end the run
 interval_log.py          every `log_every` steps the interval's means, to all writers
-periodic_evaluation.py   every `every` steps a measure on held-out data, to all writers:
-retrieval.py, validation.py   retrieval accuracy; the tasks' losses
+periodic_evaluation.py   every `every` steps a measure on held-out data (`infoxlm_keras.evaluation`), to all writers
 checkpoints.py           every `save_every` steps, at a new best score, and before a stop: a checkpoint
 stop_signals.py          SIGTERM and SIGINT end the run after the step in progress
 """
@@ -11,19 +10,14 @@ stop_signals.py          SIGTERM and SIGINT end the run after the step in progre
 from infoxlm_keras.runs.callbacks.checkpoints import Checkpoints
 from infoxlm_keras.runs.callbacks.interval_log import IntervalLog
 from infoxlm_keras.runs.callbacks.periodic_evaluation import PeriodicEvaluation
-from infoxlm_keras.runs.callbacks.retrieval import RetrievalEvaluation
 from infoxlm_keras.runs.callbacks.skipped_steps import SkippedSteps
 from infoxlm_keras.runs.callbacks.stop_signals import StopOnSignal, StopSignals
-from infoxlm_keras.runs.callbacks.validation import ValidationLoss, validation_columns
 
 __all__ = [
     "Checkpoints",
     "IntervalLog",
     "PeriodicEvaluation",
-    "RetrievalEvaluation",
     "SkippedSteps",
     "StopOnSignal",
     "StopSignals",
-    "ValidationLoss",
-    "validation_columns",
 ]

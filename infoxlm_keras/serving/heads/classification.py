@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from infoxlm_keras.annotations import Array, PathLike, Tensor
+from infoxlm_keras.annotations import PathLike, Tensor
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
@@ -43,6 +42,7 @@ class ClassifierModule(ServingModule):
     """
 
     head = "classifier"
+    pair_signature = ("pairs", "text", "text_pair")
 
     def __init__(
         self,
@@ -83,34 +83,10 @@ class ClassifierModule(ServingModule):
             "labels": tf.tile(names[None], tf.stack([rows, 1])),
         }
 
-    def signatures(self) -> dict[str, Callable[..., Any]]:
-        texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("text", "text_pair")]
-
-        @tf.function(input_signature=texts)
-        def pairs(text, text_pair):
-            return self.predict(*self._pairs(text, text_pair))
-
-        return {**super().signatures(), "pairs": pairs}
-
-    def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
-        return {
-            **super().requests(texts, token_ids, padding_mask),
-            "pairs": {"text": texts, "text_pair": texts[::-1]},
-        }
-
-    def answers(
-        self,
-        texts: list[bytes],
-        token_ids: Array,
-        padding_mask: Array,
-        predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
-    ) -> dict[str, dict[str, Tensor]]:
-        pairs = predict(*self._pairs(tf.constant(texts), tf.constant(texts[::-1])))
-        return {**super().answers(texts, token_ids, padding_mask, predict), "pairs": pairs}
-
-    def _pairs(self, text, text_pair):
-        text, text_pair = checked_texts(text=text, text_pair=text_pair)
-        return self.text_to_ids.pairs(text, text_pair)
+    def pair_outputs(
+        self, first: Tensor, second: Tensor, predict: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        return predict(*self.text_to_ids.pairs(first, second))
 
     def head_facts(self) -> dict[str, Any]:
         facts = {"num_classes": self.num_classes}

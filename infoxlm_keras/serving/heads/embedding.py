@@ -9,7 +9,6 @@ import tensorflow as tf
 from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.models import hidden_state_model, l2_normalize, pool
 from infoxlm_keras.models.sentence_vector import sentence_vector
-from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.text_to_ids import TextToIds
 
@@ -39,6 +38,7 @@ class EmbeddingModule(ServingModule):
     """
 
     head = "embedding"
+    pair_signature = ("similarity", "text_a", "text_b")
 
     def __init__(
         self,
@@ -65,34 +65,12 @@ class EmbeddingModule(ServingModule):
         hidden_state = self._model({"token_ids": token_ids, "padding_mask": padding_mask})
         return {"embedding": self._normalized(pool(hidden_state, padding_mask, self.pooling))}
 
-    def signatures(self) -> dict[str, Callable[..., Any]]:
-        texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("text_a", "text_b")]
-
-        @tf.function(input_signature=texts)
-        def similarity(text_a, text_b):
-            text_a, text_b = checked_texts(text_a=text_a, text_b=text_b)
-            batch, both = tf.shape(text_a)[0], tf.concat([text_a, text_b], axis=0)
-            vectors = l2_normalize(self.predict(*self.text_to_ids(both))["embedding"])
-            return {"similarity": tf.reduce_sum(vectors[:batch] * vectors[batch:], axis=-1)}
-
-        return {**super().signatures(), "similarity": similarity}
-
-    def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
-        return {
-            **super().requests(texts, token_ids, padding_mask),
-            "similarity": {"text_a": texts, "text_b": texts[::-1]},
-        }
-
-    def answers(
-        self,
-        texts: list[bytes],
-        token_ids: Array,
-        padding_mask: Array,
-        predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
-    ) -> dict[str, dict[str, Tensor]]:
-        answers = super().answers(texts, token_ids, padding_mask, predict)
-        vectors = l2_normalize(answers["tokens"]["embedding"])
-        return {**answers, "similarity": {"similarity": tf.reduce_sum(vectors * vectors[::-1], axis=-1)}}
+    def pair_outputs(
+        self, first: Tensor, second: Tensor, predict: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        batch, both = tf.shape(first)[0], tf.concat([first, second], axis=0)
+        vectors = l2_normalize(predict(*self.text_to_ids(both))["embedding"])
+        return {"similarity": tf.reduce_sum(vectors[:batch] * vectors[batch:], axis=-1)}
 
     def head_facts(self) -> dict[str, Any]:
         return {"layer": self.layer, "pooling": self.pooling, "normalize": self.normalize, "dim": self.dim}

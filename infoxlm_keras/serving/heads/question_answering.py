@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from infoxlm_keras.annotations import Array, PathLike, Tensor
+from infoxlm_keras.annotations import PathLike, Tensor
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.serving.request_checks import checked_texts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
@@ -49,6 +48,7 @@ class QuestionAnsweringModule(ServingModule):
     """
 
     head = "qa"
+    pair_signature = ("serving_default", "question", "context")
 
     def __init__(
         self,
@@ -87,11 +87,15 @@ class QuestionAnsweringModule(ServingModule):
         logits = tf.where(padding_mask[:, :, None] > 0, logits, IMPOSSIBLE)
         return {"start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
 
+    def pair_outputs(
+        self, first: Tensor, second: Tensor, predict: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        return self.answer(first, second, predict)
+
     def answer(
         self, question: Tensor, context: Tensor, predict: Callable[[Tensor, Tensor], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """The outputs of `serving_default`; `predict` gives the logits (`self.predict` or `self.reference`)."""
-        question, context = checked_texts(question=question, context=context)
         question = self.text_to_ids.clean(question)
         context = self.text_to_ids.clean(context, self.text_to_ids.max_bytes * self.max_windows)
         questions = self.text_to_ids.tokens(question)[:, : self.max_question]
@@ -143,33 +147,6 @@ class QuestionAnsweringModule(ServingModule):
         last = tf.minimum(first + tf.gather(room, rows), tf.gather(lengths, rows))
         begin = tf.gather(starts, rows)
         return rows, tf.ragged.range(begin + first, begin + last, row_splits_dtype=tf.int64)
-
-    def signatures(self) -> dict[str, Callable[..., Any]]:
-        texts = [tf.TensorSpec([None], tf.string, name=name) for name in ("question", "context")]
-
-        @tf.function(input_signature=texts)
-        def serving_default(question, context):
-            return self.answer(question, context, self.predict)
-
-        return {"serving_default": serving_default, "tokens": self._tokens_signature(self.predict)}
-
-    def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
-        return {
-            "serving_default": {"question": texts, "context": texts[::-1]},
-            "tokens": {"token_ids": token_ids, "padding_mask": padding_mask},
-        }
-
-    def answers(
-        self,
-        texts: list[bytes],
-        token_ids: Array,
-        padding_mask: Array,
-        predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
-    ) -> dict[str, dict[str, Tensor]]:
-        return {
-            "serving_default": self.answer(tf.constant(texts), tf.constant(texts[::-1]), predict),
-            "tokens": predict(tf.constant(token_ids), tf.constant(padding_mask)),
-        }
 
     def head_facts(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,149 @@
+"""An object of every public Keras class, and the check that it survives its configuration.
+
+`python keras_contract.py DIRECTORY` checks all on the backend named by KERAS_BACKEND, loads the pretrainers in
+DIRECTORY, and saves one as `<backend>.keras`.
+"""
+
+import copy
+import inspect
+import json
+import pathlib
+import sys
+
+import keras
+import numpy as np
+from keras import ops
+
+from infoxlm_keras import MMLM, TLM, XLCO, InfoXLMPretrainer, MomentumSchedule, PretextTask
+from infoxlm_keras.contrast import KeyEncoder, KeyQueue, MovingAverage
+from infoxlm_keras.models import Encoder, QuestionAnswering
+from infoxlm_keras.tasks.masked_lm import MaskedLanguageModeling
+from infoxlm_keras.training.optimizer import WarmupLinearDecay
+from infoxlm_keras.training.smoothed_mean import SmoothedMean
+from tiny_pretraining import TWO_LAYERS, array, joint_batch, state, tiny_masked_lm, tiny_pretrainer
+
+BATCH = joint_batch(np.random.default_rng(3))
+INPUTS = {name: BATCH["mmlm"][name] for name in ("token_ids", "padding_mask")}
+LINEAR = MomentumSchedule("linear", value=0.5, final_value=0.75, start_step=2, end_step=6)
+
+
+def tensors(batch):
+    return keras.tree.map_structure(ops.convert_to_tensor, batch)
+
+
+def moved(average):
+    key, query = (keras.Variable(np.array(values, "float32")) for values in ([1.0, 2.0], [3.0, 5.0]))
+    average.update([(key, query)], ops.convert_to_tensor(0.9))
+    return [key, average.rounding_errors]
+
+
+def filled(queue):
+    queue.enqueue(ops.reshape(ops.arange(6, dtype="float32"), (3, 2)))
+    return [queue.keys, queue.mask()]
+
+
+def loss_of_task(task):
+    """The loss of a task that is bound to an encoder of fixed weights."""
+    keras.utils.set_random_seed(4)
+    task.bind(Encoder(tiny_masked_lm(size=TWO_LAYERS)))
+    result = task.result(tensors(BATCH.get(task.task_name, BATCH["mmlm"])), training=False)
+    return [result.loss_sum, task.weight_at(1), task.weight_at(9)]
+
+
+def smoothed(metric):
+    for value in (1.0, 4.0, 2.0):
+        metric.update_state(value)
+    return [metric.result()]
+
+
+def loss_of_pretrainer(pretrainer):
+    scales = {task.task_name: ops.convert_to_tensor(0.5) for task in pretrainer.tasks}
+    return [pretrainer.forward(tensors(BATCH), scales, training=False)[0]]
+
+
+def example_pretrainer():
+    tasks = [MMLM(max_logits=100), TLM(weight=0.25), XLCO(queue_length=16, momentum=LINEAR)]
+    options = {"loss_combination": "sum_of_means", "accumulation_steps": 1, "clip_norm": 0.5}
+    return tiny_pretrainer(tasks, size=TWO_LAYERS, learning_rate=0.01, warmup_steps=2, **options)
+
+
+# Class -> (an object whose arguments are not the defaults, its values after the object was built anew).
+EXAMPLES = {
+    KeyEncoder: (lambda: KeyEncoder(tiny_masked_lm().backbone, 2), lambda layer: [layer(INPUTS)]),
+    MovingAverage: (lambda: MovingAverage(2, name="average"), moved),
+    KeyQueue: (lambda: KeyQueue(5, 2, name="keys"), filled),
+    MomentumSchedule: (lambda: LINEAR, lambda schedule: [schedule(step) for step in range(1, 9)]),
+    PretextTask: (lambda: PretextTask(weight=0.5, name="none"), lambda task: [task.weight_at(3)]),
+    MaskedLanguageModeling: (lambda: MaskedLanguageModeling(100, 0.5, name="any"), loss_of_task),
+    MMLM: (lambda: MMLM(max_logits=100, weight=0.5), loss_of_task),
+    TLM: (lambda: TLM(max_logits=100, weight=0.5), loss_of_task),
+    XLCO: (
+        lambda: XLCO(2, 16, 0.5, "mean", True, True, True, True, LINEAR, 5, 0.25),
+        loss_of_task,
+    ),
+    SmoothedMean: (lambda: SmoothedMean("bound", decay=0.5), smoothed),
+    WarmupLinearDecay: (lambda: WarmupLinearDecay(0.1, 3, 9), lambda rate: [rate(step) for step in range(9)]),
+    InfoXLMPretrainer: (example_pretrainer, loss_of_pretrainer),
+    QuestionAnswering: (
+        lambda: QuestionAnswering(tiny_masked_lm().backbone, name="spans"),
+        lambda model: [model(INPUTS)],
+    ),
+}
+
+
+def check(kind):
+    """Asserts the contract of the class `kind`."""
+    make, values = EXAMPLES[kind]
+    first = make()
+    config = json.loads(json.dumps(first.get_config()))
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    parameters = inspect.signature(kind).parameters.values()
+    missing = {each.name for each in parameters if each.kind not in kinds} - set(config)
+    assert not missing, f"{kind.__name__}: get_config lacks {missing}"
+    # KerasHub's `from_config` writes into its argument.
+    second = kind.from_config(copy.deepcopy(config))
+    assert json.loads(json.dumps(second.get_config())) == config, kind.__name__
+    # As a part of another object, found by its registered name.
+    described = json.loads(json.dumps(keras.saving.serialize_keras_object(make())))
+    assert described["registered_name"] == f"infoxlm_keras>{kind.__name__}"
+    third = keras.saving.deserialize_keras_object({**described, "compile_config": None})
+    assert type(third) is kind and json.loads(json.dumps(third.get_config()))
+    for variable, value in zip(getattr(second, "weights", ()), getattr(first, "weights", ()), strict=True):
+        variable.assign(ops.convert_to_numpy(value))
+    for one, other in zip(values(first), values(second), strict=True):
+        np.testing.assert_array_equal(array(one), array(other), err_msg=kind.__name__)
+
+
+def trained():
+    """A pretrainer after two steps."""
+    pretrainer = example_pretrainer()
+    pretrainer.fit(((BATCH,) for _ in range(2)), steps_per_epoch=2, verbose=0, shuffle=False)
+    return pretrainer
+
+
+def save_with_state(pretrainer, directory):
+    """Writes `<backend>.keras` and what its variables hold."""
+    name = keras.backend.backend()
+    pretrainer.save(directory / f"{name}.keras")
+    np.savez(directory / f"{name}.npz", *state(pretrainer))
+
+
+def check_saved(directory, backend):
+    """Asserts that the pretrainer that `backend` saved is loaded whole, and can be trained."""
+    loaded = keras.saving.load_model(directory / f"{backend}.keras")
+    with np.load(directory / f"{backend}.npz") as saved:
+        for value, name in zip(state(loaded), saved.files, strict=True):
+            np.testing.assert_array_equal(value, saved[name])
+    bias = next(variable for variable in loaded.trainable_variables if variable.name == "bias")
+    assert not loaded.optimizer._use_weight_decay(bias)
+    loaded.fit(((BATCH,) for _ in range(1)), steps_per_epoch=1, verbose=0, shuffle=False)
+    assert int(ops.convert_to_numpy(loaded.optimizer.iterations)) == 3
+    return loaded
+
+
+if __name__ == "__main__":
+    for known in EXAMPLES:
+        check(known)
+    folder = pathlib.Path(sys.argv[1])
+    save_with_state(trained(), folder)
+    check_saved(folder, "tensorflow")

@@ -1,0 +1,90 @@
+"""Every public layer, model, task, metric and schedule survives `get_config` and `from_config`, on each backend."""
+
+import importlib
+import inspect
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import infoxlm_keras
+import keras_contract
+from keras_contract import EXAMPLES, check, check_saved, save_with_state, trained
+from repository import REPOSITORY
+from tiny_pretraining import assert_same, state
+
+KERAS_CLASSES = (
+    keras.layers.Layer,
+    keras.metrics.Metric,
+    keras.losses.Loss,
+    keras.optimizers.Optimizer,
+    keras.optimizers.schedules.LearningRateSchedule,
+    keras.initializers.Initializer,
+)
+ROOT = pathlib.Path(infoxlm_keras.__file__).parent
+# The rooms in which a schedule is a part of the model; those of `data/` order records.
+LEARNING = ("contrast", "losses", "models", "tasks", "training")
+
+
+def public_classes():
+    """All public classes of the package that Keras may have to describe."""
+    found = set()
+    for path in sorted(ROOT.rglob("*.py")):
+        room, *rest = path.relative_to(ROOT).with_suffix("").parts
+        if path.stem in ("__init__", "__main__"):
+            continue
+        name_of_module = ".".join(("infoxlm_keras", room, *rest))
+        for name, kind in inspect.getmembers(importlib.import_module(name_of_module), inspect.isclass):
+            if kind.__module__ != name_of_module or name.startswith("_"):
+                continue
+            of_keras = issubclass(kind, KERAS_CLASSES) or hasattr(kind, "get_config")
+            if of_keras or (name.endswith("Schedule") and room in LEARNING):
+                found.add(kind)
+    return found
+
+
+def test_every_public_class_has_an_example():
+    found = public_classes()
+    assert len(found) >= 13
+    names = sorted(kind.__name__ for kind in found - set(EXAMPLES))
+    assert not names, f"{names}: add an example of each to tests/support/keras_contract.py"
+
+
+@pytest.mark.parametrize("kind", EXAMPLES, ids=lambda kind: kind.__name__)
+def test_it_is_built_anew_from_its_configuration(kind):
+    check(kind)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """(directory of a pretrainer that each backend has saved, the pretrainer of this one)."""
+    directory = tmp_path_factory.mktemp("saved")
+    pretrainer = trained()
+    save_with_state(pretrainer, directory)
+    return directory, pretrainer
+
+
+def test_a_loaded_pretrainer_goes_on_as_the_one_that_was_saved(saved):
+    directory, pretrainer = saved
+    loaded = check_saved(directory, "tensorflow")
+    pretrainer.fit(((keras_contract.BATCH,) for _ in range(1)), steps_per_epoch=1, verbose=0, shuffle=False)
+    assert_same(state(loaded), state(pretrainer))
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_contract_holds_on_other_backends_and_files_open_on_all(saved, backend):
+    worker = pathlib.Path(keras_contract.__file__)
+    path = os.pathsep.join(map(str, (REPOSITORY, worker.parent)))
+    done = subprocess.run(
+        [sys.executable, str(worker), str(saved[0])],
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert np.isfinite(np.concatenate([value.ravel() for value in state(check_saved(saved[0], backend))])).all()
