@@ -13,6 +13,7 @@ COMMANDS = {
     "write-tfds-metadata": ("text to records", "make records a data set of TensorFlow Datasets"),
     "pretrain": ("training", "pre-train with MMLM, TLM and XLCO"),
     "finetune-classification": ("training", "fine-tune a classifier in one language, measure it in all"),
+    "compile-step": ("training", "compile the step for TPUs and GPUs that are not at hand"),
     "evaluate-retrieval": ("evaluation", "find translations among held-out sentences"),
     "convert-checkpoint": ("models", "convert from and to Hugging Face, sentence-transformers, KerasHub"),
     "export-savedmodel": ("models", "export a SavedModel that takes strings"),

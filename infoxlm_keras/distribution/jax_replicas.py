@@ -7,8 +7,9 @@ counts, keys, gradients.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -37,7 +38,9 @@ class JaxReplicas:
 
     @classmethod
     def current(cls) -> JaxReplicas:
-        """The replicas of the `keras.distribution.DataParallel` in force."""
+        """The replicas of `over_devices`, else of the `keras.distribution.DataParallel` in force."""
+        if _chosen is not None:
+            return _chosen
         distribution = keras.distribution.distribution()
         if not isinstance(distribution, keras.distribution.DataParallel):
             return cls()
@@ -90,3 +93,17 @@ class JaxReplicas:
     def _offset(self):
         index = jax.numpy.asarray(self.index(), "uint32")
         return index * jax.numpy.uint32(SEED_STEP)
+
+
+_chosen: JaxReplicas | None = None
+
+
+@contextlib.contextmanager
+def over_devices(replicas: JaxReplicas) -> Iterator[None]:
+    """Context within which steps are traced for `replicas`, whose devices Keras need not know (they may not exist)."""
+    global _chosen
+    before, _chosen = _chosen, replicas
+    try:
+        yield
+    finally:
+        _chosen = before
