@@ -72,7 +72,7 @@ def compile_step(config: RunSettings, target: Target, vocabulary_size: int, leng
         except jax.errors.JaxRuntimeError as error:
             raise _as_input_error(error, target) from None
         done = time.perf_counter()
-    return CompiledStep(program_facts(compiled), traced - started, done - traced, compiled.as_text())
+    return CompiledStep(program_facts(compiled), traced - started, done - traced, compiled.as_text() or "")
 
 
 def abstract_pretrainer(config: RunSettings, vocabulary_size: int) -> InfoXLMPretrainer:
