@@ -36,6 +36,7 @@ COMMANDS = {
     "write-tfds-metadata": ("text to records", "make records a data set of TensorFlow Datasets"),
     "pretrain": ("training", "pre-train with MMLM, TLM and XLCO"),
     **_family("finetune", "training"),
+    "compile-step": ("training", "compile the step for TPUs and GPUs that are not at hand"),
     **_family("evaluate", "evaluation"),
     "convert-checkpoint": ("models", "convert from and to Hugging Face, sentence-transformers, KerasHub"),
     "export-savedmodel": ("models", "export a SavedModel that takes strings"),

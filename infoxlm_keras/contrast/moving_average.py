@@ -53,8 +53,8 @@ class MovingAverage(keras.layers.Layer):
     def reset(self, pairs: Sequence[tuple[keras.Variable, keras.Variable]]) -> None:
         """Sets each key variable of `pairs` to its query variable's value, without sharing its buffer."""
         for key, query in pairs:
-            # Through NumPy: on JAX a shared buffer would be donated twice by the training step.
-            key.assign(ops.convert_to_numpy(query))
+            # A copy: on JAX a shared buffer would be donated twice by the training step.
+            key.assign(ops.copy(ops.convert_to_tensor(query)))
         self.rounding_errors.assign(ops.zeros_like(ops.convert_to_tensor(self.rounding_errors)))
 
     def update(self, pairs: Sequence[tuple[keras.Variable, keras.Variable]], momentum: Tensor) -> None:

@@ -37,6 +37,33 @@ def shard_batch(batch: Any, index: int | Tensor, count: int, accumulation_steps:
     return _shard(batch, index, count, accumulation_steps, name="the batch")
 
 
+def parts_end_to_end(batch: Any, count: int, accumulation_steps: int = 1) -> Any:
+    """`batch` with its samples reordered, so that the i-th of `count` contiguous parts is `shard_batch` number i.
+
+    Arguments and errors as for `shard_batch`. Where there is one micro-batch or one part, the order stays.
+
+    Example:
+    ```python
+    parts_end_to_end({"mmlm": np.arange(8)}, count=2, accumulation_steps=2)  # {"mmlm": [0, 1, 4, 5, 2, 3, 6, 7]}
+    ```
+    """
+    shard_batch(batch, 0, count, accumulation_steps)  # checks the sizes
+    if count == 1 or accumulation_steps == 1:
+        return batch
+    return _reordered(batch, count, accumulation_steps)
+
+
+def _reordered(values, count, accumulation_steps):
+    if isinstance(values, dict):
+        return {key: _reordered(inner, count, accumulation_steps) for key, inner in values.items()}
+    samples, rest = values.shape[0], tuple(values.shape[1:])
+    share = -1 if samples is None else samples // (accumulation_steps * count)
+    reshape, transpose = _reshape_of(values), _transpose_of(values)
+    parts = reshape(values, (accumulation_steps, count, share, *rest))
+    parts = transpose(parts, (1, 0, *range(2, len(parts.shape))))
+    return reshape(parts, (-1 if samples is None else samples, *rest))
+
+
 def _shard(values, index, count, accumulation_steps, name):
     if isinstance(values, dict):
         # The error names the task, because its batch size is a setting.
@@ -65,3 +92,11 @@ def _reshape_of(values):
     import tensorflow as tf
 
     return tf.reshape
+
+
+def _transpose_of(values):
+    if isinstance(values, np.ndarray):
+        return np.transpose
+    import tensorflow as tf
+
+    return tf.transpose

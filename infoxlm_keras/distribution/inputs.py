@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import keras
@@ -28,13 +29,15 @@ def distribute_batches(
         steps_per_execution: int, of the model that will train.
 
     Returns:
-        The data set itself where one process sees the whole batch (one device, JAX), else a
+        The data set itself on one device. On JAX one of batches whose parts for the devices lie end to end. Else a
         `tf.distribute.DistributedDataset` whose elements are each replica's slice of every micro-batch. The latter
         is endless (one that ends begins again): give `fit` its `steps_per_epoch`.
     """
     distribution = current_distribution()
-    if distribution.strategy is None or keras.backend.backend() != "tensorflow":
+    if distribution.strategy is None:
         return dataset
+    if keras.backend.backend() != "tensorflow":
+        return _with_parts_end_to_end(dataset, distribution, accumulation_steps)
     import tensorflow as tf
 
     strategy = distribution.strategy
@@ -62,6 +65,27 @@ def distribute_batches(
         return parts.unbatch().repeat().prefetch(local)
 
     return strategy.distribute_datasets_from_function(local_parts)
+
+
+def _with_parts_end_to_end(dataset, distribution, accumulation_steps):
+    """`dataset` for JAX, which cuts a batch into contiguous parts, one a device."""
+    if accumulation_steps == 1 or not isinstance(distribution.strategy, keras.distribution.DataParallel):
+        return dataset
+    from infoxlm_keras.data.batches import unpack_batch
+    from infoxlm_keras.data.sharding import parts_end_to_end
+
+    def reordered(batch):
+        return (parts_end_to_end(unpack_batch(batch), distribution.num_replicas, accumulation_steps),)
+
+    if hasattr(dataset, "map"):
+        return dataset.map(lambda *batch: reordered(batch))
+    if isinstance(dataset, Generator):
+        # Keras knows generators, and no other iterators.
+        return (reordered(batch) for batch in dataset)
+    raise InputError(
+        f"fit: on several devices with accumulation_steps = {accumulation_steps} give a tf.data.Dataset or a "
+        f"generator of batches, not {type(dataset).__name__}"
+    )
 
 
 def _with_known_batch_sizes(dataset):

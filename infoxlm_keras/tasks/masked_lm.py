@@ -7,13 +7,14 @@ from keras import ops
 
 from infoxlm_keras.annotations import Tensor, Tensors
 from infoxlm_keras.data.batch_stream import BatchStream
+from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.chunked_masked_lm import chunked_masked_lm_loss, vocabulary_chunk
 from infoxlm_keras.losses.masked_lm import masked_lm_features, masked_lm_logits, masked_lm_loss
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.records.manifest import Manifest
 from infoxlm_keras.settings import TaskSettings
-from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
+from infoxlm_keras.tasks.pretext_task import PretextTask, SampleLengths, SharedTensors, TaskResult
 
 # 2^27 logits are half a gigabyte in float32.
 MAX_LOGITS = 1 << 27
@@ -41,6 +42,23 @@ class MaskedLanguageModeling(PretextTask):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "max_logits": self.max_logits}
+
+    @classmethod
+    def batch_shapes(
+        cls, settings: TaskSettings, samples: int, lengths: SampleLengths, masking: Masking
+    ) -> dict[str, tuple[tuple[int, ...], str]]:
+        length = cls.sequence_length(lengths)
+        tokens, predictions = (samples, length), (samples, masking.predictions(length))
+        return {
+            **dict.fromkeys(("token_ids", "padding_mask"), (tokens, "int32")),
+            **dict.fromkeys(("mask_positions", "mask_ids"), (predictions, "int32")),
+            "mask_weights": (predictions, "float32"),
+        }
+
+    @classmethod
+    def sequence_length(cls, lengths: SampleLengths) -> int:
+        """int: tokens of a sequence of this task."""
+        raise NotImplementedError
 
     def bind(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -89,6 +107,10 @@ class MMLM(MaskedLanguageModeling):
     record_kind = "mmlm"
 
     @classmethod
+    def sequence_length(cls, lengths: SampleLengths) -> int:
+        return lengths.block
+
+    @classmethod
     def stream(
         cls, settings: TaskSettings, manifest: Manifest, batch_size: int, longest: int | None, **common: Any
     ) -> BatchStream:
@@ -111,6 +133,10 @@ class TLM(MaskedLanguageModeling):
 
     task_name = "tlm"
     label = "TLM"
+
+    @classmethod
+    def sequence_length(cls, lengths: SampleLengths) -> int:
+        return 2 * lengths.pair + 3  # <s> source </s> target </s>
 
     @classmethod
     def stream(

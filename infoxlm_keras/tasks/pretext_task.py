@@ -9,6 +9,7 @@ import keras
 
 from infoxlm_keras.annotations import Tensor, Tensors
 from infoxlm_keras.data.batch_stream import BatchStream
+from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.records.manifest import Manifest
@@ -51,6 +52,14 @@ class SharedTensors:
 
     tensors: Tensors
     first_row: int | Tensor = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleLengths:
+    """Lengths of what a batch is made of, in tokens: a block of text, and one side of a translation pair."""
+
+    block: int
+    pair: int
 
 
 @keras.saving.register_keras_serializable(package="infoxlm_keras")
@@ -107,6 +116,20 @@ class PretextTask(keras.layers.Layer):
             common: `vocabulary_size`, `seed`, `language_exponent`, `masking`, `split`, `validation_records`.
         """
         raise NotImplementedError
+
+    @classmethod
+    def batch_shapes(
+        cls, settings: Any, samples: int, lengths: SampleLengths, masking: Masking
+    ) -> dict[str, tuple[tuple[int, ...], str]]:
+        """dict of name to (shape, dtype) of a batch of `stream`, known without records.
+
+        Args:
+            settings: the task's section.
+            samples: int, samples of one update.
+            lengths: `SampleLengths`.
+            masking: `Masking`.
+        """
+        raise InputError(f"{cls.task_name}: states no batch_shapes, so its step cannot be compiled ahead")
 
     @classmethod
     def longest_sequence(cls, manifest: Manifest, longest: int | None) -> int:

@@ -17,6 +17,7 @@ from infoxlm_keras.contrast.momentum import MomentumSchedule
 from infoxlm_keras.contrast.moving_average import MovingAverage
 from infoxlm_keras.contrast.queue import KeyQueue
 from infoxlm_keras.data.batch_stream import BatchStream
+from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.info_nce import info_nce
 from infoxlm_keras.models.encoder import Encoder, check_layer
@@ -24,7 +25,7 @@ from infoxlm_keras.models.pooling import check_pooling, l2_normalize, pool
 from infoxlm_keras.models.sizes import default_universal_layer
 from infoxlm_keras.records.manifest import Manifest
 from infoxlm_keras.settings import NonNegativeInt, OneOf, PositiveInt, Settings, TaskSettings, defaults_of
-from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
+from infoxlm_keras.tasks.pretext_task import PretextTask, SampleLengths, SharedTensors, TaskResult
 
 DEFAULT_MOMENTUM = MomentumSchedule()
 # The constructor's arguments that a configuration holds as they are.
@@ -143,6 +144,14 @@ class XLCO(PretextTask):
             longest=longest,
             **common,
         )
+
+    @classmethod
+    def batch_shapes(
+        cls, settings: "XLCOSettings", samples: int, lengths: SampleLengths, masking: Masking
+    ) -> dict[str, tuple[tuple[int, ...], str]]:
+        length = 2 * lengths.pair + 3 if settings.mixup else lengths.pair + 2
+        names = [f"{side}_{part}" for side in ("query", "key") for part in ("token_ids", "padding_mask")]
+        return dict.fromkeys(names, ((samples, length), "int32"))
 
     @classmethod
     def corpus_warning(cls, settings: "XLCOSettings", manifest: Manifest) -> str | None:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infoxlm_keras.data.sharding import shard_batch
+from infoxlm_keras.data.sharding import parts_end_to_end, shard_batch
 from infoxlm_keras.errors import InputError
 
 SIZES = st.integers(1, 4)
@@ -81,3 +81,15 @@ def test_the_worker_may_be_a_tensor_and_the_batch_size_unknown():
 def test_what_cannot_be_shared_is_refused(index, count, accumulation_steps, message):
     with pytest.raises(InputError, match=message):
         shard_batch(numbered_batch(8), index, count, accumulation_steps)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))
+def test_parts_laid_end_to_end_are_those_of_the_workers(count, accumulation_steps, share):
+    samples = count * accumulation_steps * share
+    batch = {"mmlm": {"token_ids": np.arange(samples * 2).reshape(samples, 2), "weight": np.arange(samples)}}
+    laid = parts_end_to_end(batch, count, accumulation_steps)
+    for index in range(count):
+        part = shard_batch(batch, index, count, accumulation_steps)
+        rows = slice(index * samples // count, (index + 1) * samples // count)
+        for name in ("token_ids", "weight"):
+            assert np.array_equal(laid["mmlm"][name][rows], part["mmlm"][name])

@@ -1,0 +1,1 @@
+"""The training step, compiled for accelerators that are not at hand: memory, FLOPs, messages (JAX)."""

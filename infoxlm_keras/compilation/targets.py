@@ -1,0 +1,161 @@
+"""Accelerators that XLA's compilers know without the machine: TPU topologies and NVIDIA GPUs.
+
+`libtpu` holds the compiler for TPUs, the package `jax-cuda12-plugin` that for GPUs. Both run on any x86 machine.
+"""
+
+import dataclasses
+import difflib
+import os
+import re
+from typing import Any
+
+from infoxlm_keras.errors import InputError
+
+GIB = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """What the makers state of one chip.
+
+    Attributes:
+        memory: int, bytes of high-bandwidth memory.
+        peak_flops: float, bfloat16 operations a second.
+        bandwidth: float, bytes of memory traffic a second.
+        topology: str, an example of a topology, for messages.
+        chips_a_host: int.
+        accelerator_type: str, what a TPU's metadata would say; empty for GPUs.
+    """
+
+    memory: int
+    peak_flops: float
+    bandwidth: float
+    topology: str
+    accelerator_type: str = ""
+
+
+# Cloud TPU's and NVIDIA's own pages. H100 and H200: SXM boards, dense arithmetic.
+CHIPS = {
+    "tpu:v4": Chip(32 * GIB, 275e12, 1228e9, "2x2x1", "v4-8"),
+    "tpu:v5e": Chip(16 * GIB, 197e12, 819e9, "2x4", "v5litepod-8"),
+    "tpu:v5p": Chip(95 * GIB, 459e12, 2765e9, "2x2x1", "v5p-8"),
+    "tpu:v6e": Chip(32 * GIB, 918e12, 1640e9, "2x4", "v6e-8"),
+    "gpu:h100": Chip(80 * 10**9, 989e12, 3352e9, "8"),
+    "cpu": Chip(0, 0.0, 0.0, "8"),
+}
+
+# What XLA must know of a GPU that is not there. The numbers are those that a driver reports of an H100 (SXM).
+H100 = """gpu_device_info {
+  threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 shared_memory_per_core: 233472
+  threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128 block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535 block_dim_limit_z: 65535 memory_bandwidth: 3352320000000 l2_cache_size: 52428800
+  clock_rate_ghz: 1.98 device_memory_size: 84978434048 shared_memory_per_block_optin: 232448
+  cuda_compute_capability { major: 9 } registers_per_core_limit: 65536 registers_per_block_limit: 65536
+}
+platform_name: "CUDA" dnn_version_info { major: 9 minor: 8 } device_description_str: "NVIDIA H100 80GB HBM3" """
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """One accelerator and how many chips of it: `tpu:v5e:2x4`, `gpu:h100:8`, `cpu:8`.
+
+    Attributes:
+        name: str, as given.
+        platform: "tpu", "gpu" or "cpu".
+        chip: `Chip`.
+        topology: str, such as "2x4"; for GPUs and CPUs their number.
+    """
+
+    name: str
+    platform: str
+    chip: Chip
+    topology: str
+
+    @property
+    def chips(self) -> int:
+        """int: chips of the topology."""
+        count = 1
+        for part in self.topology.split("x"):
+            count *= int(part)
+        return count
+
+    def prepare(self) -> None:
+        """Sets what the compilers read from the environment; call it before JAX is imported."""
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        if self.platform == "tpu":
+            # Without the first, libtpu asks the metadata server of a TPU VM, which is not there.
+            os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+            os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+            os.environ.setdefault("TPU_ACCELERATOR_TYPE", self.chip.accelerator_type)
+        if self.platform == "gpu":
+            # Kernels are chosen by trying them, on a GPU that is not there.
+            _add_xla_flag("--xla_gpu_autotune_level=0")
+        if self.platform == "cpu":
+            _add_xla_flag(f"--xla_force_host_platform_device_count={self.chips}")
+
+    def devices(self) -> list[Any]:
+        """List of JAX devices for which the compiler works; no program can run on them.
+
+        Raises:
+            InputError: if the compiler is not installed, or does not know the topology.
+        """
+        import jax
+        from jax.experimental import topologies
+
+        if self.platform == "cpu":
+            return jax.devices()[: self.chips]
+        try:
+            if self.platform == "tpu":
+                found = topologies.get_topology_desc(platform="tpu", topology_name=":".join(self.name.split(":")[1:]))
+            else:
+                _allow_fused_attention()
+                found = topologies.get_topology_desc(
+                    platform="cuda", topology_name="h100", topology=f"1x1x{self.chips}", target_config=H100
+                )
+        except Exception as error:
+            raise InputError(_without_compiler(self, error)) from None
+        return list(found.devices)
+
+
+def parse_target(text: str) -> Target:
+    """`Target` of a string such as "tpu:v5e:2x4".
+
+    Raises:
+        InputError: for an unknown accelerator, or a topology that is no product of whole numbers.
+    """
+    platform, _, rest = text.partition(":")
+    kind, _, topology = rest.partition(":") if platform != "cpu" else ("", "", rest)
+    name = platform if platform == "cpu" else f"{platform}:{kind}"
+    if name not in CHIPS:
+        close = difflib.get_close_matches(name, CHIPS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(CHIPS)}"
+        raise InputError(f"--target {text}: is no accelerator that can be compiled for; {hint}")
+    chip = CHIPS[name]
+    if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){0,2}" if platform == "tpu" else r"[1-9]\d{0,3}", topology):
+        raise InputError(
+            f"--target {text}: write the chips behind the accelerator, for instance {name}:{chip.topology}"
+        )
+    return Target(text, platform, chip, topology)
+
+
+def _add_xla_flag(flag):
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    if flag not in flags:
+        os.environ["XLA_FLAGS"] = " ".join([*flags, flag])
+
+
+def _allow_fused_attention():
+    """Answers for the GPU what JAX asks of it before it calls cuDNN's kernels."""
+    from jax._src.cudnn import fused_attention_stablehlo as fused
+
+    fused.check_compute_capability = lambda *arguments, **options: True
+    fused.check_cudnn_version = lambda *arguments, **options: 90800
+
+
+def _without_compiler(target, error):
+    reason = " ".join(str(error).split())[:300]
+    missing = target.platform == "tpu" and "libtpu" in reason and "topology" not in reason.lower()
+    if target.platform == "gpu" or missing:
+        extra = "xla-tpu" if target.platform == "tpu" else "xla-cuda"
+        return f'--target {target.name}: the compiler does not start ({reason}); pip install "infoxlm_keras[{extra}]"'
+    return f"--target {target.name}: the compiler does not know it ({reason}); for instance {target.chip.topology}"

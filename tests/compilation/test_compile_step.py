@@ -1,0 +1,98 @@
+"""The training step through real compilers: what it says to other chips, and that figures add up."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from repository import REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+PIECES, DIM, ROWS, MICRO_BATCHES = 512, 16, 8, 4
+SIZE = {
+    "model.num_layers": 1,
+    "model.hidden_dim": DIM,
+    "model.num_heads": 2,
+    "model.intermediate_dim": 32,
+    "model.max_sequence_length": 32,
+    "optimizer.accumulation_steps": MICRO_BATCHES,
+    **{f"{task}.batch_size": ROWS for task in ("mmlm", "tlm", "xlco")},
+    "xlco.queue_length": 64,
+    "xlco.universal_layer": 1,
+}
+# Lengths of a block and of one side of a pair.
+BLOCK, PAIR = 24, 10
+
+
+def compile_step(target, *more, output=None):
+    settings = [part for name, value in SIZE.items() for part in ("--set", f"{name}={value}")]
+    command = [
+        sys.executable,
+        "-m",
+        "infoxlm_keras",
+        "compile-step",
+        "--config",
+        "tiny",
+        "--target",
+        target,
+        *settings,
+    ]
+    lengths = ["--vocabulary_size", str(PIECES), "--block_length", str(BLOCK), "--pair_length", str(PAIR)]
+    written = [] if output is None else ["--output", str(output)]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.run(
+        [*command, *lengths, *written, *more], env=environment, capture_output=True, text=True, check=False
+    )
+    return process, json.loads(output.read_text()) if output is not None and output.exists() else None
+
+
+def check_messages(result, chips):
+    """What data parallelism needs, and no more: counts, keys, gradients."""
+    messages = result["program"]["messages"]
+    assert set(messages) == {"all-reduce", "all-gather"}
+    # The keys of all micro-batches at once, float32.
+    assert messages["all-gather"]["count"] == 1
+    assert messages["all-gather"]["bytes"] == 4 * MICRO_BATCHES * ROWS * DIM
+    # Every gradient crosses once: the table is the largest, and there is no room for a second one.
+    table = 4 * PIECES * DIM
+    assert messages["all-reduce"]["largest"] == f"f32[{PIECES},{DIM}]"
+    assert table < messages["all-reduce"]["bytes"] < 2 * table
+    assert result["chips"] == chips
+
+
+def test_data_parallelism_sends_counts_keys_and_gradients_once(tmp_path):
+    process, result = compile_step("cpu:2", output=tmp_path / "step.json")
+    assert process.returncode == 0, process.stderr
+    check_messages(result, 2)
+    program = result["program"]
+    parts = ("argument_bytes", "output_bytes", "temporary_bytes", "code_bytes")
+    assert program["peak_bytes"] == sum(program[name] for name in parts) - program["alias_bytes"]
+    # The state is donated: what comes out lies where the old state lay, but for the logs.
+    assert program["output_bytes"] - program["alias_bytes"] < 4096
+    assert program["flops"] > 0 and program["traffic_bytes"] > 0
+    assert "all-gather" in process.stdout and "memory traffic" in process.stdout
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="the compiler for TPUs (extra xla-tpu)")
+def test_the_compiler_for_tpus_takes_the_step(tmp_path):
+    process, result = compile_step("tpu:v5e:2x2", "--set", "model.dtype=mixed_bfloat16", output=tmp_path / "step.json")
+    assert process.returncode == 0, process.stderr
+    check_messages(result, 4)
+    assert result["traffic_seconds"] > 0 and "16.0 GiB" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "message"),
+    [
+        ("cpu:3", [], "mmlm.batch_size = 8: cannot be cut into 3 equal parts"),
+        ("tpu:v9:2x2", [], "is no accelerator"),
+        ("cpu:2", ["--block_length", "33"], "the model has 32 positions"),
+    ],
+)
+def test_refused_in_one_line(target, more, message):
+    process, _ = compile_step(target, *more)
+    assert process.returncode == 2 and message in process.stderr and process.stderr.count("\n") == 1, process.stderr
