@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ FILLING_SEED_OFFSET = 1_000_003
 class TrainingRecords:
     """What the builders wrote for the tasks of a run.
 
-    Each manifest is read once, by the constructor.
+    Each manifest is opened once in a run, by the constructor.
 
     Args:
         data_dir: str or path, the builders' output.
@@ -54,7 +53,7 @@ class TrainingRecords:
         self.config = config
         kinds = list(dict.fromkeys(task_class(name).record_kind for name in config.tasks))
         self.manifests = {kind: read_manifest(data_dir, kind) for kind in kinds}
-        self.digests = {kind: _digest(self.data_dir / kind / "manifest.json") for kind in kinds}
+        self.digests = {kind: manifest.digest for kind, manifest in self.manifests.items()}
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
@@ -138,7 +137,3 @@ class TrainingRecords:
 def has_validation(config: RunSettings) -> bool:
     """Whether losses on held-out records are measured."""
     return config.data.validation_records > 0 and config.evaluation.validation_batches > 0
-
-
-def _digest(path):
-    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()

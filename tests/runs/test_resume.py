@@ -20,6 +20,7 @@ from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.runs.callbacks import StopOnSignal
 from infoxlm_keras.runs.directory import PRODUCTS
 from infoxlm_keras.runs.pretraining import check_same_data
+from opened_files import opened_files
 from repository import REPOSITORY
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
@@ -72,11 +73,13 @@ def kill():
 
 @pytest.fixture(scope="module")
 def evaluated(inputs, tmp_path_factory):
-    """The same run with an evaluation, killed after step 5 and gone on with."""
+    """The same run with an evaluation, killed after step 5 and continued; each start opens each manifest once."""
     output_dir = tmp_path_factory.mktemp("evaluated") / "run"
     options = arguments(inputs, output_dir, *INTERVALS, *evaluation(inputs))
-    with after_step(5, kill), pytest.raises(Killed):
+    with opened_files("manifest.json") as manifests, after_step(5, kill), pytest.raises(Killed):
         pretrain.main([str(option) for option in options])
+    both = [str(inputs / "data" / kind / "manifest.json") for kind in ("bitext", "mmlm")]
+    assert sorted(manifests) == both
     assert not (output_dir / "model").exists()
     # What a kill in the middle of writing leaves.
     for name in (".model.partial-1", "checkpoints/.step-00000008.partial-1", "checkpoints/.step-00000008.partial-22"):
@@ -84,7 +87,9 @@ def evaluated(inputs, tmp_path_factory):
     (output_dir / ".history.csv.partial-1").write_text("step,")
     with open(output_dir / "history.csv", "a") as file:
         file.write("6,0.1")
-    run(pretrain.main, *options)
+    with opened_files("manifest.json") as manifests:
+        run(pretrain.main, *options)
+    assert sorted(manifests) == both
     return output_dir
 
 
