@@ -105,7 +105,7 @@ def run_stage(title: str, command: Sequence[object], product: pathlib.Path, timi
         raise InputError(f"{words[0]} ended with status {status}; its message is above")
     if not product.exists():
         # A training that is stopped by a signal saves, and ends well.
-        raise InputError(f"{words[0]} was stopped before {product.name} was complete; repeat the command to go on")
+        raise InputError(f"{words[0]} was stopped before {product.name} was complete; repeat the command to continue")
     timing[title] = round(time.perf_counter() - start, 1)
 
 

@@ -87,7 +87,7 @@ def read_info(directory: PathLike) -> PretrainingInfo | None:
         return None
     content = read_json(path)
     if not isinstance(content, dict):
-        raise InputError(f"{path}: does not describe a model's training; remove it to go on without")
+        raise InputError(f"{path}: does not describe a model's training; remove it to load the model without it")
     version = content.pop("version", None)
     if version != VERSION:
         raise InputError(f"{path}: version {version!r}, but this release reads version {VERSION}")

@@ -1,4 +1,4 @@
-"""Translation units of TMX, streamed; a malformed one is left out by itself."""
+"""Translation units of TMX, streamed; a malformed one is left out alone."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def read_units(
 ) -> Iterator[tuple[int, list[tuple[str, str]] | None]]:
     """Yields (line, [(language code, text), ...]) for each translation unit, and (line, None) for a malformed one.
 
-    A unit that is not well-formed XML (a control character, `&` by itself, a tag that is not closed), or says no
-    language, is left out by itself: what is before `<tu>` and behind `</tu>` is not touched by it.
+    A unit that is not well-formed XML (a control character, a lone `&`, a tag that is not closed), or says no
+    language, is left out. It does not affect what stands before its `<tu>` and after its `</tu>`.
 
     Args:
         stream: `LineStream`, open.
@@ -103,7 +103,7 @@ class _Parser(defusedxml.expatreader.DefusedExpatParser):
 class _Units:
     """Iterable of what `read_units` yields.
 
-    After a malformed unit a new parser takes the bytes before the first unit again, and goes on behind the malformed
+    After a malformed unit a new parser takes the bytes before the first unit again, and continues after the malformed
     one.
     """
 
@@ -215,7 +215,7 @@ class _Units:
         return found
 
     def _restart(self, end):
-        """Goes on at index `end` of the buffer, with a new parser."""
+        """Continues at index `end` of the buffer, with a new parser."""
         self._forget(end)
         self._new_parser()
         self.handler.line_shift = 0
