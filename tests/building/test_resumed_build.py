@@ -1,4 +1,4 @@
-"""Builds that are killed and continued, perhaps with other arguments, or run twice at a time: same bytes or a message."""
+"""Builds that are killed and continued, also with other arguments, or run twice at a time: same bytes or a message."""
 
 import fcntl
 import os

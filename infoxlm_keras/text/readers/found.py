@@ -23,7 +23,7 @@ class Entry:
 
     Attributes:
         reader: a reader.
-        explicit: bool, whether the text was given by its own name, so that a command insists on it; false for one of
+        explicit: bool, whether the text was given by its own name: it is an error if nothing is left of it; false for one of
             many in a folder, an archive or a translation memory.
         codes: tuple of two str or None, the languages of a pair as the name spells them.
     """
@@ -56,14 +56,14 @@ class Found(list[Reader]):
         return [entry.explicit for entry in self.entries]
 
     def report(self) -> list[str]:
-        """List of str, for people: what was taken, and what was left."""
+        """List of str to print: what is read, and what is passed over."""
         streams = collections.Counter(reader.name for reader in self)
         names = ", ".join(f"{name} ({number:,})" if number > 1 else name for name, number in streams.items())
         return [f"taken: {len(self):,} text{'' if len(self) == 1 else 's'}: {names}", *describe(self.passed_over)]
 
 
 def describe(passed_over: Iterable[PassedOver]) -> list[str]:
-    """List of str, for people: a line for each reason to pass over files, with their number and names.
+    """List of str to print: a line for each reason to pass over files, with their number and names.
 
     Args:
         passed_over: list of `PassedOver`.

@@ -1,7 +1,7 @@
 """`.po` files of gettext: the messages of a program and their translation.
 
 Left out, and counted: messages that are untranslated or marked fuzzy. Passed over, and counted: obsolete ones, and
-plural forms that stand for neither of English's two alone.
+plural forms that match neither the English singular nor the English plural alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from infoxlm_keras.text.readers.packed import Texts
 
 MESSAGE_LANGUAGE = "en"
-# What xgettext and gettext take where a catalog says nothing.
+# The defaults of xgettext and gettext for a catalog that states none.
 NO_PLURAL_RULE, USUAL_PLURAL_RULE = "EXPRESSION", "n != 1"
 # Numbers that show which plural forms there are.
 NUMBERS = range(2, 200)
@@ -89,14 +89,14 @@ class GettextPairs:
 
 
 class PluralRule:
-    """Which plural forms of a language stand for English's singular and plural, by the catalog's `Plural-Forms`.
+    """Which plural forms of a language match the English singular and plural, by the catalog's `Plural-Forms`.
 
     Args:
         catalog: `polib.POFile`.
         path: str, for messages.
 
     Raises:
-        InputError: if it has plural forms and its rule is none that gettext understands.
+        InputError: if it has plural forms whose rule gettext does not understand.
     """
 
     def __init__(self, catalog: polib.POFile, path: str) -> None:
@@ -114,7 +114,7 @@ class PluralRule:
     def forms(self, entry: polib.POEntry) -> tuple[list[tuple[str, str]], int]:
         """([(message, translation), ...], number of forms that are in none): the pairs of an entry with plurals.
 
-        The plural has a pair only where it has one form: which of several it is depends on the number.
+        The plural is paired only if the language has one form for it; among several, the number decides.
         """
         pairs, used = [(entry.msgid, entry.msgstr_plural.get(self.singular, ""))], {self.singular}
         if len(self.plurals) == 1:
@@ -127,11 +127,11 @@ def find_pair(path: str) -> str:
     """Name of the pair in the catalog `path`: English, and the language of its header or else of its name.
 
     Raises:
-        InputError: if neither says a language, and as `load_catalog`.
+        InputError: if neither names a language; as `load_catalog`.
     """
     code = load_catalog(path).metadata.get("Language", "").strip()
     if not code:
-        # Of three letters nearly every word is the code of some language: app.po.
+        # Nearly every word of three letters is the code of some language, as in app.po.
         stem = pathlib.Path(path).stem
         # `de_DE.UTF-8` as a whole first, then the parts of `app.sr@latin`.
         parts = [stem, *reversed(stem.split(".")), *reversed(re.split(r"[.@]", stem))]
@@ -181,7 +181,7 @@ def load_catalog(path: str) -> polib.POFile:
 
 
 def check_lines(text: str, path: str) -> None:
-    """Raises `InputError` for a line that is neither a comment nor whole strings behind a keyword.
+    """Raises `InputError` for a line that is neither a comment nor a keyword with complete strings.
 
     polib takes the first and the last character of a string for quotes, whatever they are.
 
