@@ -88,7 +88,7 @@ class PairFields:
         """(source, target), str; line breaks in them have become spaces. Or a list of such, or a `LeftOut`.
 
         Raises:
-            InputError: if a field is missing or is no text, or no field is certainly a language's; begins with `place`.
+            InputError: if a field is missing or is no text, or no field is surely a language's; begins with `place`.
         """
         if self.fields:
             return self._pair([(_find(record, field, place), field) for field in self.fields], place)

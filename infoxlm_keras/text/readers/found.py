@@ -23,8 +23,8 @@ class Entry:
 
     Attributes:
         reader: a reader.
-        explicit: bool, whether the text was given by its own name: it is an error if nothing is left of it; false for one of
-            many in a folder, an archive or a translation memory.
+        explicit: bool, whether the text was given by its own name: then it is an error if nothing is left of it.
+            False for one of many in a folder, an archive or a translation memory.
         codes: tuple of two str or None, the languages of a pair as the name spells them.
     """
 

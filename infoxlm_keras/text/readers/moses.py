@@ -72,7 +72,7 @@ class MosesPairs:
         )
 
     def _first_unlike(self):
-        """Number of the first of some lines whose lengths are `SHIFTED_RATIO` apart, or of the line where one file ends.
+        """Number of the first of some lines whose lengths are `SHIFTED_RATIO` apart, or of the line where a file ends.
 
         Lengths are in characters, relative to the files' own ratio so far: Chinese is shorter than German.
         """
