@@ -113,7 +113,7 @@ def load_classifier(
 def has_masked_lm_head(directory: PathLike) -> bool:
     """Whether a directory that `load_pretrained` takes holds a masked-LM head; if not, it gives a random one.
 
-    Of a model that is loaded anyway, `PretrainedModel.has_head` says so for every kind of source.
+    For a loaded model, `PretrainedModel.has_head` gives the same for every kind of source.
     """
     location = locate(directory)
     if location.layout != KERAS:

@@ -161,7 +161,7 @@ def open_regular(path: PathLike) -> IO[bytes]:
         raise InputError(f"{path}: no such file") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise InputError(f"{path}: is not a regular file; write what it gives into a file first")
+        raise InputError(f"{path}: is not a regular file; write its content into a file first")
     return os.fdopen(descriptor, "rb")
 
 

@@ -98,7 +98,7 @@ class PairFields:
         if isinstance(translations, list):
             return self._by_lists(translations, place)
         if not isinstance(translations, dict):
-            raise InputError(f"{place}: has no named fields, so none for {self.languages[0]}; name others by --fields")
+            raise InputError(f"{place}: has no named fields, so none for {self.languages[0]}; name them with --fields")
         keys = self._keys(translations, only_languages, place)
         return self._pair([(translations[key], key) for key in keys], place)
 

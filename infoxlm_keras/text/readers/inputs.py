@@ -129,7 +129,7 @@ def path_kind(path: PathLike) -> Literal["file", "folder"] | None:
         return "folder"
     if stat.S_ISREG(mode):
         return "file"
-    raise InputError(f"{path}: is neither a file nor a folder; write what it gives into a file first")
+    raise InputError(f"{path}: is neither a file nor a folder; write its content into a file first")
 
 
 def folder_files(
