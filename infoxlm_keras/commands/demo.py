@@ -51,7 +51,8 @@ def stages(output: pathlib.Path, options: argparse.Namespace) -> list[tuple[str,
     pretraining = ["pretrain", "--config", options.config, "--data_dir", records, "--output_dir", output]
     if options.steps is not None:
         pretraining += ["--steps", options.steps, *warm_up(options)]
-    for setting in options.set:
+    # The report compares with the untrained model, which only some configurations keep.
+    for setting in (*options.set, "save_initial_model=true"):
         pretraining += ["--set", setting]
 
     def retrieval(model, name):
