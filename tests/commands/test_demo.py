@@ -9,7 +9,7 @@ from infoxlm_keras import load_config
 from infoxlm_keras.commands.demo import stages
 
 
-@pytest.mark.parametrize("settings", [[], ["steps=300", "save_initial_model=false"]])
+@pytest.mark.parametrize("settings", [[], ["log_every=7", "save_initial_model=false"]])
 @pytest.mark.parametrize("config", ["demo", "tiny", "small"])
 def test_any_configuration_leaves_the_untrained_model_that_the_report_needs(config, settings):
     options = argparse.Namespace(config=config, steps=None, set=settings)
