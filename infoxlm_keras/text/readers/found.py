@@ -23,8 +23,8 @@ class Entry:
 
     Attributes:
         reader: a reader.
-        explicit: bool, whether the text was given by its own name: then it is an error if nothing is left of it.
-            False for one of many in a folder, an archive or a translation memory.
+        explicit: bool, whether the text was given by its own name, so that a command insists on it; false for one of
+            many in a folder, an archive or a translation memory.
         codes: tuple of two str or None, the languages of a pair as the name spells them.
     """
 
@@ -56,7 +56,7 @@ class Found(list[Reader]):
         return [entry.explicit for entry in self.entries]
 
     def report(self) -> list[str]:
-        """List of str to print: what is read, and what is passed over."""
+        """List of str, for people: what was taken, and what was left."""
         streams = collections.Counter(reader.name for reader in self)
         names = ", ".join(f"{name} ({number:,})" if number > 1 else name for name, number in streams.items())
         return [f"taken: {len(self):,} text{'' if len(self) == 1 else 's'}: {names}", *describe(self.passed_over)]

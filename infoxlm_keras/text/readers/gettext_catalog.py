@@ -127,11 +127,11 @@ def find_pair(path: str) -> str:
     """Name of the pair in the catalog `path`: English, and the language of its header or else of its name.
 
     Raises:
-        InputError: if neither names a language; as `load_catalog`.
+        InputError: if neither says a language, and as `load_catalog`.
     """
     code = load_catalog(path).metadata.get("Language", "").strip()
     if not code:
-        # Nearly every word of three letters is the code of some language, as in app.po.
+        # Of three letters nearly every word is the code of some language: app.po.
         stem = pathlib.Path(path).stem
         # `de_DE.UTF-8` as a whole first, then the parts of `app.sr@latin`.
         parts = [stem, *reversed(stem.split(".")), *reversed(re.split(r"[.@]", stem))]

@@ -319,7 +319,7 @@ class UnitHandler(xml.sax.ContentHandler):
             if self.first_offset is None:
                 self.first_offset = self.unit_offset
         elif name == "tuv":
-            # TMX 1.1 calls the attribute `lang`.
+            # `lang` is how TMX 1.1 said it.
             self.language = attributes.get("xml:lang") or attributes.get("lang")
             if not self.language:
                 raise self._malformed("<tuv> has no xml:lang")
