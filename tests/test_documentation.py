@@ -163,6 +163,7 @@ def shared(inputs, tokenizer_dir, tiny_preset, tiny_masked_lm, tokenizer, tmp_pa
     (root / "downloads/WikiMatrix.en-hi.tsv.gz").write_bytes(gzip.compress(mined.encode()))
     (root / "downloads/agency.tmx").write_bytes(corpus_files.tmx_pairs(pairs[60:80], ("en", "fr")))
     (root / "agency.tmx").symlink_to("downloads/agency.tmx")
+    (root / "paracrawl").symlink_to("pairs")
     (root / "IITB/dev_test").mkdir(parents=True)
     for side, (name, language) in enumerate((("source", "en"), ("target", "hi"))):
         (root / f"{name}.txt").write_bytes(corpus_files.moses(pairs[80:100], side))
