@@ -251,9 +251,9 @@ def check_values(page, names):
 
 
 @pytest.mark.parametrize("block", [b for b in PYTHON_BLOCKS if entry_of(b, b.text) is None], ids=str)
-def test_a_python_block_runs(block, place, documented_records, monkeypatch):
+def test_a_python_block_runs(block, place, request, monkeypatch):
     if block.page == "docs/records.md":
-        monkeypatch.chdir(documented_records)
+        monkeypatch.chdir(request.getfixturevalue("documented_records"))
     if "tfrecord.reader" in block.text:
         # As the block says: in a process without TensorFlow.
         program = block.text + "    assert len(example['token_ids']) > 2\n"
