@@ -6,8 +6,8 @@
 --data is the directory of `make demo` (its records/ and corpus/heldout/ are used). Every run has the same number of
 steps and the same samples of each task a step, so a variant with fewer tasks costs, and sees, less. Accuracy is the
 mean over languages and both directions, mean pooling: at the layer that the contrast is on in the full method, at the
-last layer, and at each run's best layer (chosen on these very pairs). A run that is done is not made again: repeat the
-command after an interruption.
+last layer, and at each run's best layer (chosen on these very pairs). A finished run is not
+repeated: after an interruption, give the same command again.
 
 Writes to OUTPUT_DIR: ablation.json (all numbers), ablation.md (the table), ablation.png, and a directory a run.
 """

@@ -6,10 +6,10 @@
   build    build_monolingual.py (2 processes, start of the processes included) without and with its cleaning, against
            the reference way, which cleans nothing: all lines in memory, one after another through Hugging Face's fast
            tokenizer on the same SentencePiece model, blocks shuffled in a list, written one by one with
-           tf.train.Example (imports not counted). Same text, by turns.
+           tf.train.Example (imports not counted). Same text, in alternation.
   memory   peak of the builder and its workers together at 1, 4 and 16 times the input, repeats removed, shuffled.
   reading  the three streams joined (read, parse, mask, mixup, batch; from the second batch on) against the training
-           step of the `small` model on such batches (not compiled by XLA), by turns.
+           step of the `small` model on such batches (not compiled by XLA), in alternation.
 
 Medians of --rounds. CPU seconds are those of all processes: on a busy machine they say more than wall time. The text
 is the bundled corpus, or --text (a folder of <lang>.txt). Results go to OUTPUT/data_prep.json. Linux only (/proc).
@@ -148,7 +148,7 @@ def tokens_in(records):
 
 
 def measure_build(output, options):
-    """The builder and the reference way, by turns."""
+    """Times the builder and the reference way in alternation."""
     write_text(output / "build/en.txt", options.text, options.megabytes)
     ours, cleaned, theirs = [], [], []
     for _ in range(options.rounds):

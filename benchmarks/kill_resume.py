@@ -133,7 +133,7 @@ def start(command, output_dir):
 
 
 def run_to_its_end(command, output_dir):
-    """Starts, or goes on with, a run, and lets it finish."""
+    """Starts or continues a run, and waits for its end."""
     if start(command, output_dir).wait():
         raise InputError(f"training failed, see {output_dir}.log")
 

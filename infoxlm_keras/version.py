@@ -1,3 +1,3 @@
-"""The version, by itself so that it can be read without importing the rest."""
+"""The version, in a file of its own: it can be read without importing the rest."""
 
 __version__ = "0.1.0"

@@ -172,7 +172,7 @@ _SPAWNING = threading.Lock()
 def _short_arguments():
     """Keeps the command's arguments from being written to a worker.
 
-    `multiprocessing` writes them while it starts a process, to a pipe that holds 64 KB, and waits for ever if the
+    `multiprocessing` writes them while it starts a process, to a pipe that holds 64 KB, and blocks if the
     process dies before it reads them. Thousands of file names are longer.
     """
     arguments = sys.argv

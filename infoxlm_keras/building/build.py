@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from infoxlm_keras.tokenizer import Tokenizer
 
 TOKENIZER_FILE = "tokenizer/vocabulary.spm"
-GO_ON = "run the same command again to go on where it stopped"
+GO_ON = "run the same command again to continue where it stopped"
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:

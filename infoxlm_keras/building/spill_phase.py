@@ -34,7 +34,7 @@ class SpillPhase:
         readers: list of readers, those of one name together.
         journal: `BuildJournal`.
         groups: dict of name to str, equal for the names whose records are compared, and so are numbered together;
-            None if each name is by itself.
+            None if each name is read alone.
 
     Attributes:
         runs: list of dict, what is noted of each run: `path`, `name`, `first` (number of its first record among

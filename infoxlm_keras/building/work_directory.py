@@ -22,8 +22,8 @@ INPUTS = "inputs.json"
 def work_directory(directory: PathLike) -> Iterator[pathlib.Path]:
     """Yields a directory beside `directory` for the work on it, locked against a second build.
 
-    Parents are made. The directory is kept when the process is killed or interrupted, so that the work can go on; when
-    the block ends well, or the input or the disk is at fault, it is removed, with the parents that were made for it.
+    Parents are made. The directory is kept when the process is killed or interrupted, so that a build can
+    continue. It is removed, with these parents, when the block ends well or the input or the disk is at fault.
 
     Raises:
         InputError: if another build is at work there.

@@ -51,7 +51,8 @@ def stages(output: pathlib.Path, options: argparse.Namespace) -> list[tuple[str,
     pretraining = ["pretrain", "--config", options.config, "--data_dir", records, "--output_dir", output]
     if options.steps is not None:
         pretraining += ["--steps", options.steps, *warm_up(options)]
-    for setting in options.set:
+    # The report compares with the untrained model, which only some configurations keep.
+    for setting in (*options.set, "save_initial_model=true"):
         pretraining += ["--set", setting]
 
     def retrieval(model, name):
@@ -105,7 +106,7 @@ def run_stage(title: str, command: Sequence[object], product: pathlib.Path, timi
         raise InputError(f"{words[0]} ended with status {status}; its message is above")
     if not product.exists():
         # A training that is stopped by a signal saves, and ends well.
-        raise InputError(f"{words[0]} was stopped before {product.name} was complete; repeat the command to go on")
+        raise InputError(f"{words[0]} was stopped before {product.name} was complete; repeat the command to continue")
     timing[title] = round(time.perf_counter() - start, 1)
 
 

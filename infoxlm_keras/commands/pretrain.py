@@ -6,12 +6,12 @@ Reads the records that infoxlm build-monolingual (MMLM) and infoxlm build-bitext
   infoxlm pretrain --config infoxlm_base --init xlm_roberta_base_multi \\
       --data_dir data --output_dir runs/base --set optimizer.accumulation_steps=16
 
-The same command again goes on at the newest intact checkpoint, on the very next batch, whatever ended it: a kill, a
-full disk, SIGTERM or Ctrl-C. The last two finish the step, save and exit with 0; a second one ends at once. So let a
-scheduler repeat the plain command. --fresh demands an empty start; --fresh --overwrite removes the run that is in
-OUTPUT_DIR first, every time: never give a scheduler that. Between two starts, settings that leave the training as
-it is may change (log_every, save_every, keep_checkpoints, keep_best, max_consecutive_skips, evaluation.*), and steps,
-upon which the learning rate follows the new length from there on.
+The same command again continues from the newest intact checkpoint, on the very next batch. It does not matter what
+ended the run: a kill, a full disk, SIGTERM or Ctrl-C. The last two finish the step, save and exit with 0; a second one
+ends at once. So let a scheduler repeat the plain command. --fresh refuses an OUTPUT_DIR that holds a run. --fresh
+--overwrite removes that run at every start: never give it to a scheduler. Between two starts these settings may
+change, since the training does not depend on them: log_every, save_every, keep_checkpoints, keep_best,
+max_consecutive_skips, evaluation.*. steps may change too; the learning rate then follows the new length.
 
 Devices, by --strategy (docs/distribution.md; docs/tpu.md):
   one              the first GPU, else the CPU
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
     if result.stopped_by is not None:
         print(
-            f"stopped by {result.stopped_by} at step {result.step} of {config.steps}, which is saved; to go on, "
+            f"stopped by {result.stopped_by} at step {result.step} of {config.steps}, which is saved; to continue, "
             "repeat the command" + (" without --fresh" if options.fresh else "")
         )
         return

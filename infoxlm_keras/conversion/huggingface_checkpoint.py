@@ -86,7 +86,7 @@ def _prefix(names, directory):
         shown = ", ".join(repr(prefix) for prefix in sorted(found))
         raise InputError(
             f"{directory}: holds {len(found)} encoders, whose tensors' names begin with {shown}; save the one "
-            "that you want by itself"
+            "that you want alone"
         )
     shown = ", ".join(sorted(names)[:3]) or "nothing"
     raise InputError(

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from infoxlm_keras.files.paths import resolved_output as resolved_output
     from infoxlm_keras.files.paths import without_wildcards as without_wildcards
     from infoxlm_keras.files.text_and_json import load_yaml as load_yaml
+    from infoxlm_keras.files.text_and_json import parse_json as parse_json
+    from infoxlm_keras.files.text_and_json import read_bytes as read_bytes
     from infoxlm_keras.files.text_and_json import read_json as read_json
     from infoxlm_keras.files.text_and_json import read_text as read_text
     from infoxlm_keras.files.text_and_json import read_yaml as read_yaml
@@ -24,6 +26,14 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "atomic": ("new_directory", "write_atomically"),
         "parser_errors": ("describe", "parsing"),
         "paths": ("check_local", "resolved_output", "without_wildcards"),
-        "text_and_json": ("load_yaml", "read_json", "read_text", "read_yaml", "write_json"),
+        "text_and_json": (
+            "load_yaml",
+            "parse_json",
+            "read_bytes",
+            "read_json",
+            "read_text",
+            "read_yaml",
+            "write_json",
+        ),
     },
 )

@@ -22,11 +22,11 @@ def write_json(path: PathLike, value: Any) -> None:
     write_atomically(path, SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
-def read_text(path: PathLike) -> str:
-    """The text of the UTF-8 file `path`.
+def read_bytes(path: PathLike) -> bytes:
+    """The content of the regular file `path`.
 
     Raises:
-        InputError: if the file is missing, is no regular file (a FIFO would wait for ever), or is not UTF-8.
+        InputError: if the file is missing or is no regular file (a FIFO would wait for ever).
     """
     path = pathlib.Path(path)
     try:
@@ -39,8 +39,21 @@ def read_text(path: PathLike) -> str:
         raise InputError(f"{path}: is a directory, not a file")
     if not stat.S_ISREG(mode):
         raise InputError(f"{path}: is not a regular file; write its content into a file first")
+    return path.read_bytes()
+
+
+def read_text(path: PathLike) -> str:
+    """The text of the UTF-8 file `path`, with "\\n" for each end of line.
+
+    Raises:
+        InputError: as `read_bytes`, or if the file is not UTF-8.
+    """
+    return _decoded(read_bytes(path), path).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decoded(content, path):
     try:
-        return path.read_text(encoding="utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text: {error}") from None
 
@@ -59,7 +72,12 @@ def read_json(path: PathLike, kind: type | None = None) -> Any:
         InputError: if the file is missing, is not JSON (names the line and column), has a key twice in an object, or
             holds another kind of value.
     """
-    text = read_text(path)
+    return parse_json(read_bytes(path), path, kind)
+
+
+def parse_json(content: bytes, path: PathLike, kind: type | None = None) -> Any:
+    """The value of the JSON in `content` (bytes), which was read from `path`; arguments and errors as `read_json`."""
+    text = _decoded(content, path)
     with parsing(path, "valid JSON"):
         value = load_json(text)
     if kind is not None and not isinstance(value, kind):

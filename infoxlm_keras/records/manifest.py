@@ -8,12 +8,13 @@ describes the file and the records field by field.
 """
 
 import dataclasses
+import hashlib
 import pathlib
 from typing import Any
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.files import parse_json, read_bytes, write_json
 from infoxlm_keras.records.manifest_check import check_manifest_values, shown
 from infoxlm_keras.tokenizer import Tokenizer
 
@@ -123,6 +124,7 @@ class Manifest:
         created_by: dict. Package, version, command and the arguments that shaped the output.
         directory: path of the directory with `manifest.json`, once it was read or written.
         passed_over: tuple of `PassedOver`, what of the inputs' folders and archives was not read.
+        digest: str, `"sha256:..."` of the file that was read; empty for a manifest that was not.
     """
 
     kind: str
@@ -135,6 +137,8 @@ class Manifest:
     # None only while a builder puts the manifest together.
     directory: pathlib.Path = None  # type: ignore[assignment]
     passed_over: tuple[PassedOver, ...] = ()
+    # Two manifests of equal values are equal, whether they were read or not.
+    digest: str = dataclasses.field(default="", compare=False)
 
     @property
     def sequence_length(self) -> int:
@@ -185,7 +189,10 @@ def read_manifest(data_dir: PathLike, kind: str) -> Manifest:
             f"{path}: no such file; make the records with "
             f"`{BUILDERS[kind]} --input ... --tokenizer ... --output_dir {data_dir}`"
         )
-    manifest = _parse(read_json(path), kind, path)
+    # One read for both: the digest is that of the values, even if the file is replaced meanwhile.
+    content = read_bytes(path)
+    digest = "sha256:" + hashlib.sha256(content).hexdigest()
+    manifest = dataclasses.replace(_parse(parse_json(content, path), kind, path), digest=digest)
     for stream in manifest.streams:
         for shard in stream.shards:
             _check_shard(manifest, shard)

@@ -49,7 +49,7 @@ class Restored:
     """A checkpoint that was read back.
 
     Attributes:
-        step: int, batches consumed; the data goes on at this step.
+        step: int, batches consumed; the next batch has this index.
         info: dict, as given to `save_checkpoint`.
         metrics: list of arrays for `pretrainer.metrics_variables`, the open log interval. `fit` sets metrics to zero
             when it starts, so a callback assigns them afterwards. Empty if the model now has other metrics.
@@ -88,7 +88,7 @@ def save_checkpoint(
     Args:
         directory: str or path, the run's `checkpoints` directory.
         pretrainer: `InfoXLMPretrainer`, compiled.
-        step: int, batches consumed; the data goes on at this step.
+        step: int, batches consumed; the next batch has this index.
         info: optional dict of JSON values to keep with it.
         scores: optional dict of name to float, measured at this step.
         keep: int >= 1.
@@ -154,7 +154,7 @@ def restore_newest(
         return Restored(content["step"], content["info"], _assign(path / STATE_FILE, pretrainer))
     if found:
         raise InputError(
-            f"{directory}: none of its {len(found)} checkpoints is intact, the run cannot go on; start over with "
+            f"{directory}: none of its {len(found)} checkpoints is intact, the run cannot continue; start over with "
             "--fresh --overwrite, or give a new --output_dir"
         )
     return None
@@ -245,7 +245,7 @@ def _read_info(path):
         return None, f"{INFO_FILE} is damaged (its checksum differs)"
     if version not in READABLE_VERSIONS:
         raise _OtherRelease(
-            f"{path}: is a checkpoint of version {version!r:.20}, this release reads {VERSION}; go on with the "
+            f"{path}: is a checkpoint of version {version!r:.20}, this release reads {VERSION}; continue with the "
             "release that wrote it, or give a new --output_dir"
         )
     if checksum is None and version == VERSION:

@@ -76,7 +76,7 @@ class RunDirectory:
         """Reads what is there, changes nothing.
 
         Args:
-            config: `PretrainingConfig` of the run that is to start or to go on.
+            config: `PretrainingConfig` of the run that is to start or to continue.
             fresh: bool, the run must start at step 0.
             overwrite: bool, with `fresh`: what an earlier run left there may be removed.
 
@@ -96,7 +96,7 @@ class RunDirectory:
             if present and not overwrite:
                 raise InputError(
                     f"{self.path}: holds a run already ({', '.join(present[:3])} ...); give another --output_dir, "
-                    "--fresh --overwrite to remove it, or neither to go on with it"
+                    "--fresh --overwrite to remove it, or neither to continue it"
                 )
             return []
         path = self.config_file

@@ -135,7 +135,7 @@ def refresh_plots(directory: RunDirectory, tasks: Sequence[PretextTask]) -> None
     try:
         steps, metrics = read_history(directory.history)
     except InputError as error:
-        # Another program wrote into the file; training goes on without plots.
+        # Another program wrote into the file; training continues without plots.
         print(f"warning: no plots are drawn: {error}", flush=True)
         return
     if any(f"{task.task_name}_loss" in metrics for task in tasks):

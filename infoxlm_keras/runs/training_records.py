@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ FILLING_SEED_OFFSET = 1_000_003
 class TrainingRecords:
     """What the builders wrote for the tasks of a run.
 
-    Each manifest is read once, by the constructor.
+    Each manifest is opened once in a run, by the constructor.
 
     Args:
         data_dir: str or path, the builders' output.
@@ -56,7 +55,7 @@ class TrainingRecords:
         self.manifests = {kind: read_manifest(data_dir, kind) for kind in kinds}
         for manifest in self.manifests.values():
             _check_held_out(manifest, config.data.validation_records)
-        self.digests = {kind: _digest(self.data_dir / kind / "manifest.json") for kind in kinds}
+        self.digests = {kind: manifest.digest for kind, manifest in self.manifests.items()}
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
@@ -146,7 +145,3 @@ def _check_held_out(manifest, validation_records):
             f"data.validation_records = {validation_records}: {manifest.directory} was built with --held_out {built}; "
             "hold out that many at most, or build it again with more"
         )
-
-
-def _digest(path):
-    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Brings the paragraphs of all languages into rows: one paragraph, in English and its translations."""
+"""Aligns the paragraphs of all languages in rows: one paragraph in English, with its translations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from infoxlm_keras.sample_corpus.paragraph_faults import (
     normalise_text,
 )
 
-# (page, id): what names a paragraph in every language.
+# (page, id): identifies a paragraph in every language.
 Key: TypeAlias = tuple[str, str]
 
 
@@ -40,7 +40,7 @@ class Row:
 def read_package(path: PathLike) -> dict[Key, str]:
     """The normalised text of every paragraph of a help package: {(page, id): str}, in page order.
 
-    An id that stands twice on a page (pages embed parts of others) names nothing and is left out.
+    An id that occurs twice on a page (pages embed parts of others) is ambiguous, and is left out.
     """
     paragraphs = {}
     for page, html in sorted(read_pages(path)):

@@ -1,4 +1,4 @@
-"""What stands beside the stored corpus: `corpus.json` for programs, `README.md` for people."""
+"""The files beside the stored corpus: `corpus.json` for programs, `README.md` for people."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ CODES = {"en-us": "en", "zh-cn": "zh"}
 
 
 def package_language(path: PathLike) -> str:
-    """`de` of `.../libreoffice-help-de_4%3a7.4.7-1_all.deb`."""
+    """The language in the name, `de` in `.../libreoffice-help-de_4%3a7.4.7-1_all.deb`."""
     return pathlib.Path(path).name.removeprefix(PACKAGE_PREFIX).split("_")[0]
 
 
@@ -55,7 +55,7 @@ def find_packages(directory: PathLike) -> dict[str, pathlib.Path]:
             raise InputError(f"{path}: {packages[code].name} is the same package; keep one version of it")
         packages[code] = path
     if "en" not in packages:
-        raise InputError(f"{directory}: no {ENGLISH_PACKAGE}_*.deb, one side of every pair; add --download")
+        raise InputError(f"{directory}: holds no {ENGLISH_PACKAGE}_*.deb, one side of every pair; add --download")
     return dict(sorted(packages.items()))
 
 
@@ -74,7 +74,7 @@ def choose_packages(packages: Mapping[str, pathlib.Path], languages: Iterable[st
     chosen = {}
     for code in sorted(set(languages)):
         if code == "en":
-            raise InputError("--languages en: English is always there; name its translations")
+            raise InputError("--languages en: English is always included; name its translations")
         if code not in packages:
             raise InputError(f"--languages {code}: no package; add --download. Here: {' '.join(packages)}")
         if not has_pages(packages[code]):

@@ -11,7 +11,7 @@ PARAGRAPH_TAGS = frozenset(["p", "h1", "h2", "h3", "h4", "h5", "h6"])
 # Program text and formulas: the same in every language, or translated only in parts.
 CODE_CLASSES = frozenset(["code", "codeintable", "smathcode", "example", "bascode"])
 
-# Stands for an image until the space around it is settled (U+FFFC OBJECT REPLACEMENT CHARACTER).
+# Replaces an image until the white space around it is decided (U+FFFC OBJECT REPLACEMENT CHARACTER).
 IMAGE = "\ufffc"
 
 
@@ -109,7 +109,7 @@ class Span:
 
 
 class Switch(Span):
-    """Spans that exclude one another."""
+    """Spans of which a reader sees one."""
 
     def add(self, span: Span | None, text: str) -> None:
         if span is not None:  # what stands between the variants is white space

@@ -60,15 +60,15 @@ SCRIPTS = {
 # Left by the help's own compiler where it could not resolve a reference.
 BROKEN = re.compile(r"not found\]|\$\[?officename|\ufffd")
 
-# An image before a closing mark takes the space in front of it along: "the icon <img>." -> "the icon."
+# An image before a closing mark is removed with the space before it: "the icon <img>." -> "the icon."
 IMAGE_BEFORE_MARK = re.compile(rf"\s*{IMAGE}\s*(?=[.,;:!?)、。，；：！？）])")
 
-# Joiners that shape Indic words and the space that Khmer writes between words: format characters we keep.
+# Format characters that are kept: joiners that shape Indic words, and the space between words in Khmer.
 KEPT_FORMAT_CHARACTERS = "\u200b\u200c\u200d"
 
 
 class Translation(dict):
-    """A table for `str.translate` that fills itself, by a function of the character."""
+    """A table for `str.translate` that is filled on demand, by a function of the character."""
 
     def __init__(self, function: Callable[[str], str]) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def normalise_text(text: str) -> str:
 def comparison_form(text: str) -> str:
     """The words of `text` in lower case, without digits and punctuation, joined by single spaces.
 
-    Two sentences with one comparison form differ in nothing that matters to retrieval.
+    Sentences with equal comparison forms count as one sentence in retrieval.
     """
     return " ".join(unicodedata.normalize("NFKC", text.casefold()).translate(LETTERS).split())
 
@@ -167,7 +167,7 @@ def script_share(text: str, language: str) -> float:
 
 
 def length_outliers(pairs: Sequence[tuple[str, str]]) -> list[bool]:
-    """Which pairs differ in length as translations of one sentence do not.
+    """Finds the pairs whose lengths differ more than those of translations do.
 
     Args:
         pairs: list of (English, translation), all of one language.

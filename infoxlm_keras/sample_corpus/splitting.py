@@ -13,10 +13,10 @@ MAXIMUM_HELDOUT_WORDS = 40
 
 
 def split_rows(rows: Sequence[Row], languages: Sequence[str], heldout: int) -> tuple[list[Row], list[Row]]:
-    """Chooses held-out rows, and takes their sentences out of the others.
+    """Chooses held-out rows, and removes their sentences from the others.
 
-    A held-out row is translated into every language, by words that no other English paragraph is
-    translated by. Sentences are compared in `comparison_form`: no two held-out rows are equal in any
+    A held-out row has a translation in every language, and no other English paragraph has the same
+    one. Sentences are compared in `comparison_form`: no two held-out rows are equal in any
     language, and no held-out text is, or is part of, a training text of its language. Rows are
     taken in the order of a hash of their English, so a new version of the help changes few of them.
 
@@ -41,7 +41,7 @@ def split_rows(rows: Sequence[Row], languages: Sequence[str], heldout: int) -> t
         translations = {
             language: text
             for language, text in row.translations.items()
-            # Of an untranslated text the row of its own English is not always gone: ask for both.
+            # A text that was left untranslated is English, so it is compared with the held-out English too.
             if form[language] not in taken[language] and form[language] not in taken["en"]
         }
         if translations:
@@ -79,7 +79,7 @@ def choose_rows(
         counts = {language: sum(language in row.translations for row in rows) for language in languages}
         fewest = min(counts, key=counts.__getitem__)
         raise InputError(
-            f"--heldout {heldout}: only {len(chosen)} sentences are fit and in all of {' '.join(languages)}; "
+            f"--heldout {heldout}: only {len(chosen)} sentences qualify and are in all of {' '.join(languages)}; "
             f"ask for fewer, or leave out {fewest}, which has {counts[fewest]} paragraphs"
         )
     return sorted(chosen)

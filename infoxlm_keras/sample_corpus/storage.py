@@ -21,7 +21,7 @@ from infoxlm_keras.sample_corpus.alignment import Row
 PAGES = "pages"
 SUFFIX = ".txt.xz"
 
-# Text repeats at any byte offset (pb=0), and the byte before tells much of the next (lc=4).
+# Text repeats at any byte offset (pb=0), and a byte depends much on the one before it (lc=4).
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "lp": 0, "pb": 0}]
 
 

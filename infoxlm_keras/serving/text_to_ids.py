@@ -100,7 +100,7 @@ class TextToIds(tf.Module):
 class MaskedTextToIds(TextToIds):
     """`TextToIds` that reads each literal `<mask>` in the text as the mask id.
 
-    As in Hugging Face's tokenizer, the text on either side of `<mask>` is tokenized by itself.
+    As in Hugging Face's tokenizer, the texts before and after `<mask>` are tokenized separately.
     """
 
     def __init__(self, tokenizer: "Tokenizer", max_length: int, name: str | None = None) -> None:

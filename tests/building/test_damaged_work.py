@@ -1,4 +1,4 @@
-"""Work files of an unfinished build that were damaged: named, made again, and the same bytes in the end."""
+"""Work files of an unfinished build that were damaged: named and rebuilt, and the output has the same bytes."""
 
 import pathlib
 import re
@@ -32,7 +32,7 @@ class Stopped(BaseException):
 
 
 def build(kind, inputs, output, stop_after=None):
-    """Runs a builder; with `stop_after` it ends once so many pieces of work are noted."""
+    """Runs a builder; with `stop_after` it ends once this number of pieces of work is noted."""
     main, settings = stress_build.BUILDERS[kind]
     arguments = [*stress_build.builder_arguments(kind, inputs, output, 1), *settings]
     if stop_after is None:

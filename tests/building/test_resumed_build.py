@@ -1,4 +1,4 @@
-"""Builds that are killed and go on, change their mind, or meet one another: the same bytes or a clear message."""
+"""Builds that are killed and continued, also with other arguments, or run twice at a time: same bytes or a message."""
 
 import fcntl
 import os

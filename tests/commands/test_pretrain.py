@@ -69,7 +69,7 @@ def test_one_task_alone_and_continuing_from_a_preset(inputs, whole_run, tmp_path
 
 @pytest.mark.slow
 def test_a_run_continues_a_hugging_face_checkpoint(inputs, tokenizer, tmp_path, capsys):
-    """Its head is taken along, without a word of a random one."""
+    """Its head is kept, and no warning of a random head is printed."""
     from tiny_huggingface import write_checkpoint
 
     (tmp_path / "hf").mkdir()

@@ -40,7 +40,7 @@ def start(arguments, log, **environment):
 
 @pytest.fixture(scope="module")
 def runs(inputs, tmp_path_factory):
-    """dict of strategy to output directory; two workers go on from the checkpoint that two replicas left."""
+    """dict of strategy to output directory; two workers continue from the checkpoint of two replicas."""
     root = tmp_path_factory.mktemp("distributed")
     run(pretrain.main, *arguments(inputs, root / "one", *OPTIONS, "--strategy", "one"))
     mirrored = [*OPTIONS, "--strategy", "mirrored", "--replicas", 2]

@@ -173,7 +173,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_expressed_is_refused_by_name(case, encoder, tmp_path, capsys):
-    """The encoder is read all the same, and --pooling says which of its vectors to take; so does a preset of it."""
+    """The encoder is read nevertheless, and --pooling says which of its vectors to take; so does a preset of it."""
     options, damage, words = REFUSED[case]
     save_folder(tmp_path / "folder", encoder, **(options(encoder) if callable(options) else options))
     if damage is not None:

@@ -1,4 +1,4 @@
-"""Dynamic masking: the shares, what is never touched, and that it hangs on (key, sample index) alone."""
+"""Dynamic masking: the shares, what is never masked, and that masks depend on (key, sample index) alone."""
 
 import numpy as np
 import pytest

@@ -125,7 +125,7 @@ def test_padding_is_what_the_formats_allow(tmp_path):
         else:
             with pytest.raises(InputError, match="is damaged"):
                 content(path)
-    # Behind padding, only xz goes on.
+    # Only xz continues after padding.
     for ending, good in ((".xz", True), (".gz", False), (".bz2", False)):
         path, parts = tmp_path / f"between{ending}", streams(ending)
         path.write_bytes(bytes(4).join(parts))

@@ -89,7 +89,7 @@ def part_of_journal(value, reference):
 
 
 def build(directory, notes=None):
-    """Builds records of the text in the directory; `notes`: stops it after so many notes in its journal."""
+    """Builds records of the text in the directory; `notes`: stops it after this number of notes in its journal."""
     arguments = ["--input", directory / "text", "--tokenizer", directory, "--output_dir", directory / "out"]
     arguments += ["--sequence_length", 32, "--processes", 1, "--shard_megabytes", 0.001, "--deduplicate"]
     note, left = BuildJournal.note, [notes]
@@ -133,7 +133,7 @@ def make_stopped_build(directory):
 
 
 def resume(directory):
-    """All files of the build once it has gone on."""
+    """All files of the build after it was continued."""
     build(directory)
     return tree(directory / "out")
 

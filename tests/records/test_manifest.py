@@ -1,6 +1,7 @@
 """Writing, reading and checking `manifest.json`."""
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -67,6 +68,7 @@ def test_reads_what_was_written(tmp_path, kind, lengths):
     directory = write_directory(tmp_path, manifest)
     read = read_manifest(tmp_path, kind)
     assert read == dataclasses.replace(manifest, directory=directory)
+    assert read.digest == "sha256:" + hashlib.sha256((directory / "manifest.json").read_bytes()).hexdigest()
     assert read.sequence_length == lengths[-1]
     assert read.shard_path(read.streams[0].shards[0]) == str(directory / f"en-de/length-{lengths[0]:03d}.tfrecord")
 

@@ -20,6 +20,7 @@ from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.runs.callbacks import StopOnSignal
 from infoxlm_keras.runs.directory import PRODUCTS
 from infoxlm_keras.runs.pretraining import check_same_data
+from opened_files import opened_files
 from repository import REPOSITORY
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
@@ -72,11 +73,13 @@ def kill():
 
 @pytest.fixture(scope="module")
 def evaluated(inputs, tmp_path_factory):
-    """The same run with an evaluation, killed after step 5 and gone on with."""
+    """The same run with an evaluation, killed after step 5 and continued; each start opens each manifest once."""
     output_dir = tmp_path_factory.mktemp("evaluated") / "run"
     options = arguments(inputs, output_dir, *INTERVALS, *evaluation(inputs))
-    with after_step(5, kill), pytest.raises(Killed):
+    with opened_files("manifest.json") as manifests, after_step(5, kill), pytest.raises(Killed):
         pretrain.main([str(option) for option in options])
+    both = [str(inputs / "data" / kind / "manifest.json") for kind in ("bitext", "mmlm")]
+    assert sorted(manifests) == both
     assert not (output_dir / "model").exists()
     # What a kill in the middle of writing leaves.
     for name in (".model.partial-1", "checkpoints/.step-00000008.partial-1", "checkpoints/.step-00000008.partial-22"):
@@ -84,7 +87,9 @@ def evaluated(inputs, tmp_path_factory):
     (output_dir / ".history.csv.partial-1").write_text("step,")
     with open(output_dir / "history.csv", "a") as file:
         file.write("6,0.1")
-    run(pretrain.main, *options)
+    with opened_files("manifest.json") as manifests:
+        run(pretrain.main, *options)
+    assert sorted(manifests) == both
     return output_dir
 
 
@@ -141,7 +146,7 @@ def test_sigterm_finishes_the_step_saves_and_ends_well(inputs, uninterrupted, tm
         run(pretrain.main, *options)
     out, err = capfd.readouterr()
     assert "SIGTERM: finishing the step and saving" in err
-    assert "stopped by SIGTERM at step 5 of 8, which is saved; to go on, repeat the command without --fresh" in out
+    assert "stopped by SIGTERM at step 5 of 8, which is saved; to continue, repeat the command without --fresh" in out
     assert (tmp_path / "run" / "checkpoints" / "step-00000005").is_dir()
     assert not (tmp_path / "run" / "model").exists() and not (tmp_path / "run" / "pretraining.json").exists()
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
@@ -191,7 +196,7 @@ def test_a_bad_batch_is_skipped_and_too_many_end_the_run_naming_their_samples(in
     rows = {int(row["step"]): row for row in history(tmp_path / "run")}
     assert [float(rows[step]["skipped_steps"]) for step in (2, 3, 4, 5, 6)] == [0, 1, 1, 2, 3]
     assert all(np.isfinite(float(value)) for row in rows.values() for value in row.values() if value)
-    # The checkpoint before the bad steps is there; with good batches the run goes on from it.
+    # The checkpoint before the bad steps is there; with good batches the run continues from it.
     monkeypatch.undo()
     run(pretrain.main, *arguments(inputs, tmp_path / "run", *options))
     assert float(history(tmp_path / "run")[-1]["skipped_steps"]) == 1
@@ -245,7 +250,7 @@ def test_other_records_are_refused(uninterrupted):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_an_evaluation_leaves_training_as_it_is_on_the_other_backends(inputs, tmp_path, backend):
-    """One run with an evaluation, of which the checkpoint after step 4 is gone on with; one without."""
+    """One run with an evaluation, continued from the checkpoint after step 4; one without."""
     recipe = REPOSITORY / "recipes" / "pretrain.py"
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(REPOSITORY)}
 

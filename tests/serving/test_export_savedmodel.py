@@ -75,7 +75,7 @@ def test_the_fresh_process_has_neither_keras_nor_this_package():
     imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     assert imports == {"json", "os", "sys", "numpy", "tensorflow", "tensorflow_text"}
     assert "from " + "infoxlm_keras" not in CHECK.read_text()
-    # tensorflow_text imports Keras by itself: the script must take it away again.
+    # tensorflow_text imports Keras, so the script must remove it again.
     code = f"""
 import runpy
 check = runpy.run_path({str(CHECK)!r})

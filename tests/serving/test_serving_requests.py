@@ -120,7 +120,7 @@ def test_any_integers_are_refused_or_answered_row_by_row(signatures, head, reque
 
 @pytest.mark.parametrize("head", HEADS)
 def test_masks_that_cancel_out_are_refused(signatures, head):
-    """Two rows whose masks have as many entries above zero in all as their sum says, but not each by itself."""
+    """Two rows whose masks have as many entries above zero in all as their sum says, but not each alone."""
     signature, tried = signatures[head]["tokens"], 0
     for first, second in itertools.product(
         itertools.product((0, 1, 2, 3), repeat=2), itertools.product((-2, 0, 1), repeat=2)

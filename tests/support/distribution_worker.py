@@ -66,7 +66,7 @@ def results_of(scenario_name, pretrainer, metrics):
 
 
 def differing_replicas(pretrainer):
-    """Names of the variables, metrics and optimizer included, that are not the same bits on all local replicas."""
+    """Names of the variables, metrics and optimizer included, whose copies on local replicas are not bit-identical."""
     names = []
     for variable in [*pretrainer.variables, *pretrainer.optimizer.variables]:
         if keras.backend.backend() == "jax":

@@ -1,4 +1,4 @@
-"""What Keras does by itself on two replicas, and what our replica step is made of: `python strategy_worker.py FILE`.
+"""What Keras alone does on two replicas, and what our replica step is made of: `python strategy_worker.py FILE`.
 
 Needs a process of its own, with two CPU devices. Writes its findings as JSON to FILE.
 """
@@ -59,13 +59,13 @@ def stock_clipping():
     return float(made.layers[0].kernel.value.values[0].numpy()[0, 0])
 
 
-def update_in_condition(strategy, mend):
+def update_in_condition(strategy, corrected):
     """The error of an update inside a condition, with and without our change of the optimizer."""
     with strategy.scope():
         variable = keras.Variable(np.ones(3, "float32"))
         optimizer = keras.optimizers.AdamW(0.1)
         optimizer.build([variable])
-        if mend:
+        if corrected:
             update_on_each_replica(optimizer)
 
     def step():
@@ -89,11 +89,11 @@ def sum_in_compiled(strategy):
     return error_of(lambda: tf.function(lambda: strategy.run(compiled), autograph=False)())
 
 
-def dropped(strategy, mend):
+def dropped(strategy, corrected):
     """Whether two replicas drop the same places."""
     with strategy.scope():
         made = keras.Sequential([keras.Input((64,)), keras.layers.Dropout(0.5, seed=3)])
-        if mend:
+        if corrected:
             draw_differently_on_each_replica(made)
     run = tf.function(lambda: strategy.run(lambda: made(tf.ones((1, 64)), training=True)), autograph=False)
     first, second = (value.numpy() for value in strategy.experimental_local_results(run()))
@@ -101,11 +101,11 @@ def dropped(strategy, mend):
     return bool((first == second).all()), states
 
 
-def metric_read(strategy, mend):
+def metric_read(strategy, corrected):
     """What a metric reads that every replica gave one observation."""
     with strategy.scope():
         metric = keras.metrics.Sum()
-        if mend:
+        if corrected:
             read_metrics_of_one_replica(types.SimpleNamespace(metrics_variables=metric.variables))
     tf.function(lambda: strategy.run(lambda: metric.update_state(1.0) and None), autograph=False)()
     return float(metric.result())
@@ -198,10 +198,10 @@ def main(path):
                 dataset(), steps_per_epoch=2, verbose=0
             )
         )
-        for name, mend in (("stock", False), ("ours", True)):
-            findings[f"{name}_update_in_condition"] = update_in_condition(strategy, mend)
-            findings[f"{name}_dropped"] = dropped(strategy, mend)
-            findings[f"{name}_metric_read"] = metric_read(strategy, mend)
+        for name, corrected in (("stock", False), ("ours", True)):
+            findings[f"{name}_update_in_condition"] = update_in_condition(strategy, corrected)
+            findings[f"{name}_dropped"] = dropped(strategy, corrected)
+            findings[f"{name}_metric_read"] = metric_read(strategy, corrected)
         findings["stock_sum_in_compiled"] = sum_in_compiled(strategy)
         findings["shapes_seen"] = shapes_seen(strategy)
         findings["replica_step"] = replica_step(strategy)

@@ -1,4 +1,4 @@
-"""Builds that are killed at random moments, with one of their work files damaged before they go on.
+"""Builds that are killed at random moments, with one of their work files damaged before they continue.
 
     python tests/support/stress_build.py --builds 200 --seed 1
 

@@ -1,4 +1,4 @@
-"""Cleaning: each step by itself, all together, and through the commands."""
+"""Cleaning: each step alone, all together, and through the commands."""
 
 import gzip
 import pickle

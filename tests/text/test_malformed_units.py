@@ -1,4 +1,4 @@
-"""A malformed unit of a translation memory is left out by itself and counted; all others are read."""
+"""Only a malformed unit of a translation memory is left out, and it is counted; all others are read."""
 
 import pickle
 import re

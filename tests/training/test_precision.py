@@ -26,7 +26,7 @@ def computing_layers(layer):
 
 @pytest.mark.parametrize(("policy", "compute_dtype"), MIXED)
 def test_contrast_is_float32_under_any_policy(policy, compute_dtype):
-    """The key encoder computes in float32, to the same bits as in a float32 model of the same weights."""
+    """The key encoder computes in float32, bit-identically to a float32 model of the same weights."""
     options = {"queue_length": 8, "universal_layer": 2, "pooling": "mean", "in_batch_negatives": True}
     mixed, full = (
         tiny_pretrainer([MMLM(), TLM(), XLCO(**options)], size=TWO_LAYERS, dtype=dtype, seed=3)
@@ -89,7 +89,7 @@ def test_logits_beyond_half_precision(policy, compute_dtype):
 @pytest.mark.parametrize("distance", [0.03, 0.001])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_slow_average_moves_as_far_as_it_should(policy, distance, compiled):
-    """1,000 updates at m = 0.9999 towards weights near by, each variable by itself, within 1%, norms near 1 too."""
+    """1,000 updates at m = 0.9999 towards weights near by, each variable alone, within 1%, norms near 1 too."""
     task = XLCO(queue_length=4)
     tiny_pretrainer([task], size=TWO_LAYERS, dtype=policy)
     pairs = task.variable_pairs()

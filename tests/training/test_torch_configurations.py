@@ -53,7 +53,7 @@ def runs(inputs, tmp_path_factory):
     commands = [arguments_of(inputs, name, root / name) for name in NAMES]
     # From TensorFlow's initial weights.
     commands.append(arguments_of(inputs, "demo", root / "same", "--init", root / "tensorflow" / "initial_model"))
-    # Going on with a run that is done, to twice its steps.
+    # A finished run is continued to twice its steps.
     commands.append(arguments_of(inputs, "infoxlm_base", root / "infoxlm_base", steps=2 * STEPS))
     (root / "commands.json").write_text(json.dumps(commands))
     environment = {**os.environ, "KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}

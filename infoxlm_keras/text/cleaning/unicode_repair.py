@@ -71,7 +71,7 @@ def _suspicion():
         decoded = (bytes([code]).decode(charset, "ignore") for charset in charsets for code in codes)
         return re.escape("".join(sorted(set("".join(decoded)))))
 
-    # U+0085 by itself is a line break on some systems, not an ellipsis. `à` becomes `Ã` and a no-break space, which
+    # A lone U+0085 is a line break on some systems, not an ellipsis. `à` becomes `Ã` and a no-break space, which
     # is often a plain space by now.
     others = ["Ã ", "[\x80-\x84\x86-\x9f\ud800-\udfff]"]
     pairs = [f"[{characters(LEADING, charset)}][{characters(FOLLOWING, charset)}{LOST}]" for charset in MISTAKEN_FOR]

@@ -1,4 +1,4 @@
-"""Texts in several files of a folder, a language each, where line n of all has the same meaning.
+"""Aligned texts: one file a language in a folder; line n of every file has the same meaning.
 
     X.en, X.hi                                     IIT Bombay, WMT's development sets
     eng_Latn.devtest, zho_Hans.devtest             FLORES-101 and FLORES-200
@@ -21,7 +21,7 @@ FLORES_SPLITS = ("dev", "devtest")
 NTREX = re.compile(r"(?P<corpus>.+)-(?:src|ref)\.(?P<code>[^.]+)\.txt")
 FLORES_CODE = re.compile("[a-z]{3}(_[A-Za-z]+)?")
 ENGLISH = "en"
-# Endings of other files that are codes of languages, too.
+# Endings of other kinds of files that are also codes of languages.
 OTHER_ENDINGS = (
     "txt",
     "tsv",
@@ -57,14 +57,14 @@ class Side:
 
 
 def aligned_sides(names: Iterable[str], folder: PathLike) -> tuple[dict[str, list[Side]], dict[str, str]]:
-    """The sides that files of such names are.
+    """Finds the files that are sides of aligned texts, by their names.
 
     Args:
         names: iterable of str, plain names (see `inputs.plain_name`).
         folder: path, for messages.
 
     Returns:
-        (dict of name to list of `Side`; dict of name to the reason why it is none although it is named like one).
+        (dict of name to list of `Side`; dict of name to the reason why a file of such a name is no side).
     """
     corpora: dict[str, dict[str, str]] = {}
     for name in sorted(set(names)):
@@ -75,7 +75,7 @@ def aligned_sides(names: Iterable[str], folder: PathLike) -> tuple[dict[str, lis
     left: dict[str, str] = {}
     for corpus, files in corpora.items():
         languages = {code: language_or_none(code) for code in files}
-        # Any three letters are a code: those of small languages count beside English only.
+        # Nearly any three letters are a code, so codes of small languages count only beside English.
         if ENGLISH not in languages.values():
             files = {code: name for code, name in files.items() if is_usual(code)}
         if all(map(is_pair, files)):

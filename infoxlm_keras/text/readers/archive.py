@@ -8,9 +8,9 @@ from typing import IO
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 
-# Deflate reaches 1,000 to 1; text that is worth reading seldom 20.
+# Deflate compresses up to 1,000 to 1; real text seldom reaches 20 to 1.
 MOST_EXPANSION = 200
-# Below this many bytes an expansion does no harm.
+# An expansion to fewer bytes than this does no harm.
 HARMLESS_BYTES = 1 << 24
 ENCRYPTED = 0x1
 
@@ -26,7 +26,7 @@ def read_members(path: PathLike) -> list[zipfile.ZipInfo]:
         members = [member for member in archive.infolist() if not member.is_dir()]
     seen = set()
     for member in members:
-        # `orig_filename` is what the archive says, before zipfile tidies it up.
+        # `orig_filename` is the name as stored in the archive; zipfile normalizes `filename`.
         name = member.orig_filename
         if _leads_outside(name):
             raise InputError(f"{path}: its member {name!r} leads out of the archive; do not trust it, fetch it again")

@@ -110,7 +110,7 @@ class BitextFinder:
                 self.unusable.append((path, error))
 
     def _add_file(self, path, sides, explicit):
-        """Adds a file; `sides` are the `Side`s of it that its neighbours' names tell."""
+        """Adds a file; `sides` are its `Side`s, known from the names of the files beside it."""
         name = plain_name(path)
         format = find_format(name, BITEXT)
         codes = find_pair(pathlib.Path(name).stem, path) if format and format.pair_in_name else None
@@ -194,7 +194,7 @@ def find_bitext(
     """Readers of the pairs among `inputs`, sorted by pair of languages.
 
     Args:
-        inputs: sequence of str or path, in the forms of `formats.BITEXT_FORMATS`. A folder is not searched any deeper.
+        inputs: sequence of str or path, in the forms of `formats.BITEXT_FORMATS`. Subfolders are not searched.
         fields: sequence of two str or None, the fields with source and target in formats that have fields.
         margin: float, least margin of WikiMatrix's pairs.
 

@@ -53,7 +53,7 @@ class LineStream:
     """The lines of a file, decompressed, as bytes; use it in a `with` statement.
 
     Every method raises `InputError` where the compressed data is damaged, ends too early or needs too much memory, and
-    for a line above `LONGEST_LINE_BYTES`; entering does for what is no regular file (a FIFO would wait for ever).
+    for a line above `LONGEST_LINE_BYTES`. Entering it raises for anything but a regular file (a FIFO could block).
 
     Args:
         path: str.
@@ -113,7 +113,7 @@ class LineStream:
         return lines
 
     def count_rest(self) -> int:
-        """How many lines are left; reads to the end."""
+        """Counts the remaining lines; reads to the end."""
         lines, last = 0, b"\n"
         while block := self.read(BUFFER_BYTES):
             lines += block.count(b"\n")
@@ -153,16 +153,16 @@ def open_regular(path: PathLike) -> IO[bytes]:
     """The file `path`, open for reading bytes.
 
     Raises:
-        InputError: if it is missing, or is no regular file: reading a FIFO would wait for ever, and a second time.
+        InputError: if it is missing or no regular file: a FIFO could block, and cannot be read twice.
     """
     try:
-        # Without waiting for the other end of a FIFO.
+        # Otherwise the opening of a FIFO would wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise InputError(f"{path}: is not a regular file; write what it gives into a file first")
+        raise InputError(f"{path}: is not a regular file; write its content into a file first")
     return os.fdopen(descriptor, "rb")
 
 

@@ -38,7 +38,7 @@ def text_columns(rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def columns_advice(lines: list[str], line: str) -> str:
-    """What to do about `line` (str), which has not two columns, among the `lines` (list of str) of its file."""
+    """Advice about `line` (str), which does not have two columns, among the `lines` (list of str) of its file."""
     rows = [text.split("\t") for text in lines[:ROWS] if text.strip()]
     usual = collections.Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
     if usual == 2:

@@ -10,7 +10,7 @@ from infoxlm_keras.text.readers.language_keys import find_language_keys
 from infoxlm_keras.text.readers.packed import OTHER_LANGUAGES, LeftOut, check_text, one_line
 
 DOCUMENT_FIELD = "text"
-# Where records of translations have them; the second is that of TED's datasets.
+# Fields in which records hold translations; the second is that of the TED datasets.
 PAIRS_FIELDS = ("translation", "translations")
 # The fields of `TranslationVariableLanguages` in `datasets` and TFDS: two lists of equal length.
 LANGUAGES_LIST, TEXTS_LIST = "language", "translation"
@@ -28,10 +28,10 @@ class DocumentField:
     field: str = DOCUMENT_FIELD
 
     def columns(self, names: Mapping[str, Any], place: str) -> tuple[str, ...]:
-        """tuple of str: the fields, as `a.b`, that are needed of records with the fields `names` at their top.
+        """tuple of str: the fields to read, as `a.b`, from records with the top-level fields `names`.
 
         Args:
-            names: dict of str to the same of the records inside, or None where there are none.
+            names: dict of field name to the same dict of its nested fields, or None.
             place: str, for messages.
 
         Raises:
@@ -88,7 +88,7 @@ class PairFields:
         """(source, target), str; line breaks in them have become spaces. Or a list of such, or a `LeftOut`.
 
         Raises:
-            InputError: if a field is missing or is no text, or none is surely a language's; begins with `place`.
+            InputError: if a field is missing or is no text, or no field is surely a language's; begins with `place`.
         """
         if self.fields:
             return self._pair([(_find(record, field, place), field) for field in self.fields], place)
@@ -98,7 +98,7 @@ class PairFields:
         if isinstance(translations, list):
             return self._by_lists(translations, place)
         if not isinstance(translations, dict):
-            raise InputError(f"{place}: has no named fields, so none for {self.languages[0]}; name others by --fields")
+            raise InputError(f"{place}: has no named fields, so none for {self.languages[0]}; name them with --fields")
         keys = self._keys(translations, only_languages, place)
         return self._pair([(translations[key], key) for key in keys], place)
 
@@ -125,7 +125,7 @@ class PairFields:
 
 
 def _translations(record, place):
-    """(what holds the translations of a record, whether all keys in it are languages)."""
+    """(the object with the translations of a record, whether all of its keys are languages)."""
     if not isinstance(record, dict):
         return record, False
     if (lists := _language_lists(record, place)) is not None:

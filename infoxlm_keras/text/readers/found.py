@@ -103,7 +103,7 @@ def found_in_folders(
 
 
 def describe(passed_over: Iterable[PassedOver]) -> list[str]:
-    """List of str, for people: a line for each reason to pass over files, with their number and names.
+    """List of str to print: a line for each reason to pass over files, with their number and names.
 
     Args:
         passed_over: list of `PassedOver`.

@@ -1,7 +1,7 @@
 """`.po` files of gettext: the messages of a program and their translation.
 
 Left out, and counted: messages that are untranslated or marked fuzzy. Passed over, and counted: obsolete ones, and
-plural forms that stand for neither of English's two alone.
+plural forms that match neither the English singular nor the English plural alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from infoxlm_keras.text.readers.packed import Texts
 
 MESSAGE_LANGUAGE = "en"
-# What xgettext and gettext take where a catalog says nothing.
+# The defaults of xgettext and gettext for a catalog that states none.
 NO_PLURAL_RULE, USUAL_PLURAL_RULE = "EXPRESSION", "n != 1"
 # Numbers that show which plural forms there are.
 NUMBERS = range(2, 200)
@@ -90,14 +90,14 @@ class GettextPairs:
 
 
 class PluralRule:
-    """Which plural forms of a language stand for English's singular and plural, by the catalog's `Plural-Forms`.
+    """Which plural forms of a language match the English singular and plural, by the catalog's `Plural-Forms`.
 
     Args:
         catalog: `polib.POFile`.
         path: str, for messages.
 
     Raises:
-        InputError: if it has plural forms and its rule is none that gettext understands.
+        InputError: if it has plural forms whose rule gettext does not understand.
     """
 
     def __init__(self, catalog: polib.POFile, path: str) -> None:
@@ -115,7 +115,7 @@ class PluralRule:
     def forms(self, entry: polib.POEntry) -> tuple[list[tuple[str, str]], int]:
         """([(message, translation), ...], number of forms that are in none): the pairs of an entry with plurals.
 
-        The plural has a pair only where it has one form: which of several it is depends on the number.
+        The plural is paired only if the language has one form for it; among several, the number decides.
         """
         pairs, used = [(entry.msgid, entry.msgstr_plural.get(self.singular, ""))], {self.singular}
         if len(self.plurals) == 1:
@@ -196,7 +196,7 @@ def load_catalog(path: str) -> polib.POFile:
 
 
 def check_lines(text: str, path: str) -> None:
-    """Raises `InputError` for a line that is neither a comment nor whole strings behind a keyword.
+    """Raises `InputError` for a line that is neither a comment nor a keyword with complete strings.
 
     polib takes the first and the last character of a string for quotes, whatever they are.
 

@@ -47,7 +47,7 @@ def parse_input(item: PathLike | bytes, name_pattern: re.Pattern[str]) -> Input:
 
     Args:
         item: str, path, or bytes (a path that is not UTF-8).
-        name_pattern: compiled regular expression of the whole of a name.
+        name_pattern: compiled regular expression that a whole name matches.
 
     Raises:
         InputError: for an empty address, which would stand for the folder that the command runs in.
@@ -80,7 +80,7 @@ class PassedOver:
 
     @property
     def name(self) -> str:
-        """str: the last part of the path, and the member's name behind it; fit for any output."""
+        """str: the last part of the path, and the member's name after it; unprintable characters are escaped."""
         base = printable(os.path.basename(self.path.rstrip(os.sep)))
         return base if self.member is None else f"{base}: {printable(self.member)}"
 
@@ -100,7 +100,7 @@ def printable(text: str) -> str:
 
 
 def litter_reason(name: str) -> str | None:
-    """Why a file of this name (str, with `/` between folders) is no text whatever its ending says; None if it may be.
+    """Why a file of this name (str, with `/` between folders) is no text in spite of its ending; None if it may be.
 
     Finder and Windows leave their own files in folders and archives; editors leave backups.
     """
@@ -165,7 +165,7 @@ def path_kind(path: PathLike) -> Literal["file", "folder"] | None:
         return "folder"
     if stat.S_ISREG(mode):
         return "file"
-    raise InputError(f"{path}: is neither a file nor a folder; write what it gives into a file first")
+    raise InputError(f"{path}: is neither a file nor a folder; write its content into a file first")
 
 
 def folder_files(
@@ -175,7 +175,7 @@ def folder_files(
     reasons: Mapping[str, str] | None = None,
     required: bool = True,
 ) -> tuple[list[pathlib.Path], list[PassedOver]]:
-    """The files in a folder whose plain name is wanted, and what else is there.
+    """Lists the files in a folder whose plain names are wanted, and the other files.
 
     Args:
         folder: path.

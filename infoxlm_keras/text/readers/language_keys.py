@@ -1,7 +1,7 @@
 """Which keys of a record name the languages of a pair.
 
-Nearly every word of two or three letters is the code of some language. Inside `translation` every key is one. Among
-the other fields of a record a key is one only if it must be: it is the only key for its language, and it is not a
+Nearly every word of two or three letters is the code of some language. Inside `translation` every key names one. Among
+the other fields of a record a key counts only if it is the only key for its language, and it is not a
 usual name of a row's key or number.
 """
 
@@ -30,7 +30,7 @@ def find_language_keys(
     found = {}
     for language in languages:
         candidates = [key for key in keys if language_among(key, languages) == language]
-        # {"id": 7, "en": ..., "ind": ...}: what another key says is not said by the row's.
+        # {"id": 7, "en": ..., "ind": ...}: `ind` names Indonesian, so `id` is the key of the row.
         candidates = [key for key in candidates if key.lower() not in ROW_KEYS] or candidates
         if not candidates:
             held = ", ".join(map(repr, keys)) or "no named fields"
@@ -50,7 +50,7 @@ def find_language_keys(
 
 
 def _says_languages(keys, chosen):
-    """Whether `chosen` are written alike, and are the only keys that are written so: {"id": ..., "en": ...}."""
+    """Whether the keys `chosen` have one form, and no other key has it: {"id": ..., "en": ...}."""
     shapes = {_shape(key) for key in chosen}
     alike = [key for key in keys if language_or_none(key) and _shape(key) in shapes]
     return len(shapes) == 1 and len(alike) == len(chosen)

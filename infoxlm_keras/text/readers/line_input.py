@@ -10,7 +10,7 @@ from infoxlm_keras.text.readers.chunks import LineStream
 from infoxlm_keras.text.readers.inputs import path_kind
 
 STANDARD_INPUT = "-"
-# Streams that the shell has opened (`<(command)`): a pipe among them ends with its writer.
+# Descriptors that the shell opened (`<(command)`): a pipe among them ends when its writer does.
 OPEN_STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 
 

@@ -28,8 +28,8 @@ def find_monolingual(inputs: Iterable[PathLike], fields: Sequence[str] | None = 
     """Readers of the monolingual text among `inputs`, sorted by language.
 
     Args:
-        inputs: sequence of str or path, in the forms of `formats.MONOLINGUAL_FORMATS`. A folder is not searched any
-            deeper.
+        inputs: sequence of str or path, in the forms of `formats.MONOLINGUAL_FORMATS`. Subfolders are not
+            searched.
         fields: sequence of one str or None, the field with the text in formats that have fields.
 
     Returns:

@@ -32,8 +32,8 @@ class MosesPairs:
         """Yields `Chunk`s with equally many lines of both files.
 
         Raises:
-            InputError: when one file ends before the other; says how many lines each has, and where they seem to
-                part.
+            InputError: when one file ends before the other; says how many lines each has, and where they seem
+                to differ first.
         """
         first_line, position = 1, 0
         with self._stream(0) as sources, self._stream(1) as targets:
@@ -72,9 +72,9 @@ class MosesPairs:
         )
 
     def _first_unlike(self):
-        """Number of the first line from which some lines on are `SHIFTED_RATIO` apart in length; or where one ends.
+        """Number of the first of some lines whose lengths are `SHIFTED_RATIO` apart, or of the line where a file ends.
 
-        Lengths are characters, and measured against the files' own ratio up to there: Chinese is shorter than German.
+        Lengths are in characters, relative to the files' own ratio so far: Chinese is shorter than German.
         """
         with self._stream(0) as sources, self._stream(1) as targets:
             lengths = zip(_lengths(sources), _lengths(targets), strict=False)

@@ -1,4 +1,4 @@
-"""The two sides of Moses pairs brought together, from files and from archives."""
+"""Matches the two sides of Moses pairs, in folders and in archives."""
 
 import pathlib
 from collections.abc import Callable

@@ -9,18 +9,18 @@ import re
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.text.languages import UnusableNameError, language_among, language_or_none, variety_or_none
 
-# As they are spelled in names; what is none of ISO 639 is an error with a better message than another name.
+# Codes as names spell them. One that ISO 639 lacks matches too: its own message helps more.
 LANGUAGE = r"(?:[a-z]{2,3}|[A-Z]{2,3})(?:[-_][A-Za-z0-9]+)*(?:@[a-z]+)?"
 LANGUAGE_PATTERN = re.compile(LANGUAGE)
 PAIR_PATTERN = re.compile(rf"{LANGUAGE}-{LANGUAGE}")
-# The language alone, in the shape of one subtag.
+# A language without script or country.
 PRIMARY = re.compile("[A-Za-z]{2,3}")
 
 
 def split_pair(text: str, place: PathLike) -> tuple[str, str] | None:
     """(source code, target code) of `text` (str, such as `en-de` or `eng-zho-CN`), or None if it names no pair.
 
-    A pair of unknown codes (`en-xx`) is one if it cannot be anything else: exactly one hyphen.
+    Unknown codes (`en-xx`) make a pair only with exactly one hyphen, so that there is no other reading.
 
     Raises:
         UnusableNameError: if several readings remain (`en-pt-br` is English and Brazilian, or English of Portugal and
@@ -113,7 +113,7 @@ def is_pair(text: str) -> bool:
 
 
 def _readings(text):
-    """List of all (source code, target code) that `text` can be taken apart to."""
+    """List of all (source code, target code) that `text` can be split into."""
     parts = text.split("-")
     splits = [("-".join(parts[:number]), "-".join(parts[number:])) for number in range(1, len(parts))]
     readings = [pair for pair in splits if all(map(_is_spelled, pair)) and all(map(language_or_none, pair))]

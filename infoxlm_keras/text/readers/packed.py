@@ -17,7 +17,7 @@ from infoxlm_keras.text.readers import chunks
 if TYPE_CHECKING:
     from infoxlm_keras.text.readers.chunks import Chunk
 
-# Reasons of records that hold nothing of what is read: they count as passed over, not as dropped.
+# Reasons of records without anything to read: they count as passed over, not as dropped.
 OTHER_LANGUAGES, OTHER_VARIANTS = "other_languages", "other_variants"
 OBSOLETE, PLURAL_FORM = "obsolete", "plural_form"
 # Such a text has a code that stands for no language; the code follows the reason.
@@ -57,7 +57,7 @@ Record: TypeAlias = tuple[str, str] | list[str] | list[tuple[str, str]] | LeftOu
 
 
 def add_record(texts: Texts, record: Record) -> int:
-    """Adds what was found in a record to `texts` (a `Texts`); the number of characters added.
+    """Adds what was found in a record to `texts` (a `Texts`); returns the number of characters added.
 
     Args:
         texts: `Texts`.
@@ -106,7 +106,7 @@ def unpack(chunk: Chunk) -> Texts:
 
 
 def one_line(text: str) -> str:
-    """`text` without surrounding white space, and with a space for any run of it inside that breaks a line."""
+    """`text` without surrounding white space, and with one space for each run of it that breaks a line."""
     return " ".join(part for part in map(str.strip, text.splitlines()) if part)
 
 

@@ -98,7 +98,7 @@ class SavedDataset:
     def _records(self, done):
         dataset = _load(self.folder, self.split)
         columns = self.fields.columns(_field_names(dataset.features.arrow_schema), self.folder)
-        # Of records inside of records, `datasets` selects all.
+        # `datasets` selects whole columns, with all of their nested fields.
         top = list(dict.fromkeys(column.split(".")[0] for column in columns))
         dataset = dataset.select_columns(top).with_format("arrow")
         size = sum(pathlib.Path(file).stat().st_size for file in self.files)
@@ -198,7 +198,7 @@ def _texts(value):
 
 
 def _text_columns(schema):
-    """Names of the columns of a schema that hold text, themselves or inside."""
+    """Names of the columns of a schema that hold text, directly or in nested fields."""
     return [field.name for field in schema if "string" in str(field.type)]
 
 
@@ -211,7 +211,7 @@ def _import_parquet(path):
 
 
 def _batches(path, columns_of):
-    """Yields (batch, rows of the file): the columns that are needed, and no others, which may hold anything.
+    """Yields (batch, rows of the file): only the columns that are needed; others may be unreadable.
 
     Args:
         path: str.
@@ -237,7 +237,7 @@ def _next(tables, path, what, remedy):
 
 
 def _field_names(schema):
-    """dict of a schema's (or struct's) field names to the same of the fields inside; None where there are none.
+    """dict of the field names of a schema (or struct) to the same dict of their nested fields, or None.
 
     Lists of records count as their records.
     """

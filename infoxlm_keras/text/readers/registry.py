@@ -61,7 +61,7 @@ MONOLINGUAL = (
     FileFormat(".jsonl", lambda name, files, selection: JsonLines(name, files, selection.fields)),
     FileFormat(".parquet", lambda name, files, selection: ParquetRows(name, files, selection.fields)),
 )
-# The first row that fits counts.
+# The first row that matches is used.
 BITEXT = (
     FileFormat(
         ".tsv",
@@ -89,7 +89,7 @@ BITEXT = (
 
 
 def find_format(name: str, formats: tuple[FileFormat, ...]) -> FileFormat | None:
-    """The first of `formats` that a file's name fits, or None.
+    """The first of `formats` that a file's name matches, or None.
 
     Args:
         name: str, without folder and without the ending of a compression, see `inputs.plain_name`.

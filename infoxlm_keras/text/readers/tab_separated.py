@@ -14,7 +14,7 @@ from infoxlm_keras.text.readers.packed import Texts
 if TYPE_CHECKING:
     from infoxlm_keras.text.readers.chunks import Chunk
 
-# Schwenk et al. 2021, WikiMatrix, section 5: the threshold that serves most pairs of languages best.
+# Schwenk et al. 2021, WikiMatrix, section 5: the threshold that is best for most pairs of languages.
 MARGIN_THRESHOLD = 1.04
 
 

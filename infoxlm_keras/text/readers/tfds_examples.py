@@ -176,7 +176,7 @@ def _text_fields(features):
 def _import_tfds(address):
     try:
         with quiet_imports():
-            import tensorflow  # noqa: F401 - TFDS imports it later, when it would speak up
+            import tensorflow  # noqa: F401 - TFDS imports it later, and it would then print
             import tensorflow_datasets
     except ImportError:
         raise InputError(f'{address}: needs tensorflow-datasets: pip install "infoxlm_keras[tfds]"') from None

@@ -1,4 +1,4 @@
-"""Translation units of TMX, streamed; a malformed one is left out by itself."""
+"""Translation units of TMX, streamed; a malformed one is left out alone."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 # Elements of a segment whose content is markup of the document it was taken from, not text.
 MARKUP = {"bpt", "ept", "it", "ph", "ut"}
-# A file with more malformed units than this part of all is not read with some left out, but refused; unless they are
-# fewer than the number, which happens in small files.
+# A file is refused if more than this share of its units is malformed. In a small file a few units make up such a
+# share, so fewer than this number never do.
 MOST_MALFORMED, LEAST_MALFORMED = 0.1, 10
 MOST_UNIT_BYTES = 4 * chunks.LONGEST_LINE_BYTES
-# Where the unit ends in which something is wrong, or else the next one begins, or all of them end.
+# Where a malformed unit ends; failing that, where the next one begins, or where all of them end.
 BEGIN_OF_UNIT = re.compile(rb"<tu[\s>]")
 END_OF_UNIT = re.compile(rb"(?P<end></tu\s*>)|<tu[\s>]|</body\s*>")
 SECTION = b"<![CDATA["
@@ -38,8 +38,8 @@ def read_units(
 ) -> Iterator[tuple[int, list[tuple[str, str]] | None]]:
     """Yields (line, [(language code, text), ...]) for each translation unit, and (line, None) for a malformed one.
 
-    A unit that is not well-formed XML (a control character, `&` by itself, a tag that is not closed), or says no
-    language, is left out by itself: what is before `<tu>` and behind `</tu>` is not touched by it.
+    A unit that is not well-formed XML (a control character, a lone `&`, a tag that is not closed), or says no
+    language, is left out. It does not affect what stands before its `<tu>` and after its `</tu>`.
 
     Args:
         stream: `LineStream`, open.
@@ -78,7 +78,7 @@ class MalformedUnitError(Exception):
 
 
 class _Parser(defusedxml.expatreader.DefusedExpatParser):
-    """A parser that refuses entities wherever they are declared, and knows where it is.
+    """A parser that refuses entities wherever they are declared, and reports its position.
 
     Many good files name the TMX DTD; it is not fetched.
     """
@@ -96,14 +96,14 @@ class _Parser(defusedxml.expatreader.DefusedExpatParser):
     @property
     def error_offset(self):
         """int: byte of the input where it is not well-formed."""
-        # Once it is closed, the input has ended too early.
+        # After `close`, the error is that the input ends too early.
         return getattr(self._parser, "ErrorByteIndex", -1)
 
 
 class _Units:
     """Iterable of what `read_units` yields.
 
-    After a malformed unit a new parser takes the bytes before the first unit again, and goes on behind the malformed
+    After a malformed unit a new parser takes the bytes before the first unit again, and continues after the malformed
     one.
     """
 
@@ -135,7 +135,7 @@ class _Units:
         """The next bytes, of UTF-16 as UTF-8; "" at the end."""
         block = self.stream.read(chunks.BUFFER_BYTES)
         if self.decoder is None:
-            # A declaration that says UTF-16 is no longer true then.
+            # The declaration still says UTF-16, which the bytes no longer are.
             wide = block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             self.decoder = codecs.getincrementaldecoder("utf-16")() if wide else False
             self.encoding = "utf-8" if wide else None
@@ -193,20 +193,20 @@ class _Units:
             self.prologue = self.buffer[: self.handler.first_offset]
 
     def _end_of_unit(self, unit, error):
-        """Index in the buffer behind the malformed unit that begins at offset `unit`; reads on as far as needed."""
+        """Index in the buffer after the malformed unit that begins at offset `unit`; reads more input if needed."""
         if error.nested:
             return error.offset - self.start
-        # An error in an end tag is said to be at its name.
+        # The parser reports an error in an end tag at the tag's name.
         place = max(unit + 3, error.offset - 2) - self.start
         section = self.buffer.rfind(SECTION, unit - self.start, place + 2 + len(SECTION))
         if section >= 0 and self.buffer.find(b"]]>", section, place) < 0:
-            # Whatever looks like a tag in there is text.
+            # What looks like a tag inside these is text.
             place = self._search(END_OF_SECTION, place, error).end()
         found = self._search(END_OF_UNIT, place, error)
         return found.end() if found["end"] else found.start()
 
     def _search(self, pattern, place, error):
-        """The first match of `pattern` in the buffer from index `place` on; reads on as far as needed."""
+        """The first match of `pattern` in the buffer from index `place` on; reads more input if needed."""
         while not (found := pattern.search(self.buffer, place)):
             block = self._read()
             if not block or len(self.buffer) > MOST_UNIT_BYTES:
@@ -215,7 +215,7 @@ class _Units:
         return found
 
     def _restart(self, end):
-        """Goes on at index `end` of the buffer, with a new parser."""
+        """Continues at index `end` of the buffer, with a new parser."""
         self._forget(end)
         self._new_parser()
         self.handler.line_shift = 0
@@ -259,7 +259,7 @@ class UnitHandler(xml.sax.ContentHandler):
         parser: `_Parser` whose events it gets.
         unit_offset: int or None, byte of the parser's input where the unit begins that is not yet complete.
         first_offset: int or None, the same of the first unit.
-        line_shift: int, what the parser's line numbers lack.
+        line_shift: int, what is to be added to the parser's line numbers.
     """
 
     def __init__(self, path: str) -> None:
@@ -288,7 +288,7 @@ class UnitHandler(xml.sax.ContentHandler):
         return self._locator.getLineNumber() + self.line_shift
 
     def leave_unit(self) -> None:
-        """Forgets the unit that is not complete."""
+        """Discards the incomplete unit."""
         self.unit_offset = self.language = self.text = None
         self.segments, self.markup = [], 0
 
