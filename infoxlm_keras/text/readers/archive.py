@@ -1,7 +1,9 @@
 """ZIP archives of OPUS: streams of their members, with checks against unsafe archives."""
 
 import contextlib
+import errno
 import re
+import struct
 import zipfile
 from typing import IO
 
@@ -23,11 +25,14 @@ def read_members(path: PathLike) -> list[zipfile.ZipInfo]:
             twice, or grows more than any text does.
     """
     with _errors(path), zipfile.ZipFile(path) as archive:
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        # A damaged directory may hold a member without a name, of which `is_dir` would fail.
+        members = [member for member in archive.infolist() if not member.filename or not member.is_dir()]
     seen = set()
     for member in members:
         # `orig_filename` is the name as stored in the archive; zipfile normalizes `filename`.
         name = member.orig_filename
+        if not name:
+            raise InputError(f"{path}: holds a member without a name; fetch it again")
         if _leads_outside(name):
             raise InputError(f"{path}: its member {name!r} leads out of the archive; do not trust it, fetch it again")
         if name in seen:
@@ -63,7 +68,13 @@ def _leads_outside(name):
 def _errors(path):
     try:
         yield
-    except (zipfile.BadZipFile, EOFError) as error:
+    except OSError as error:
+        # A damaged directory sends the reader to a place before the file's beginning. Other errors are the system's.
+        if error.errno != errno.EINVAL:
+            raise
+        raise InputError(f"{path}: is not a complete ZIP archive ({error.strerror}); fetch it again") from None
+    except (zipfile.BadZipFile, EOFError, ValueError, OverflowError, struct.error) as error:
+        # ValueError: names that are not UTF-8, negative places; UnicodeDecodeError is one.
         raise InputError(f"{path}: is not a complete ZIP archive ({error}); fetch it again") from None
     except (NotImplementedError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read as a ZIP archive ({error}); unpack it yourself") from None
