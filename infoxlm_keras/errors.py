@@ -8,7 +8,13 @@ class InputError(ValueError):
 
     The message names the value or the file and line, the limit it breaks, and the remedy. Commands
     print it as one line and exit with status 2; library callers can catch it as a `ValueError`.
+
+    Args:
+        message: str. What it quotes (a value, another library's message) may hold line breaks: they become spaces.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(re.sub(r"\s*[\r\n]+\s*", " ", message))
 
 
 def input_error_within(error: BaseException) -> InputError | None:
