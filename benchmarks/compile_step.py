@@ -51,12 +51,12 @@ def compile_step(config, target, more):
         return json.loads(output.read_text())
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configs", nargs="+", default=["infoxlm_base"])
     parser.add_argument("--targets", nargs="+", default=list(TARGETS))
     parser.add_argument("--output", type=pathlib.Path, help="write all figures as JSON")
-    options, more = parser.parse_known_args()
+    options, more = parser.parse_known_args(arguments)
     found = {}
     print("| configuration, target | " + " | ".join(name for name, _ in COLUMNS) + " |")
     print("|---" * (len(COLUMNS) + 1) + "|")

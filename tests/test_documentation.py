@@ -33,6 +33,7 @@ RUN_ELSEWHERE = {
     "finetune-classification": "tests/finetuning/test_finetune_classification.py",
     "convert-checkpoint": "tests/commands/test_convert_recipe.py",
     "search": "tests/search/test_search.py",
+    "compile-step": "tests/compilation/test_compile_step.py",
     "kill-resume": "tests/runs/test_resume.py",
     "rest": "tests/clients/test_clients.py",
     "grpc-predict": "tests/clients/test_clients.py",
