@@ -84,18 +84,18 @@ class Tokenizer:
     @overload
     def encode(self, lines: str) -> list[int]: ...  # type: ignore[overload-overlap]
     @overload
-    def encode(self, lines: Sequence[str]) -> list[list[int]]: ...
-    def encode(self, lines: str | Sequence[str]) -> list[int] | list[list[int]]:
+    def encode(self, lines: Iterable[str]) -> list[list[int]]: ...
+    def encode(self, lines: str | Iterable[str]) -> list[int] | list[list[int]]:
         """Token ids of each line, without special tokens.
 
         Args:
-            lines: list of str, or one str. Text in valid Unicode (no lone surrogates).
+            lines: str, or several: a list, tuple, array or generator. Valid Unicode (no lone surrogates).
 
         Returns:
             list of list of int: SentencePiece id + 1, with the unknown piece as 3; list of int for one str.
 
         Raises:
-            InputError: if a line is not valid Unicode (says which).
+            InputError: if a line is no str or not valid Unicode (says which).
 
         Example:
         ```python
@@ -105,6 +105,9 @@ class Tokenizer:
         """
         if isinstance(lines, str):
             return self.encode([lines])[0]
+        if isinstance(lines, bytes) or not isinstance(lines, Iterable):
+            raise InputError(f"encode: {lines!r:.60} is a {type(lines).__name__}; give a str or a list of str")
+        lines = list(lines)
         return [[piece + 1 if piece else UNKNOWN_ID for piece in ids] for ids in self._pieces(lines)]
 
     def encode_ragged(self, lines: Sequence[str]) -> tuple[Array, Array]:
@@ -127,7 +130,11 @@ class Tokenizer:
         except TypeError:
             # SentencePiece says only that an element is not text; say which one and why.
             for index, line in enumerate(lines):
-                if not isinstance(line, str) or any("\ud800" <= character <= "\udfff" for character in line):
+                if not isinstance(line, str):
+                    raise InputError(
+                        f"text number {index} is of type {type(line).__name__}, not str: {line!r:.60}"
+                    ) from None
+                if any("\ud800" <= character <= "\udfff" for character in line):
                     raise InputError(
                         f"text number {index} is not valid Unicode (a lone surrogate?): {ascii(line)[:60]}; "
                         'clean it with text.encode("utf-8", "replace").decode()'

@@ -10,6 +10,7 @@ import queue
 import signal
 import sys
 import threading
+import types
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
@@ -135,7 +136,7 @@ class _Worker:
         self.connection, other_end = multiprocessing.Pipe()
         # Not fork: this process may hold TensorFlow's threads (a tokenizer from a preset).
         self.process = multiprocessing.get_context("spawn").Process(target=work, args=(other_end,), daemon=True)
-        with _SPAWNING, _short_arguments(), _without_interrupts():
+        with _SPAWNING, _short_arguments(), _without_the_main_script(), _without_interrupts():
             self.process.start()
         other_end.close()
         self._has_function = False
@@ -181,6 +182,21 @@ def _short_arguments():
         yield
     finally:
         sys.argv = arguments
+
+
+@contextlib.contextmanager
+def _without_the_main_script():
+    """Keeps workers from running the user's script again.
+
+    `multiprocessing` imports the main module in each new process, so a script without `if __name__ == "__main__"`
+    would start itself again and again. The workers need nothing of it.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

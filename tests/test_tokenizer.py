@@ -143,3 +143,24 @@ def test_one_text_gives_the_ids_of_a_list_of_one(tokenizer):
     assert tokenizer.encode("") == [] and tokenizer.encode([]) == []
     with pytest.raises(InputError, match="not valid Unicode"):
         tokenizer.encode("\ud800")
+
+
+def test_several_texts_in_any_collection(tokenizer):
+    texts = ["the house", "das Haus"]
+    expected = tokenizer.encode(texts)
+    for given in (tuple(texts), np.array(texts), np.array(texts, object), (text for text in texts)):
+        assert tokenizer.encode(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "None is a NoneType; give a str or a list of str"),
+        (b"the house", "is a bytes; give a str or a list of str"),
+        (["a", 1], "text number 1 is of type int, not str: 1"),
+        (["\ud800"], "is not valid Unicode"),
+    ],
+)
+def test_what_is_no_text_is_refused(tokenizer, given, message):
+    with pytest.raises(InputError, match=message):
+        tokenizer.encode(given)

@@ -1,5 +1,9 @@
 """From Python alone: lists of texts to records, to batches, to a trained model."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +24,7 @@ from infoxlm_keras.data.streams import joined_dataset
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.runs.training_records import TrainingRecords
+from repository import REPOSITORY
 from running import tree
 from sample_text import sentences
 
@@ -103,13 +108,52 @@ def test_texts_with_tabs_breaks_and_quotes_are_one_record_each(tokenizer, tmp_pa
         ({"pairs": {("en", "de"): [("a", "b"), ("a", None)]}}, r"\[1\]: None is a NoneType, not a str"),
         ({"pairs": {("en", "de"): [("a", "\ud800")]}}, "lone surrogate"),
         ({"sentences": {"en": [b"a"]}}, r"sentences\['en'\]\[0\]: b'a' is a bytes"),
-        ({"sentences": {"en": ["a"]}, "monolingual_options": {"length": 3}}, "length: is no option of the builder"),
+        ({"sentences": {"en": "Hello world"}}, r"sentences\['en'\]: is a str; give a list"),
+        ({"sentences": ["a"]}, "sentences: is a list; give a dict"),
+        ({"sentences": {"xx-nothing": ["a"]}}, "'xx-nothing' is no code of a language"),
+        ({"sentences": {"en": ["a"], "eng": ["b"]}}, "two lists are of en"),
+        ({"pairs": PAIRS}, "pairs: is a list; give a dict, pairs={"),
+        ({"pairs": {"en-de": PAIRS}}, r"the key 'en-de' must be \(source language, target language\)"),
+        ({"pairs": {("en", "en"): PAIRS}}, "both sides are of the language en"),
+        ({"sentences": {"en": ["a"]}, "monolingual_options": {"length": 3}}, "the builder has no such option"),
+        # Checked although there are no pairs.
+        ({"sentences": {"en": ["a"]}, "bitext_options": {"lenghts": [3]}}, "the builder has no such option"),
+        ({"pairs": {("en", "de"): PAIRS}, "bitext_options": {"max_length": "64"}}, "'64': must be of type int"),
+        ({"pairs": {("en", "de"): PAIRS}, "bitext_options": {"max_length": True}}, "True: must be of type int"),
+        ({"pairs": {("en", "de"): PAIRS}, "bitext_options": {"lengths": 64}}, "64: must be a list"),
+        ({"pairs": {("en", "de"): PAIRS}, "bitext_options": {"output_dir": "x"}}, "as the argument output_dir"),
     ],
 )
 def test_what_is_no_text_is_refused(tokenizer, tmp_path, arguments, message):
     with pytest.raises(InputError, match=message):
         write_records(tmp_path / "records", tokenizer, **arguments)
     assert not (tmp_path / "records").exists()
+
+
+SCRIPT = """
+import sys
+from infoxlm_keras import load_tokenizer, write_records
+print("SCRIPT STARTS", flush=True)
+pairs = [(f"the house {n}", f"das Haus {n}") for n in range(40)]
+write_records(sys.argv[1], load_tokenizer(sys.argv[2]), {("en", "de"): pairs}, bitext_options={"processes": 2})
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "standard input"])
+def test_a_script_without_a_guard_runs_once(way, tokenizer_dir, tmp_path):
+    """Worker processes must not run the user's script again."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    script = tmp_path / "script.py" if way == "file" else "-"
+    process = subprocess.run(
+        [sys.executable, script, tmp_path / "records", tokenizer_dir],
+        input=SCRIPT if way == "standard input" else None,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0 and "Traceback" not in process.stderr, process.stderr
+    assert process.stdout.count("SCRIPT STARTS") == 1
+    assert (tmp_path / "records/bitext/manifest.json").exists()
 
 
 def test_public_names():
