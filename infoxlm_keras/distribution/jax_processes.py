@@ -115,7 +115,8 @@ def _status(error):
         if any(word in text for word in LOST_PEER):
             return report(
                 "another process of the run has ended or cannot be reached (its own messages say why); start all "
-                f"processes again, and the run continues from its newest checkpoint ({str(error).splitlines()[0]:.200})"
+                "processes again, and the run continues from its newest checkpoint "
+                f"({str(error).splitlines()[0]:.200})"
             )
     traceback.print_exception(error)
     return 1

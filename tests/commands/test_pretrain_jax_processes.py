@@ -48,7 +48,7 @@ def start(log, arguments, **environment):
 
 
 def start_both(root, arguments, more=((), ())):
-    """Two processes of one run; `more` holds each one's own arguments. Their output is in `process_0.log`, ...1.log."""
+    """Two processes of one run; `more` holds each one's own arguments. They write `process_0.log`, `process_1.log`."""
     cluster = ["--strategy", "multiworker", "--coordinator", free_address(), "--processes", 2]
     return [
         start(root / f"process_{index}.log", [*arguments, *cluster, "--process", index, *more[index]])

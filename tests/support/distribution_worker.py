@@ -1,8 +1,8 @@
 """Trains tiny pretrainers on several replicas: `python distribution_worker.py DIRECTORY STRATEGY NAME`.
 
 Reads `inputs.npz` and `scenarios.json` as `backend_worker.py` does; writes `NAME.npz` and `NAME.json`. The strategy is
-one of the command line's, on two CPU devices; for `multiworker` TF_CONFIG, or on JAX INFOXLM_PROCESS, says which worker
-this is.
+one of the command line's, on two CPU devices; for `multiworker` TF_CONFIG (on JAX INFOXLM_PROCESS) says which
+worker this is.
 """
 
 import dataclasses
