@@ -150,9 +150,10 @@ def _send(processes, facts, timeout):
 def _listening(port, coordinator):
     """The socket of the first process, on all addresses of the machine."""
     both = socket.has_dualstack_ipv6()
-    options = {"family": socket.AF_INET6, "dualstack_ipv6": True} if both else {}
     try:
-        return socket.create_server(("", port), **options)
+        return socket.create_server(
+            ("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both
+        )
     except OSError as error:
         raise InputError(
             f"--coordinator {coordinator}: process 0 cannot listen on port {port} ({(error.strerror or '').lower()}); "

@@ -81,7 +81,8 @@ def wait_for(path, root, processes):
     deadline = time.monotonic() + SECONDS
     while not path.is_dir():
         if time.monotonic() > deadline or processes[0].poll() is not None:
-            ended(processes, 0.1)
+            for process in processes:
+                process.kill()
             raise AssertionError(f"{path} is not there: " + printed(root, 0)[-3000:])
         time.sleep(0.05)
 
