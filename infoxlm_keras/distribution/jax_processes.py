@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 
 import jax
+from jax.experimental import multihost_utils
 
 from infoxlm_keras.command_line import describe_error, report
 from infoxlm_keras.distribution.meeting import Processes, meet
@@ -78,6 +79,9 @@ def connect(processes: Processes, in_common: Mapping[str, str], timeout: float =
             f"--coordinator {processes.coordinator}: JAX cannot join the processes ({error}); choose the strategy "
             "before anything else uses a device"
         ) from None
+    # On CPUs the first exchange of all devices must begin on all processes within 30 seconds. They are together now;
+    # later, one may read its records for longer than another.
+    multihost_utils.sync_global_devices("the start of the run")
 
 
 @contextlib.contextmanager
