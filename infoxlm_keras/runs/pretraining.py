@@ -162,7 +162,8 @@ class PretrainingRun:
             print("\n".join([*changes, f"resuming at step {start} of {config.steps}"]), flush=True)
             return
         if config.save_initial_model and is_chief():
-            save_pretrained(directory.initial_model, self.masked_lm, self.tokenizer, self.info, replace=True)
+            with current_distribution().alone():
+                save_pretrained(directory.initial_model, self.masked_lm, self.tokenizer, self.info, replace=True)
         for warning in self.records.warnings():
             print(f"warning: {warning}")
         for task in self.pretrainer.tasks:
@@ -200,7 +201,8 @@ class PretrainingRun:
         wait_for_workers()
         if is_chief():
             info = dataclasses.replace(self.info, steps=steps)
-            save_pretrained(self.directory.model, self.masked_lm, self.tokenizer, info, replace=True)
+            with current_distribution().alone():
+                save_pretrained(self.directory.model, self.masked_lm, self.tokenizer, info, replace=True)
         best = self._save_best()
         # A worker that ends closes the connections of the others, so all wait until the chief has written everything.
         check_agreement(steps, "the last step")
@@ -213,7 +215,8 @@ class PretrainingRun:
         step, value = found
         if is_chief():
             info = dataclasses.replace(self.info, steps=step)
-            save_pretrained(self.directory.best_model, self.masked_lm, self.tokenizer, info, replace=True)
+            with current_distribution().alone():
+                save_pretrained(self.directory.best_model, self.masked_lm, self.tokenizer, info, replace=True)
         return {"name": self.best_name, "value": value, "step": step}
 
     def _info(self):
