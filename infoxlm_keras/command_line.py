@@ -116,7 +116,7 @@ def run_command(main: Callable[[], object]) -> NoReturn:
     except OSError as error:
         # Output is buffered, so a full disk under a redirected output may be noticed only here.
         _discard_output()
-        status = _report(describe_os_error(error))
+        status = report(describe_os_error(error))
     raise SystemExit(status)
 
 
@@ -140,7 +140,7 @@ def _status_of(main):
         message = describe_error(error)
         if message is None:
             raise
-        return _report(message)
+        return report(message)
     finally:
         _running = before
     return 0
@@ -166,10 +166,11 @@ def describe_error(error: BaseException) -> str | None:
 
 def fail(message: str) -> NoReturn:
     """Prints `error: message` to standard error and exits with status 2."""
-    raise SystemExit(_report(message))
+    raise SystemExit(report(message))
 
 
-def _report(message):
+def report(message: str) -> int:
+    """Prints `error: message` to standard error, after what standard output still holds; returns exit status 2."""
     try:
         sys.stdout.flush()
     except OSError:

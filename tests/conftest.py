@@ -22,6 +22,7 @@ LONGEST_FILES = (
     "distribution/test_distribution_parity.py",
     "training/test_backends.py",
     "commands/test_pretrain_distributed.py",
+    "commands/test_pretrain_jax_processes.py",
     "runs/test_resume.py",
     "data/test_streams.py",
     "distribution/test_keras_workarounds.py",

@@ -16,8 +16,10 @@ max_consecutive_skips, evaluation.*. steps may change too; the learning rate the
 Devices, by --strategy (docs/distribution.md; docs/tpu.md):
   one              the first GPU, else the CPU
   mirrored         all GPUs of this machine; without GPUs, --replicas N parts of the CPU, to try things
-  multiworker      several processes, each started with this command and TF_CONFIG, by srun, or in Kubernetes
-  tpu              the TPU named by --tpu; "local" on the TPU's own virtual machine
+  multiworker      several processes, each started with this command: by srun; on TensorFlow also with TF_CONFIG, or
+                   in Kubernetes; on JAX also with --coordinator, --processes and --process
+  tpu              the TPU named by --tpu; "local" on the TPU's own virtual machine. On JAX a slice of several machines
+                   needs this command on each of them
   model_parallel   JAX: large weight matrices cut over all devices
   auto             tpu if --tpu is given, else multiworker if the environment names a cluster, else all GPUs, else one
 A batch size counts all replicas together: their number changes the speed, and nothing else.
@@ -46,6 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--strategy", choices=STRATEGIES, default="auto", help="devices to train on")
     parser.add_argument("--replicas", type=int, metavar="N", help="with mirrored: GPUs, or logical CPUs, to use")
     parser.add_argument("--tpu", metavar="NAME", help="with tpu: its name, its grpc:// address, or local")
+    parser.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="JAX, multiworker: where process 0 listens; or INFOXLM_COORDINATOR"
+    )
+    parser.add_argument("--processes", type=int, metavar="N", help="JAX, multiworker: how many; or INFOXLM_PROCESSES")
+    parser.add_argument(
+        "--process", type=int, metavar="I", help="JAX, multiworker: the number of this one from 0; or INFOXLM_PROCESS"
+    )
+    parser.add_argument(
+        "--coordinator_timeout", type=float, metavar="SECONDS", help="JAX: all processes must come within; unset: 300"
+    )
     parser.add_argument("--tasks", help="comma-separated pretext tasks, such as mmlm,tlm; overrides the configuration")
     parser.add_argument(
         "--init", help="model to continue from: a preset or Hugging Face directory, org/name, or a KerasHub name"
@@ -69,16 +81,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in (options.config, options.data_dir, options.output_dir):
         check_local(path)
     with quiet_imports():
-        import keras
+        import keras  # noqa: F401
 
+        import infoxlm_keras.runs.pretraining  # noqa: F401
         from infoxlm_keras.config import flatten, load_config
-        from infoxlm_keras.distribution import is_chief
-        from infoxlm_keras.distribution.strategies import check_batches, choose_distribution, describe
-        from infoxlm_keras.runs.pretraining import pretrain
+        from infoxlm_keras.distribution.strategies import choose_distribution, ending_together
 
     config = load_config(options.config, overrides)
     with quiet_imports():
-        distribution = choose_distribution(options.strategy, options.replicas, options.tpu)
+        cluster = {option: getattr(options, option) for option in ("coordinator", "processes", "process")}
+        cluster["timeout"] = options.coordinator_timeout
+        in_common = {name: str(value) for name, value in flatten(config).items()}
+        in_common.update({f"--{name}": str(getattr(options, name)) for name in ("init", "fresh", "overwrite")})
+        distribution = choose_distribution(options.strategy, options.replicas, options.tpu, cluster, in_common)
+    with ending_together(distribution):
+        _train(config, options, distribution)
+
+
+def _train(config, options, distribution):
+    import keras
+
+    from infoxlm_keras.config import flatten
+    from infoxlm_keras.distribution import is_chief
+    from infoxlm_keras.distribution.strategies import check_batches, describe
+    from infoxlm_keras.runs.pretraining import pretrain
+
     check_batches(config, distribution)
     given = {"data_dir": options.data_dir, "output_dir": options.output_dir, "init": options.init}
     devices = {"keras backend": keras.backend.backend(), **describe(config, distribution)}

@@ -1,6 +1,12 @@
 """Values that the workers of a run exchange outside of a training step."""
 
 import functools
+import hashlib
+import json
+from typing import Any
+
+import keras
+import numpy as np
 
 from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.errors import InputError
@@ -21,6 +27,17 @@ def check_agreement(value: int, what: str) -> None:
         raise InputError(f"the workers do not agree on {what}: {', '.join(map(str, values))}")
 
 
+def number_of(content: Any) -> int:
+    """int >= 0 that differs if `content` (of JSON values) differs, for `check_agreement`."""
+    text = json.dumps(content, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+
+
+def wait_for_workers() -> None:
+    """Waits until all workers are here: files that the chief wrote before are there for all of them."""
+    values_of_workers(0)
+
+
 def on_any_worker(flag: bool) -> bool:
     """Whether `flag` (bool) is true on any worker; every worker must call it at the same step and gets the same value.
 
@@ -30,14 +47,27 @@ def on_any_worker(flag: bool) -> bool:
 
 
 def values_of_workers(value: int) -> list[int]:
-    """List of each replica's worker's int `value`, in the workers' order; waits for all of them."""
+    """List of each replica's (on JAX: each process's) worker's int `value`, in the workers' order; waits for all.
+
+    `value` is in the range of int64.
+    """
     distribution = current_distribution()
     if distribution.num_workers == 1:
         return [value]
+    if keras.backend.backend() == "jax":
+        return _values_of_jax_processes(value)
     import tensorflow as tf
 
     strategy = distribution.strategy
     return strategy.experimental_local_results(_joined(strategy)(tf.constant([value], tf.int64)))[0].numpy().tolist()
+
+
+def _values_of_jax_processes(value):
+    from jax.experimental import multihost_utils
+
+    # JAX would make an int64 an int32.
+    halves = multihost_utils.process_allgather(np.array([value], np.int64).view(np.uint32))
+    return np.ascontiguousarray(halves, np.uint32).view(np.int64).reshape(-1).tolist()
 
 
 @functools.cache

@@ -50,6 +50,21 @@ class Distribution:
             return contextlib.nullcontext()
         return self.strategy.scope()
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Context in which one of several JAX processes may make variables, which otherwise waits for all of them."""
+        if self.num_workers == 1 or self._is_tensorflows:
+            yield
+            return
+        import keras
+
+        before = keras.distribution.distribution()
+        keras.distribution.set_distribution(None)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(before)
+
     @property
     def _is_tensorflows(self):
         return self.strategy is None or hasattr(self.strategy, "experimental_local_results")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from infoxlm_keras.annotations import Batch
 from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.errors import InputError
 
@@ -29,7 +30,8 @@ def distribute_batches(
         steps_per_execution: int, of the model that will train.
 
     Returns:
-        The data set itself on one device. On JAX one of batches whose parts for the devices lie end to end. Else a
+        The data set itself on one device. On JAX one of this process's batches, whose parts for its devices lie end to
+        end. Else a
         `tf.distribute.DistributedDataset` whose elements are each replica's slice of every micro-batch. The latter
         is endless (one that ends begins again): give `fit` its `steps_per_epoch`.
     """
@@ -68,14 +70,15 @@ def distribute_batches(
 
 
 def _with_parts_end_to_end(dataset, distribution, accumulation_steps):
-    """`dataset` for JAX, which cuts a batch into contiguous parts, one a device."""
-    if accumulation_steps == 1 or not isinstance(distribution.strategy, keras.distribution.DataParallel):
+    """`dataset` for JAX, which cuts a process's batch into contiguous parts, one a device."""
+    if not isinstance(distribution.strategy, keras.distribution.DataParallel):
+        return dataset
+    if accumulation_steps == 1 and distribution.num_workers == 1:
         return dataset
     from infoxlm_keras.data.batches import unpack_batch
-    from infoxlm_keras.data.sharding import parts_end_to_end
 
     def reordered(batch):
-        return (parts_end_to_end(unpack_batch(batch), distribution.num_replicas, accumulation_steps),)
+        return (parts_of_process(unpack_batch(batch), accumulation_steps),)
 
     if hasattr(dataset, "map"):
         return dataset.map(lambda *batch: reordered(batch))
@@ -86,6 +89,20 @@ def _with_parts_end_to_end(dataset, distribution, accumulation_steps):
         f"fit: on several devices with accumulation_steps = {accumulation_steps} give a tf.data.Dataset or a "
         f"generator of batches, not {type(dataset).__name__}"
     )
+
+
+def parts_of_process(batch: Batch, accumulation_steps: int = 1) -> Batch:
+    """The rows of a global batch for the devices of this JAX process, those of each device next to each other.
+
+    Arguments and errors as for `infoxlm_keras.data.sharding.shard_batch`.
+    """
+    from infoxlm_keras.data.sharding import parts_end_to_end, shard_batch
+
+    distribution = current_distribution()
+    workers = distribution.num_workers
+    if workers > 1:
+        batch = shard_batch(batch, distribution.worker, workers, accumulation_steps)
+    return parts_end_to_end(batch, distribution.num_replicas // workers, accumulation_steps)
 
 
 def _with_known_batch_sizes(dataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,26 +12,38 @@ from infoxlm_keras.distribution.current import Distribution
 from infoxlm_keras.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from infoxlm_keras.config import RunSettings
 
 
-def choose_distribution(name: str = "auto", replicas: int | None = None, tpu: str | None = None) -> Distribution:
+def choose_distribution(
+    name: str = "auto",
+    replicas: int | None = None,
+    tpu: str | None = None,
+    cluster: Mapping[str, Any] | None = None,
+    in_common: Mapping[str, str] | None = None,
+) -> Distribution:
     """The `Distribution` called `name`; call it before anything else uses a device.
 
     | name | TensorFlow | JAX | PyTorch |
     |---|---|---|---|
     | `one` | one device | one device | one device |
     | `mirrored` | all GPUs, or `replicas` CPU devices | the same | - |
-    | `multiworker` | all GPUs of all processes | - | - |
-    | `tpu` | the TPU `tpu` | the TPU of this machine | - |
+    | `multiworker` | all GPUs of all processes | the same | - |
+    | `tpu` | the TPU `tpu` | the TPU of this machine, or of all machines of a slice | - |
     | `model_parallel` | - | weights cut over the devices | - |
-    | `auto` | the first that fits: `tpu` (if named), `multiworker`, `mirrored`, `one` | `mirrored` or `one` | `one` |
+    | `auto` | the first that fits: `tpu` (if named), `multiworker`, `mirrored`, `one` | the same | `one` |
 
     Args:
         name: one of `STRATEGIES`.
         replicas: optional int, for `mirrored`: how many of the GPUs, or, without GPUs, how many logical CPU devices;
             for `model_parallel`: the parts of a batch, each trained on (devices / replicas) devices.
         tpu: optional str, for `tpu`: name or address of the TPU, or `local` on its own virtual machine.
+        cluster: optional dict, for `multiworker` and `tpu` on JAX: `coordinator` ("host:port" of the first process),
+            `processes` and `process` (int), and `timeout` (seconds in which all must come); None where the environment
+            says it.
+        in_common: optional dict of str to str, what must be the same on all JAX processes, for instance settings.
 
     Raises:
         InputError: for a strategy that this machine or the Keras backend does not have, with the remedy.
@@ -44,13 +57,31 @@ def choose_distribution(name: str = "auto", replicas: int | None = None, tpu: st
     if tpu is not None and name not in ("tpu", "auto"):
         raise InputError(f"--tpu {tpu}: goes with --strategy tpu, not with {name}")
     backend = keras.backend.backend()
+    cluster = {option: value for option, value in (cluster or {}).items() if value is not None}
+    option = next((option for option in ("coordinator", "processes", "process") if option in cluster), None)
+    if option is not None and (backend != "jax" or name not in ("multiworker", "tpu", "auto")):
+        raise InputError(
+            f"--{option} {cluster[option]}: goes with KERAS_BACKEND=jax and --strategy multiworker or tpu; this is "
+            f"--strategy {name} on {backend}"
+        )
+    if backend == "jax":
+        from infoxlm_keras.distribution.jax_strategies import choose as choose_on_jax
+
+        return choose_on_jax(name, replicas, tpu, cluster, in_common or {})
     if backend == "tensorflow":
         from infoxlm_keras.distribution.tensorflow_strategies import choose
-    elif backend == "jax":
-        from infoxlm_keras.distribution.jax_strategies import choose
     else:
         from infoxlm_keras.distribution.torch_strategies import choose
     return choose(name, replicas, tpu)
+
+
+def ending_together(distribution: Distribution) -> contextlib.AbstractContextManager[None]:
+    """Context for all that a command does on `distribution`; an error on one of several JAX processes ends all."""
+    if distribution.num_workers == 1 or keras.backend.backend() != "jax":
+        return contextlib.nullcontext()
+    from infoxlm_keras.distribution.jax_processes import ending_at_once
+
+    return ending_at_once()
 
 
 def global_batch_sizes(config: RunSettings) -> dict[str, int]:

@@ -125,6 +125,7 @@ def restore_newest(
     pretrainer: InfoXLMPretrainer,
     check: Callable[[dict[str, Any]], None] | None = None,
     report: Callable[[str], None] = print,
+    before_assigning: Callable[[int], None] | None = None,
 ) -> Restored | None:
     """Restores the newest intact checkpoint; damaged ones are reported, and set aside as `damaged-step-...`.
 
@@ -133,6 +134,8 @@ def restore_newest(
         pretrainer: `InfoXLMPretrainer`, compiled, of the same settings.
         check: optional function of the checkpoint's `info` that raises if it belongs to another run.
         report: called with one line for each damaged checkpoint.
+        before_assigning: optional function of the step that was found (0: none), which may raise. Workers compare
+            it there: on JAX, each assignment waits for all of them.
 
     Returns:
         `Restored`, or None if there is no checkpoint at all.
@@ -151,12 +154,16 @@ def restore_newest(
         content = read_json(path / INFO_FILE)
         if check is not None:
             check(content["info"])
+        if before_assigning is not None:
+            before_assigning(content["step"])
         return Restored(content["step"], content["info"], _assign(path / STATE_FILE, pretrainer))
     if found:
         raise InputError(
             f"{directory}: none of its {len(found)} checkpoints is intact, the run cannot continue; start over with "
             "--fresh --overwrite, or give a new --output_dir"
         )
+    if before_assigning is not None:
+        before_assigning(0)
     return None
 
 

@@ -11,7 +11,7 @@ import keras
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.config import RunSettings
 from infoxlm_keras.distribution import current_distribution, is_chief
-from infoxlm_keras.distribution.agreement import check_agreement
+from infoxlm_keras.distribution.agreement import check_agreement, number_of, wait_for_workers
 from infoxlm_keras.distribution.strategies import check_batches
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.evaluation import Evaluation
@@ -122,6 +122,7 @@ class PretrainingRun:
         self.best_name = best_by(config, self.evaluations)
         self.records = TrainingRecords(data_dir, config)
         seed_everything(config.seed, compiled=config.jit_compile)
+        check_agreement(number_of(self.records.digests), "the records; all of them must see the same --data_dir")
         with current_distribution().variables():
             self.masked_lm, self.tokenizer = _starting_point(config, self.records, init)
         self.records.check_fits(self.tokenizer, self.masked_lm.backbone.max_sequence_length)
@@ -141,9 +142,15 @@ class PretrainingRun:
         """
         config, directory = self.config, self.directory
         check_agreement(config.steps, "the number of steps; start all of them with the same arguments")
-        self.restored = restore_newest(directory.checkpoints, self.pretrainer, self._check_same_data)
+        self.restored = restore_newest(
+            directory.checkpoints,
+            self.pretrainer,
+            self._check_same_data,
+            before_assigning=lambda step: check_agreement(
+                step, "the step to resume at; all of them must see the same --output_dir"
+            ),
+        )
         start = 0 if self.restored is None else self.restored.step
-        check_agreement(start, "the step to resume at; all of them must see the same --output_dir")
         if start > config.steps:
             raise InputError(
                 f"{directory.path}: its run is at step {start} already, steps = {config.steps}; give "
@@ -155,7 +162,8 @@ class PretrainingRun:
             print("\n".join([*changes, f"resuming at step {start} of {config.steps}"]), flush=True)
             return
         if config.save_initial_model and is_chief():
-            save_pretrained(directory.initial_model, self.masked_lm, self.tokenizer, self.info, replace=True)
+            with current_distribution().alone():
+                save_pretrained(directory.initial_model, self.masked_lm, self.tokenizer, self.info, replace=True)
         for warning in self.records.warnings():
             print(f"warning: {warning}")
         for task in self.pretrainer.tasks:
@@ -181,6 +189,7 @@ class PretrainingRun:
 
     def stopped(self, signal: str) -> RunResult:
         """`RunResult` of a run that the signal named `signal` (str) ended before its last step."""
+        wait_for_workers()
         step = newest_step(self.directory.checkpoints)
         check_agreement(step, "the step that was saved last")
         return RunResult(self._last_row(), step, None, signal, tasks=tuple(self.pretrainer.tasks))
@@ -188,9 +197,12 @@ class PretrainingRun:
     def finish(self) -> RunResult:
         """Writes the presets `model/` and, where a best checkpoint is kept, `best_model/`; returns the `RunResult`."""
         steps = self.config.steps
+        # The chief may still be writing the last checkpoint, which all read here.
+        wait_for_workers()
         if is_chief():
             info = dataclasses.replace(self.info, steps=steps)
-            save_pretrained(self.directory.model, self.masked_lm, self.tokenizer, info, replace=True)
+            with current_distribution().alone():
+                save_pretrained(self.directory.model, self.masked_lm, self.tokenizer, info, replace=True)
         best = self._save_best()
         # A worker that ends closes the connections of the others, so all wait until the chief has written everything.
         check_agreement(steps, "the last step")
@@ -203,7 +215,8 @@ class PretrainingRun:
         step, value = found
         if is_chief():
             info = dataclasses.replace(self.info, steps=step)
-            save_pretrained(self.directory.best_model, self.masked_lm, self.tokenizer, info, replace=True)
+            with current_distribution().alone():
+                save_pretrained(self.directory.best_model, self.masked_lm, self.tokenizer, info, replace=True)
         return {"name": self.best_name, "value": value, "step": step}
 
     def _info(self):

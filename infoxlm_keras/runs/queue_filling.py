@@ -22,7 +22,10 @@ def fill_queue(pretrainer: InfoXLMPretrainer, task: PretextTask, batches: Iterab
             data set.
     """
     fill = _compiled_fill(pretrainer)
-    iterator = iter(distribute_batches(batches, pretrainer.accumulation_steps))
+    if keras.backend.backend() == "tensorflow":
+        batches = distribute_batches(batches, pretrainer.accumulation_steps)
+    # On JAX every process computes the keys of whole batches, in the order of one device.
+    iterator = iter(batches)
     with progress_bar(f"filling the queue of {task.label}", total=task.entries_to_fill, unit="keys") as advance:
         filled = 0
         while filled < task.entries_to_fill:

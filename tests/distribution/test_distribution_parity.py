@@ -1,5 +1,6 @@
-"""The number of replicas changes nothing: one, two in a process, two workers, and JAX over two devices train alike."""
+"""The number of replicas changes nothing: one, two in a process, two workers, and JAX (two devices, two processes)."""
 
+import contextlib
 import json
 import os
 import socket
@@ -35,7 +36,7 @@ SCENARIOS = {
         "pretrainer": {"loss_combination": "sum_of_means", "clip_norm": None},
         "jit_compile": False,
         "steps_per_execution": 1,
-        "runs": ["mirrored", "worker_0", "worker_1", "jax"],
+        "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1"],
     },
     # Four micro-batches, active clipping, and a step that is not finite because of one replica's sample.
     "accumulated": {
@@ -45,7 +46,7 @@ SCENARIOS = {
         "pretrainer": {"loss_combination": "joint_count", "accumulation_steps": 4, "clip_norm": 0.3},
         "jit_compile": False,
         "steps_per_execution": 1,
-        "runs": ["mirrored", "worker_0", "worker_1", "jax"],
+        "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1"],
     },
     # Everything at once: compiled by XLA, half precision, micro-batches, clipping, five steps an execution.
     "together": {
@@ -58,7 +59,9 @@ SCENARIOS = {
         "runs": ["mirrored"],
     },
 }
-CASES = [(scenario, run) for scenario, settings in SCENARIOS.items() for run in settings["runs"] if run != "worker_1"]
+# The second process must hold the bits of the first, which another test asserts.
+SECOND = ("worker_1", "jax_1")
+CASES = [(scenario, run) for scenario, settings in SCENARIOS.items() for run in settings["runs"] if run not in SECOND]
 
 
 def batches_of(number, name):
@@ -97,13 +100,16 @@ def results(tmp_path_factory):
     """dict of run to (arrays, facts); the processes run at the same time."""
     directory = tmp_path_factory.mktemp("distribution")
     found = {"one": (on_one_replica(directory), {})}
-    with socket.create_server(("localhost", 0)) as first, socket.create_server(("localhost", 0)) as second:
-        workers = [f"localhost:{server.getsockname()[1]}" for server in (first, second)]
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("localhost", 0))) for _ in range(3)]
+        *workers, coordinator = [f"localhost:{server.getsockname()[1]}" for server in servers]
     commands = {
         "mirrored": ("tensorflow", "mirrored", None),
         "worker_0": ("tensorflow", "multiworker", 0),
         "worker_1": ("tensorflow", "multiworker", 1),
         "jax": ("jax", "mirrored", None),
+        "jax_0": ("jax", "multiworker", 0),
+        "jax_1": ("jax", "multiworker", 1),
     }
     worker_file = SUPPORT / "distribution_worker.py"
     processes = {}
@@ -118,7 +124,9 @@ def results(tmp_path_factory):
             # Compiling takes most of the time, and here there is nothing to gain by doing it well.
             "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
         }
-        if worker is not None:
+        if backend == "jax" and worker is not None:
+            environment.update(INFOXLM_COORDINATOR=coordinator, INFOXLM_PROCESSES="2", INFOXLM_PROCESS=str(worker))
+        elif worker is not None:
             task = {"type": "worker", "index": worker}
             environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
         with open(directory / f"{name}.log", "w") as log:
@@ -138,9 +146,9 @@ def results(tmp_path_factory):
 
 
 def test_every_run_had_two_replicas(results):
-    for name in ("mirrored", "worker_0", "worker_1", "jax"):
+    for name in ("mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1"):
         facts = results[name][1]
-        assert facts["replicas"] == 2 and facts["worker"] == (1 if name == "worker_1" else 0)
+        assert facts["replicas"] == 2 and facts["worker"] == (1 if name in SECOND else 0)
 
 
 @pytest.mark.parametrize(("scenario", "run"), CASES)
@@ -184,7 +192,7 @@ def test_equal_variables_after_training(results, scenario, run):
 
 
 def test_workers_tell_each_other_what_one_of_them_knows(results):
-    for name in ("worker_0", "worker_1"):
+    for name in ("worker_0", "worker_1", "jax_0", "jax_1"):
         facts = results[name][1]
         assert facts["any_worker"] == [True, True, False]
         assert facts["disagreement"] == "the workers do not agree on their number: 0, 1"
@@ -203,10 +211,11 @@ def test_replicas_and_workers_hold_the_same_bits(results):
     for scenario, settings in SCENARIOS.items():
         for run in settings["runs"]:
             assert results[run][1][f"differing {scenario}"] == []
-    first, second = results["worker_0"][0], results["worker_1"][0]
-    assert set(first) == set(second) and len(first) > 100
-    for name in first:
-        assert np.array_equal(first[name], second[name]), name
+    for kind in ("worker", "jax"):
+        first, second = results[f"{kind}_0"][0], results[f"{kind}_1"][0]
+        assert set(first) == set(second) and len(first) > 100
+        for name in first:
+            assert np.array_equal(first[name], second[name]), name
 
 
 def test_replicas_have_different_numbers_of_masked_tokens(results):

@@ -64,6 +64,13 @@ def test_multiworker_without_a_cluster(monkeypatch):
         choose_distribution("multiworker")
 
 
+def test_jax_processes_are_not_for_tensorflow():
+    with pytest.raises(
+        InputError, match="--processes 2: goes with KERAS_BACKEND=jax and --strategy multiworker or tpu"
+    ):
+        choose_distribution("multiworker", cluster={"coordinator": None, "processes": 2, "process": 0})
+
+
 # === Batches ===
 
 

@@ -1,7 +1,8 @@
 """Trains tiny pretrainers on several replicas: `python distribution_worker.py DIRECTORY STRATEGY NAME`.
 
 Reads `inputs.npz` and `scenarios.json` as `backend_worker.py` does; writes `NAME.npz` and `NAME.json`. The strategy is
-one of the command line's, on two CPU devices; for `multiworker` TF_CONFIG says which worker this is.
+one of the command line's, on two CPU devices; for `multiworker` TF_CONFIG (on JAX INFOXLM_PROCESS) says which
+worker this is.
 """
 
 import dataclasses
@@ -89,6 +90,8 @@ def train_model_parallel(directory, scenario):
 
 def main(directory, strategy, name):
     arrays, facts = {}, {}
+    # JAX refuses to give processes variables of different initial values.
+    keras.utils.set_random_seed(0)
     with choose_distribution(strategy, replicas=2 if strategy == "mirrored" else None).scope() as distribution:
         facts["replicas"] = distribution.num_replicas
         facts["worker"] = distribution.worker
@@ -113,7 +116,7 @@ def main(directory, strategy, name):
             check_agreement(distribution.worker, "their number")
         except InputError as error:
             facts["disagreement"] = str(error)
-    if keras.backend.backend() == "jax":
+    if keras.backend.backend() == "jax" and strategy == "mirrored":
         scenario = json.loads((directory / "scenarios.json").read_text())["plain"]
         facts["model_parallel"] = train_model_parallel(directory, scenario)
     np.savez(directory / f"{name}.npz", **arrays)

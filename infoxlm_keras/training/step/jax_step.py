@@ -15,7 +15,8 @@ from keras import StatelessScope
 from infoxlm_keras.annotations import Batch, Tensors
 from infoxlm_keras.data.batches import unpack_batch
 from infoxlm_keras.data.sharding import parts_end_to_end
-from infoxlm_keras.distribution.inputs import distribute_batches
+from infoxlm_keras.distribution.current import current_distribution
+from infoxlm_keras.distribution.inputs import distribute_batches, parts_of_process
 from infoxlm_keras.distribution.jax_replicas import JaxReplicas
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
@@ -176,7 +177,17 @@ class TrainStep(StepParts):
     def train_on_batch(self, x: Any, *arguments: Any, **keywords: Any) -> Any:
         """As `keras.Model.train_on_batch`, on a global batch."""
         count = JaxReplicas.current().count
-        return super().train_on_batch(parts_end_to_end(x, count, self.accumulation_steps), *arguments, **keywords)
+        if current_distribution().num_workers > 1:
+            x = parts_of_process(x, self.accumulation_steps)
+        else:
+            x = parts_end_to_end(x, count, self.accumulation_steps)
+        return super().train_on_batch(x, *arguments, **keywords)
+
+    def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:
+        """As `keras.Model.evaluate`; a data set is one of global batches, of which each process gets its part."""
+        if current_distribution().num_workers > 1:
+            x = distribute_batches(x)
+        return super().evaluate(x, *arguments, **keywords)
 
     def _scope(self, trainable, non_trainable, optimizer=None, metrics=None):
         mapping = list(zip(self.trainable_variables, trainable, strict=True))

@@ -1,0 +1,199 @@
+"""The pre-training command on two JAX processes: one run, which a kill of either does not change."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from repository import REPOSITORY
+from running import tree
+from tiny_run import arguments, history, weights
+
+pytestmark = pytest.mark.slow
+
+# Dropout, micro-batches, a queue that is filled, validation and retrieval.
+OPTIONS = ["--tasks", "mmlm,xlco", "--set", "model.num_layers=1", "--set", "optimizer.accumulation_steps=2"]
+OPTIONS += ["--set", "data.validation_records=4", "--set", "evaluation.every=4", "--set", "save_initial_model=false"]
+OPTIONS += ["--set", "evaluation.validation_batches=2"]
+# Compiling takes most of the time, and here there is nothing to gain by doing it well.
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+# Starting takes most of the time; it is long on a busy machine.
+SECONDS = 900
+
+
+def free_address():
+    with socket.create_server(("localhost", 0)) as server:
+        return f"localhost:{server.getsockname()[1]}"
+
+
+def start(log, arguments, **environment):
+    """The command as a process of its own on the CPU, with JAX."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "XLA_FLAGS": QUICK,
+        **environment,
+    }
+    command = [sys.executable, REPOSITORY / "recipes" / "pretrain.py", *map(str, arguments)]
+    with open(log, "w") as file:
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+
+def start_both(root, arguments, more=((), ())):
+    """Two processes of one run; `more` holds each one's own arguments. They write `process_0.log`, `process_1.log`."""
+    cluster = ["--strategy", "multiworker", "--coordinator", free_address(), "--processes", 2]
+    return [
+        start(root / f"process_{index}.log", [*arguments, *cluster, "--process", index, *more[index]])
+        for index in range(2)
+    ]
+
+
+def printed(root, index):
+    return (root / f"process_{index}.log").read_text()
+
+
+def ended(processes, seconds=SECONDS):
+    """The exit codes of processes that must end by themselves; none of them is left behind."""
+    try:
+        return [process.wait(seconds) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def finish(root, processes):
+    codes = ended(processes)
+    assert codes == [0, 0], "".join(printed(root, index)[-3000:] for index in range(2))
+
+
+def wait_for(path, root, processes):
+    """Waits until the directory `path` is there; the processes must be running meanwhile."""
+    deadline = time.monotonic() + SECONDS
+    while not path.is_dir():
+        if time.monotonic() > deadline or processes[0].poll() is not None:
+            for process in processes:
+                process.kill()
+            raise AssertionError(f"{path} is not there: " + printed(root, 0)[-3000:])
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def runs(inputs, tmp_path_factory):
+    """Directory with a run on `one` process, on `two`, and `killed`: one of two is killed, then both start again."""
+    root = tmp_path_factory.mktemp("jax_processes")
+    one = start(root / "one.log", arguments(inputs, root / "one", *OPTIONS), XLA_FLAGS=two_devices())
+    assert ended([one]) == [0], (root / "one.log").read_text()[-3000:]
+    for name in ("two", "killed"):
+        (root / name).mkdir()
+    finish(root / "two", start_both(root / "two", arguments(inputs, root / "two" / "run", *OPTIONS)))
+
+    killed = root / "killed"
+    command = arguments(inputs, killed / "run", *OPTIONS)
+    processes = start_both(killed, command)
+    wait_for(killed / "run" / "checkpoints" / "step-00000003", killed, processes)
+    processes[1].send_signal(signal.SIGKILL)
+    code, _ = ended(processes, 150)
+    (killed / "after_kill.txt").write_text(f"{code}\n{printed(killed, 0)}")
+    finish(killed, start_both(killed, command))
+    return root
+
+
+def two_devices():
+    return f"--xla_force_host_platform_device_count=2 {QUICK}"
+
+
+def state(directory):
+    return safetensors.numpy.load_file(directory / "checkpoints" / "step-00000008" / "state.safetensors")
+
+
+def test_the_same_losses_and_weights_as_on_one_process(runs):
+    """That has two devices, which draw the same dropout masks as two processes."""
+    expected, actual = history(runs / "one"), history(runs / "two" / "run")
+    assert [row["step"] for row in actual] == [row["step"] for row in expected] == ["0", "2", "4", "6", "8"]
+    for row, other in zip(actual, expected, strict=True):
+        assert row.keys() == other.keys()
+        for name, value in row.items():
+            assert value == other[name] or float(value) == pytest.approx(float(other[name]), rel=1e-3), name
+    for one, other in zip(weights(runs / "two" / "run"), weights(runs / "one"), strict=True):
+        assert np.abs(one - other).max() < 1e-3
+
+
+def test_a_kill_of_one_process_changes_no_bit(runs):
+    code, log = (runs / "killed" / "after_kill.txt").read_text().split("\n", 1)
+    # The other one ends as well; a whole run would have ended with 0.
+    assert int(code) != 0, log
+    assert "resuming at step" in printed(runs / "killed", 0)
+    whole, resumed = state(runs / "two" / "run"), state(runs / "killed" / "run")
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert value.tobytes() == resumed[name].tobytes(), name
+    assert history(runs / "killed" / "run") == history(runs / "two" / "run")
+
+
+def test_only_the_first_process_writes(runs):
+    chief, other = (printed(runs / "two", index) for index in range(2))
+    assert "worker=0of0..1" in chief.replace(" ", "") and "worker=1of0..1" in other.replace(" ", "")
+    assert "replicas=2" in chief.replace(" ", "")
+    assert "preset: " in chief and "preset: " not in other
+    assert len(list((runs / "two" / "run" / "tensorboard").iterdir())) == 1
+    assert not [name for name in tree(runs / "two") if "partial" in name]
+
+
+def test_a_stop_signal_to_one_process_stops_both(inputs, tmp_path):
+    command = arguments(inputs, tmp_path / "run", *OPTIONS, "--steps", 2000, "--set", "evaluation.every=100000")
+    processes = start_both(tmp_path, command)
+    wait_for(tmp_path / "run" / "checkpoints", tmp_path, processes)
+    processes[1].send_signal(signal.SIGTERM)
+    finish(tmp_path, processes)
+    assert "stopped by a signal to another worker at step" in printed(tmp_path, 0)
+    saved = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())[-1]
+    assert int(saved.removeprefix("step-")) % 10 == 0 and saved != "step-00002000"
+
+
+def test_processes_that_were_started_differently(inputs, tmp_path):
+    more = ((), ("--set", "optimizer.learning_rate=0.5"))
+    processes = start_both(tmp_path, arguments(inputs, tmp_path / "run", *OPTIONS), more)
+    assert ended(processes) == [2, 2]
+    for index in range(2):
+        text = printed(tmp_path, index)
+        assert (
+            "error: the processes do not agree on optimizer.learning_rate: 0.01 (process 0), 0.5 (process 1)" in text
+        )
+        assert text.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_that_see_different_checkpoints(inputs, runs, tmp_path):
+    """As with an --output_dir on each machine's own disk."""
+    processes = start_both(
+        tmp_path,
+        arguments(inputs, runs / "two" / "run", *OPTIONS, "--steps", 9),
+        ((), ("--output_dir", tmp_path / "other")),
+    )
+    assert ended(processes) == [2, 2]
+    for index in range(2):
+        last = printed(tmp_path, index).splitlines()[-1]
+        assert last.startswith(
+            "error: the workers do not agree on the step to resume at; all of them must see the same "
+        )
+        assert last.endswith("--output_dir: 0, 8")
+
+
+def test_a_process_that_ends_with_an_error_ends_the_other(inputs, tmp_path):
+    """Its records are missing. Both end in bounded time, each with one line."""
+    processes = start_both(
+        tmp_path, arguments(inputs, tmp_path / "run", *OPTIONS), ((), ("--data_dir", tmp_path / "nothing"))
+    )
+    first, second = ended(processes)
+    assert first != 0 and second == 2
+    assert "nothing" in printed(tmp_path, 1).splitlines()[-1]
