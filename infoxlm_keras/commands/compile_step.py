@@ -22,7 +22,7 @@ from typing import Any
 
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import write_json
+from infoxlm_keras.files import write_atomically, write_json
 
 GIB = 1 << 30
 XLMR_PIECES = 250002
@@ -63,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         compiled = compile_step(config, target, options.vocabulary_size, lengths)
     if options.hlo is not None:
-        with open(options.hlo, "w", encoding="utf-8") as file:
-            file.write(compiled.text)
+        write_atomically(options.hlo, compiled.text)
     result = report(config, target, compiled)
     print_report(target, compiled, result)
     if options.output is not None:

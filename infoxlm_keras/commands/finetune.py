@@ -60,6 +60,7 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     )
     output = pathlib.Path(options.output_dir)
     check_output(output, options.overwrite, result_files(kind))
+    check_kept_apart({"--train": options.train, "--dev": options.dev, "--test": options.test})
     training = kind.read(options.train, options.train_languages, options.max_train_samples)
     development, test = (kind.read(paths) if paths else [] for paths in (options.dev, options.test))
     if not development and not test:
@@ -164,6 +165,28 @@ def parse(kind: type[FineTuningHead], arguments: Sequence[str] | None) -> argpar
     )
     kind.add_arguments(parser)
     return parser.parse_args(arguments)
+
+
+def check_kept_apart(options: Mapping[str, Sequence[PathLike] | None]) -> None:
+    """Raises `InputError` if two options name the same file, by any path: a score on seen samples says nothing.
+
+    Args:
+        options: dict of an option's name to its files, or None.
+    """
+    seen: dict[object, tuple[str, PathLike]] = {}
+    for option, paths in options.items():
+        for path in paths or ():
+            try:
+                status = os.stat(path)
+            except (OSError, ValueError):
+                continue  # reading it says what is wrong
+            other, its_path = seen.setdefault((status.st_dev, status.st_ino), (option, path))
+            if other != option:
+                known = "" if str(its_path) == str(path) else f" (there: {its_path})"
+                raise InputError(
+                    f"{path}: is given in {other} and in {option}{known}; give each file to one of them, since scores "
+                    "are measured on samples that the model has not seen"
+                )
 
 
 def describe(parts: Sequence[Samples]) -> str:

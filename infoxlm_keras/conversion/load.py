@@ -10,6 +10,7 @@ import numpy as np
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.added_tokens import check_added_tokens, check_same_pieces, unused_rows
 from infoxlm_keras.conversion.fairseq_checkpoint import check_dictionary, open_fairseq
+from infoxlm_keras.conversion.finite_weights import check_finite_array
 from infoxlm_keras.conversion.huggingface_checkpoint import open_huggingface
 from infoxlm_keras.conversion.parameters import (
     DECODER,
@@ -123,7 +124,16 @@ def _used_rows(checkpoint, tokenizer):
 
 def _used(checkpoint, parameter):
     array = checkpoint.read(parameter.name)
-    return array[: parameter.shape[0]] if parameter.name in (WORD_EMBEDDINGS, "lm_head.bias") else array
+    if parameter.name in (WORD_EMBEDDINGS, "lm_head.bias"):
+        array = array[: parameter.shape[0]]
+    return _finite(checkpoint, parameter.name, array)
+
+
+def _finite(checkpoint, name, array):
+    """`array`, the tensor `name`; raises InputError if a value is NaN or infinite."""
+    stored = checkpoint.stored[name].name
+    check_finite_array(array, stored, checkpoint.files.path(stored))
+    return array
 
 
 def _check(checkpoint, shapes):
@@ -141,7 +151,7 @@ def _check_decoder(checkpoint):
     if DECODER not in checkpoint:
         return
     checkpoint.require(DECODER, checkpoint.shape(WORD_EMBEDDINGS))
-    if not np.array_equal(checkpoint.read(DECODER), checkpoint.read(WORD_EMBEDDINGS)):
+    if not np.array_equal(checkpoint.read(DECODER), checkpoint.read(WORD_EMBEDDINGS), equal_nan=True):
         raise InputError(
             f"{checkpoint.directory}: {DECODER} differs from {WORD_EMBEDDINGS}; this masked-LM head is tied to the "
             "embedding, an untied one cannot be converted"
@@ -165,13 +175,15 @@ def _check_rest(checkpoint, known):
 
 def _assign_positions(checkpoint, backbone):
     """Fills the positions and returns the `Remainder`."""
-    positions = checkpoint.read(POSITIONS)
+    positions = _finite(checkpoint, POSITIONS, checkpoint.read(POSITIONS))
     dim = positions.shape[1]
     has_types = TOKEN_TYPES in checkpoint
-    token_types = checkpoint.read(TOKEN_TYPES) if has_types else np.zeros((1, dim), np.float32)
+    token_types = np.zeros((1, dim), np.float32)
+    if has_types:
+        token_types = _finite(checkpoint, TOKEN_TYPES, checkpoint.read(TOKEN_TYPES))
     backbone.embeddings.position_embedding.position_embeddings.assign(positions_to_keras(positions, token_types))
     tensors = {POSITIONS: positions, TOKEN_TYPES: token_types}
     if all(name in checkpoint for name in POOLER):
         checkpoint.require(POOLER[0], (dim, dim))
-        tensors |= {name: checkpoint.read(name) for name in POOLER}
+        tensors |= {name: _finite(checkpoint, name, checkpoint.read(name)) for name in POOLER}
     return Remainder(tensors)

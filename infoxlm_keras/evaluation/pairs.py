@@ -84,10 +84,7 @@ def read_pair_sets(
     for entry, languages in zip(found.entries, _languages(found.entries), strict=True):
         pair_set = _read_pair_set(entry.reader, languages, max_pairs, passed_over)
         if pair_set.language in pair_sets:
-            other = pair_sets[pair_set.language].files[0]
-            raise InputError(
-                f"{pair_set.files[0]}: holds pairs of {pair_set.language}, as {other} does; evaluate one at a time"
-            )
+            raise _given_twice(pair_set, pair_sets[pair_set.language])
         pair_sets[pair_set.language] = pair_set
     return PairSets(pair_sets.values(), passed_over)
 
@@ -112,6 +109,15 @@ def parallel_sentences(pair_sets: Sequence[PairSet], count: int | None = None) -
             for pair_set, known in zip(pair_sets, translations, strict=True)
         },
     }
+
+
+def _given_twice(pair_set, other):
+    """`InputError` for two `PairSet`s of one language, with the file of each that the other does not have."""
+    shared = {*pair_set.files} & {*other.files}
+    own = [next((file for file in each.files if file not in shared), None) for each in (pair_set, other)]
+    if None in own:
+        return InputError(f"{pair_set.files[0]}: holds pairs of {pair_set.language} twice; leave one of them out")
+    return InputError(f"{own[0]}: holds pairs of {pair_set.language}, as {own[1]} does; evaluate one at a time")
 
 
 def _languages(entries):

@@ -44,6 +44,11 @@ class SentenceEncoder:
         with progress_bar("encoding", total=len(rows), unit="texts") if shown else contextlib.nullcontext() as advance:
             done = None if advance is None else lambda count: advance(count, units=count)
             vectors = self.embedder(rows, done)[0]
+        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=-1))
+        if broken.size:
+            raise InputError(
+                f"the vector of text {broken[0]} (from 0) is not finite; the model's weights or precision are broken"
+            )
         if self.vector.normalize:
             vectors = unit_length(vectors)
         return vectors[0] if single else vectors

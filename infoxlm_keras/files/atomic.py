@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.paths import resolved_output
+from infoxlm_keras.files.written_files import whole_file
 
 
 @contextlib.contextmanager
@@ -65,15 +66,10 @@ def _replace_content(path, temporary):
 
 
 def write_atomically(path: PathLike, text: str) -> None:
-    """Writes `text` (str) to `path` in UTF-8 through a temporary file that is renamed; a link stays a link."""
-    path = resolved_output(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes `text` (str) to `path` in UTF-8, as `whole_file` does: all of it or nothing, a link stays a link."""
+    content = text.encode()
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def remove(path: pathlib.Path) -> None:

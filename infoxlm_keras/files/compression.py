@@ -136,7 +136,7 @@ class _Gzip:
     name = "gzip"
     magic = b"\x1f\x8b"
     several_streams = True
-    # Tapes pad with NUL bytes at the end; `gzip` ignores a stream behind them.
+    # Tapes pad with NUL bytes at the end, which `gzip -t` accepts without a warning; it ignores a stream behind them.
     padding_multiple, stream_after_padding = 1, False
     feed_bytes = BUFFER_BYTES
 
@@ -148,7 +148,8 @@ class _Bzip2:
     name = "bzip2"
     magic = b"BZh"
     several_streams = True
-    padding_multiple, stream_after_padding = 1, False
+    # `bzip2 -t` warns of any bytes behind the last stream, NUL bytes too.
+    padding_multiple, stream_after_padding = None, False
     feed_bytes = BUFFER_BYTES
 
     def begin(self, head):

@@ -4,6 +4,7 @@ import collections
 import json
 import pathlib
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from infoxlm_keras.annotations import PathLike
@@ -85,13 +86,17 @@ def parse_json(content: bytes, path: PathLike, kind: type | None = None) -> Any:
     return value
 
 
-def load_json(text: str) -> Any:
+def load_json(text: str | bytes, parse_constant: Callable[[str], Any] | None = None) -> Any:
     """The value of a JSON text.
+
+    Args:
+        text: str, or bytes in UTF-8, UTF-16 or UTF-32.
+        parse_constant: as `json.loads`: called with `NaN`, `Infinity` and `-Infinity`, which JSON itself lacks.
 
     Raises:
         ValueError: if it is not JSON, or an object has a key twice: Python's own parser keeps the last of them.
     """
-    return json.loads(text, object_pairs_hook=_object)
+    return json.loads(text, object_pairs_hook=_object, parse_constant=parse_constant)
 
 
 def _object(pairs):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import keras_hub
 
 from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.conversion.finite_weights import check_finite_weights
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, parsing, read_json
@@ -69,6 +70,7 @@ def load_question_answering(
         )
     with parsing(path, "a complete question-answering preset", "save it again with save_question_answering"):
         model = QuestionAnswering.from_preset(str(path), **({} if dtype is None else {"dtype": dtype}))
+    check_finite_weights(model, path)
     tokenizer = load_tokenizer(path)
     if tokenizer.vocabulary_size != model.backbone.vocabulary_size:
         raise InputError(

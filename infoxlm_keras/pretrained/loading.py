@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.conversion.finite_weights import check_finite_weights
 from infoxlm_keras.conversion.from_sentence_transformers import read_folder_vector
 from infoxlm_keras.conversion.keras_hub_preset import check_preset, task_class_name
 from infoxlm_keras.conversion.positions import load_remainder
@@ -39,7 +40,8 @@ def load_pretrained(
         `PretrainedModel`; its `info` is None if there is no `infoxlm.json`.
 
     Raises:
-        InputError: if nothing is there, it is no XLM-R model, or model and tokenizer do not fit each other.
+        InputError: if nothing is there, it is no XLM-R model, model and tokenizer do not fit each other, or a weight
+            is not finite (names it).
     """
     location = locate(source)
     info = read_info(location.directory) if location.directory else None
@@ -150,6 +152,7 @@ def _load_task(task_class, location, dtype):
         if isinstance(error, TypeError) and "num_classes" in str(error):
             raise InputError(f"{source}: holds no classifier; fine-tune one and save it with save_to_preset") from None
         raise InputError(f"{source}: cannot be opened as an XLM-R model ({describe(error)})") from error
+    check_finite_weights(task, source)
     tokenizer = Tokenizer(task.preprocessor.tokenizer.proto, source)
     check_sizes(source, tokenizer, task.backbone.vocabulary_size)
     return task, tokenizer

@@ -65,7 +65,7 @@ class PretrainedModel:
             float32 [len(texts), dim]; [dim] for one str; [0, dim] for an empty list.
 
         Raises:
-            InputError: for something else than text, or a setting out of range.
+            InputError: for something else than text, a setting out of range, or a vector that is not finite.
 
         Example:
         ```python

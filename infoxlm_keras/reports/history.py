@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import pathlib
 import re
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.written_files import is_special, whole_file
 
 # Names of a run's numbers: `mmlm_loss`, `retrieval_zh_Hant`, `retrieval_pt-BR`.
 _NAME = re.compile(r"[^\W\d][\w.-]*")
@@ -44,7 +44,7 @@ class HistoryFile:
         self.names = _names(self.rows)
         if self.rows:
             self._rewrite()
-        else:
+        elif not is_special(self.path):
             self.path.unlink(missing_ok=True)
 
     def write(self, record: dict[str, Any]) -> None:
@@ -67,13 +67,8 @@ class HistoryFile:
         """Does nothing: no file stays open between rows."""
 
     def _rewrite(self):
-        temporary = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
-        try:
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                file.write(_lines(self.names, [dict(zip(self.names, self.names, strict=True)), *self.rows]))
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(self.path) as file:
+            file.write(_lines(self.names, [dict(zip(self.names, self.names, strict=True)), *self.rows]).encode())
 
 
 def read_rows(path: PathLike) -> list[dict[str, float]]:

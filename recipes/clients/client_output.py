@@ -21,8 +21,8 @@ def check_answers(place: str, answers: object, count: int) -> None:
 
     Args:
         place: str, address of the server.
-        answers: output name -> list of `count` values, of equal shape: nested lists of numbers, str, bytes, bool, or
-            `{"b64": str}`.
+        answers: output name -> list of `count` values, of equal shape: nested lists of numbers, or of text: str,
+            bytes, or `{"b64": str}`. No output of these models is a truth value.
         count: int, rows that were sent.
     """
     if not isinstance(answers, dict) or not answers:
@@ -35,7 +35,10 @@ def check_answers(place: str, answers: object, count: int) -> None:
             raise InputError(
                 f"{place}: the server answered {len(values)} rows of {named} to {count} texts; is it this model?"
             )
-        shapes = {_shape(value, f"{place}: {named}") for value in values}
+        kinds: set[str] = set()
+        shapes = {_shape(value, f"{place}: {named}", kinds) for value in values}
+        if len(kinds) > 1:
+            raise InputError(f"{place}: the server answered {named} with numbers and text; is it this model?")
         if len(shapes) != 1:
             raise InputError(f"{place}: the server answered {named} with rows of different shapes; is it this model?")
 
@@ -72,18 +75,24 @@ def brief(text: object) -> str:
     return line if len(line) <= BRIEF_CHARACTERS else line[:BRIEF_CHARACTERS] + "..."
 
 
-def _shape(value, place, depth=0):
-    """The shape of nested lists, a tuple of int; all lists of one level must have one shape."""
+def _shape(value, place, kinds, depth=0):
+    """The shape of nested lists, a tuple of int; all lists of one level must have one shape.
+
+    `kinds` gets what the values are: "number", "text".
+    """
     if isinstance(value, list):
         if depth == DEEPEST_VALUE:
             raise InputError(f"{place}: the server answered lists nested more than {DEEPEST_VALUE} deep")
-        shapes = {_shape(item, place, depth + 1) for item in value}
+        shapes = {_shape(item, place, kinds, depth + 1) for item in value}
         if len(shapes) > 1:
             raise InputError(f"{place}: the server answered lists of different shapes; is it this model?")
         return (len(value), *(shapes.pop() if shapes else ()))
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{place}: the server answered {value}, which is no number; is the model in order?")
     encoded = isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str)
-    if not isinstance(value, bool | int | float | str | bytes) and not encoded:
+    if isinstance(value, bool):
+        raise InputError(f"{place}: the server answered {value}, which is no number; is it this model?")
+    if not isinstance(value, int | float | str | bytes) and not encoded:
         raise InputError(f"{place}: the server answered {brief(repr(value))}, which is no value of a tensor")
+    kinds.add("number" if isinstance(value, int | float) else "text")
     return ()

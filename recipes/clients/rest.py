@@ -24,6 +24,7 @@ from client_output import MOST_ANSWER_BYTES, brief, check_answers, print_answers
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe, parsing
+from infoxlm_keras.files.text_and_json import load_json
 
 BLOCK_BYTES = 1 << 16
 OK = 200
@@ -131,7 +132,7 @@ class RestClient:
             raise InputError(f"{url}: the server answered {constant}, which is no number; is the model in order?")
 
         with parsing(url, "an answer of TensorFlow Serving", "is this its REST port?"):
-            value = json.loads(content, parse_constant=refuse)
+            value = load_json(content, parse_constant=refuse)
         if not isinstance(value, dict):
             raise InputError(f"{url}: the answer is not TensorFlow Serving's; is this its REST port?")
         return value

@@ -67,6 +67,10 @@ BAD_INPUT = {
     "empty side": ({"t.de-en.de": "a\nb\nc\n", "t.de-en.en": "a\nb\n \n"}, ["t.de-en.en: line 3", "remove the pair"]),
     "not UTF-8": ({"en-de.tsv": b"a\tb\nc\t\xe4\n"}, ["en-de.tsv: line 2", "UTF-8"]),
     "not gzip": ({"en-de.tsv": gzip.compress(b"a\tb\n")}, ["en-de.tsv", ".gz"]),
+    "twice beside a shared side": (
+        {"eng_Latn.dev": "a\nb\n", "deu_Latn.dev": "c\nd\n", "ger_Latn.dev": "e\nf\n"},
+        ["deu_Latn.dev", "pairs of de", "ger_Latn.dev"],
+    ),
     "twice": (
         {"en-de.tsv": "a\tb\nc\td\n", "x.de-en.de": "a\nb\n", "x.de-en.en": "a\nb\n"},
         ["x.de-en", "pairs of de"],

@@ -115,7 +115,7 @@ def test_padding_is_what_the_formats_allow(tmp_path):
         (".xz", 8, True),
         (".xz", 3, False),
         (".gz", 5, True),
-        (".bz2", 5, True),
+        (".bz2", 5, False),
         (".zst", 4, False),
     ):
         path, parts = tmp_path / f"{padding}{ending}", streams(ending)
@@ -132,7 +132,7 @@ def test_padding_is_what_the_formats_allow(tmp_path):
         if good:
             assert content(path) == b"".join(LINES)
         else:
-            with pytest.raises(InputError, match="more data follow its stream 1"):
+            with pytest.raises(InputError, match="(more data follow|what follows) its stream 1"):
                 content(path)
 
 

@@ -227,7 +227,7 @@ def refused_before_training(monkeypatch, capsys, *options):
     return refused(capsys, finetune_classification.main, *options)
 
 
-def test_all_that_can_be_checked_is_checked_before_the_model_is_loaded(quick, tmp_path, monkeypatch, capsys):
+def test_all_that_can_be_checked_is_checked_before_the_model_is_loaded(quick, files, tmp_path, monkeypatch, capsys):
     output = tmp_path / "run"
     (tmp_path / "unknown.en.tsv").write_text("label\tsentence1\tsentence2\nsame\tx\ty\nmaybe\tx\ty\n")
     message = refused_before_training(monkeypatch, capsys, *quick, "--dev", tmp_path / "unknown.en.tsv")
@@ -235,7 +235,8 @@ def test_all_that_can_be_checked_is_checked_before_the_model_is_loaded(quick, tm
     assert "at least two in its training" in refused_before_training(
         monkeypatch, capsys, *quick, "--max_train_samples", 1
     )
-    assert "is given 2 times" in refused_before_training(monkeypatch, capsys, *quick, "--dev", quick[5], quick[5])
+    twice = ["--dev", files["dev"], files["dev"]]
+    assert "is given 2 times" in refused_before_training(monkeypatch, capsys, *quick, *twice)
     for name in ("model", "results.json", "accuracy.png"):
         output.mkdir()
         (output / name).mkdir() if name != "model" else (output / name).touch()
@@ -258,6 +259,24 @@ def test_no_room_for_the_model_is_told_before_training(quick, tmp_path, monkeypa
     monkeypatch.setattr(classification, "finetune_classifier", None)
     assert "MB, but 0.0 MB are free" in refused(capsys, finetune_classification.main, *quick)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("link", [None, os.symlink, os.link])
+@pytest.mark.parametrize(
+    ("option", "known", "places"),
+    [
+        ("--dev", "train", "--train and in --dev"),
+        ("--dev", "test", "--dev and in --test"),
+        ("--test", "train", "--train and in --test"),
+    ],
+)
+def test_a_file_of_two_options_is_refused(link, option, known, places, quick, files, tmp_path, monkeypatch, capsys):
+    path = files[known]
+    if link is not None:
+        path = tmp_path / "other.tsv"
+        link(files[known], path)
+    message = refused_before_training(monkeypatch, capsys, *quick, option, path)
+    assert f"is given in {places}" in message and str(files[known]) in message
 
 
 def test_what_is_left_out_is_counted_for_each_file(quick, tmp_path, capsys):

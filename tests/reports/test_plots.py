@@ -92,8 +92,8 @@ def test_a_failed_save_leaves_nothing(tmp_path):
         def get_size_inches(self):
             return 1, 1
 
-        def savefig(self, path, **options):
-            path.write_bytes(b"half")
+        def savefig(self, file, **options):
+            file.write(b"half")
             raise OSError("disk full")
 
     with pytest.raises(OSError):

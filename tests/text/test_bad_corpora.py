@@ -221,7 +221,7 @@ REFUSED = {
         BITEXT,
         {"en-de.tmx": tmx(ONE_UNIT).replace(b' xml:lang="de"', b"")},
         None,
-        ("line 8: <tuv> has no xml:lang",),
+        ("holds no pair of en and de; the languages in it are: '', en",),
     ),
     "TMX of an unknown language": (
         BITEXT,

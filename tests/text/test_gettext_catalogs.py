@@ -186,10 +186,10 @@ def test_the_folders_of_gettext_say_the_language(depth, tmp_path):
         "sr@latin/LC_MESSAGES/app.po": PLAIN,
         "ast/LC_MESSAGES/is.po": PLAIN,  # a domain's name, not Icelandic
         "fr_FR.UTF-8/LC_MESSAGES/no.po": header("French") + PLAIN,
-        "zh_TW/LC_MESSAGES/hi.po": header("ja") + PLAIN,  # the header has the last word
+        "zh_TW/LC_MESSAGES/hi.po": header("zh_HK") + PLAIN,
     }
     expected = {"de/x": "de", "pt_BR/app": "pt", "sr@latin/app": "sr_Latn", "ast/is": "ast", "fr_FR.UTF-8/no": "fr"}
-    expected |= {"zh_TW/hi": "ja"}
+    expected |= {"zh_TW/hi": "zh_Hant"}
     write(tmp_path / depth, files)
     top = tmp_path if depth.count("/") == 0 else tmp_path / "src"
     assert {path: name for name, path in names(top)} == {
@@ -246,3 +246,48 @@ def test_a_folder_of_gettext_is_relative_to_where_the_command_runs(tmp_path, mon
     write(tmp_path, {"de/LC_MESSAGES/x.po": PLAIN})
     monkeypatch.chdir(tmp_path / "de/LC_MESSAGES")
     assert [reader.name for item in ("x.po", ".", "..") for reader in find_bitext([item])] == ["en-de"] * 3
+
+
+@pytest.mark.parametrize(
+    ("path", "language"),
+    [
+        ("de/LC_MESSAGES/x.po", "fr"),
+        ("de/LC_MESSAGES/x.po", "en"),
+        ("zh_TW/LC_MESSAGES/x.po", "zh_CN"),
+        ("de.po", "fr_FR.UTF-8"),
+        ("app.de.po", "fr"),
+        ("pt_BR.po", "es"),
+        ("en-de.po", "fr"),
+    ],
+)
+def test_a_header_that_contradicts_its_folder_or_name_is_refused_and_passed_over(path, language, tmp_path):
+    code = path.split("/")[0].removesuffix(".po").removeprefix("app.")
+    write(tmp_path, {path: header(language) + PLAIN, "it/LC_MESSAGES/x.po": header("it") + PLAIN})
+    with pytest.raises(InputError, match="x.po|de.po|pt_BR.po") as raised:
+        find_bitext([tmp_path / path])
+    assert repr(language) in str(raised.value) and repr(code) in str(raised.value)
+    found = find_bitext([tmp_path])
+    assert [reader.name for reader in found] == ["en-it"]
+    (reason,) = [item.reason for item in found.passed_over if item.path == str(tmp_path / path)]
+    assert repr(language) in reason and repr(code) in reason
+    # The user decides.
+    assert [reader.name for reader in find_bitext([f"en-de={tmp_path / path}"])] == ["en-de"]
+
+
+@pytest.mark.parametrize(
+    ("path", "language", "name"),
+    [
+        ("deu/LC_MESSAGES/x.po", "de_AT", "de"),
+        ("sr/LC_MESSAGES/x.po", "sr@latin", "sr_Latn"),
+        ("sr@latin/LC_MESSAGES/x.po", "sr", "sr"),
+        ("zh/LC_MESSAGES/x.po", "zh_TW", "zh_Hant"),
+        ("zh_TW.po", "zh", "zh"),
+        ("fr/LC_MESSAGES/de.po", "fr", "fr"),  # a domain's name
+        ("my.app.po", "fr", "fr"),  # words
+        ("en-de.po", "de", "de"),
+        ("locale/x.po", "fr", "fr"),
+    ],
+)
+def test_a_header_that_agrees_or_says_more_is_taken(path, language, name, tmp_path):
+    write(tmp_path, {path: header(language) + PLAIN})
+    assert [reader.name for reader in find_bitext([tmp_path / path])] == [f"en-{name}"]

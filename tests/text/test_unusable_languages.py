@@ -46,6 +46,19 @@ def test_one_side_of_no_language_leaves_the_rest_of_a_translation_memory(code, p
         assert reason.startswith("unknown_language ") and (code[:9].isprintable() is False or code[:9] in reason)
 
 
+def test_a_side_without_a_language_counts_as_one_whose_language_is_empty(tmp_path):
+    units = [[("en", source), ("de", target), ("", "odd")] for source, target in PAIRS]
+    units.append([("en", "alone"), ("", "odd")])
+    (tmp_path / "en-de.tmx").write_bytes(tmx(units))
+    expected = dropped(*find_bitext([tmp_path]))
+    content = (tmp_path / "en-de.tmx").read_bytes()
+    assert content.count(b' xml:lang=""') == len(units)
+    (tmp_path / "en-de.tmx").write_bytes(content.replace(b' xml:lang=""', b""))
+    found = find_bitext([tmp_path])
+    assert read_all(found) == {"en-de": PAIRS}
+    assert dropped(found[0]) == expected == {"unknown_language (empty)": len(units), "other_languages": 1}
+
+
 def test_the_manifest_and_evaluation_name_what_is_no_language(tmp_path, tokenizer_dir):
     units = [[("en", source), ("de", target), ("x-none", "a")] for source, target in PAIRS]
     units += [[("und", "a"), ("de", "b")]] * 3

@@ -1,8 +1,6 @@
 """The common style of all figures, and how they are written."""
 
 import functools
-import os
-import pathlib
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
@@ -11,6 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.files.written_files import whole_file
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -71,14 +70,7 @@ def save_figure(figure: Figure, path: PathLike) -> None:
 
     A character that the font lacks is drawn as a box, without a warning.
     """
-    path = pathlib.Path(path)
     dots = min(DOTS_PER_INCH, MOST_DOTS / max(figure.get_size_inches()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            figure.savefig(temporary, format="png", dpi=dots, facecolor="white", metadata={"Software": None})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(file, format="png", dpi=dots, facecolor="white", metadata={"Software": None})

@@ -128,14 +128,19 @@ def find_pair(path: str) -> str:
     """Name of the pair in the catalog `path`: English, and the language of the translations.
 
     It is what the header says (`Language: de`), else the folder (`de/LC_MESSAGES/app.po`), else the name (`de.po`).
+    Where one of them is a code of the language alone (`sr` beside `sr@latin`), the header is right.
 
     Raises:
-        UnusableNameError: if none of them says a language, or it is English.
+        UnusableNameError: if none of them says a language, or it is English; if the header contradicts the folder or
+            the name.
         InputError: as `load_catalog`.
     """
     header = load_catalog(path).metadata.get("Language", "").strip()
-    codes = (header, folder_code(path) or "", _code_in_name(path) or "")
-    language = next(filter(None, map(language_or_none, codes)), None)
+    folder, name = folder_code(path) or "", _code_in_name(path) or ""
+    language = next(filter(None, map(language_or_none, (header, folder, name))), None)
+    if language_or_none(header):
+        where, code = ("folder", folder) if language_or_none(folder) else ("name", _whole_code(path) or "")
+        language = _agreed(header, code, where, path) if code else language
     if language is None and header:
         language = language_name(header, path)
     if language is None:
@@ -148,6 +153,33 @@ def find_pair(path: str) -> str:
         what = f"is a translation into {language}, the messages' own language"
         raise UnusableNameError(f"{path}: {what}; leave it out", what)
     return f"{MESSAGE_LANGUAGE}-{language}"
+
+
+def _agreed(header, code, where, path):
+    """The language of a catalog whose header says `header` and whose folder or name (`where`) says `code`."""
+    names = language_or_none(header), language_or_none(code)
+    # `en-de.po` holds English and German.
+    sides = {language_or_none(part) for part in code.split("-")} if where == "name" else set()
+    if names[0] == names[1] or names[0] in sides:
+        return names[0]
+    if names[0].split("_")[0] == names[1].split("_")[0]:
+        # A code of the language alone leaves the script open.
+        if any(re.fullmatch("[A-Za-z]{2,3}", text) for text in (header, code)):
+            return names[0]
+    what = f"its header says {header!r} (Language:), but its {where} says {code!r}"
+    raise UnusableNameError(
+        f"{path}: {what}; correct the one that is wrong, or name the languages, as in en-de={path}", what
+    )
+
+
+def _whole_code(path):
+    """The code of a language that is the whole name of a catalog, or its last part (`app.de.po`); else None.
+
+    Other parts may be words: `my.app.po` need not be Burmese.
+    """
+    stem = pathlib.Path(path).stem
+    code = _code_in_name(path)
+    return code if code in (stem, stem.rpartition(".")[2]) else None
 
 
 def _code_in_name(path):

@@ -38,8 +38,8 @@ def read_units(
 ) -> Iterator[tuple[int, list[tuple[str, str]] | None]]:
     """Yields (line, [(language code, text), ...]) for each translation unit, and (line, None) for a malformed one.
 
-    A unit that is not well-formed XML (a control character, a lone `&`, a tag that is not closed), or says no
-    language, is left out. It does not affect what stands before its `<tu>` and after its `</tu>`.
+    A unit that is not well-formed XML (a control character, a lone `&`, a tag that is not closed) is left out. It
+    does not affect what stands before its `<tu>` and after its `</tu>`. A text without xml:lang has the code "".
 
     Args:
         stream: `LineStream`, open.
@@ -320,10 +320,7 @@ class UnitHandler(xml.sax.ContentHandler):
                 self.first_offset = self.unit_offset
         elif name == "tuv":
             # `lang` is how TMX 1.1 said it.
-            codes = [attributes[key] for key in ("xml:lang", "lang") if key in attributes]
-            if not codes:
-                raise self._malformed("<tuv> has no xml:lang")
-            self.language = next(filter(None, codes), "")
+            self.language = attributes.get("xml:lang", "") or attributes.get("lang", "")
         elif name == "seg":
             self.text, self.length, self.markup = [], 0, 0
         elif name in MARKUP:
