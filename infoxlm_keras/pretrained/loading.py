@@ -147,12 +147,14 @@ def _load_task(task_class, location, dtype):
         load_tokenizer(location.directory)
     try:
         task = task_class.from_preset(source, **options)
+        # Settings may put anything in the preprocessor's place.
+        proto = task.preprocessor.tokenizer.proto
     except Exception as error:
         # What KerasHub raises when a preset without a head leaves the head's arguments out.
         if isinstance(error, TypeError) and "num_classes" in str(error):
             raise InputError(f"{source}: holds no classifier; fine-tune one and save it with save_to_preset") from None
         raise InputError(f"{source}: cannot be opened as an XLM-R model ({describe(error)})") from error
     check_finite_weights(task, source)
-    tokenizer = Tokenizer(task.preprocessor.tokenizer.proto, source)
+    tokenizer = Tokenizer(proto, source)
     check_sizes(source, tokenizer, task.backbone.vocabulary_size)
     return task, tokenizer

@@ -43,11 +43,15 @@ def check_answers(place: str, answers: object, count: int) -> None:
             raise InputError(f"{place}: the server answered {named} with rows of different shapes; is it this model?")
 
 
+# Many readers end a line at these, which JSON leaves as they are.
+LINE_SEPARATORS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
+
+
 def print_answers(answers: Mapping[str, Sequence[Any]], count: int) -> None:
     """Prints one JSON object a row of checked answers (`check_answers`)."""
     for row in range(count):
         answer = {name: readable(values[row]) for name, values in answers.items()}
-        line = json.dumps(answer, ensure_ascii=False)
+        line = json.dumps(answer, ensure_ascii=False).translate(LINE_SEPARATORS)
         try:
             line.encode(sys.stdout.encoding or "utf-8")
         except UnicodeEncodeError:

@@ -360,3 +360,11 @@ def test_any_value_is_refused_or_printed(answers, count):
             {name: client_output.readable(values[row]) for name, values in answers.items()}, allow_nan=False
         )
         assert set(json.loads(text)) == set(answers)
+
+
+def test_a_line_is_one_line_for_every_reader(capsys):
+    """Python's `splitlines` and others end lines at characters that JSON does not escape."""
+    texts = ["a\u2028b", "c\u2029d\x85e", "f\ng"]
+    client_output.print_answers({"output": texts}, 3)
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in lines] == [{"output": text} for text in texts]

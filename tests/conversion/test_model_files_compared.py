@@ -186,6 +186,15 @@ def test_preset_sizes(file, key, value, preset):
     assert key in message or "they do not belong together" in message
 
 
+@pytest.mark.parametrize("value", [True, None, 5, "x", {}, []])
+def test_something_else_in_the_preprocessors_place(value, preset):
+    edit(preset / "task.json", "config", "preprocessor", value=value)
+    try:
+        load_pretrained(preset)
+    except InputError as error:
+        assert str(preset) in str(error) and "cannot be opened" in str(error)
+
+
 DAMAGED = {
     "config.json": ["", "{", "[]", "7", '{"registered_name": "x"}', '{"registered_name": "x", "config": 5}'],
     "task.json": ["", "{", "[]", "null", '{"class_name": 5, "config": {}}', '{"class_name": "XLMRobertaMaskedLM"}'],
