@@ -20,7 +20,13 @@ _running = False
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the layout of the description and shows the default of every option."""
+    """Keeps the layout of the description and shows the default of every option that has one to show."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        # A required option has no default; where None or an empty list is one, the text says what it means.
+        if action.required or action.default is None or action.default == []:
+            return action.help
+        return super()._get_help_string(action)
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:

@@ -182,6 +182,8 @@ def load_config(path: PathLike, overrides: Iterable[str] = ()) -> RunSettings:
     Raises:
         InputError: for a missing or malformed file, an unknown key, or a value out of range.
     """
+    if isinstance(overrides, str):
+        raise InputError(f'overrides = {overrides!r}: must be a list of "key=value" texts: [{overrides!r}]')
     path = find_config(path)
     values = _read_with_bases(path, ())
     for override in overrides:

@@ -13,9 +13,12 @@ import pytest
 
 import infoxlm_keras
 import keras_contract
+from infoxlm_keras import MMLM, XLCO
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.training.optimizer import build_optimizer
 from keras_contract import EXAMPLES, check, check_saved, save_with_state, trained
 from repository import REPOSITORY
-from tiny_pretraining import assert_same, state
+from tiny_pretraining import assert_same, state, tiny_pretrainer
 
 KERAS_CLASSES = (
     keras.layers.Layer,
@@ -88,3 +91,42 @@ def test_the_contract_holds_on_other_backends_and_files_open_on_all(saved, backe
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert np.isfinite(np.concatenate([value.ravel() for value in state(check_saved(saved[0], backend))])).all()
+
+
+def one_step(pretrainer):
+    pretrainer.fit(((keras_contract.BATCH,) for _ in range(1)), steps_per_epoch=1, verbose=0, shuffle=False)
+
+
+def test_a_saved_task_takes_defaults_for_what_its_configuration_lacks():
+    assert XLCO.from_config({"queue_length": 8}).momentum == XLCO().momentum
+
+
+def test_a_task_object_serves_one_pretrainer():
+    task = MMLM()
+    tiny_pretrainer([task])
+    with pytest.raises(InputError, match="mmlm task is bound to another pretrainer already"):
+        tiny_pretrainer([task])
+
+
+def test_the_export_of_a_pretrainer_names_the_command(saved, tmp_path):
+    with pytest.raises(InputError, match="infoxlm export-savedmodel"):
+        saved[1].export(tmp_path / "x")
+
+
+@pytest.mark.parametrize("moment", ["before compile", "after compile"])
+def test_a_partly_frozen_pretrainer_stays_frozen_and_keeps_its_optimizer(tmp_path, moment):
+    pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=8)], dropout=0.0)
+    pretrainer.backbone.token_embedding.trainable = False
+    if moment == "before compile":
+        pretrainer.compile(optimizer=build_optimizer(1e-3, 100))
+    one_step(pretrainer)
+    pretrainer.save(tmp_path / "frozen.keras")
+    loaded = keras.saving.load_model(tmp_path / "frozen.keras")
+    assert not loaded.backbone.token_embedding.trainable and loaded.backbone.trainable
+    assert [weight.trainable for weight in loaded.weights] == [weight.trainable for weight in pretrainer.weights]
+    assert_same(state(loaded), state(pretrainer))
+    embeddings = np.array(loaded.backbone.token_embedding.embeddings)
+    one_step(loaded)
+    one_step(pretrainer)
+    assert_same(state(loaded), state(pretrainer))
+    np.testing.assert_array_equal(np.array(loaded.backbone.token_embedding.embeddings), embeddings)

@@ -21,6 +21,9 @@ def test_the_notebook_has_five_cells_and_keeps_no_output():
     cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
     assert len(cells) == 5
     assert cells[0].source.startswith("%pip install") and cells[0].metadata.tags == ["skip-execution"]
+    # The package is on no index: pip gets the clone, which is one folder up from the notebook.
+    target = cells[0].source.split()[2]
+    assert (NOTEBOOK.parent / target / "setup.cfg").resolve() == REPOSITORY / "setup.cfg"
     assert not any(cell.outputs or cell.execution_count for cell in cells)
 
 

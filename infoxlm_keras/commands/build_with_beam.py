@@ -28,7 +28,6 @@ BUILDERS = {"monolingual": monolingual_plan, "bitext": bitext_plan}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    import_beam()
     parser = argument_parser(__doc__)
     kinds = parser.add_subparsers(dest="builder", required=True, metavar="|".join(BUILDERS))
     for name, builder in BUILDERS.items():
@@ -36,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         builder.add_arguments(kind)
         kind.add_argument("--runner", default="DirectRunner", help="Beam's runner; its own options may follow")
     options, beam_arguments = parser.parse_known_args(arguments)
+    import_beam()
     start = time.perf_counter()
     print_settings("build_with_beam", {**vars(options), "options for Beam": " ".join(beam_arguments)})
     build = BUILDERS[options.builder].plan_build(options)

@@ -5,8 +5,9 @@
     infoxlm convert-checkpoint --from runs/demo/model --to exports/st --format sentence-transformers
 
 --from takes a preset directory, a KerasHub name (xlm_roberta_base_multi, kaggle://...), a Hugging Face directory or
-repository (org/name or hf://org/name, @revision may follow), or a directory of fairseq's weights. Of Hugging Face and
-fairseq only safetensors are read; for a pickle (pytorch_model.bin, model.pt) the message says how to make them.
+repository (org/name or hf://org/name, @revision may follow), or a directory of fairseq's weights. Weights of
+Hugging Face and fairseq must be safetensors; for a pickle (pytorch_model.bin, model.pt) the message says how to make
+them.
 All commands take the same sources directly: infoxlm pretrain --init org/name needs no conversion first.
 
 Formats:

@@ -1,6 +1,5 @@
 """The whole way on real text: corpus -> vocabulary -> TFRecords -> pre-training -> evaluation -> served vectors.
 
-  make demo                                     (installs first)
   infoxlm demo --output_dir runs/demo
 
 Each stage is one of the project's commands, printed before it runs, so that you can run them on your own text. A stage

@@ -5,9 +5,10 @@
 writes OUTPUT_DIR/N, where N is one more than the highest version there. The heads are listed below.
 
 Each head has the signatures serving_default (strings) and tokens (token_ids + padding_mask); embedding also has
-similarity (text_a, text_b -> cosine). The model accepts any bytes: it reads invalid UTF-8 as U+FFFD and cuts long
-text (qa reads a long context in windows). A version appears only after a fresh process, with tensorflow and
-tensorflow_text alone, has given the outputs of the Keras model. Presets trained under JAX or PyTorch work too.
+similarity (text_a, text_b -> cosine). The model accepts any bytes: it reads invalid UTF-8 as U+FFFD and cuts
+text that is too long (qa reads a long context in windows). Each version is checked first: a fresh process, which has
+tensorflow and tensorflow_text but not Keras, must give the outputs of the Keras model. Presets trained under JAX or
+PyTorch work too.
 
 --dtype and --quantize store weights in fewer bytes. Arithmetic stays float32, and casting costs time on a CPU.
 int8 quantizes weights only, with one scale per channel. --pairs measures retrieval accuracy before and after
@@ -71,16 +72,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--head", choices=HEADS, default="embedding", help="what the model returns")
     for setting, owners in owners_of_settings().items():
         parser.add_argument(f"--{setting}", **head_row(owners[0]).settings[setting])
-    parser.add_argument("--max_length", type=int, metavar="N", help="tokens a text; unset: all positions")
+    parser.add_argument(
+        "--max_length", type=int, metavar="N", help="most tokens of a text; unset: all positions of the model"
+    )
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="how weights are stored")
     parser.add_argument("--quantize", choices=("int8",), help="store weights in 8 bits")
     parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as of infoxlm evaluate-retrieval")
     parser.add_argument("--max_pairs", type=int, metavar="N", help="use only the first N pairs of each language")
     parser.add_argument(
-        "--tokens_only", action="store_true", help="no signatures on strings: for servers without SentencePiece ops"
+        "--tokens_only",
+        action="store_true",
+        help="leave out the signatures that take strings, for servers without SentencePiece ops",
     )
-    parser.add_argument("--model_name", metavar="NAME", help="at the server; unset: the name of OUTPUT_DIR")
-    parser.add_argument("--model_version", type=int, metavar="N", help="unset: one more than the highest")
+    parser.add_argument(
+        "--model_name", metavar="NAME", help="name of the model at the server; unset: the name of OUTPUT_DIR"
+    )
+    parser.add_argument(
+        "--model_version", type=int, metavar="N", help="version number; unset: one more than the highest in OUTPUT_DIR"
+    )
     return parser.parse_args(arguments)
 
 

@@ -151,7 +151,10 @@ def parse(kind: type[FineTuningHead], arguments: Sequence[str] | None) -> argpar
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="samples per update")
     parser.add_argument("--learning_rate", type=float, default=defaults.learning_rate, help="peak learning rate")
     parser.add_argument(
-        "--warmup_share", type=float, default=defaults.warmup_share, help="share of updates until the peak"
+        "--warmup_share",
+        type=float,
+        default=defaults.warmup_share,
+        help="share of the updates in which the learning rate rises to its peak",
     )
     parser.add_argument(
         "--weight_decay", type=float, default=defaults.weight_decay, help="decoupled weight decay (AdamW)"
@@ -193,7 +196,7 @@ def describe(parts: Sequence[Samples]) -> str:
     """One line on what was read."""
     counts = ", ".join(f"{part.language} {len(part):,}" for part in parts) or "none"
     rows = sum(part.left_out for part in parts)
-    return f"{counts} ({rows:,} rows without label or text left out)" if rows else counts
+    return f"{counts} (left out, without label or text: {rows:,})" if rows else counts
 
 
 def left_out(parts: Iterable[Samples]) -> dict[str, dict[str, int]]:

@@ -1,7 +1,7 @@
 """Shows what is in prepared records: samples as text, counts, lengths, unknown tokens, sampling, padding.
 
-Reads DIR/mmlm and DIR/bitext, as far as they exist (or one folder with a manifest.json), without TensorFlow. Of each
-stream it reads the first --records records; the builders shuffle, so these are a random sample. --records 0 reads and
+DIR holds mmlm/, bitext/ or both, or is one folder with a manifest.json. The command needs no TensorFlow. It reads the
+first --records records of each stream; the builders shuffle, so these are a random sample. --records 0 reads and
 checks every byte. Prints tables and saves them as inspection.json with plots in --output_dir, if that is given.
 
     infoxlm inspect-records records/ --language_exponent 0.7 --output_dir inspection/
@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--records", type=int, default=2000, help="number of records to read from each stream; 0 reads all"
     )
     parser.add_argument("--samples", type=int, default=1, help="number of samples to show for each language")
-    parser.add_argument("--output_dir", metavar="DIR", help="folder for inspection.json and plots; default: none")
+    parser.add_argument(
+        "--output_dir", metavar="DIR", help="folder for inspection.json and plots; unset: nothing is written"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing inspection")
     options = parser.parse_args(arguments)
     if options.records < 0 or options.samples < 0:

@@ -3,9 +3,9 @@
     infoxlm search index --model runs/demo/serving --input sentences.txt --output_dir runs/index
     infoxlm search query --index runs/index --text "How do I open a file?" --text "Wie drucke ich?"
 
-index reads a UTF-8 text file (.gz, .xz, .bz2, .zst; - is standard input) line by line, whatever its size: memory holds
-the vectors only (float16: 2 bytes a dimension), the sentences are copied to OUTPUT_DIR and read from there. Empty
-lines are left out. query compares the index with its checksums before it opens it.
+index reads a UTF-8 text file (.gz, .xz, .bz2, .zst; - is standard input) line by line. Memory holds only the vectors
+(float16: 2 bytes a dimension), so the file may be of any size. index copies the sentences to OUTPUT_DIR; query reads
+them there. index leaves out empty lines. query compares the index with its checksums before it opens it.
 query prints the nearest sentences with their cosine and line, and writes --output FILE.json.
 
 The index is usearch's HNSW graph (approximate; --exact compares with every vector): pip install infoxlm_keras[search].

@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command with `arguments` (list of str; default: those of the process)."""
     parser = argument_parser(__doc__)
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="folder to write; new or empty")
-    parser.add_argument("--languages", nargs="+", metavar="CODE", help="languages to unpack; None: all")
-    parser.add_argument("--max_pairs", type=int, help="maximum number of training pairs per language; None: all")
+    parser.add_argument("--languages", nargs="+", metavar="CODE", help="languages to unpack; unset: all")
+    parser.add_argument("--max_pairs", type=int, help="maximum number of training pairs per language; unset: all")
     parser.add_argument(
         "--corpus", default=BUNDLED_CORPUS, metavar="DIR", help="folder that infoxlm make-sample-corpus wrote"
     )

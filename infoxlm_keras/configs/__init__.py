@@ -1,5 +1,6 @@
 """The configurations that the package brings, by name."""
 
+import os
 import pathlib
 
 from infoxlm_keras.annotations import PathLike
@@ -23,10 +24,12 @@ def find_config(source: PathLike) -> pathlib.Path:
         InputError: if there is neither.
     """
     path = pathlib.Path(source)
-    if path.suffix or len(path.parts) != 1 or path.exists():
+    # A link to nothing exists, too: whoever opens it says so.
+    if os.path.lexists(path):
         return path
-    shipped = CONFIGURATIONS / f"{source}.yaml"
-    if not shipped.is_file():
-        names = ", ".join(shipped_configurations())
-        raise InputError(f"--config {source}: no such file, and no shipped configuration; these are shipped: {names}")
-    return shipped
+    names = shipped_configurations()
+    if not path.suffix and len(path.parts) == 1 and str(source) in names:
+        return CONFIGURATIONS / f"{source}.yaml"
+    raise InputError(
+        f"configuration {source}: no such file, and no shipped configuration; these are shipped: {', '.join(names)}"
+    )

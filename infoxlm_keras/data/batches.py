@@ -47,7 +47,7 @@ def check_batch(
     for task in task_names:
         if task not in batch:
             found = ", ".join(batch) or "nothing"
-            raise InputError(f"the batch holds {found}, but the task {task} needs a part of its own: give its stream")
+            raise InputError(f"the batch holds {found}, and lacks the part of the task {task}; add that task's stream")
         for name, ids in batch[task].items():
             if not name.endswith(("token_ids", "mask_ids")):
                 continue

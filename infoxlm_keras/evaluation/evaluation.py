@@ -32,8 +32,8 @@ class Evaluation:
             in the section `evaluation` itself.
         switched_on_by: str, the setting that switches it on while training; empty: it has no such use.
         reads_validation_records: bool, `bind` needs the streams of data.validation_records.
-        prefix: str, all its columns begin with `<prefix>_`: its group in TensorBoard. Of a column whose name ends in
-            `loss` the lower value is the better one, of any other the higher one.
+        prefix: str, all its columns begin with `<prefix>_`, which is its group in TensorBoard. Lower is better in
+            a column whose name ends in `loss`; higher is better in all others.
         console_numbers: dict of column to a format string, shown on the console line.
         panels: dict of a plot's title to {column: legend}, for the overview of a run.
         description: str, the text of `infoxlm evaluate-<name> --help`.

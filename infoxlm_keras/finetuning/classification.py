@@ -37,9 +37,10 @@ the same command with other files:
     infoxlm finetune-classification --model microsoft/infoxlm-base --train multinli.train.*.tsv ...
 
 Files are tab-separated with a header, CSV, JSON lines or Parquet: XNLI, MultiNLI, PAWS-X as they are distributed, or
-your own with the columns label, text (or sentence1, sentence2) and language. Without a column language the file's name
-says it (train.en.tsv), or the columns' (sentence1_sw). All files are read and checked before training begins; rows
-without a gold label or text are left out and counted. The epoch that is best on --dev (mean over languages) is kept.
+your own with the columns label, text (or sentence1, sentence2) and language. Without a column language, the
+language is read from the file's name (train.en.tsv) or from the columns' names (sentence1_sw). All files are read
+and checked before training begins. Rows without a gold label or text are left out and counted. The
+epoch that is best on --dev (mean over languages) is kept.
 
 Writes to OUTPUT_DIR: model/ (KerasHub preset with labels.json: infoxlm export-savedmodel --head classifier serves
 it) as soon as training ends, then results.json and accuracy.png. SIGTERM or Ctrl-C during training leaves nothing.

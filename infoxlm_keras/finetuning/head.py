@@ -47,7 +47,7 @@ class FineTuningHead:
     Attributes:
         name: str, the name in the registry.
         description: str, the text of `--help`.
-        samples: str, what the files of `--train` hold, for `--help`.
+        samples: str, the content of the files of `--train`, as `--help` names it.
         Settings: `FineTuningSettings`, or a subclass whose further fields are options of `add_arguments`.
         metric: str, the score that chooses the epoch, that is drawn, and of which mean and transfer gap are reported.
         model: keras.Model that is trained; exists after `build`.

@@ -32,7 +32,7 @@ def load_pretrained(
         source: a directory written by `save_pretrained` or another KerasHub XLM-R preset directory; a preset that
             KerasHub knows (`xlm_roberta_base_multi`, `kaggle://...`); a Hugging Face directory or repository
             (`hf://org/name`, `org/name`, `@revision` may follow), sentence-transformers' included; a directory of
-            fairseq's weights. Of Hugging Face and fairseq only safetensors are read.
+            fairseq's weights. Weights of Hugging Face and fairseq must be safetensors.
         dtype: optional Keras dtype policy for the weights and computations; None takes the global policy.
         progress: optional function that is called with (parameters just read, parameters in all).
 

@@ -1,9 +1,11 @@
 """From records to the data set that `InfoXLMPretrainer.fit` takes, for training loops of one's own."""
 
+import numbers
 from typing import TYPE_CHECKING
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.config import RunSettings, load_config
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.runs.training_records import TrainingRecords
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ def training_dataset(
         tf.data.Dataset without end of `({task name: {name: tensor}},)`. Give `fit` the `steps_per_epoch`.
 
     Raises:
-        InputError: for missing or damaged records, or a configuration out of range.
+        InputError: for missing or damaged records, a configuration out of range, or a `start_step` that is not a
+            whole number of at least 0.
 
     Example:
     ```python
@@ -38,7 +41,9 @@ def training_dataset(
     """
     from infoxlm_keras.data.streams import joined_dataset
 
+    if isinstance(start_step, bool) or not isinstance(start_step, numbers.Integral) or start_step < 0:
+        raise InputError(f"start_step = {start_step!r}: must be a whole number of steps, 0 or more")
     config = config if isinstance(config, RunSettings) else load_config(config)
     streams = TrainingRecords(data_dir, config).streams(split)
     # Keras takes a bare dict of some data sets for several inputs of a model.
-    return joined_dataset(streams, start_step).map(lambda batch: (batch,))
+    return joined_dataset(streams, int(start_step)).map(lambda batch: (batch,))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from infoxlm_keras.serving.serving_module import ServingModule
 
 SCRIPT = pathlib.Path(__file__).with_name("check.py")
+# Of float32 sums, relative to the output's size where that is above 1.
 TOLERANCE = 1e-5
 # Many scripts, and input that breaks tokenizers: empty text, white space, controls, emoji, combining marks, bad bytes.
 TEXTS = (
@@ -59,7 +60,8 @@ def verify_export(module: "ServingModule", directory: PathLike, texts: Iterable[
         float, the largest difference of any output from the Keras model's.
 
     Raises:
-        RuntimeError: if an output is not finite or differs by more than 1e-5, a vector is not of unit length
+        RuntimeError: if an output is not finite or differs by more than 1e-5 * (1 + |x|), x the
+            expected value, a vector is not of unit length
             although the module normalises, or the process fails.
     """
     texts = list(texts)
@@ -80,7 +82,7 @@ def verify_export(module: "ServingModule", directory: PathLike, texts: Iterable[
         if answer.shape != reference.shape or not np.isfinite(answer).all():
             raise RuntimeError(f"{directory}: {key} is not finite, or {answer.shape} for {reference.shape}")
         difference = largest_difference(answer, reference)
-        if not difference <= TOLERANCE:
+        if not np.allclose(answer, reference, rtol=TOLERANCE, atol=TOLERANCE):
             raise RuntimeError(f"{directory}: {key} differs from the Keras model by {difference:.2e}")
         if getattr(module, "normalize", False) and name == "embedding":
             deviation = np.abs(np.linalg.norm(answer, axis=-1) - 1).max()

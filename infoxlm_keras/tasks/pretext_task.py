@@ -170,6 +170,9 @@ class PretextTask(keras.layers.Layer):
         """
         return {}
 
+    # Whether a pretrainer has bound the task; it then holds that pretrainer's encoder and state.
+    in_pretrainer: bool = False
+
     def __init__(self, weight: float = 1.0, **kwargs: Any) -> None:
         kwargs.setdefault("name", self.task_name)
         super().__init__(**kwargs)

@@ -114,6 +114,8 @@ class XLCO(PretextTask):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "XLCO":
+        if "momentum" not in config:
+            return cls(**config)
         return cls(**{**config, "momentum": keras.saving.deserialize_keras_object(config["momentum"])})
 
     @classmethod

@@ -16,6 +16,7 @@ from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
+from infoxlm_keras.training.frozen_parts import freeze_parts, frozen_parts
 from infoxlm_keras.training.keras_arguments import check_compile_arguments
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE, next_loss_scale
 from infoxlm_keras.training.optimizer import optimizer_config, optimizer_from_config
@@ -37,8 +38,9 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     one (`training/step/tensorflow_step.py`).
 
     `save("NAME.keras")` and `keras.saving.load_model` keep everything, the optimizer and the tasks' state included,
-    except the random state of dropout: with dropout above 0, training goes on with other dropout masks. Checkpoints of
-    `infoxlm pretrain` keep that too. `infoxlm_keras.save_pretrained` writes the trained encoder alone.
+    and which layers and weights are frozen (`trainable`), except the random state of dropout: with dropout above 0,
+    training continues with other dropout masks. Checkpoints of `infoxlm pretrain` keep that too.
+    `infoxlm_keras.save_pretrained` writes the trained encoder alone.
 
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`, for instance from `build_masked_lm`.
@@ -48,7 +50,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         clip_norm: float or None, limit of the gradients' global norm.
 
     Raises:
-        InputError: for no task, two of one name, or a setting out of range.
+        InputError: for no task, two of one name, a task that another pretrainer holds, or a setting out of range.
 
     Example:
     ```python
@@ -83,9 +85,15 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         self.loss_combination = loss_combination
         self.accumulation_steps = accumulation_steps
         self.clip_norm = clip_norm
+        for task in self.tasks:
+            if task.in_pretrainer:
+                raise InputError(
+                    f"tasks: the {task.task_name} task is bound to another pretrainer already; make a new task object"
+                )
         encoder = Encoder(masked_lm)
         for task in self.tasks:
             task.bind(encoder)
+            task.in_pretrainer = True
 
         counter = {"shape": (), "initializer": "zeros", "trainable": False, "dtype": "int32"}
         self.skipped_steps = self.add_weight(name="skipped_steps", **counter)
@@ -138,8 +146,9 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     def fit(self, x: Any = None, *arguments: Any, **keywords: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; the first batch of a `tf.data.Dataset` is checked before anything is compiled.
 
-        Keras' callbacks work with it. `BackupAndRestore` resumes at the interrupted epoch and reads the data set from
-        its beginning; `infoxlm pretrain` resumes at the exact step.
+        Keras' callbacks work with it. `BackupAndRestore` resumes at the interrupted epoch. It reads the data set from
+        its beginning, and it does not restore the random state of dropout. `infoxlm pretrain` resumes at the exact
+        step, with the same dropout masks.
 
         Raises:
             InputError: see `infoxlm_keras.data.batches.check_batch`; for a model that was not compiled.
@@ -154,6 +163,17 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
 
     # === Saving: `pretrainer.save("NAME.keras")` and `keras.saving.load_model` ===
 
+    def export(self, filepath: Any, *arguments: Any, **keywords: Any) -> None:
+        """Not offered: a SavedModel is made of the trained encoder and its tokenizer.
+
+        Raises:
+            InputError: always; it names the way.
+        """
+        raise InputError(
+            f"export({str(filepath)!r}): a pretrainer has no serving signature; write the encoder with "
+            "infoxlm_keras.save_pretrained, then run `infoxlm export-savedmodel --model DIR --output_dir OUT`"
+        )
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments. The tasks come without the encoder that they share; `__init__` binds them."""
         masked_lm = keras.saving.serialize_keras_object(self.masked_lm)
@@ -166,25 +186,42 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             "loss_combination": self.loss_combination,
             "accumulation_steps": self.accumulation_steps,
             "clip_norm": self.clip_norm,
+            "frozen": frozen_parts(self),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "InfoXLMPretrainer":
         # KerasHub's `from_config` writes into its argument.
         config = copy.deepcopy(config)
+        frozen = config.pop("frozen", None)  # files of older versions have none
         read = functools.partial(keras.saving.deserialize_keras_object, custom_objects=custom_objects)
-        return cls(
+        pretrainer = cls(
             **{**config, "masked_lm": read(config["masked_lm"]), "tasks": [read(task) for task in config["tasks"]]}
         )
+        # Before `compile_from_config`, whose optimizer is built for the variables that are trained.
+        if frozen is not None:
+            freeze_parts(pretrainer, frozen)
+        return pretrainer
 
     def get_compile_config(self) -> dict[str, Any]:
         """How `compile` was called, the optimizer as `optimizer_config` describes it; empty before `compile`."""
         config = super().get_compile_config()
-        return {**config, "optimizer": optimizer_config(self.optimizer)} if config else {}
+        if not config:
+            return {}
+        # Weights that were frozen after `compile` have variables in the optimizer all the same.
+        known = {id(variable) for variable in self.optimizer._trainable_variables}
+        built_for = [index for index, weight in enumerate(self.weights) if id(weight) in known]
+        return {**config, "optimizer": optimizer_config(self.optimizer), "optimizer_weights": built_for}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as `get_compile_config` says. Keras compiles no model that overrides `compile`."""
-        self.compile(**{**config, "optimizer": optimizer_from_config(config["optimizer"])})
+        config = dict(config)
+        built_for = config.pop("optimizer_weights", None)  # files of older versions have none
+        optimizer = optimizer_from_config(config.pop("optimizer"))
+        if built_for is not None:
+            weights = self.weights
+            optimizer.build([weights[index] for index in built_for])
+        self.compile(optimizer=optimizer, **config)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: every variable exists since `__init__`. Keras would call the model on a batch of all tasks."""

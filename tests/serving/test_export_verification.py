@@ -50,6 +50,20 @@ def test_the_largest_difference_is_reported(answer_with):
     assert verification.verify_export(module, "serving/1", TEXTS) == pytest.approx(4e-6, rel=0.05)
 
 
+@pytest.mark.parametrize(("error", "accepted"), [(3e-6, True), (1e-4, False)])
+def test_outputs_above_1_are_compared_relative_to_their_size(model, monkeypatch, error, accepted):
+    module = EmbeddingModule(model)
+    outputs = {"tokens": {"score": tf.constant([[128.0, -128.0, 0.0]])}}
+    monkeypatch.setattr(module, "answers", lambda *arguments: outputs)
+    answer = {"tokens/score": outputs["tokens"]["score"].numpy() * np.float32(1 + error)}
+    monkeypatch.setattr(verification, "run_in_fresh_process", lambda *arguments: answer)
+    if accepted:
+        assert verification.verify_export(module, "serving/1", TEXTS) > 1e-5
+    else:
+        with pytest.raises(RuntimeError, match="tokens/score differs from the Keras model by"):
+            verification.verify_export(module, "serving/1", TEXTS)
+
+
 def test_vectors_that_both_sides_fail_to_normalise_are_found(answer_with, monkeypatch):
     monkeypatch.setattr(embedding_module, "l2_normalize", lambda vectors: vectors * 1.01)
     with pytest.raises(RuntimeError, match="away from unit length"):
