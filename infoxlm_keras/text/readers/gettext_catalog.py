@@ -162,7 +162,8 @@ def _agreed(header, code, where, path):
     sides = {language_or_none(part) for part in code.split("-")} if where == "name" else set()
     if names[0] == names[1] or names[0] in sides:
         return names[0]
-    if names[0].split("_")[0] == names[1].split("_")[0]:
+    bases = [(name or text).split("_")[0] for name, text in zip(names, (header, code), strict=True)]
+    if bases[0] == bases[1]:
         # A code of the language alone leaves the script open.
         if any(re.fullmatch("[A-Za-z]{2,3}", text) for text in (header, code)):
             return names[0]
