@@ -45,7 +45,7 @@ NOT_RUN = {
     ("docs/data_preparation.md", "OPUS .zip"): "a drawing",
     ("docs/data_preparation.md", "ls downloads/"): "lists files",
     ("docs/data_preparation.md", "mkdir paracrawl"): "unpacks a download",
-    ("docs/data_preparation.md", "python data_prep/build_monolingual.py --input de.txt.xz"): "reads c4 from TFDS",
+    ("docs/data_preparation.md", "infoxlm build-monolingual --input de.txt.xz"): "reads c4 from TFDS",
     ("docs/distribution.md", "export TF_CONFIG"): "for two machines; tests/distribution sets it for one",
     ("docs/records.md", "DIR/"): "names of files",
     ("docs/serving.md", "serving/infoxlm/"): "names of files",
@@ -53,7 +53,8 @@ NOT_RUN = {
     ("docs/serving.md", "curl"): "needs a server",
     ("docs/tpu.md", "gcsfuse"): "needs a bucket",
     ("docs/vocabulary.md", "<s> = 0"): "a table of ids",
-    ("docs/vocabulary.md", "python data_prep/build_monolingual.py"): "downloads XLM-R's preset",
+    ("docs/distribution.md", "# on the first machine"): "needs two machines",
+    ("docs/vocabulary.md", "infoxlm build-monolingual"): "downloads XLM-R's preset",
     ("docs/when_it_does_not_learn.md", "warning: xlco.queue_length"): "a message",
 }
 # As it is written -> the same on tiny data.

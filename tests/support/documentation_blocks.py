@@ -80,7 +80,10 @@ def command_of(block, line):
     elif match["folder"] != "recipes/clients":
         assert name in COMMANDS, f"{block}: infoxlm has no command {name}"
         module = f"infoxlm_keras.commands.{name.replace('-', '_')}"
-    words = shlex.split(re.split(r"\s(?:\||>|&&)", line[match.end() :])[0])
+    rest = line[match.end() :]
+    if line[: match.end()].count('"') % 2:
+        rest = rest.split('"')[0]  # the command is quoted: another program starts it
+    words = shlex.split(re.split(r"\s(?:\||>|&&)", rest)[0])
     return Command(block, line, name, module, tuple(words))
 
 
