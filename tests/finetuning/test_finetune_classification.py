@@ -246,12 +246,13 @@ def test_all_that_can_be_checked_is_checked_before_the_model_is_loaded(quick, fi
     assert f"{output}: is not a directory" in refused_before_training(monkeypatch, capsys, *quick)
 
 
-def test_files_that_are_joined_are_named(tmp_path, capsys):
+def test_files_that_are_joined_are_named(tmp_path):
     files = [tmp_path / name for name in ("x.fra.tsv", "x.fra-CA.tsv", "x.de.tsv")]
     for file in files:
         file.write_text("label\ttext\na\tx\nb\ty\n")
-    finetune_classification.notes(["a", "b"], {"test": read_labelled_texts(files)})
-    assert capsys.readouterr().out == f"note: test in fr joins 2 files: {files[0]}, {files[1]}\n"
+    texts = read_labelled_texts(files)
+    head = classification.ClassificationHead(read_labelled_texts(files[2:]), test=texts)
+    assert head.notes() == [f"note: test in fr joins 2 files: {files[0]}, {files[1]}"]
 
 
 def test_no_room_for_the_model_is_told_before_training(quick, tmp_path, monkeypatch, capsys):
