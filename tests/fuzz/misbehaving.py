@@ -20,8 +20,19 @@ def refuse():
     raise RefusedError("damaged")
 
 
-def wrong(message="wrong"):
-    raise InputError(message)
+def wrong():
+    raise InputError("wrong")
+
+
+class SeveralLinesError(InputError):
+    """What `InputError` itself prevents."""
+
+    def __str__(self):
+        return "a\nb"
+
+
+def several_lines():
+    raise SeveralLinesError("")
 
 
 TARGETS = [
@@ -30,7 +41,7 @@ TARGETS = [
     Target("traceback", make, do(lambda: {}["key"])),
     Target("memory", make, do(lambda: bytearray(1 << 40))),
     Target("error", make, do(wrong)),
-    Target("several lines", make, do(lambda: wrong("a\nb"))),
+    Target("several lines", make, do(several_lines)),
     Target("success", make, lambda directory: (directory / "file").read_bytes()),
     Target("accepts too much", make, do(lambda: 1), do(refuse)),
     Target("accepts too little", make, do(wrong), do(lambda: 1), must_read=True),
