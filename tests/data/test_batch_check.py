@@ -45,7 +45,7 @@ CASES = [
     (_long, r"mmlm\.token_ids: sequences have 17 tokens, but the model has 16 positions"),
     (_padding, r"xlco\.query_token_ids: is padded with id 0, but <pad> is 1"),
     (_position, r"mmlm\.mask_positions: holds 12, but sequences end at 11"),
-    (_no_stream, r"the batch holds mmlm, but the task xlco needs"),
+    (_no_stream, r"the batch holds mmlm, and lacks the part of the task xlco; add"),
 ]
 
 
