@@ -12,9 +12,9 @@ import os
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-for name in ("infoxlm_keras", "keras_hub"):
-    # An import of it fails from here on.
-    sys.modules[name] = None  # type: ignore[assignment]
+if __name__ == "__main__":
+    # Imports of these fail from here on. Whoever imports this file for its names keeps them.
+    sys.modules["infoxlm_keras"] = sys.modules["keras_hub"] = None  # type: ignore[assignment]
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
