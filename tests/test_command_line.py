@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from infoxlm_keras.command_line import quiet_imports, run_command
+from infoxlm_keras.command_line import argument_parser, quiet_imports, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, read_text, read_yaml, without_wildcards, write_json
 
@@ -180,3 +180,13 @@ def test_yaml_and_kinds_of_json(tmp_path):
         read_json(tmp_path / "list.json", dict)
     with pytest.raises(InputError, match="is not a path"):
         read_text("a\0b")
+
+
+def test_help_shows_the_defaults_that_say_something():
+    parser = argument_parser("Does it.")
+    parser.add_argument("--needed", required=True, help="is needed")
+    parser.add_argument("--unset", help="may be left; unset: all")
+    parser.add_argument("--several", action="append", default=[], help="may be repeated")
+    parser.add_argument("--number", type=int, default=3, help="has a number")
+    text = parser.format_help()
+    assert "(default: 3)" in text and text.count("(default:") == 1

@@ -206,3 +206,8 @@ def test_bad_overrides(tmp_path, override):
 
 def test_an_empty_file_is_all_defaults(tmp_path):
     assert load_config(write(tmp_path, "own.yaml", "# nothing\n")) == check_config({})
+
+
+def test_overrides_in_one_text_are_refused():
+    with pytest.raises(InputError, match=r'overrides = .steps=5.: must be a list of "key=value" texts'):
+        load_config("tiny", "steps=5")

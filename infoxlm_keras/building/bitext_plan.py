@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="leave out pairs that share a sentence with one of the last N of a stream, so that up to N records can "
-        "be held out for validation (data.validation_records) that no training pair has a side of; 0: off",
+        help="reserve the last N pairs of each stream for validation: every other pair that shares a sentence with "
+        "one of them is left out; a run may then set data.validation_records to N or less; 0: off",
     )
     fields = "names of the source and target fields, for formats with fields"
     parser.add_argument("--fields", nargs=2, metavar=("SOURCE", "TARGET"), help=fields)

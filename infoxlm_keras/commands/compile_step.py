@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if keras.backend.backend() != "jax":
         raise InputError(f"compile-step: needs KERAS_BACKEND=jax, this is {keras.backend.backend()}")
     with quiet_imports():
+        from infoxlm_keras.compilation.batch_search import find_batch
         from infoxlm_keras.compilation.step import compile_step
         from infoxlm_keras.config import load_config
         from infoxlm_keras.tasks.pretext_task import SampleLengths
@@ -69,45 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output is not None:
         write_json(options.output, {**settings, **shapes, **result})
         print(f"wrote {options.output}")
-
-
-def find_batch(config: Any, target: Any, vocabulary_size: int, lengths: Any) -> tuple[Any, Any]:
-    """(configuration, compiled step) with the largest equal batch size of all tasks that fits a chip's memory.
-
-    Sizes are multiples of the number of chips: doubled until one does not fit, then halved in between.
-    """
-    from infoxlm_keras.compilation.step import DoesNotFitError, compile_step
-
-    def attempt(rows):
-        batch_size = rows * target.chips
-        sections = {name: config.task(name).model_copy(update={"batch_size": batch_size}) for name in config.tasks}
-        tried = config.model_copy(update=sections)
-        try:
-            compiled = compile_step(tried, target, vocabulary_size, lengths)
-        except DoesNotFitError:
-            compiled = None
-        if compiled is not None and target.chip.memory and compiled.program.peak_bytes > target.chip.memory:
-            compiled = None
-        print(f"  batch_size {batch_size}: {'does not fit' if compiled is None else 'fits'}", flush=True)
-        return None if compiled is None else (tried, compiled)
-
-    fits, rows = None, 1
-    while rows <= 1 << 12:
-        found = attempt(rows)
-        if found is None:
-            break
-        fits, rows = (rows, found), rows * 2
-    if fits is None:
-        raise InputError(f"{target.name}: not even one row of each task on a chip fits its memory; take more chips")
-    low, high = fits[0], rows
-    while high - low > max(1, low // 4):
-        middle = (low + high) // 2
-        found = attempt(middle)
-        if found is None:
-            high = middle
-        else:
-            low, fits = middle, (middle, found)
-    return fits[1]
 
 
 def report(config: Any, target: Any, compiled: Any) -> dict[str, Any]:
@@ -149,7 +111,8 @@ def print_report(target: Any, compiled: Any, result: dict[str, Any]) -> None:
     for name, size in memory.items():
         table.add_row(name, f"{size / GIB:.2f} GiB")
     if target.chip.memory:
-        table.add_row("memory of the chip", f"{target.chip.memory / GIB:.1f} GiB")
+        fits = "" if program.peak_bytes <= target.chip.memory else ": DOES NOT FIT"
+        table.add_row("memory of the chip", f"{target.chip.memory / GIB:.1f} GiB{fits}")
     table.add_row("arithmetic", f"{program.flops / 1e12:.3f} TFLOP")
     table.add_row("memory traffic", f"{program.traffic_bytes / 1e9:.1f} GB")
     if "arithmetic_seconds" in result:
@@ -191,7 +154,9 @@ def _parser() -> argparse.ArgumentParser:
         "--pair_length", type=int, metavar="N", help="tokens a side of a translation pair (data.longest_pair, else 62)"
     )
     parser.add_argument(
-        "--find_batch", action="store_true", help="find the largest batch size that fits; many compilations"
+        "--find_batch",
+        action="store_true",
+        help="find the largest batch size that fits, to within a quarter; many compilations",
     )
     parser.add_argument("--output", metavar="FILE", help="write the figures as JSON, too")
     parser.add_argument("--hlo", metavar="FILE", help="write the compiled program's text")

@@ -30,10 +30,9 @@ def distribute_batches(
         steps_per_execution: int, of the model that will train.
 
     Returns:
-        The data set itself on one device. On JAX one of this process's batches, whose parts for its devices lie end to
-        end. Else a
-        `tf.distribute.DistributedDataset` whose elements are each replica's slice of every micro-batch. The latter
-        is endless (one that ends begins again): give `fit` its `steps_per_epoch`.
+        On one device, the data set itself. On JAX, a data set of this process's rows of each batch; the parts for its
+        devices lie end to end. Under a `tf.distribute.Strategy`, a `tf.distribute.DistributedDataset` whose elements
+        are each replica's slice of every micro-batch. It is endless: give `fit` its `steps_per_epoch`.
     """
     distribution = current_distribution()
     if distribution.strategy is None:

@@ -99,7 +99,10 @@ def test_bad_input_is_refused_and_leaves_nothing(text_dir, tokenizer_dir, tmp_pa
 
 def test_without_beam_the_extra_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    assert 'pip install "infoxlm_keras[beam]"' in refused(capsys, build_with_beam.main, "bitext")
+    given = ["bitext", "--input", "a", "--tokenizer", "b", "--output_dir", "c"]
+    assert 'pip install "infoxlm_keras[beam]"' in refused(capsys, build_with_beam.main, *given)
+    run(build_with_beam.main, "bitext", "--help")
+    assert "--held_out" in capsys.readouterr().out
 
 
 def test_shards_that_no_record_fell_to_are_written(tmp_path):

@@ -52,6 +52,12 @@ def test_the_data_set_is_that_of_a_run(inputs):
         training_dataset(inputs / "nowhere", config)
 
 
+@pytest.mark.parametrize("start", [-3, 3.5, True, "1"])
+def test_a_start_that_is_no_number_of_steps_is_refused(inputs, start):
+    with pytest.raises(InputError, match="start_step = .*: must be a whole number of steps"):
+        training_dataset(inputs / "data", inputs / "config.yaml", start_step=start)
+
+
 def test_lists_give_the_records_of_files(tokenizer, tokenizer_dir, tmp_path):
     from infoxlm_keras.commands import build_bitext
     from running import run
