@@ -4,7 +4,7 @@
 
 REQUEST.json: signature -> input -> values; strings are bytes read as Latin-1, numbers are int32.
 ANSWER.npz: the numeric outputs of those signatures, named `serving_default/embedding`, `tokens/embedding`, ...
-This file runs as a script and is never imported. It blocks imports of this package and of Keras.
+This file runs as a script. `main` blocks imports of this package and of Keras.
 """
 
 import json
@@ -12,9 +12,6 @@ import os
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if __name__ == "__main__":
-    # Imports of these fail from here on. Whoever imports this file for its names keeps them.
-    sys.modules["infoxlm_keras"] = sys.modules["keras_hub"] = None  # type: ignore[assignment]
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
@@ -23,8 +20,10 @@ import tensorflow_text  # noqa: E402, F401  registers the SentencePiece ops
 
 def main(directory: str, request_file: str, answer_file: str) -> None:
     """Answers the requests of `request_file` with the SavedModel in `directory`; writes `answer_file`."""
-    # tensorflow_text itself imports Keras if it is installed; the SavedModel must not need it.
-    for name in [name for name in sys.modules if name.split(".")[0] == "keras"]:
+    # Imports of these fail from here on. tensorflow_text itself imports Keras if it is installed; the SavedModel
+    # needs neither. An import of this file for its names blocks nothing.
+    loaded = [name for name in sys.modules if name.split(".")[0] == "keras"]
+    for name in [*loaded, "keras", "keras_hub", "infoxlm_keras"]:
         sys.modules[name] = None  # type: ignore[assignment]
     with open(request_file, encoding="utf-8") as file:
         requests = json.load(file)
