@@ -1,7 +1,10 @@
 """Fixtures that several test modules share."""
 
+import os
 import pathlib
+import shutil
 import signal
+import tempfile
 
 import hypothesis
 import pytest
@@ -12,6 +15,22 @@ hypothesis.settings.load_profile("no_deadline")
 # A shell starts what runs in the background with SIGINT ignored, and Python leaves it so.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A program that runs a few times gains nothing from being compiled well. Processes that tests start inherit this.
+QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+if QUICK_COMPILATION not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILATION}".strip()
+
+
+def pytest_configure(config):
+    """One directory for all processes of the suite in which JAX finds what another of them compiled already."""
+    if not hasattr(config, "workerinput"):
+        directory = tempfile.mkdtemp(prefix="infoxlm-compiled-")
+        config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = directory
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
 
 # The files that take longest, by `make test TEST_ARGUMENTS=--durations=400`. They start first: with one of them at the
 # end, one process would work and the others wait. What is not listed follows in its order.

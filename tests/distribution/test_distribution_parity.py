@@ -121,8 +121,6 @@ def results(tmp_path_factory):
             "JAX_PLATFORMS": "cpu",
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "OMP_NUM_THREADS": "1",
-            # Compiling takes most of the time, and here there is nothing to gain by doing it well.
-            "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
         }
         if backend == "jax" and worker is not None:
             environment.update(INFOXLM_COORDINATOR=coordinator, INFOXLM_PROCESSES="2", INFOXLM_PROCESS=str(worker))

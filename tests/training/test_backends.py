@@ -84,8 +84,6 @@ def results(tmp_path_factory):
             "CUDA_VISIBLE_DEVICES": "",
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "OMP_NUM_THREADS": "1",
-            # Compiling takes most of the time, and here there is nothing to gain by doing it well.
-            "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
         }
         with open(directory / f"{backend}.log", "w") as log:
             processes[backend] = subprocess.Popen(
