@@ -1,6 +1,6 @@
 # make demo : virtual environment, install, then the whole way from raw text to a served vector (runs/demo)
 # make fuzz : virtual environment, install, damaged inputs for FUZZ_MINUTES; FUZZ_ARGUMENTS="--targets 'text*'" for some
-# make test : virtual environment, install, the test suite
+# make test : virtual environment, install, the test suite; lines of the package that it runs: build/coverage.txt
 # make check: virtual environment, install, then lint, format, types and import layers
 # make docs : virtual environment, install, the documentation as a site in build/site; a broken link is an error
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -32,7 +32,10 @@ demo: $(VENV)/installed
 	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m infoxlm_keras demo $(DEMO_ARGUMENTS)
 
 test: $(VENV)/installed-test
-	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGUMENTS)
+	mkdir -p build
+	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m slipcover --source infoxlm_keras --out build/coverage.txt \
+		-m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGUMENTS)
+	@awk 'END { print "coverage: " $$4 " % of " $$2 " lines; each file: build/coverage.txt" }' build/coverage.txt
 
 fuzz: $(VENV)/installed-test
 	cd tests && PYTHONPATH=support $(abspath $(VENV))/bin/python -m fuzz --minutes $(FUZZ_MINUTES) --seed $(FUZZ_SEED) $(FUZZ_ARGUMENTS)

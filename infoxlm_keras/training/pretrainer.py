@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -159,6 +160,9 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         if batch is not None:
             names = [task.task_name for task in self.tasks]
             check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
+        if inspect.isgenerator(x) or hasattr(x, "element_spec"):
+            # The batches come in an order of their own. By default Keras would warn that it cannot change it.
+            keywords.setdefault("shuffle", False)
         return super().fit(x, *arguments, **keywords)
 
     # === Saving: `pretrainer.save("NAME.keras")` and `keras.saving.load_model` ===

@@ -1,6 +1,7 @@
 """Damaged, cut and missing shards end reading with an error that names shard and byte offset."""
 
 import itertools
+import pathlib
 
 import pytest
 import tensorflow as tf
@@ -53,10 +54,10 @@ DAMAGES = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_found_where_it_is(name, path):
     byte, length, record, reason = DAMAGES[name]
-    data = bytearray(open(path, "rb").read())[:length]
+    data = bytearray(pathlib.Path(path).read_bytes())[:length]
     if byte is not None:
         data[byte] ^= 1
-    open(path, "wb").write(data)
+    pathlib.Path(path).write_bytes(data)
     found = []
     with pytest.raises(InputError, match=f"records.tfrecord: is damaged at byte 37 .record {record}.: {reason}"):
         for item in read_frames(path):

@@ -109,17 +109,17 @@ def test_one_process_at_a_time(tmp_path):
             "    sys.stdin.read()",
         ]
     )
-    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert other.stdout.readline() == "ready\n"
-        with (
-            pytest.raises(InputError, match=rf"process {other.pid} is training in it"),
-            RunDirectory(tmp_path).claimed(),
-        ):
-            pass
-    finally:
-        other.kill()
-        other.wait()
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout.readline() == "ready\n"
+            with (
+                pytest.raises(InputError, match=rf"process {other.pid} is training in it"),
+                RunDirectory(tmp_path).claimed(),
+            ):
+                pass
+        finally:
+            other.kill()
     with RunDirectory(tmp_path).claimed():  # a kill gives it back
         pass
 
