@@ -71,12 +71,12 @@ def index(options: argparse.Namespace) -> None:
     with new_directory(options.output_dir, replace=options.overwrite) as directory:
         embedder = load_embedder(options.model)
         print_settings("search index", {**vars(options), "model": embedder.directory, "dim": embedder.dim})
-        writer = IndexWriter(directory, embedder, VECTOR_TYPES[options.vectors])
-        with progress_bar("Indexing", total, "sentences") as advance:
-            for sentences, read in read_sentences(options.input, options.batch_size):
-                writer.add(sentences)
-                advance(read, len(sentences))
-        facts = writer.close(str(options.input))
+        with IndexWriter(directory, embedder, VECTOR_TYPES[options.vectors]) as writer:
+            with progress_bar("Indexing", total, "sentences") as advance:
+                for sentences, read in read_sentences(options.input, options.batch_size):
+                    writer.add(sentences)
+                    advance(read, len(sentences))
+            facts = writer.close(str(options.input))
         size = sum(path.stat().st_size for path in directory.iterdir())
     print_table("index", {**facts, "size on disk": f"{size / 1e6:.1f} MB"})
     print(f"wrote {options.output_dir}")

@@ -34,7 +34,7 @@ REMEDY = "index the sentences again (infoxlm search index)"
 
 
 class IndexWriter:
-    """Adds sentences to a new index.
+    """Adds sentences to a new index; a context manager, which closes its files after an error too.
 
     Args:
         directory: path, empty.
@@ -57,6 +57,12 @@ class IndexWriter:
             self._files.enter_context(open(self.directory / name, "wb"))
             for name in (SENTENCES_FILE, OFFSETS_FILE, LINES_FILE)
         )
+
+    def __enter__(self) -> "IndexWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._files.close()
 
     def add(self, sentences: Sequence[tuple[int, bytes]]) -> None:
         """Adds `sentences`, a list of (line number, bytes)."""
