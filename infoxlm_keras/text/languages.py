@@ -225,15 +225,19 @@ def extended_languages() -> dict[str, str]:
 
 
 @functools.cache
-def whole_tags() -> set[tuple[str, ...]]:
-    """Parts of the tags that IANA's registry has as a whole, lower case: (i, lux), (zh, min, nan), (sgn, be, fr).
-
-    Tags of two parts that are two codes of languages as well (`zh-yue`, `no-bok`) are left out: between two languages
-    they are a pair.
-    """
+def registered_tags() -> set[tuple[str, ...]]:
+    """Parts of the tags that IANA's registry has as a whole, lower case: (i, lux), (sgn, be, fr), (zh, yue)."""
     items = langcodes.registry_parser.parse_registry()
-    tags = [item["Tag"].lower().split("-") for item in items if item["Type"] in ("grandfathered", "redundant")]
-    return {tuple(parts) for parts in tags if len(parts) > 2 or len(parts[0]) == 1 or len(parts[1]) > 3}
+    return {tuple(item["Tag"].lower().split("-")) for item in items if item["Type"] in ("grandfathered", "redundant")}
+
+
+@functools.cache
+def whole_tags() -> set[tuple[str, ...]]:
+    """The `registered_tags` that are no pair of languages.
+
+    Left out are those of two parts that are two codes of languages as well: `zh-yue` may be Chinese and Cantonese.
+    """
+    return {parts for parts in registered_tags() if len(parts) > 2 or len(parts[0]) == 1 or len(parts[1]) > 3}
 
 
 def _ordered(parts):

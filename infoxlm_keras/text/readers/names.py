@@ -11,6 +11,7 @@ from infoxlm_keras.text.languages import (
     UnusableNameError,
     language_among,
     language_or_none,
+    registered_tags,
     variety_or_none,
     whole_tags,
 )
@@ -155,7 +156,7 @@ def _is_plausible(code):
         PRIMARY.fullmatch(code) is not None
         or len(name.split("_")[0]) == 2
         or _has_script(code)
-        or tuple(re.split("[-_]", code.lower())) in whole_tags()
+        or tuple(re.split("[-_]", code.lower())) in registered_tags()
     )
 
 
