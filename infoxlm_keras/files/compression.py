@@ -51,7 +51,7 @@ def decompressed(file: IO[bytes], path: str) -> IO[bytes]:
 def decompressed_by(path: str) -> str | None:
     """The command (str) that decompresses the file `path` (str), known by its ending, beside itself; or None."""
     ending = compression_ending(path)
-    return None if ending is None else f"{FORMATS[ending].name} -dk"
+    return None if ending is None else f"{FORMATS[ending]().name} -dk"
 
 
 def compression_ending(path: str) -> str | None:

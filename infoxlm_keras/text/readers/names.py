@@ -132,7 +132,7 @@ def _readings(text):
 
 def _inside_whole_tags(parts):
     """Set of int: where `parts` (list of str) must not be cut: `sgn-BE-FR` is no Belarusian of France behind `sgn`."""
-    inside = set()
+    inside: set[int] = set()
     for start in range(len(parts)):
         for end in range(start + 2, len(parts) + 1):
             if tuple(parts[start:end]) in whole_tags():
