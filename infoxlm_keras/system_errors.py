@@ -5,6 +5,8 @@ import os
 import re
 import resource
 
+from infoxlm_keras.errors import InputError
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries in other languages hand the system's error on as text: "(os error 28)", "errno = 28", or its words.
 _NUMBER = re.compile(r"\b(?:os error|errno)\b[ =:]*(\d+)", re.IGNORECASE)
@@ -57,6 +59,15 @@ def system_error_within(error: BaseException) -> OSError | None:
         if number in _WORDS.values():
             return OSError(number, os.strerror(number), _name(each))
     return error if isinstance(error, OSError) else None
+
+
+def full_disk_within(error: BaseException) -> OSError | None:
+    """The `OSError` of `system_error_within`, if it says that the disk is full or a file may not become so large.
+
+    An `InputError` has its own words, and is none.
+    """
+    found = None if isinstance(error, InputError) else system_error_within(error)
+    return found if found is not None and found.errno in _FULL else None
 
 
 def memory_error_within(error: BaseException) -> bool:

@@ -24,6 +24,14 @@ _FIXED = (
     ("add_cross_attention", (False,), False),
     ("quantization_config", (None,), None),
 )
+# KerasHub's backbone has this constant in its code: it cannot be set.
+_WAYS_OUT = {
+    "layer_norm_eps": (
+        f", which KerasHub's backbone fixes; to go on, write {LAYER_NORM_EPSILON!r} into a copy of the folder: the "
+        "vectors change a little (by 5e-6 of themselves where a layer's variance is 1, more where it is smaller), so "
+        "measure the model afterwards, as with infoxlm evaluate-retrieval"
+    )
+}
 _SIZES = {
     "vocab_size": "vocabulary_size",
     "num_hidden_layers": "num_layers",
@@ -55,7 +63,10 @@ def backbone_arguments(config: object, path: PathLike) -> dict[str, Any]:
         value = config.get(key, default)
         # 1 and True are equal in Python, not in a configuration.
         if not any(value == good and isinstance(value, bool) == isinstance(good, bool) for good in accepted):
-            raise InputError(f"{path}: {key} = {value!r}, but this encoder supports {accepted[0]!r} only")
+            raise InputError(
+                f"{path}: {key} = {value!r}{'' if key in config else ' (the default)'}, but this encoder supports "
+                f"{accepted[0]!r} only{_WAYS_OUT.get(key, '')}"
+            )
     arguments = {}
     for key, argument in _SIZES.items():
         value = config.get(key)

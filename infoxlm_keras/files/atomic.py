@@ -10,6 +10,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.paths import resolved_output
 from infoxlm_keras.files.written_files import whole_file
+from infoxlm_keras.system_errors import full_disk_within
 
 
 @contextlib.contextmanager
@@ -23,6 +24,8 @@ def new_directory(path: PathLike, replace: bool = False) -> Iterator[pathlib.Pat
 
     Raises:
         InputError: if `path` is a file, is a non-empty directory and `replace` is False, or is a link to itself.
+        OSError: if the disk is full or a file may not become so large, whatever the library that wrote into the
+            directory says then. It names the file if that is known, and else the directory, by `path`.
 
     The temporary directory lies beside `path` and is renamed at the end. Where that cannot be, since `path` is the
     root of a mounted file system or its parent cannot be written, it lies in `path`, and its content is moved out of
@@ -48,6 +51,13 @@ def new_directory(path: PathLike, replace: bool = False) -> Iterator[pathlib.Pat
             if path.is_dir():
                 shutil.rmtree(path)
             os.replace(temporary, path)
+    except Exception as error:
+        found = full_disk_within(error)
+        if found is None:
+            raise
+        # The temporary directory is of no use to the reader: it is removed.
+        name = os.fspath(given) if found.filename is None else os.fsdecode(found.filename)
+        raise OSError(found.errno, found.strerror, name.replace(str(temporary), os.fspath(given))) from error
     finally:
         if temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)

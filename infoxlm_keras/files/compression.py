@@ -42,10 +42,21 @@ def decompressed(file: IO[bytes], path: str) -> IO[bytes]:
     refuse, and also bytes behind the last stream that `gzip` and `bzip2` ignore with a warning: they may be a stream
     whose beginning is damaged.
     """
-    for ending, format in FORMATS.items():
-        if path.endswith(ending):
-            return io.BufferedReader(ConcatenatedStreams(file, format()), BUFFER_BYTES)
-    return file
+    ending = compression_ending(path)
+    if ending is None:
+        return file
+    return io.BufferedReader(ConcatenatedStreams(file, FORMATS[ending]()), BUFFER_BYTES)
+
+
+def decompressed_by(path: str) -> str | None:
+    """The command (str) that decompresses the file `path` (str), known by its ending, beside itself; or None."""
+    ending = compression_ending(path)
+    return None if ending is None else f"{FORMATS[ending]().name} -dk"
+
+
+def compression_ending(path: str) -> str | None:
+    """The one of `COMPRESSIONS` that `path` (str) ends with, in whatever case; None if it ends with none of them."""
+    return next((ending for ending in COMPRESSIONS if path.lower().endswith(ending)), None)
 
 
 class ConcatenatedStreams(io.RawIOBase):

@@ -11,7 +11,7 @@ from infoxlm_keras.text.readers.inputs import plain_name, refuse_archive
 from infoxlm_keras.text.readers.line_input import STANDARD_INPUT, line_stream
 
 # Formats with records: their lines are not sentences.
-RECORD_ENDINGS = (".jsonl", ".json", ".tmx", ".xml", ".po", ".parquet", ".arrow")
+RECORD_ENDINGS = (".jsonl", ".json", ".tmx", ".xml", ".sgm", ".sgml", ".html", ".xlf", ".po", ".parquet", ".arrow")
 
 
 def input_size(path: PathLike) -> int | None:

@@ -47,6 +47,8 @@ CORPUS_CODES = {
     "en_us_posix": "en",
     # Java.
     "no_no_ny": "nn",
+    # IANA's registry; CLDR has the sign language of Nigeria here.
+    "sgn_no": "nsl",
 }
 # Languages of their own in ISO 639, which CLDR takes for others: Dari for Persian, Congo Swahili for Swahili, Twi and
 # Fanti for Akan. FLORES-200 has `pes_Arab` beside `prs_Arab`, and `aka_Latn` beside `twi_Latn`.
@@ -220,6 +222,22 @@ def extended_languages() -> dict[str, str]:
     """dict of extended language to the language that it stands behind, of IANA's registry: `arz` to `ar`."""
     items = langcodes.registry_parser.parse_registry()
     return {item["Subtag"]: item["Prefix"][0] for item in items if item["Type"] == "extlang"}
+
+
+@functools.cache
+def registered_tags() -> set[tuple[str, ...]]:
+    """Parts of the tags that IANA's registry has as a whole, lower case: (i, lux), (sgn, be, fr), (zh, yue)."""
+    items = langcodes.registry_parser.parse_registry()
+    return {tuple(item["Tag"].lower().split("-")) for item in items if item["Type"] in ("grandfathered", "redundant")}
+
+
+@functools.cache
+def whole_tags() -> set[tuple[str, ...]]:
+    """The `registered_tags` that are no pair of languages.
+
+    Left out are those of two parts that are two codes of languages as well: `zh-yue` may be Chinese and Cantonese.
+    """
+    return {parts for parts in registered_tags() if len(parts) > 2 or len(parts[0]) == 1 or len(parts[1]) > 3}
 
 
 def _ordered(parts):

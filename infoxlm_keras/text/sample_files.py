@@ -8,7 +8,7 @@ from collections.abc import Callable
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
-from infoxlm_keras.text.readers.inputs import path_kind, plain_name, refuse_archive
+from infoxlm_keras.text.readers.inputs import path_kind, plain_name, refuse_archive, refuse_compressed
 
 PARQUET_ROWS = 1024
 LONGEST_CELL = 1 << 24  # characters; beyond the csv module's 128 kB
@@ -40,7 +40,8 @@ class SampleFile:
         self.wanted = wanted
         self._names: dict[str, None] = {}
         name = plain_name(path).lower()
-        if path.name.lower().endswith(".parquet"):
+        if name.endswith(".parquet"):
+            refuse_compressed(path)
             self.rows = list(self._parquet_rows())
         elif name.endswith((".jsonl", ".json")):
             self.rows = list(self._json_rows())

@@ -145,7 +145,8 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             optimizer.build(self.trainable_variables)
 
     def fit(self, x: Any = None, *arguments: Any, **keywords: Any) -> keras.callbacks.History:
-        """As `keras.Model.fit`; the first batch of a `tf.data.Dataset` is checked before anything is compiled.
+        """As `keras.Model.fit`; the first batch of a `tf.data.Dataset`, and of `validation_data`, is checked
+        before anything is compiled.
 
         Keras' callbacks work with it. `BackupAndRestore` resumes at the interrupted epoch. It reads the data set from
         its beginning, and it does not restore the random state of dropout. `infoxlm pretrain` resumes at the exact
@@ -156,14 +157,29 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         """
         if getattr(self, "optimizer", None) is None:
             raise InputError("fit: the pretrainer is not compiled; call compile(optimizer=build_optimizer(...)) first")
-        batch = first_batch(x)
-        if batch is not None:
-            names = [task.task_name for task in self.tasks]
-            check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
+        self._check_first_batch(x)
+        self._check_first_batch(keywords.get("validation_data"))
         if inspect.isgenerator(x) or hasattr(x, "element_spec"):
             # The batches come in an order of their own. By default Keras would warn that it cannot change it.
             keywords.setdefault("shuffle", False)
         return super().fit(x, *arguments, **keywords)
+
+    def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:
+        """As `keras.Model.evaluate`; the first batch is checked as in `fit`.
+
+        Raises:
+            InputError: see `infoxlm_keras.data.batches.check_batch`.
+        """
+        # `fit` evaluates once an epoch on what it has checked.
+        if not keywords.get("_use_cached_eval_dataset"):
+            self._check_first_batch(x)
+        return super().evaluate(x, *arguments, **keywords)
+
+    def _check_first_batch(self, data):
+        batch = first_batch(data)
+        if batch is not None:
+            names = [task.task_name for task in self.tasks]
+            check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
 
     # === Saving: `pretrainer.save("NAME.keras")` and `keras.saving.load_model` ===
 

@@ -183,8 +183,11 @@ REFUSED = {
     "model type": (lambda d: set_config(d, model_type="bert"), ["config.json", "model_type = 'bert'", "xlm-roberta"]),
     "pad id": (lambda d: set_config(d, pad_token_id=0), ["pad_token_id = 0", "1 only"]),
     "activation": (lambda d: set_config(d, hidden_act="gelu_new"), ["hidden_act = 'gelu_new'", "'gelu' only"]),
-    "epsilon": (lambda d: set_config(d, layer_norm_eps=1e-12), ["layer_norm_eps = 1e-12", "1e-05 only"]),
-    "no epsilon": (lambda d: set_config(d, layer_norm_eps=...), ["layer_norm_eps = 1e-12"]),
+    "epsilon": (
+        lambda d: set_config(d, layer_norm_eps=1e-12),
+        ["layer_norm_eps = 1e-12", "1e-05 only", "write 1e-05 into a copy"],
+    ),
+    "no epsilon": (lambda d: set_config(d, layer_norm_eps=...), ["layer_norm_eps = 1e-12 (the default)"]),
     "relative positions": (
         lambda d: set_config(d, position_embedding_type="relative_key"),
         ["position_embedding_type = 'relative_key'", "'absolute' only"],

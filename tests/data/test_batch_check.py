@@ -63,6 +63,11 @@ def test_a_batch_that_does_not_fit_is_refused(pretrainer, spoil, message, as_dat
     data = tf.data.Dataset.from_tensors((batch,)) if as_dataset else batch
     with pytest.raises(InputError, match=message):
         pretrainer.fit(data, steps_per_epoch=1, epochs=1, verbose=0)
+    with pytest.raises(InputError, match=message):
+        pretrainer.evaluate(data, steps=1, verbose=0)
+    good = joint_batch(np.random.default_rng(0), tlm=0)
+    with pytest.raises(InputError, match=message):
+        pretrainer.fit(good, steps_per_epoch=1, validation_data=data, validation_steps=1, verbose=0)
     for one, other in zip(state(pretrainer), before, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -241,3 +241,46 @@ def test_files_that_are_no_files_are_refused_and_not_waited_for(tmp_path):
         find_bitext([tmp_path])
     with pytest.raises(InputError, match="heldout.txt: is not a regular file"):
         content(tmp_path / "heldout.txt")
+
+
+@pytest.mark.parametrize("text", [b"x", "größer\n".encode() * 5000, "größer\n".encode("latin-1") * 200, b"a\tb\r\n"])
+@ENDINGS
+def test_text_that_is_named_as_compressed_is_told_from_damage(ending, text, tmp_path):
+    path = tmp_path / f"de.txt{ending.upper()}"
+    path.write_bytes(text)
+    with pytest.raises(InputError) as error:
+        content(path)
+    assert str(error.value) == (
+        f"{path}: is not what its ending {ending} says; it is text that is not compressed: take the ending {ending} "
+        "off its name"
+    )
+
+
+@pytest.mark.parametrize("actual", COMPRESS)
+@ENDINGS
+def test_the_ending_of_another_compression_is_corrected(ending, actual, tmp_path):
+    path = tmp_path / f"de.txt{ending}"
+    path.write_bytes(COMPRESS[actual](b"".join(LINES)))
+    if ending == actual:
+        assert content(path) == b"".join(LINES)
+        return
+    with pytest.raises(
+        InputError, match=rf"is not what its ending {ending} says; .* give its name the ending {actual}$"
+    ):
+        content(path)
+    renamed = path.rename(tmp_path / f"de.txt{actual}")
+    assert content(renamed) == b"".join(LINES)
+
+
+@ENDINGS
+@hypothesis.given(flipped=st.integers(0, 60), bit=st.integers(0, 7))
+@hypothesis.settings(max_examples=60, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_damaged_data_is_never_called_text(ending, flipped, bit, tmp_path):
+    data = bytearray(COMPRESS[ending](b"".join(LINES)))
+    data[flipped] ^= 1 << bit
+    path = tmp_path / f"flipped{ending}"
+    path.write_bytes(data)
+    try:
+        content(path)
+    except InputError as error:
+        assert "is not what its ending" not in str(error)

@@ -15,6 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from fuzz.harness import OUTCOMES, Account, Worker
 from fuzz.registry import TARGETS
 
+# Of each target, where the start of its worker process took all of its time: nothing tried is no success.
+LEAST_TRIES = 5
+
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,7 +50,7 @@ def run(targets, seed, seconds, tries=None):
                 if outcome != "successes":
                     account.add(None, "mismatches", f"the good input: {outcome}: {detail}")
                     progress.console.print(f"FAILED {target.name}: the good input: {detail}", markup=False)
-                while account.tries < tries if tries else time.monotonic() < deadline:
+                while account.tries < (tries or LEAST_TRIES) or not tries and time.monotonic() < deadline:
                     chosen = seed + account.tries
                     if account.add(chosen, *worker.attempt(target, chosen)):
                         _, outcome, detail = list(account.failures.values())[-1]

@@ -90,7 +90,7 @@ REFUSED = {
         ("ends too early",),
     ),
     "damaged zst": (MONOLINGUAL, {"de.txt.zst": flipped(zstd(TEXT))}, None, ("de.txt.zst: ", "damaged")),
-    "rubbish named zst": (MONOLINGUAL, {"de.txt.zst": TEXT}, None, ("damaged", "fetch it again")),
+    "rubbish named zst": (MONOLINGUAL, {"de.txt.zst": b"\0\1" * 99}, None, ("damaged", "fetch it again")),
     "zstd without .zst": (MONOLINGUAL, {"de.txt": zstd(os.urandom(99))}, None, ("line 1", "ending .zst")),
     "empty zst": (MONOLINGUAL, {"de.txt.zst": zstd(b"")}, None, ("is empty",)),
     "truncated bz2": (MONOLINGUAL, {"de.txt.bz2": bz2.compress(TEXT)[:-20]}, None, ("ends too early",)),

@@ -4,6 +4,9 @@ import csv
 import gzip
 import io
 import json
+import re
+import shlex
+import subprocess
 
 import pytest
 
@@ -29,6 +32,9 @@ from sample_text import sentences
 
 PAIRS = list(zip(sentences("en", 40), sentences("de", 40), strict=True))
 HELD_OUT = PAIRS[:20]
+SGML = (
+    b'<srcset setid="x" srclang="any">\n<doc docid="1">\n<seg id="1">A sentence &amp; more.</seg>\n</doc>\n</srcset>\n'
+)
 
 
 def comma_separated(pairs, **dialect):
@@ -168,7 +174,21 @@ def test_a_file_that_matches_nothing_is_named(tmp_path, tokenizer_dir, capsys):
         ("a.tar.gz", gzip.compress(b"x", mtime=0), ("a.tar.gz: is an archive", "tar -xf")),
         ("a.zip", archive({"x.po": b""}), ("a.zip: x.po: is not read from inside an archive; unpack it",)),
         ("a.zip", archive({"../x": b""}), ("leads out of the archive",)),
-        ("a.txt.bz2", b"rubbish", ("a.txt.bz2: the compressed data is damaged",)),
+        ("a.txt.bz2", b"BZh91AY&SY\0", ("a.txt.bz2: the compressed data ends too early",)),
+        ("a.txt.bz2", b"rubbish", ("a.txt.bz2: is not what its ending .bz2 says", "not compressed: take the ending")),
+        ("a.po.gz", gzip.compress(b"x", mtime=0), ("a.po.gz: is compressed, and a .po file", "gzip -dk")),
+        ("a.parquet.xz", b"x", ("a.parquet.xz: is compressed, and a .parquet file", "xz -dk")),
+        ("a.sgm", SGML, ("a.sgm: is SGML, XML or HTML", "sacrebleu", "<seg")),
+        ("newstest-src.en", SGML, ("newstest-src.en: is SGML, XML or HTML", "sacrebleu")),
+        ("a.XML.gz", gzip.compress(b'<?xml version="1.0"?>\n<dataset id="x"/>\n', mtime=0), ("is SGML, XML or HTML",)),
+        ("a.zip", archive({"x.sgml": SGML}), ("a.zip: x.sgml: is SGML",)),
+        ("a.xliff", b"<xliff>\n", ("a.xliff: is SGML, XML or HTML",)),
+        ("a.pdf", b"%PDF-1.4\n1 0 obj\n", ("a.pdf: is not plain text; it is a PDF document", "pdftotext")),
+        ("a.pdf", b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n", ("a.pdf: line 2", "it is a PDF document")),
+        ("a.rtf", b"{\\rtf1 Text}\n", ("a.rtf: is not plain text", "Rich Text Format: save it as plain text")),
+        ("a.docx", archive({"word/document.xml": b"<w/>"}), ("a.docx: line 1", "an office document")),
+        ("a.png", b"\x89PNG\r\n\x1a\n\0", ("a.png: line 1", "it is an image")),
+        ("saved_model.pb", b"\x08\x01\x12\x03abc", ("saved_model.pb: line 1: holds control characters",)),
     ],
 )
 def test_bad_evaluation_files_are_refused(name, content, parts, tmp_path, tokenizer_dir, capsys):
@@ -194,3 +214,18 @@ def test_text_of_several_lines_is_found_whole_and_by_its_lines(tmp_path):
     assert not found.overlaps("Third line.")
     with pytest.raises(InputError, match="no such file"):
         read_evaluation_text([tmp_path / "b.jsonl"])
+
+
+def test_the_advice_for_test_sets_in_sgml_gives_their_sentences(tmp_path):
+    (tmp_path / "a.sgm").write_bytes(SGML)
+    with pytest.raises(InputError) as error:
+        list(evaluation_texts(tmp_path / "a.sgm"))
+    command = re.search(r"`(sed [^`]*) FILE`", str(error.value))[1]
+    printed = subprocess.run([*shlex.split(command), tmp_path / "a.sgm"], capture_output=True, check=True).stdout
+    assert printed == b"A sentence &amp; more.\n"
+
+
+def test_text_about_markup_is_text(tmp_path):
+    lines = ["<b>bold</b> is HTML", "Ein Tab:\tund mehr", "PDF begins with %PDF-"]
+    (tmp_path / "a.txt").write_text("\n".join(lines), encoding="utf-8")
+    assert {*evaluation_texts(tmp_path / "a.txt")} == {lines[0], "Ein Tab:", "und mehr", lines[2]}

@@ -1,10 +1,13 @@
 """Codes of languages in every convention that corpora and tools use, and languages in the names of files."""
 
+import gzip
+
 import pytest
 from langcodes import registry_parser
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_among, language_or_none, pair_name, variety_or_none
+from infoxlm_keras.text.readers import find_monolingual
 from infoxlm_keras.text.readers.names import find_pair, moses_sides, split_pair
 
 # One name, and what FLORES-101, FLORES-200, NTREX, OPUS, CC-100, Tatoeba, TMX tools, Windows, Java, POSIX locales,
@@ -198,3 +201,36 @@ def test_other_files_are_no_moses_files(name):
 def test_a_name_that_may_be_two_pairs_is_refused():
     with pytest.raises(InputError, match=r"x.tsv: 'en-pt-br' may be en and pt-br, or en-pt and br; .* en-pt_br"):
         split_pair("en-pt-br", "x.tsv")
+
+
+REGISTERED = [item for item in registry_parser.parse_registry() if item["Type"] in ("grandfathered", "redundant")]
+# Their language, or None where ISO 639 has none. IANA names the rest by `Preferred-Value`.
+WITHOUT_VALUE = {"cel-gaulish": "xtg", "zh-min": "nan", "i-default": None, "i-enochian": None, "i-mingo": None}
+WITHOUT_VALUE["en-GB-oed"] = "en"
+
+
+@pytest.mark.parametrize(
+    "tag", [item["Tag"] for item in REGISTERED if "Preferred-Value" in item or "-" in item["Tag"]]
+)
+@pytest.mark.parametrize("change", [str, str.lower, lambda text: text.replace("-", "_")])
+def test_older_tags_are_their_languages_in_names_too(tag, change):
+    item = next(item for item in REGISTERED if item["Tag"] == tag)
+    expected = WITHOUT_VALUE.get(tag, language_or_none(item.get("Preferred-Value", tag)))
+    code = change(tag)
+    assert language_or_none(code) == expected
+    if expected is None or expected == "en":
+        return
+    if "_" in code or tag.count("-") > 1 or tag.startswith("i-"):
+        assert find_pair(f"corpus.en-{code}", "x") == ("en", code)
+        assert find_pair(f"{code}-en", "x") == (code, "en")
+        assert moses_sides(f"X.en-{code}.{code}", "x") == (f"X.en-{code}", ("en", code), 1)
+
+
+def test_texts_are_named_by_older_tags(tmp_path):
+    names = {"lb": "i-lux", "nv": "X.i-navajo", "nan": "X.zh-min-nan", "jbo": "art-lojban", "sfb": "X.sgn-BE-FR"}
+    for name in names.values():
+        (tmp_path / f"{name}.txt.gz").write_bytes(gzip.compress(b"text\n"))
+    found = find_monolingual([tmp_path])
+    assert ([reader.name for reader in found], found.passed_over) == (sorted(names), [])
+    (given,) = find_monolingual([f"i-lux={tmp_path}/{names['nv']}.txt.gz"])
+    assert given.name == "lb"

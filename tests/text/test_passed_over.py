@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import lzma
 import os
 import pathlib
 
@@ -16,7 +17,7 @@ from infoxlm_keras.evaluation.pairs import read_pair_sets
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.text.readers import find_bitext, find_monolingual
 from infoxlm_keras.text.readers.found import Found, describe
-from infoxlm_keras.text.readers.inputs import PassedOver
+from infoxlm_keras.text.readers.inputs import WITH_TEXTS, PassedOver
 from running import refused, run
 from sample_text import sentences
 
@@ -159,7 +160,7 @@ def test_everything_in_a_folder_is_taken_or_named(tmp_path):
     assert passed_over(found) == {
         "b.jsonl": "not named like a corpus",
         "c.zip: LICENSE": "not named like a corpus",
-        "deeper": "folder",
+        "deeper": WITH_TEXTS,
         "X.en-de.ids": "not named like a corpus",
         "alone.de": "not named like a corpus",
         "notes.en.odt": "not named like a corpus",
@@ -169,7 +170,7 @@ def test_everything_in_a_folder_is_taken_or_named(tmp_path):
     assert taken | left == {path.name for path in tmp_path.iterdir()} and not taken & left
     lines = found.report()
     assert lines[0] == "taken: 5 texts: en-de (5)"
-    assert "passed over, folder: 1: deeper" in lines
+    assert f"passed over, {WITH_TEXTS}: 1: deeper" in lines
 
 
 def test_many_names_are_cut_but_counted():
@@ -368,3 +369,48 @@ def test_neighbours_in_flores_stay_apart(codes, tmp_path):
     found = read_all(find_bitext([tmp_path]))
     assert sorted(pairs[0][1] for pairs in found.values()) == sorted(codes)
     assert len(read_pair_sets([tmp_path])) == 2
+
+
+def test_endings_count_in_any_case(tmp_path):
+    files = {"EN-DE.TSV": tsv(PAIRS), "X.TMX": tmx_pairs(PAIRS, ("en", "fr")), "en-es.Jsonl": b""}
+    files["en-es.Jsonl"] = json_lines([{"en": source, "es": target} for source, target in PAIRS])
+    files["en-it.JSONL.GZ"] = gzip.compress(json_lines([{"en": source, "it": target} for source, target in PAIRS]))
+    files["WIKIMATRIX.EN-PL.TSV"] = "".join(f"1.3\t{a}\t{b}\n" for a, b in PAIRS).encode()
+    files["Books.en-fi.ZIP"] = archive({"Books.en-fi.en": moses(PAIRS, 0), "Books.en-fi.fi": moses(PAIRS, 1)})
+    files["APP.PO"] = catalog(PAIRS)
+    write_files(tmp_path / "pairs", files)
+    found = find_bitext([tmp_path / "pairs"])
+    assert not found.passed_over
+    pairs = [pair for reader in found for chunk in reader.chunks() for pair in reader.read(chunk)]
+    assert pairs == PAIRS * len(files)
+    write_files(tmp_path / "text", {"DE.TXT.XZ": lzma.compress(b"eins\n"), "fr.TXT": b"un\n"})
+    assert read_all(find_monolingual([tmp_path / "text"])) == {"de": ["eins"], "fr": ["un"]}
+
+
+def test_texts_in_subfolders_are_pointed_at(tmp_path):
+    write_files(tmp_path, {"po/de/app.po": catalog(PAIRS), "po/empty/README": b"x"})
+    with pytest.raises(
+        InputError, match=r"po: holds no file named .* it holds only de, empty; folder that holds such"
+    ):
+        find_bitext([tmp_path / "po"])
+    assert len(find_bitext([tmp_path / "po/de"])) == 1
+    write_files(tmp_path, {"po/en-fr.tsv": tsv(PAIRS)})
+    reasons = passed_over(find_bitext([tmp_path / "po"]))
+    assert "subfolders are not searched" in reasons["de"] and reasons["empty"] == "folder"
+    write_files(tmp_path, {"text/en.txt": b"a\n", "text/more/down/de.txt": b"b\n", "text/.git/fr.txt": b"c\n"})
+    reasons = passed_over(find_monolingual([tmp_path / "text"]))
+    assert "subfolders are not searched" in reasons["more"] and reasons[".git"] == "hidden"
+
+
+@pytest.mark.parametrize(("ending", "command"), [(".gz", "gzip -dk"), (".ZST", "zstd -dk")])
+def test_compressed_files_that_are_read_uncompressed_only(ending, command, tmp_path):
+    names = [f"app.po{ending}", f"en-de.parquet{ending}"]
+    write_files(tmp_path, dict.fromkeys([*names, f"de.parquet{ending}"], b"x") | {"en-fr.tsv": tsv(PAIRS)})
+    found = find_bitext([tmp_path])
+    assert names_of(found) == ["en-fr"]
+    assert all(f"uncompressed only: run `{command} FILE`" in passed_over(found)[name] for name in names)
+    for item in (tmp_path / names[0], f"en-de={tmp_path / names[0]}", tmp_path / names[1]):
+        with pytest.raises(InputError, match=rf"file is read uncompressed only; run `{command} {tmp_path}"):
+            find_bitext([item])
+    with pytest.raises(InputError, match=rf"a .parquet file is read uncompressed only; run `{command} "):
+        find_monolingual([tmp_path / f"de.parquet{ending}"])

@@ -4,6 +4,8 @@ import csv
 import io
 import os
 import pathlib
+import re
+import unicodedata
 from collections.abc import Iterator
 
 from infoxlm_keras.annotations import PathLike
@@ -14,7 +16,13 @@ from infoxlm_keras.text.readers import bitext_discovery, tfds_examples
 from infoxlm_keras.text.readers.archive import read_members
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
 from infoxlm_keras.text.readers.gettext_catalog import load_catalog
-from infoxlm_keras.text.readers.inputs import path_kind, plain_name, refuse_archive, unpacked_by
+from infoxlm_keras.text.readers.inputs import (
+    path_kind,
+    plain_name,
+    refuse_archive,
+    refuse_compressed,
+    unpacked_by,
+)
 from infoxlm_keras.text.readers.json_lines import parse_object
 from infoxlm_keras.text.readers.parquet import SAVED_DATASET, SAVED_SPLITS, read_saved_texts, read_texts
 from infoxlm_keras.text.readers.tmx_units import UnitHandler, read_units
@@ -23,6 +31,9 @@ from infoxlm_keras.text.readers.tmx_units import UnitHandler, read_units
 UNPACKED_ONLY = (".parquet", ".po", ".zip")
 # How much of a file in columns shows what separates them.
 SNIFFED_CHARACTERS = 1 << 16
+# Markup other than TMX, by the ending and by the first line.
+MARKUP_ENDINGS = (".sgm", ".sgml", ".xml", ".html", ".htm", ".xhtml", ".xlf", ".xliff", ".svg")
+MARKUP = re.compile(r"\s*<(\?xml\s|!doctype\s|(mteval|srcset|refset|tstset|html|dataset|xliff)[\s>])", re.IGNORECASE)
 
 
 def evaluation_texts(item: PathLike) -> Iterator[str]:
@@ -77,6 +88,8 @@ def _file_texts(path):
     name = plain_name(path).lower()
     if not name.endswith(".zip"):
         refuse_archive(path)
+    if name.endswith(UNPACKED_ONLY):
+        refuse_compressed(path)
     if name.endswith(".zip"):
         for member in read_members(path):
             yield from _member_texts(path, member.filename)
@@ -122,8 +135,23 @@ def _stream_texts(stream, name):
         for row in rows:
             yield from row
     else:
-        for _, line in _lines(stream):
+        for number, line in _lines(stream):
+            if number == 1:
+                _check_plain(line, name, stream.place)
             yield from line.split("\t")
+
+
+def _check_plain(line, name, place):
+    """Raises `InputError` if a file whose first line is `line` holds markup or binary data, not lines of text."""
+    if name.endswith(MARKUP_ENDINGS) or MARKUP.match(line):
+        raise InputError(
+            f"{place}: is SGML, XML or HTML, whose lines are not sentences; write its text into a file, one sentence "
+            "a line: WMT's test sets with `sacrebleu -t wmt19 -l en-de --echo src ref`, or with `sed -n "
+            "'s:.*<seg[^>]*>\\(.*\\)</seg>.*:\\1:p' FILE`"
+        )
+    head = line[:SNIFFED_CHARACTERS]
+    if sum(unicodedata.category(character) == "Cc" for character in head.replace("\t", "")) * 10 > len(head):
+        raise InputError(f"{place}: line 1: holds control characters, so it is not a text file; leave it out")
 
 
 def _dialect(text):

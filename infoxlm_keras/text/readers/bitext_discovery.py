@@ -19,6 +19,7 @@ from infoxlm_keras.text.readers.inputs import (
     path_kind,
     plain_name,
     refuse_archive,
+    refuse_compressed,
 )
 from infoxlm_keras.text.readers.message_folders import CATALOG, find_message_folders
 from infoxlm_keras.text.readers.moses import MosesPairs
@@ -113,6 +114,8 @@ class BitextFinder:
         """Adds a file; `sides` are its `Side`s, known from the names of the files beside it."""
         name = plain_name(path)
         format = find_format(name, BITEXT)
+        if format and not format.compressed:
+            refuse_compressed(path)
         codes = find_pair(pathlib.Path(name).stem, path) if format and format.pair_in_name else None
         if format and codes:
             self._add(self._reader(format, path, pair_name(*codes, path)), explicit, codes)
@@ -182,6 +185,8 @@ class BitextFinder:
         self._add(TatoebaPairs(pair, (str(sentences), str(links))), True, codes)
 
     def _reader(self, format, path, pair):
+        if not format.compressed:
+            refuse_compressed(path)
         return format.open(pair, (str(path),), Selection(self._finder(pair), self.margin))
 
     def _finder(self, pair):

@@ -6,13 +6,14 @@ A line ends at "\\n" and nowhere else (`splitlines` would also split at U+2028 a
 import contextlib
 import dataclasses
 import os
+import re
 import stat
 from collections.abc import Iterator
 from typing import IO, Self
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.compression import BUFFER_BYTES, DAMAGE, WindowError, decompressed
+from infoxlm_keras.files.compression import BUFFER_BYTES, DAMAGE, WindowError, compression_ending, decompressed
 from infoxlm_keras.text.readers.archive import open_member
 
 # Large enough that a chunk's last, partly filled block is well under a thousandth of its tokens.
@@ -20,18 +21,36 @@ CHUNK_BYTES = 1 << 21
 # No sentence is longer. The limit stops a file without line ends, or a decompression bomb, before memory is full.
 LONGEST_LINE_BYTES = 1 << 24
 BYTE_ORDER_MARK = "\ufeff"
-# First bytes of files that are not plain UTF-8, and what to do about them.
+# First bytes of files that are not plain UTF-8 text, and what to do about them.
+DOCUMENTS = {
+    b"%PDF-": "it is a PDF document: extract its text, as with `pdftotext`",
+    b"%!PS": "it is a PostScript document: extract its text, as with `ps2ascii`",
+    b"{\\rtf": "it is a document in the Rich Text Format: save it as plain text",
+}
 SIGNATURES = {
+    **DOCUMENTS,
     b"\x1f\x8b": "it is compressed by gzip: give its name the ending .gz",
     b"\xfd7zXZ": "it is compressed by xz: give its name the ending .xz",
     b"BZh": "it is compressed by bzip2: give its name the ending .bz2",
     b"\x28\xb5\x2f\xfd": "it is compressed by zstd: give its name the ending .zst",
-    b"PK\3\4": "it is a ZIP archive: unpack it",
+    b"PK\3\4": "it is a ZIP archive or an office document: unpack it, or save it as plain text",
+    b"\xd0\xcf\x11\xe0": "it is an office document: save it as plain text",
+    b"\x89PNG": "it is an image: leave it out",
+    b"\xff\xd8\xff": "it is an image: leave it out",
+    b"GIF8": "it is an image: leave it out",
+    b"\x89HDF": "it is an HDF5 file: write its text into a text file",
+    b"\x93NUMPY": "it is a NumPy array: write its text into a text file",
+    b"SQLite format 3": "it is a database: write its text into a text file",
     b"PAR1": "it is a Parquet file: give its name the ending .parquet",
     b"\xff\xfe": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
     b"\xfe\xff": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
 }
 TAR_PLACE, TAR_SIGNATURE = 257, b"ustar"
+TAR_REMEDY = "it is a tar archive: unpack it with `tar -xf`, whatever its name is"
+# Characters that no text holds, and all compressed data of some length does.
+_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+# What is looked at for them, and how much without one is text whatever its encoding.
+HEAD_BYTES, LIKELY_BYTES = 4096, 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +151,7 @@ class LineStream:
         try:
             yield
         except EOFError:
+            self._check_compressed()
             raise InputError(
                 f"{self.place}: the compressed data ends too early (an interrupted download or copy?); fetch it again"
             ) from None
@@ -146,7 +166,23 @@ class LineStream:
             raise
 
     def _damaged(self, error):
+        self._check_compressed()
         return InputError(f"{self.place}: the compressed data is damaged ({error}); fetch it again")
+
+    def _check_compressed(self):
+        """Raises `InputError` if the file is not compressed at all, or in another format than its name says."""
+        if self.member is not None:
+            return
+        ending = compression_ending(self.path)
+        self.file.seek(0)
+        head = self.file.read(HEAD_BYTES)
+        remedy = next((remedy for signature, remedy in SIGNATURES.items() if head.startswith(signature)), None)
+        if remedy is None and head[TAR_PLACE:].startswith(TAR_SIGNATURE):
+            remedy = TAR_REMEDY
+        if remedy is None and _looks_like_text(head):
+            remedy = f"it is text that is not compressed: take the ending {ending} off its name"
+        if remedy is not None and not remedy.endswith(f" {ending}"):
+            raise InputError(f"{self.place}: is not what its ending {ending} says; {remedy}")
 
 
 def open_regular(path: PathLike) -> IO[bytes]:
@@ -201,6 +237,8 @@ def decode_lines(body: bytes, path: str, first_line: int) -> list[str]:
         line = first_line + body.count(b"\n", 0, error.start)
         remedy = _remedy(body, first_line, "convert the file to UTF-8 (`iconv -t UTF-8`) or remove the line")
         raise InputError(f"{path}: line {line}: is not UTF-8 ({error.reason}); {remedy}") from None
+    if first_line == 1 and body.startswith(tuple(DOCUMENTS)):
+        raise InputError(f"{path}: is not plain text; {_remedy(body, 1, '')}")
     if "\0" in text:
         line = first_line + text.count("\n", 0, text.index("\0"))
         remedy = _remedy(body, first_line, "it is not a text file, or remove them with `tr -d '\\000'`")
@@ -222,5 +260,13 @@ def _remedy(body, first_line, otherwise):
             if body.startswith(signature):
                 return remedy
         if body[TAR_PLACE:].startswith(TAR_SIGNATURE):
-            return "it is a tar archive: unpack it with `tar -xf`, whatever its name is"
+            return TAR_REMEDY
     return otherwise
+
+
+def _looks_like_text(head):
+    """Whether the first bytes of a file are text in UTF-8, or in another encoding that keeps ASCII; not if empty."""
+    if not head or _CONTROLS.search(head):
+        return False
+    # A character may be cut at the end.
+    return len(head) >= LIKELY_BYTES or head.decode("utf-8", "ignore").encode() == head

@@ -12,11 +12,18 @@ from typing import Literal
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.compression import COMPRESSIONS
+from infoxlm_keras.files.compression import compression_ending, decompressed_by
 from infoxlm_keras.text.languages import UnusableNameError
 
 WINDOWS_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin")
 NO_CORPUS = "not named like a corpus"
+WITH_TEXTS = (
+    "folder that holds such files, at some depth: subfolders are not searched, give the folder that they lie in"
+)
+# Names in a subfolder that are looked at for this advice.
+MOST_LOOKED_AT = 10_000
+# Endings that name a format, whatever their case.
+FORMAT_ENDINGS = ("txt", "tsv", "csv", "tmx", "jsonl", "parquet", "po", "zip")
 BACKUP_ENDINGS = ("~", ".bak", ".orig", ".swp", ".swo")
 
 
@@ -135,6 +142,18 @@ def refuse_archive(path: PathLike) -> None:
         )
 
 
+def refuse_compressed(path: PathLike) -> None:
+    """Raises `UnusableNameError` if `path`, of a format that is read uncompressed only, is named as compressed."""
+    name = os.fsdecode(path)
+    if command := decompressed_by(name):
+        ending = pathlib.Path(plain_name(name)).suffix
+        raise UnusableNameError(
+            f"{path}: is compressed, and a {ending} file is read uncompressed only; run `{command} "
+            f"{shlex.quote(printable(name))}`, and give the file that comes out",
+            f"a compressed {ending} file, which is read uncompressed only: run `{command} FILE`",
+        )
+
+
 def archive_reason(command: str) -> str:
     """Why an archive is passed over (str); `command` unpacks it."""
     return f"an archive: unpack it with `{command} FILE`"
@@ -202,20 +221,40 @@ def folder_files(
         else:
             command = unpacked_by(name)
             usual = archive_reason(command) if command else NO_CORPUS
-            other = "folder" if os.path.isdir(path) else reasons.get(plain_name(name), usual)
+            other = _folder_reason(path, wanted) if os.path.isdir(path) else reasons.get(plain_name(name), usual)
             passed_over.append(PassedOver(str(path), reason or other))
     if required and not paths:
-        advice = {*reasons.values(), *(archive_reason(command) for _, command in UNPACKED_BY)}
+        advice = {*reasons.values(), WITH_TEXTS, *(archive_reason(command) for _, command in UNPACKED_BY)}
         known = sorted({item.reason for item in passed_over} & advice)
         held = "; ".join([*([f"it holds only {named(passed_over)}"] if passed_over else []), *known])
         raise InputError(f"{folder}: holds no file named {names}{f'; {held}' if held else ''}")
     return paths, passed_over
 
 
+def _folder_reason(folder, wanted):
+    """Why a folder in a folder is passed over: with advice, if files that are wanted lie in it at any depth."""
+    looked_at = 0
+    for _, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if litter_reason(name) is None]
+        looked_at += len(folders) + len(names)
+        if any(litter_reason(name) is None and wanted(plain_name(name)) for name in names):
+            return WITH_TEXTS
+        if looked_at > MOST_LOOKED_AT:
+            break
+    return "folder"
+
+
 def plain_name(path: PathLike) -> str:
-    """The file's name without the ending of its compression."""
-    path = pathlib.Path(path)
-    return path.name.removesuffix(path.suffix) if path.suffix in COMPRESSIONS else path.name
+    """The file's name without the ending of its compression, and the ending of its format in lower case.
+
+    `EN-DE.TSV.GZ` is `EN-DE.tsv`. Other endings stay as they are: `X.EN-DE.EN` ends with a language.
+    """
+    name = pathlib.Path(path).name
+    compression = compression_ending(name)
+    if compression is not None and len(name) > len(compression):
+        name = name[: -len(compression)]
+    stem, dot, ending = name.rpartition(".")
+    return f"{stem}.{ending.lower()}" if dot and ending.lower() in FORMAT_ENDINGS else name
 
 
 class GivenOnce:

@@ -17,6 +17,7 @@ from infoxlm_keras.text.readers.inputs import (
     path_kind,
     plain_name,
     refuse_archive,
+    refuse_compressed,
 )
 from infoxlm_keras.text.readers.names import LANGUAGE_PATTERN, is_pair, is_usual
 from infoxlm_keras.text.readers.parquet import open_folder
@@ -133,4 +134,6 @@ def _reader(path, language, field):
         refuse_archive(path)
         known = ", ".join(endings(MONOLINGUAL))
         raise InputError(f"{path}: has none of the endings {known}; its format is unknown; rename it")
+    if not format.compressed:
+        refuse_compressed(path)
     return format.open(language, (str(path),), Selection(DocumentField(field or DOCUMENT_FIELD)))

@@ -7,10 +7,18 @@ apart in every way that gives two codes of languages; where more than one remain
 import re
 
 from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.text.languages import UnusableNameError, language_among, language_or_none, variety_or_none
+from infoxlm_keras.text.languages import (
+    UnusableNameError,
+    language_among,
+    language_or_none,
+    registered_tags,
+    variety_or_none,
+    whole_tags,
+)
 
 # Codes as names spell them. One that ISO 639 lacks matches too: its own message helps more.
-LANGUAGE = r"(?:[a-z]{2,3}|[A-Z]{2,3})(?:[-_][A-Za-z0-9]+)*(?:@[a-z]+)?"
+# `i-lux` and the like are older tags of BCP 47.
+LANGUAGE = r"(?:[a-z]{2,3}|[A-Z]{2,3}|[iI](?=[-_][A-Za-z]{3}))(?:[-_][A-Za-z0-9]+)*(?:@[a-z]+)?"
 LANGUAGE_PATTERN = re.compile(LANGUAGE)
 PAIR_PATTERN = re.compile(rf"{LANGUAGE}-{LANGUAGE}")
 # A language without script or country.
@@ -115,9 +123,21 @@ def is_pair(text: str) -> bool:
 def _readings(text):
     """List of all (source code, target code) that `text` can be split into."""
     parts = text.split("-")
-    splits = [("-".join(parts[:number]), "-".join(parts[number:])) for number in range(1, len(parts))]
+    inside = _inside_whole_tags([part.lower() for part in parts])
+    cuts = [number for number in range(1, len(parts)) if number not in inside]
+    splits = [("-".join(parts[:number]), "-".join(parts[number:])) for number in cuts]
     readings = [pair for pair in splits if all(map(_is_spelled, pair)) and all(map(language_or_none, pair))]
     return [pair for pair in readings if not _ends_with_country(*pair)]
+
+
+def _inside_whole_tags(parts):
+    """Set of int: where `parts` (list of str) must not be cut: `sgn-BE-FR` is no Belarusian of France behind `sgn`."""
+    inside: set[int] = set()
+    for start in range(len(parts)):
+        for end in range(start + 2, len(parts) + 1):
+            if tuple(parts[start:end]) in whole_tags():
+                inside.update(range(start + 1, end))
+    return inside
 
 
 def _is_spelled(code):
@@ -133,7 +153,10 @@ def _is_plausible(code):
     """Not `dev_de`, which is Domung as written in Germany, but a prefix and German."""
     name = language_or_none(code)
     return name is not None and (
-        PRIMARY.fullmatch(code) is not None or len(name.split("_")[0]) == 2 or _has_script(code)
+        PRIMARY.fullmatch(code) is not None
+        or len(name.split("_")[0]) == 2
+        or _has_script(code)
+        or tuple(re.split("[-_]", code.lower())) in registered_tags()
     )
 
 

@@ -42,6 +42,7 @@ class FileFormat:
             has none.
         always_corpus: bool, no other kind of file has this ending. A folder's file that names no languages is passed
             over with the advice how to name them.
+        compressed: bool, whether the reader reads compressed files.
     """
 
     ending: str
@@ -50,6 +51,7 @@ class FileFormat:
     pair_in_name: bool = True
     pairs_inside: Callable[[str], list[str]] | None = None
     always_corpus: bool = False
+    compressed: bool = True
 
 
 def _catalog_pairs(path: str) -> list[str]:
@@ -59,7 +61,9 @@ def _catalog_pairs(path: str) -> list[str]:
 MONOLINGUAL = (
     FileFormat(".txt", lambda name, files, selection: MonolingualText(name, files), always_corpus=True),
     FileFormat(".jsonl", lambda name, files, selection: JsonLines(name, files, selection.fields)),
-    FileFormat(".parquet", lambda name, files, selection: ParquetRows(name, files, selection.fields)),
+    FileFormat(
+        ".parquet", lambda name, files, selection: ParquetRows(name, files, selection.fields), compressed=False
+    ),
 )
 # The first row that matches is used.
 BITEXT = (
@@ -77,13 +81,16 @@ BITEXT = (
         always_corpus=True,
     ),
     FileFormat(".jsonl", lambda name, files, selection: JsonLines(name, files, selection.fields)),
-    FileFormat(".parquet", lambda name, files, selection: ParquetRows(name, files, selection.fields)),
+    FileFormat(
+        ".parquet", lambda name, files, selection: ParquetRows(name, files, selection.fields), compressed=False
+    ),
     FileFormat(
         ".po",
         lambda name, files, selection: gettext_catalog.GettextPairs(name, files),
         pair_in_name=False,
         pairs_inside=_catalog_pairs,
         always_corpus=True,
+        compressed=False,
     ),
 )
 
@@ -95,7 +102,8 @@ def find_format(name: str, formats: tuple[FileFormat, ...]) -> FileFormat | None
         name: str, without folder and without the ending of a compression, see `inputs.plain_name`.
         formats: tuple of `FileFormat`.
     """
-    return next((row for row in formats if name.endswith(row.ending) and name.startswith(row.prefix)), None)
+    found = (row for row in formats if name.endswith(row.ending) and name.lower().startswith(row.prefix.lower()))
+    return next(found, None)
 
 
 def endings(formats: tuple[FileFormat, ...]) -> tuple[str, ...]:
