@@ -11,6 +11,7 @@ import keras_hub
 
 from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.models.fused_attention import hidden_states
 from infoxlm_keras.models.sizes import EncoderSize
 
 
@@ -107,7 +108,7 @@ def hidden_state_model(
         [batch, length, hidden_dim].
     """
     check_layer(layer, backbone.num_layers, lowest=0)
-    return keras.Model(backbone.input, _hidden_state(backbone, layer), name=name or f"hidden_state_{layer}")
+    return keras.Model(backbone.input, _hidden_states(backbone)[layer], name=name or f"hidden_state_{layer}")
 
 
 def hidden_states_model(
@@ -125,10 +126,12 @@ def hidden_states_model(
     layers = range(backbone.num_layers + 1) if layers is None else layers
     for layer in layers:
         check_layer(layer, backbone.num_layers, lowest=0)
-    return keras.Model(backbone.input, [_hidden_state(backbone, layer) for layer in layers], name="hidden_states")
+    states = _hidden_states(backbone)
+    return keras.Model(backbone.input, [states[layer] for layer in layers], name="hidden_states")
 
 
-def _hidden_state(backbone, layer):
-    if layer == 0:
-        return backbone.embeddings_dropout.output
-    return backbone.transformer_layers[layer - 1].output
+def _hidden_states(backbone):
+    """Symbolic hidden states 0..L."""
+    if keras.backend.backend() == "jax":
+        return hidden_states(backbone)
+    return [backbone.embeddings_dropout.output, *(layer.output for layer in backbone.transformer_layers)]

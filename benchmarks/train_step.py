@@ -1,0 +1,124 @@
+"""Seconds, tokens a second and peak memory of the whole training step at one size and shape; one line of JSON.
+
+    python benchmarks/train_step.py --backend jax --size base --shape 32,512,32,128,32,128 --dtype bfloat16
+
+--shape is B_mmlm,T_mmlm,B_tlm,T_tlm,B_xlco,T_xlco: batch and length of each task's dense batch; a tenth to a sixth
+of the tokens are masked. Tokens are all that go through an encoder, keys included. Memory is the device's, by JAX or
+PyTorch, or the process's on a CPU. Compare only figures of one machine, taken one after the other.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import pathlib
+import resource
+import statistics
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+# Encoder, vocabulary, universal layer, queue.
+SIZES = {
+    "tiny": ("tiny", 16000, 2, 4096),
+    "small": ("small", 32000, 4, 16384),
+    "base": ("infoxlm_base", 250002, 8, 131072),
+    "large": ("infoxlm_large", 250002, 16, 131072),
+}
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"), default="tensorflow")
+    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--shape", default="8,256,16,128,32,64")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--plain_attention", action="store_true", help="no fused attention kernels")
+    parser.add_argument("--peak_tflops", type=float, help="of the device in this dtype, for the MFU")
+    options = parser.parse_args(arguments)
+    os.environ["KERAS_BACKEND"] = options.backend
+    print(json.dumps(measure(options)))
+
+
+def measure(options):
+    """dict of the options and what was measured."""
+    import keras
+    import numpy as np
+
+    from infoxlm_keras import ENCODER_SIZES, MMLM, TLM, XLCO, InfoXLMPretrainer, build_masked_lm, build_optimizer
+
+    parts = importlib.import_module("training_step")
+    if options.plain_attention:
+        keras.config.disable_flash_attention()
+    encoder, vocabulary, layer, queue = SIZES[options.size]
+    parts.VOCABULARY_SIZE = vocabulary
+    generator = np.random.default_rng(0)
+    b_mmlm, t_mmlm, b_tlm, t_tlm, b_xlco, t_xlco = map(int, options.shape.split(","))
+    dtype = "mixed_bfloat16" if options.dtype == "bfloat16" else "float32"
+    masked_lm = build_masked_lm(ENCODER_SIZES[encoder], vocabulary, dropout=options.dropout, dtype=dtype)
+    tasks = [MMLM(), TLM(), XLCO(queue_length=queue, universal_layer=layer)]
+    pretrainer = InfoXLMPretrainer(masked_lm, tasks)
+    pretrainer.compile(optimizer=build_optimizer(1e-4, total_steps=1000), jit_compile=options.jit)
+    batch = {
+        "mmlm": parts.masked_batch(generator, b_mmlm, t_mmlm),
+        "tlm": parts.masked_batch(generator, b_tlm, t_tlm),
+        "xlco": parts.contrast_batch(generator, b_xlco, t_xlco),
+    }
+    times = StepTimes()
+    start = time.perf_counter()
+    count = options.steps + 2
+    pretrainer.fit(
+        ((batch,) for _ in range(count)), steps_per_epoch=count, epochs=1, verbose=0, shuffle=False, callbacks=[times]
+    )
+    seconds = statistics.median(np.diff(times.ends)[1:].tolist())
+    tokens = b_mmlm * t_mmlm + b_tlm * t_tlm + 2 * b_xlco * t_xlco
+    return {
+        **vars(options),
+        "seconds": round(seconds, 4),
+        "tokens_per_second": round(tokens / seconds),
+        "peak_gb": round(peak_bytes(options.backend) / 1e9, 2),
+        "first_step_seconds": round(times.ends[0] - start, 1),
+    }
+
+
+def peak_bytes(backend):
+    """Most memory held so far: of the accelerator if there is one, else of the process."""
+    if backend == "jax":
+        import jax
+
+        facts = jax.local_devices()[0].memory_stats() or {}
+        if "peak_bytes_in_use" in facts:
+            return facts["peak_bytes_in_use"]
+    if backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class StepTimes:
+    """Placeholder that becomes a Keras callback once the backend is chosen."""
+
+    def __new__(cls):
+        import keras
+
+        class Times(keras.callbacks.Callback):
+            def __init__(self):
+                super().__init__()
+                self.ends = []
+
+            def on_train_batch_end(self, batch, logs=None):
+                # Reading a value waits for the device.
+                float(logs["loss"])
+                self.ends.append(time.perf_counter())
+
+        return Times()
+
+
+if __name__ == "__main__":
+    main()
