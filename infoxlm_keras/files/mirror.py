@@ -112,9 +112,9 @@ class Mirror:
         self._settle(remote, {name: _stat(self._path(name)) for name in self._files()})
 
     def fetch(self, path: pathlib.Path) -> None:
-        """Downloads the file `path` of `local` unless it is there."""
-        name = path.relative_to(self.local).as_posix()
-        if name not in self._absent:
+        """Downloads the file `path` of `local`, unless it is there or another was written in its place."""
+        name = "" if path == self.local else path.relative_to(self.local).as_posix()
+        if name not in self._absent or self._known.get(name) != _stat(path):
             return
         check_free(path.parent, self.remote[name].size)
         storage.download(self.address, self.local, {name: self.remote[name]})

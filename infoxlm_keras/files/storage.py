@@ -25,8 +25,8 @@ NOT_STORAGE = ("hf", "kaggle", "grpc")
 # The scheme: the library that fsspec takes for it, and our extra that installs it.
 _LIBRARIES = {"gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
 _LOGINS = {"gcsfs": "gcloud auth application-default login", "s3fs": "aws configure"}
-# A server that does not answer ends a run within a minute or two, instead of botocore's many minutes.
-_S3_OPTIONS = {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}}
+# A server that does not answer ends a run within minutes; the libraries' own limits are many minutes, or none.
+_CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _PARALLEL_TRANSFERS = 8
 # Reads of less are answered from what the read before brought.
 RANGE_BYTES = 1 << 22
@@ -63,7 +63,7 @@ def listing(address: str) -> dict[str, Entry]:
         InputError: if the bucket is missing, or cannot be reached or read.
     """
     with reaching(address, "read"):
-        files, path = _file_system(address)
+        files, path = file_system(address)
         files.invalidate_cache()
         found = {}
         for name, facts in files.find(path, detail=True).items():
@@ -88,7 +88,7 @@ def read_bytes(address: str) -> bytes:
         InputError: if there is none, or it cannot be read.
     """
     with reaching(address, "read"):
-        files, path = _file_system(address)
+        files, path = file_system(address)
         return files.cat_file(path)
 
 
@@ -99,7 +99,7 @@ def write_bytes(address: str, content: bytes) -> None:
         InputError: if it cannot be written.
     """
     with reaching(address, "write"):
-        files, path = _file_system(address)
+        files, path = file_system(address)
         files.pipe_file(path, content)
 
 
@@ -107,7 +107,7 @@ def remove(address: str, names: Iterable[str]) -> None:
     """Removes the objects `names` (str) of the folder `address` (str); one that is gone already is no error."""
     for name in names:
         with reaching(address, "write"), contextlib.suppress(FileNotFoundError):
-            files, path = _file_system(join(address, name) if name else address)
+            files, path = file_system(join(address, name) if name else address)
             files.rm_file(path)
 
 
@@ -116,7 +116,7 @@ def upload(address: str, local: pathlib.Path, names: Iterable[str]) -> None:
 
     def put(name):
         with reaching(address, "write"):
-            files, path = _file_system(join(address, name) if name else address)
+            files, path = file_system(join(address, name) if name else address)
             files.put_file(os.fspath(local / name if name else local), path)
 
     _in_parallel(put, names)
@@ -134,7 +134,7 @@ def download(address: str, local: pathlib.Path, entries: dict[str, Entry]) -> No
         target.parent.mkdir(parents=True, exist_ok=True)
         source = join(address, name) if name else address
         with reaching(source, "read"):
-            files, path = _file_system(source)
+            files, path = file_system(source)
             files.get_file(path, os.fspath(target))
         if (size := target.stat().st_size) != entries[name].size:
             raise InputError(f"{source}: {size} of {entries[name].size} bytes came; run this again")
@@ -155,9 +155,10 @@ def _in_parallel(transfer: Callable[[str], None], names: Iterable[str]) -> None:
 
 def check_writable(address: str) -> None:
     """Raises `InputError` unless objects can be written below `address` (str): before hours of work, not after."""
-    probe = ".infoxlm-probe"
-    write_bytes(join(address, probe), b"")
-    remove(address, [probe])
+    with reaching(address, "write"):
+        files, path = file_system(join(address, ".infoxlm-probe"))
+        files.pipe_file(path, b"")
+        files.rm_file(path)
 
 
 class ObjectFile:
@@ -204,7 +205,7 @@ class ObjectFile:
 def read_range(address: str, start: int, stop: int) -> bytes:
     """bytes `start`..`stop` (int) of the object at `address` (str)."""
     with reaching(address, "read"):
-        files, path = _file_system(address)
+        files, path = file_system(address)
         return files.cat_file(path, start=start, end=stop)
 
 
@@ -228,12 +229,16 @@ def _readers():
 def object_size(address: str) -> int:
     """int: bytes of the object at `address` (str), which does not change while it is read."""
     with reaching(address, "read"):
-        files, path = _file_system(address)
+        files, path = file_system(address)
         return int(files.info(path)["size"])
 
 
-def _file_system(address: str) -> tuple[Any, str]:
-    """(fsspec's file system, the path in it) of `address`."""
+def file_system(address: str) -> tuple[Any, str]:
+    """(fsspec's file system, the path in it) of `address` (str), with limits to how long it waits.
+
+    Raises:
+        InputError: if the library for it is missing, or there is none.
+    """
     scheme = address.partition("://")[0]
     library, extra = _LIBRARIES.get(scheme, (None, None))
     if scheme in ("http", "https"):
@@ -252,9 +257,16 @@ def _file_system(address: str) -> tuple[Any, str]:
         raise InputError(f"{address}: needs {library or 'fsspec'} ({describe(error)}); {wanted}") from None
     options: dict[str, Any] = {}
     if library == "s3fs":
-        options = {name: value for name, value in _S3_OPTIONS.items() if name not in fsspec.config.conf.get("s3", {})}
-    if library is not None:
-        options["use_listings_cache"] = False
+        waiting = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS, "retries": {"max_attempts": 2}}
+        options = {"config_kwargs": waiting, "use_listings_cache": False}
+    elif library == "gcsfs":
+        import aiohttp
+
+        waiting = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
+        options = {"requests_timeout": waiting, "use_listings_cache": False}
+    # What the user has set (FSSPEC_S3_..., ~/.config/fsspec) comes first.
+    set_by_user = {**fsspec.config.conf.get(scheme, {}), **fsspec.config.conf.get(extra, {})}
+    options = {name: value for name, value in options.items() if name not in set_by_user}
     try:
         return fsspec.url_to_fs(address, **options)
     except ValueError as error:

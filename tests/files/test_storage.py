@@ -151,7 +151,14 @@ def test_commands_say_it_in_one_line(tmp_path, monkeypatch, capsys):
     )
     with object_stores.answering(403, "AccessDenied"):
         assert "s3://bucket/data: access is denied" in refused(
-            capsys, build_monolingual.main, "--input", tmp_path, "--tokenizer", tmp_path, "--output_dir", "s3://bucket/data"
+            capsys,
+            build_monolingual.main,
+            "--input",
+            tmp_path,
+            "--tokenizer",
+            tmp_path,
+            "--output_dir",
+            "s3://bucket/data",
         )
         options = ["--config", "tiny", "--data_dir", tmp_path, "--output_dir", "s3://bucket/run"]
         assert "s3://bucket/run: access is denied" in refused(capsys, pretrain.main, *options)

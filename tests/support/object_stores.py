@@ -8,6 +8,8 @@ import threading
 
 import fsspec
 
+# As `infoxlm_keras.files.storage` sets it, before gcsfs is imported.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 ACCOUNT = {
     "AWS_ACCESS_KEY_ID": "key",
     "AWS_SECRET_ACCESS_KEY": "secret",
@@ -57,7 +59,6 @@ def s3():
 @contextlib.contextmanager
 def gcs():
     """Yields the address of a bucket in an emulator of Google Cloud Storage."""
-    os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
     from gcp_storage_emulator.server import create_server
 
     server = create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)
