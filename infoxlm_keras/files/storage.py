@@ -257,8 +257,8 @@ def file_system(address: str) -> tuple[Any, str]:
         raise InputError(f"{address}: needs {library or 'fsspec'} ({describe(error)}); {wanted}") from None
     options: dict[str, Any] = {}
     if library == "s3fs":
-        waiting = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS, "retries": {"max_attempts": 2}}
-        options = {"config_kwargs": waiting, "use_listings_cache": False}
+        limits = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS, "retries": {"max_attempts": 2}}
+        options = {"config_kwargs": limits, "use_listings_cache": False}
     elif library == "gcsfs":
         import aiohttp
 

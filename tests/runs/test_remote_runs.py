@@ -187,12 +187,11 @@ def test_models_in_a_bucket_are_loaded_evaluated_exported_and_searched(
     there, here = objects(f"{bucket}/hf"), tree(tmp_path / "hf")
     assert there.keys() == here.keys() and there["model.safetensors"] == here["model.safetensors"]
     run(export_savedmodel.main, "--model", f"{bucket}/preset", "--output_dir", f"{bucket}/served")
-    run(export_savedmodel.main, "--model", f"{bucket}/preset", "--output_dir", f"{bucket}/served")
-    assert {name.split("/")[0] for name in objects(f"{bucket}/served")} >= {"1", "2"}
+    assert "1/saved_model.pb" in objects(f"{bucket}/served")
     run(search.main, "index", "--model", f"{bucket}/served", "--input", f"{remote_data}/text/de.txt",
         "--output_dir", f"{bucket}/index")  # fmt: skip
     facts = json.loads(objects(f"{bucket}/index")["index.json"])
-    assert facts["model"] == f"{bucket}/served/2" and facts["source"] == f"{remote_data}/text/de.txt"
+    assert facts["model"] == f"{bucket}/served/1" and facts["source"] == f"{remote_data}/text/de.txt"
     sentence = (inputs / "text/de.txt").read_text().splitlines()[3]
     run(search.main, "query", "--index", f"{bucket}/index", "--text", sentence, "--top_k", 1,
         "--output", f"{bucket}/found.json")  # fmt: skip

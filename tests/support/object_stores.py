@@ -5,6 +5,7 @@ import http.server
 import logging
 import os
 import threading
+import uuid
 
 import fsspec
 
@@ -50,8 +51,10 @@ def s3():
     server.start()
     try:
         with settings(AWS_ENDPOINT_URL="http://{}:{}".format(*server.get_host_and_port()), **ACCOUNT):
-            fsspec.filesystem("s3").mkdir(BUCKET)
-            yield f"s3://{BUCKET}"
+            # Servers in one process share their objects.
+            bucket = f"{BUCKET}-{uuid.uuid4().hex}"
+            fsspec.filesystem("s3").mkdir(bucket)
+            yield f"s3://{bucket}"
     finally:
         server.stop()
 
