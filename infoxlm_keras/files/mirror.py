@@ -215,7 +215,7 @@ class Mirror:
 
     def _remove_empty_folders(self):
         for folder, _, _ in os.walk(self.local, topdown=False):
-            if folder != os.fspath(self.local) and not os.listdir(folder):
+            if not os.listdir(folder):
                 os.rmdir(folder)
 
     def _settle(self, remote, known):

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 
@@ -107,7 +108,6 @@ def output(address: str) -> Iterator[pathlib.Path]:
     with place(address) as local:
         storage.check_writable(address)
         with Mirror(address, local, on_demand=lambda name: True) as mirror:
-            mirror.close()
             mirror.pull(keep_newer=False)
             yield local
             try:
@@ -140,13 +140,25 @@ def _inputs():
     """The folder of this process's copies, removed at its end; those of killed processes are removed here."""
     parent = staging_directory() / "inputs"
     parent.mkdir(parents=True, exist_ok=True)
-    for old in parent.iterdir():
-        if old.name.isdigit() and not os.path.exists(f"/proc/{old.name}"):
+    # Machines may share the folder.
+    host = re.sub(r"[^\w.-]", "_", socket.gethostname())
+    for old in parent.glob(f"{host}-pid*"):
+        if not _is_running(int(old.name.rpartition("pid")[2])):
             shutil.rmtree(old, ignore_errors=True)
-    own = parent / str(os.getpid())
+    own = parent / f"{host}-pid{os.getpid()}"
     own.mkdir(exist_ok=True)
     atexit.register(shutil.rmtree, own, ignore_errors=True)
     return own
+
+
+def _is_running(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _last_part(address):

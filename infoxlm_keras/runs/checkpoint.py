@@ -361,7 +361,7 @@ def _set_aside(path):
     """Renames a damaged checkpoint to `damaged-step-...`; the chief does it, and all workers see the result."""
     if is_chief():
         # A run in a store keeps the states there until they are read: only what is here can be moved.
-        for file in path.iterdir():
+        for file in path.iterdir() if path.is_dir() else ():
             fetch(file)
         aside = path.with_name(f"damaged-{path.name}")
         if aside.is_dir() and not aside.is_symlink():

@@ -127,6 +127,8 @@ class RunDirectory:
         if not is_remote(path):
             yield cls(path)
             return
+        from infoxlm_keras.distribution.agreement import wait_for_workers
+
         address = str(path).rstrip("/")
         with contextlib.ExitStack() as stack:
             if is_chief():
@@ -135,8 +137,13 @@ class RunDirectory:
             else:
                 local = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="infoxlm-"))) / "run"
             mirror = stack.enter_context(Mirror(address, local, on_demand=lambda name: name.endswith(WEIGHT_ENDINGS)))
-            mirror.pull(clean=is_chief())
             directory = cls(local, mirror)
+            if is_chief():
+                mirror.pull()
+                # What a lost connection has kept from the store; the other processes continue from it, too.
+                directory.publish()
+            wait_for_workers()
+            directory.refresh()
             yield directory
             directory.publish()
             mirror.close()

@@ -19,7 +19,7 @@ from infoxlm_keras.commands import (
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import staging, storage
 from infoxlm_keras.pretrained import load_pretrained
-from infoxlm_keras.runs.checkpoint import newest_step
+from infoxlm_keras.runs.checkpoint import STATE_FILE, checkpoints, damage, newest_step
 from infoxlm_keras.runs.dataset import training_dataset
 from infoxlm_keras.runs.directory import RunDirectory
 from object_stores import objects, put
@@ -148,6 +148,17 @@ def test_a_run_that_is_killed_in_a_save_and_loses_its_connection(
     with RunDirectory.opened(output) as directory:
         assert newest_step(directory.checkpoints) == 8
     assert objects(output) == before
+    # A process that only reads has a copy of its own, with the states that it asks for, and changes nothing.
+    monkeypatch.setattr("infoxlm_keras.runs.directory.is_chief", lambda: False)
+    with RunDirectory.opened(output) as directory:
+        newest = checkpoints(directory.checkpoints)[-1]
+        assert (newest / STATE_FILE).stat().st_size == 0 and damage(newest) is None
+        (directory.path / "of this process").write_text("x")
+        (directory.path / "history.csv").unlink()
+        directory.refresh()
+        assert (directory.path / "history.csv").read_bytes() == before["history.csv"]
+        assert newest_step(directory.checkpoints) == 8 and damage(newest) is None
+    assert objects(output) == before and not directory.path.exists()
 
 
 def same_as_on_disk(address, local_run, copy):
