@@ -40,6 +40,12 @@ def bucket():
         yield address
 
 
+@pytest.fixture(scope="module")
+def google_bucket():
+    with object_stores.gcs() as address:
+        yield address
+
+
 @pytest.fixture(scope="module", autouse=True)
 def staging_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("staging")
@@ -97,10 +103,11 @@ def test_batches_are_those_of_the_disk(inputs, remote_data, monkeypatch):
     assert all(equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_a_save_and_loses_its_connection(
-    inputs, remote_data, bucket, local_run, monkeypatch, capsys, tmp_path
+    remote_data, google_bucket, local_run, monkeypatch, capsys, tmp_path
 ):
-    output = f"{bucket}/runs/killed"
+    output = f"{google_bucket}/runs/killed"
     arguments = ["--config", f"{remote_data}/config.yaml", "--data_dir", f"{remote_data}/data"]
     arguments += ["--output_dir", output, *TASKS]
     upload = storage.upload
@@ -118,7 +125,7 @@ def test_a_run_that_is_killed_in_a_save_and_loses_its_connection(
     assert "checkpoints/step-00000006/checkpoint.json" not in there
     assert "checkpoints/step-00000003/checkpoint.json" in there
     # Another machine, which has no local copy, and does not reach the store when it saves.
-    kind = fsspec.get_filesystem_class("s3")
+    kind = fsspec.get_filesystem_class("gs")
     put_file = kind.put_file
 
     def lost(self, local, address, **options):
@@ -176,6 +183,7 @@ def same_as_on_disk(address, local_run, copy):
     assert there[state] == (local_run / state).read_bytes()
 
 
+@pytest.mark.slow
 def test_models_in_a_bucket_are_loaded_evaluated_exported_and_searched(
     inputs, remote_data, bucket, local_run, tmp_path, capsys
 ):
@@ -210,10 +218,9 @@ def test_models_in_a_bucket_are_loaded_evaluated_exported_and_searched(
     assert found["index"] == f"{bucket}/index" and found["results"][0]["hits"][0]["sentence"] == sentence
 
 
-def test_records_in_google_storage_are_inspected(inputs, tmp_path):
-    with object_stores.gcs() as bucket:
-        put(f"{bucket}/inputs/data", inputs / "data")
-        run(inspect_records.main, f"{bucket}/inputs/data", "--output_dir", f"{bucket}/seen")
-        run(inspect_records.main, inputs / "data", "--output_dir", tmp_path / "seen")
-        there, here = objects(f"{bucket}/seen"), tree(tmp_path / "seen")
+def test_records_in_google_storage_are_inspected(inputs, google_bucket, tmp_path):
+    put(f"{google_bucket}/inputs/data", inputs / "data")
+    run(inspect_records.main, f"{google_bucket}/inputs/data", "--output_dir", f"{google_bucket}/seen")
+    run(inspect_records.main, inputs / "data", "--output_dir", tmp_path / "seen")
+    there, here = objects(f"{google_bucket}/seen"), tree(tmp_path / "seen")
     assert there.keys() == here.keys() and there["inspection.json"] == here["inspection.json"]
