@@ -8,7 +8,7 @@ import concurrent.futures
 
 from infoxlm_keras.data.order import RecordOrder
 from infoxlm_keras.data.split import StreamPart
-from infoxlm_keras.files import storage
+from infoxlm_keras.files import object_ranges, storage
 from infoxlm_keras.records.tfrecord import describe_missing, read_window
 
 # Read ahead, beyond an eighth more than the window before took; and in all.
@@ -82,4 +82,4 @@ class RecordReader:
             place = (order[after] if after < len(order) else int(self.order.shards(epoch + 1)[0]), 0)
         # Windows of a stream are about as long as each other; what lacks is read when it is needed.
         length = min(size + size // 8 + _MARGIN_BYTES, _MOST_AHEAD_BYTES)
-        self._ahead = (place, storage.read_ahead(self.part.paths[place[0]], place[1], place[1] + length))
+        self._ahead = (place, object_ranges.read_ahead(self.part.paths[place[0]], place[1], place[1] + length))

@@ -7,9 +7,7 @@ becomes an `InputError` of one line.
 import concurrent.futures
 import contextlib
 import errno
-import functools
 import importlib
-import io
 import logging
 import os
 import pathlib
@@ -27,9 +25,7 @@ _LIBRARIES = {"gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs"), "s3": ("s3fs", "s
 _LOGINS = {"gcsfs": "gcloud auth application-default login", "s3fs": "aws configure"}
 # A server that does not answer ends a run within minutes; the libraries' own limits are many minutes, or none.
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
-_PARALLEL_TRANSFERS = 8
-# Reads of less are answered from what the read before brought.
-RANGE_BYTES = 1 << 22
+PARALLEL_TRANSFERS = 8
 _LOCAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -60,7 +56,7 @@ def listing(address: str) -> dict[str, Entry]:
         dict of str to `Entry`, sorted; empty if there are none.
 
     Raises:
-        InputError: if the bucket is missing, or cannot be reached or read.
+        InputError: if the bucket is missing, or cannot be reached or read; if the name of an object is no path.
     """
     with reaching(address, "read"):
         files, path = file_system(address)
@@ -72,8 +68,15 @@ def listing(address: str) -> dict[str, Entry]:
             inside = name == base or name.startswith(f"{base}/")
             # Consoles make objects of no size whose name ends in a slash to show a folder.
             if inside and facts.get("type") == "file" and not name.endswith("/"):
-                found[name[len(base) :].lstrip("/")] = _entry(facts)
+                found[_inner_name(name[len(base) :].removeprefix("/"), address)] = _entry(facts)
         return dict(sorted(found.items()))
+
+
+def _inner_name(name, address):
+    """`name`, unless as a path it would lead out of the folder or to the file of another object."""
+    if name and not all(part not in ("", ".", "..") and "\0" not in part for part in name.split("/")):
+        raise InputError(f"{address}: holds an object {name!r}, which is no path below it; rename or remove it")
+    return name
 
 
 def _entry(facts):
@@ -143,7 +146,7 @@ def download(address: str, local: pathlib.Path, entries: dict[str, Entry]) -> No
 
 
 def _in_parallel(transfer: Callable[[str], None], names: Iterable[str]) -> None:
-    with concurrent.futures.ThreadPoolExecutor(_PARALLEL_TRANSFERS) as pool:
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL_TRANSFERS) as pool:
         transfers = [pool.submit(transfer, name) for name in names]
         try:
             for done in concurrent.futures.as_completed(transfers):
@@ -159,78 +162,6 @@ def check_writable(address: str) -> None:
         files, path = file_system(join(address, ".infoxlm-probe"))
         files.pipe_file(path, b"")
         files.rm_file(path)
-
-
-class ObjectFile:
-    """An object that is read by ranges, with as much of a binary file's interface as a sequential reader needs.
-
-    Args:
-        address: str.
-        ahead: optional future of `read_ahead`, for the first bytes that are read.
-    """
-
-    def __init__(self, address: str, ahead: "concurrent.futures.Future[tuple[int, bytes]] | None" = None) -> None:
-        self.address = address
-        self.size = object_size(address)
-        self._position = 0
-        self._start, self._held = (0, b"") if ahead is None else ahead.result()
-
-    def __enter__(self) -> "ObjectFile":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._held = b""
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
-        """As `io.IOBase.seek`, from the beginning or from the present position."""
-        self._position = offset + (self._position if whence == os.SEEK_CUR else 0)
-
-    def read(self, count: int) -> bytes:
-        """bytes: the next `count` (int), fewer at the end."""
-        stop = min(self._position + count, self.size)
-        begin = self._position - self._start
-        if begin < 0 or stop > self._start + len(self._held):
-            if stop <= self._position:
-                return b""
-            # What is held already is not fetched again.
-            kept = self._held[begin:] if 0 <= begin < len(self._held) else b""
-            first = self._position + len(kept)
-            last = min(max(stop, first + RANGE_BYTES), self.size)
-            self._start, self._held = self._position, kept + read_range(self.address, first, last)
-            begin = 0
-        self._position = stop
-        return self._held[begin : begin + max(0, stop - self._start - begin)]
-
-
-def read_range(address: str, start: int, stop: int) -> bytes:
-    """bytes `start`..`stop` (int) of the object at `address` (str)."""
-    with reaching(address, "read"):
-        files, path = file_system(address)
-        return files.cat_file(path, start=start, end=stop)
-
-
-def read_ahead(address: str, start: int, stop: int) -> "concurrent.futures.Future[tuple[int, bytes]]":
-    """Begins to read bytes `start`..`stop` (int, cut at the object's end) in the background: a future of
-    (start, bytes)."""
-
-    def read():
-        last = min(stop, object_size(address))
-        return start, (read_range(address, start, last) if last > start else b"")
-
-    return _readers().submit(read)
-
-
-@functools.cache
-def _readers():
-    return concurrent.futures.ThreadPoolExecutor(_PARALLEL_TRANSFERS, "read-ahead")
-
-
-@functools.lru_cache(1 << 16)
-def object_size(address: str) -> int:
-    """int: bytes of the object at `address` (str), which does not change while it is read."""
-    with reaching(address, "read"):
-        files, path = file_system(address)
-        return int(files.info(path)["size"])
 
 
 def file_system(address: str) -> tuple[Any, str]:
@@ -320,7 +251,3 @@ def _causes(error):
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-# `ObjectFile` stands where a binary file does.
-BinaryFile = io.BufferedReader | ObjectFile

@@ -13,7 +13,7 @@ import google_crc32c
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import storage
+from infoxlm_keras.files import object_ranges, storage
 
 HEADER_BYTES, FOOTER_BYTES = 12, 4
 REMEDY = "copy the file again, or build the records again"
@@ -54,7 +54,7 @@ def read_window(
         count: int.
         offset: int, byte offset of record number `passed`, if known from an earlier call.
         passed: int <= first.
-        ahead: optional future of `storage.read_ahead`, for a shard in a store.
+        ahead: optional future of `object_ranges.read_ahead`, for a shard in a store.
 
     Returns:
         (records, end): list of bytes, and the byte offset of the frame after them.
@@ -97,7 +97,7 @@ def masked_crc(data: bytes) -> int:
 
 def _opened(path, ahead=None):
     if storage.is_remote(path):
-        return storage.ObjectFile(path, ahead)
+        return object_ranges.ObjectFile(path, ahead)
     try:
         return open(path, "rb", buffering=_BUFFER_BYTES)
     except OSError as error:
@@ -105,11 +105,11 @@ def _opened(path, ahead=None):
 
 
 def _size(file):
-    return file.size if isinstance(file, storage.ObjectFile) else os.fstat(file.fileno()).st_size
+    return file.size if isinstance(file, object_ranges.ObjectFile) else os.fstat(file.fileno()).st_size
 
 
 def _size_at(path):
-    return storage.object_size(path) if storage.is_remote(path) else os.path.getsize(path)
+    return object_ranges.object_size(path) if storage.is_remote(path) else os.path.getsize(path)
 
 
 def _read_length(file, path, size, offset, number):

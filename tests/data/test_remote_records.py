@@ -12,7 +12,7 @@ from infoxlm_keras.data.order import RecordOrder
 from infoxlm_keras.data.record_reader import RecordReader
 from infoxlm_keras.data.split import StreamPart
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import storage
+from infoxlm_keras.files import object_ranges, storage
 from infoxlm_keras.records.example_codec import frame_record
 from infoxlm_keras.records.tfrecord import read_frames
 
@@ -59,16 +59,16 @@ def test_records_are_those_of_the_disk(tmp_path_factory, data):
 
 
 def test_the_next_window_is_there_before_it_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "RANGE_BYTES", 1)
+    monkeypatch.setattr(object_ranges, "RANGE_BYTES", 1)
     remote, local = readers(tmp_path, [600, 600], window=200)
     asked = []
-    read_range = storage.read_range
+    read_range = object_ranges.read_range
 
     def noting(address, start, stop):
         asked.append((threading.current_thread() is threading.main_thread(), stop - start))
         return read_range(address, start, stop)
 
-    monkeypatch.setattr(storage, "read_range", noting)
+    monkeypatch.setattr(object_ranges, "read_range", noting)
     # A first window, and the rest of two epochs: only the first is waited for.
     remote.read(0, 200)
     waited = sum(size for here, size in asked if here)

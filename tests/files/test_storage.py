@@ -7,13 +7,14 @@ import time
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFile
 from hypothesis import given
 from hypothesis import strategies as st
 
 import object_stores
 from infoxlm_keras.commands import build_monolingual, pretrain
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import is_remote, read_json, storage, write_json
+from infoxlm_keras.files import is_remote, object_ranges, read_json, storage, write_json
 from infoxlm_keras.files.staging import local_argument, local_copy
 from repository import REPOSITORY
 from running import refused
@@ -56,7 +57,7 @@ def test_objects_are_read_as_they_were_written(store, tmp_path):
     assert local_copy(f"{store}/a/part/ä b.bin").read_bytes() == content
     name, equals, path = local_argument(f"de={store}/a/part/ä b.bin").partition("=")
     assert name == "de" and pathlib.Path(path).read_bytes() == content
-    assert storage.read_range(f"{store}/a/part/ä b.bin", 1000, 1010) == content[1000:1010]
+    assert object_ranges.read_range(f"{store}/a/part/ä b.bin", 1000, 1010) == content[1000:1010]
     # The version of an object changes with its content, also at the same size.
     before = storage.listing(f"{store}/ab")
     write_json(f"{store}/ab/value.json", 2)
@@ -78,17 +79,28 @@ def test_what_is_missing_is_named(store):
                 use(f"{store}-of-others/run")
 
 
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path):
+    for number, name in enumerate(("../outside", "a/../../outside", "a//b", "./a")):
+        address = f"memory://names{number}/folder"
+        # The store's own client would make the name shorter.
+        fsspec.filesystem("memory").store[f"/names{number}/folder/{name}"] = MemoryFile(
+            None, f"/names{number}/folder/{name}", b"x"
+        )
+        with pytest.raises(InputError, match="folder: holds an object .*, which is no path below it"):
+            local_copy(address)
+
+
 @given(st.data())
 def test_ranges_are_the_bytes_of_the_object(data):
     content = data.draw(st.binary(max_size=200))
     storage.write_bytes("memory://ranges/object", content)
-    storage.object_size.cache_clear()
+    object_ranges.object_size.cache_clear()
     begin = data.draw(st.integers(0, 220))
-    ahead = storage.read_ahead("memory://ranges/object", begin, begin + data.draw(st.integers(0, 100)))
-    block = storage.RANGE_BYTES
-    storage.RANGE_BYTES = data.draw(st.integers(1, 50))
+    ahead = object_ranges.read_ahead("memory://ranges/object", begin, begin + data.draw(st.integers(0, 100)))
+    block = object_ranges.RANGE_BYTES
+    object_ranges.RANGE_BYTES = data.draw(st.integers(1, 50))
     try:
-        with storage.ObjectFile("memory://ranges/object", data.draw(st.sampled_from([None, ahead]))) as file:
+        with object_ranges.ObjectFile("memory://ranges/object", data.draw(st.sampled_from([None, ahead]))) as file:
             position = data.draw(st.integers(0, 220))
             file.seek(position)
             for _ in range(data.draw(st.integers(1, 8))):
@@ -97,7 +109,7 @@ def test_ranges_are_the_bytes_of_the_object(data):
                 assert file.read(count) == content[position + forward :][:count]
                 position = min(position + forward + count, max(position + forward, len(content)))
     finally:
-        storage.RANGE_BYTES = block
+        object_ranges.RANGE_BYTES = block
 
 
 # === Trouble: one line, in bounded time ===

@@ -17,7 +17,7 @@ from infoxlm_keras.commands import (
     search,
 )
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import staging, storage
+from infoxlm_keras.files import object_ranges, staging, storage
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.runs.checkpoint import STATE_FILE, checkpoints, damage, newest_step
 from infoxlm_keras.runs.dataset import training_dataset
@@ -88,7 +88,7 @@ def test_a_built_folder_is_replaced_only_if_asked(remote_data, bucket, tokenizer
 
 
 def test_batches_are_those_of_the_disk(inputs, remote_data, monkeypatch):
-    monkeypatch.setattr(storage, "RANGE_BYTES", 5000)
+    monkeypatch.setattr(object_ranges, "RANGE_BYTES", 5000)
 
     def batches(data_dir):
         dataset = training_dataset(data_dir, inputs / "config.yaml", start_step=5)
