@@ -8,7 +8,7 @@ VENV ?= .venv
 # CPU builds; the suite checks TensorFlow, JAX and PyTorch against each other.
 TORCH ?= torch==2.13.0
 # What the suite exercises.
-EXTRAS ?= test,docs,jax,torch,data,beam,tfds,parquet,hf,serving,search
+EXTRAS ?= test,docs,jax,torch,data,beam,tfds,parquet,hf,serving,search,gcs,s3
 DEMO_ARGUMENTS ?=
 TEST_ARGUMENTS ?=
 FUZZ_MINUTES ?= 30

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from infoxlm_keras import environment
 from infoxlm_keras.errors import InputError, input_error_within
+from infoxlm_keras.files import staging
 from infoxlm_keras.system_errors import describe_os_error, memory_error_within, system_error_within
 
 # What a shell reports for a program that a closed pipe has ended: 128 + SIGPIPE.
@@ -39,7 +40,7 @@ def print_settings(title: str, settings: Mapping[str, Any]) -> None:
     print(title)
     width = max((len(str(key)) for key in settings), default=0)
     for key, value in settings.items():
-        print(f"  {str(key):<{width}} = {value}")
+        print(staging.named(f"  {str(key):<{width}} = {value}"))
     sys.stdout.flush()
 
 
@@ -181,7 +182,7 @@ def report(message: str) -> int:
         sys.stdout.flush()
     except OSError:
         _discard_output()
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    print(f"error: {one_line(staging.named(message))}", file=sys.stderr)
     return 2
 
 

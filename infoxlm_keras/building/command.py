@@ -7,8 +7,10 @@ from types import ModuleType
 from infoxlm_keras.building.build import build_records
 from infoxlm_keras.building.summary import print_summary
 from infoxlm_keras.command_line import argument_parser, print_settings
+from infoxlm_keras.files.remote_arguments import with_local_paths
 
 
+@with_local_paths(inputs=("input", "tokenizer", "evaluation_files"), outputs=("output_dir",))
 def run_builder(name: str, description: str, plan: ModuleType, arguments: Sequence[str] | None) -> None:
     """Runs a builder on this machine.
 

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from infoxlm_keras.choices import CONVERSION_FORMATS, POOLINGS, WEIGHT_DTYPES
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.remote_arguments import with_local_paths
 
 if TYPE_CHECKING:
     from infoxlm_keras.exporting.convert import Conversion
@@ -46,6 +47,7 @@ FORMATS_OF_OPTION = {
 DEFAULTS = {"dtype": "float32", "max_shard_size": "5GB"}
 
 
+@with_local_paths(inputs=("results",), outputs=("to",))
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     settings = {name: getattr(options, name) for name in FORMATS_OF_OPTION}

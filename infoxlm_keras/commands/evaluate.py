@@ -15,6 +15,7 @@ import rich
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
+from infoxlm_keras.files.remote_arguments import with_local_paths
 
 if TYPE_CHECKING:
     from infoxlm_keras.evaluation.evaluation import Evaluation
@@ -30,6 +31,7 @@ def command(name: str) -> Callable[..., None]:
     return functools.partial(main, name)
 
 
+@with_local_paths(outputs=("output", "plots"))
 def main(name: str, arguments: Sequence[str] | None = None) -> None:
     """Runs the command of the evaluation `name` with `arguments` (list of str; None: those of the process)."""
     kind = evaluation_classes()[name]

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
+from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.serving.heads.registry import HEADS, head_row, heads_help, load_head, owners_of_settings
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 
 
+@with_local_paths(outputs=("output_dir",))
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     check(options)

@@ -27,6 +27,7 @@ from infoxlm_keras.building.summary import print_found
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.text.readers import find_monolingual
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 REPORT_FILE = "vocabulary_extension.json"
 
 
+@with_local_paths(inputs=("input",), outputs=("output_dir",))
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--model", required=True, help="preset directory, or name or handle of a KerasHub preset")

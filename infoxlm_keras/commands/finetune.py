@@ -19,6 +19,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
+from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def command(name: str) -> Callable[..., None]:
     return functools.partial(main, name)
 
 
+@with_local_paths(inputs=("train", "dev", "test"), outputs=("output_dir",))
 def main(name: str, arguments: Sequence[str] | None = None) -> None:
     """Runs the command of the head `name` with `arguments` (list of str; None: those of the process)."""
     kind = head_class(name)

@@ -23,7 +23,8 @@ from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files import new_directory, storage, write_json
+from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, check_tokenizer, read_manifest
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from infoxlm_keras.tokenizer import Tokenizer
 
 
+@with_local_paths(outputs=("output_dir",))
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("directory", metavar="DIR", help="folder of the prepared data")
@@ -72,15 +74,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def find_manifests(directory: PathLike) -> list[Manifest]:
-    """list of `Manifest`s in a folder of prepared data, or the one of a folder of one kind."""
+    """list of `Manifest`s in a folder of prepared data (or its address), or the one of a folder of one kind."""
+    if storage.is_remote(directory):
+        address = str(directory).rstrip("/")
+        parent, _, name = address.rpartition("/")
+        found = storage.listing(address)
+        if name in BUILDERS and FILE_NAME in found:
+            return [read_manifest(parent, name)]
+        kinds = [kind for kind in BUILDERS if f"{kind}/{FILE_NAME}" in found]
+        if not kinds:
+            raise _without_records(address)
+        return [read_manifest(address, kind) for kind in kinds]
     directory = pathlib.Path(directory)
     if directory.name in BUILDERS and (directory / FILE_NAME).is_file():
         return [read_manifest(directory.parent, directory.name)]
     kinds = [kind for kind in BUILDERS if (directory / kind / FILE_NAME).is_file()]
     if not kinds:
-        wanted = " or ".join(f"{kind}/{FILE_NAME}" for kind in BUILDERS)
-        raise InputError(f"{directory}: holds no {wanted}; give the --output_dir of a builder")
+        raise _without_records(directory)
     return [read_manifest(directory, kind) for kind in kinds]
+
+
+def _without_records(directory):
+    wanted = " or ".join(f"{kind}/{FILE_NAME}" for kind in BUILDERS)
+    return InputError(f"{directory}: holds no {wanted}; give the --output_dir of a builder")
 
 
 def read_all(manifest: Manifest, options: argparse.Namespace) -> list[StreamStatistics]:

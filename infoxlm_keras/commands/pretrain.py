@@ -25,6 +25,8 @@ Devices, by --strategy (docs/distribution.md; docs/tpu.md):
   auto             tpu if --tpu is given, else multiworker if the environment names a cluster, else all GPUs, else one
 A batch size counts all replicas together: their number changes the speed, and nothing else.
 
+DATA_DIR, OUTPUT_DIR, --init and --config may be addresses in a store, such as gs://bucket/run (docs/storage.md).
+
 Writes to OUTPUT_DIR: config.yaml, checkpoints/, history.csv, tensorboard/, plots/, language_probabilities.json,
 skipped_steps.jsonl (which samples a step with gradients that are not finite read), pretraining.json, and the trained
 encoder as a KerasHub preset in model/ (best_model/: the one that retrieved best, with --set evaluation.pairs=HELDOUT).
@@ -37,7 +39,7 @@ from infoxlm_keras.choices import STRATEGIES
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.configs import shipped_configurations
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import check_local, write_json
+from infoxlm_keras.files import write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -79,8 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         overrides.append(f"tasks=[{options.tasks}]")
     if options.steps is not None:
         overrides.append(f"steps={options.steps}")
-    for path in (options.config, options.data_dir, options.output_dir):
-        check_local(path)
     with quiet_imports():
         import keras  # noqa: F401
 

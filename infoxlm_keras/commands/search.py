@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files import local_copy, new_directory, staging, write_json
+from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 VECTOR_TYPES = {"float16": "f16", "float32": "f32", "int8": "i8"}
 
 
+@with_local_paths(inputs=("model", "input", "index", "file"), outputs=("output_dir", "output"))
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     {"index": index, "query": query}[options.command](options)
@@ -94,7 +96,7 @@ def query(options: argparse.Namespace) -> None:
         raise InputError(f"--top_k {options.top_k}: must be at least 1")
     texts = read_queries(options.text, options.file)
     reader = IndexReader(options.index)
-    embedder = load_embedder(options.model or pathlib.Path(reader.facts["model"]))
+    embedder = load_embedder(options.model or local_copy(reader.facts["model"]))
     reader.check(embedder)
     sentences = reader.facts["sentences"]
     print_settings("search query", {**vars(options), "model": embedder.directory, "sentences": sentences})
@@ -105,7 +107,7 @@ def query(options: argparse.Namespace) -> None:
             table.add_row(f"{hit['cosine']:.4f}", str(hit["line"]), hit["sentence"])
         rich.print(table)
     if options.output is not None:
-        write_json(options.output, {"index": str(options.index), "results": results})
+        write_json(options.output, {"index": staging.named(str(options.index)), "results": results})
         print(f"wrote {options.output}")
 
 

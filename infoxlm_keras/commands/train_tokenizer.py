@@ -25,6 +25,7 @@ from infoxlm_keras.building.summary import print_found
 from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.text.readers import find_monolingual
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 MODEL_FILE, REPORT_FILE = "vocabulary.spm", "vocabulary.json"
 
 
+@with_local_paths(inputs=("input",), outputs=("output_dir",))
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--vocabulary_size", type=int, required=True, help="number of ids, special tokens included")

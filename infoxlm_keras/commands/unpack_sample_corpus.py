@@ -22,12 +22,14 @@ import rich.table
 from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory
+from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.sample_corpus import BUNDLED_CORPUS
 from infoxlm_keras.sample_corpus.description import read_description
 from infoxlm_keras.sample_corpus.storage import read_rows
 from infoxlm_keras.sample_corpus.text_files import monolingual_lines, pair_lines
 
 
+@with_local_paths(inputs=("corpus",), outputs=("output_dir",))
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command with `arguments` (list of str; default: those of the process)."""
     parser = argument_parser(__doc__)

@@ -5,6 +5,7 @@ import pathlib
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import local_copy
 
 CONFIGURATIONS = pathlib.Path(__file__).parent
 
@@ -18,12 +19,12 @@ def find_config(source: PathLike) -> pathlib.Path:
     """The path of a configuration: `source` itself, or the shipped one of that name.
 
     Args:
-        source: str or path: a YAML file, or a name such as `"demo"`.
+        source: str or path: a YAML file, its address in a store, or a name such as `"demo"`.
 
     Raises:
         InputError: if there is neither.
     """
-    path = pathlib.Path(source)
+    path = local_copy(source)
     # A link to nothing exists, too: whoever opens it says so.
     if os.path.lexists(path):
         return path

@@ -7,7 +7,7 @@ import pathlib
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.from_sentence_transformers import MODULES_FILE, transformer_directory
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import hub, read_json
+from infoxlm_keras.files import hub, local_copy, read_json, storage
 
 KERAS, HUGGING_FACE, FAIRSEQ = "keras", "huggingface", "fairseq"
 
@@ -34,8 +34,8 @@ def locate(source: PathLike) -> Source:
 
     Args:
         source: str or path. A directory (KerasHub preset, Hugging Face, sentence-transformers, fairseq), a Hugging
-            Face repository (`hf://org/name` or `org/name`, `@revision` may follow), or a KerasHub name
-            (`xlm_roberta_base_multi`, `kaggle://...`).
+            Face repository (`hf://org/name` or `org/name`, `@revision` may follow), the address of a directory in a
+            store (`gs://`, `s3://`), or a KerasHub name (`xlm_roberta_base_multi`, `kaggle://...`).
 
     Returns:
         `Source`.
@@ -44,7 +44,7 @@ def locate(source: PathLike) -> Source:
         InputError: if nothing is found, or the files are no model.
     """
     name = str(source)
-    path = pathlib.Path(source)
+    path = local_copy(source) if storage.is_remote(source) else pathlib.Path(source)
     if path.is_dir():
         return _at(path)
     if path.is_file():

@@ -5,7 +5,7 @@ import pathlib
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import describe
+from infoxlm_keras.files import describe, local_copy, storage
 from infoxlm_keras.tokenizer import Tokenizer
 
 # Path of the SentencePiece model in: a directory of ours, a KerasHub preset, a Hugging Face folder.
@@ -17,14 +17,14 @@ def load_tokenizer(source: PathLike) -> Tokenizer:
 
     Args:
         source: str or path. A directory holding one of `MODEL_FILES` (or Hugging Face's `tokenizer.json` alone, from
-            which a model is rebuilt), a SentencePiece file, a `tokenizer.json`, a Hugging Face repository (`hf://org/name`,
-            `org/name`), or a name that `keras_hub.models.XLMRobertaTokenizer.from_preset` knows
-            (`xlm_roberta_base_multi`, `kaggle://...`).
+            which a model is rebuilt), a SentencePiece file, a `tokenizer.json`, the address of one of these in a store
+            (`gs://`, `s3://`), a Hugging Face repository (`hf://org/name`, `org/name`), or a name that
+            `keras_hub.models.XLMRobertaTokenizer.from_preset` knows (`xlm_roberta_base_multi`, `kaggle://...`).
 
     Raises:
         InputError: if nothing is found there, or the model's layout is not XLM-R's.
     """
-    path = pathlib.Path(source)
+    path = local_copy(source, _is_tokenizer) if storage.is_remote(source) else pathlib.Path(source)
     if path.is_file():
         return _from_file(path)
     if path.is_dir():
@@ -37,6 +37,10 @@ def load_tokenizer(source: PathLike) -> Tokenizer:
     if hub.is_repository(str(source)):
         return load_tokenizer(hub.download(str(source), hub.TOKENIZER_FILES))
     return _from_keras_hub(str(source))
+
+
+def _is_tokenizer(name):
+    return not name.endswith((".h5", ".safetensors", ".bin"))
 
 
 def _from_file(path):

@@ -6,7 +6,6 @@ may be in both splits, because blocks are shuffled too.
 """
 
 import dataclasses
-import os
 
 import numpy as np
 
@@ -27,7 +26,7 @@ class StreamPart:
         name: str, language or language pair.
         length: int, as of `infoxlm_keras.records.manifest.Stream`.
         first_shard: int, number of the first shard of the part within the stream.
-        paths: list of str, its shards on this machine.
+        paths: list of str, paths or addresses of its shards.
         firsts: int64 [shards], records to pass over at the beginning of each shard.
         sizes: int64 [shards], records of each shard that belong to the part.
     """
@@ -86,7 +85,7 @@ def _part(manifest, stream, split, validation_records):
     lows, highs = np.clip(starts, begin, end), np.clip(ends, begin, end)
     used = np.flatnonzero(highs > lows)
     first, stop = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
-    paths = [os.path.join(manifest.directory, shard.path) for shard in stream.shards[first:stop]]
+    paths = [manifest.shard_path(shard) for shard in stream.shards[first:stop]]
     inside = slice(first, stop)
     return StreamPart(
         stream.name, stream.length, first, paths, (lows - starts)[inside], (highs - lows)[inside].astype(np.int64)

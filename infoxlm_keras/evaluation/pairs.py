@@ -7,6 +7,7 @@ from typing import Any
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import staging
 from infoxlm_keras.text.languages import language_or_none, variety_or_none
 from infoxlm_keras.text.readers import find_bitext
 from infoxlm_keras.text.readers.inputs import PassedOver
@@ -65,7 +66,8 @@ def read_pair_sets(
 
     Args:
         inputs: sequence of str or path: what `infoxlm build-bitext --input` takes, in any of its formats
-            (`BITEXT_FORMATS` of the readers) and under any code of the languages: folders, files, `en-de=PATH`.
+            (`BITEXT_FORMATS` of the readers) and under any code of the languages: folders, files, `en-de=PATH`;
+            and their addresses in a store (`gs://`, `s3://`).
         max_pairs: int or None, read only the first `max_pairs` pairs of each language.
         fields: sequence of two str or None, the fields with source and target in formats that have fields.
 
@@ -78,7 +80,7 @@ def read_pair_sets(
     """
     if max_pairs is not None and max_pairs < 2:
         raise InputError(f"max_pairs = {max_pairs}: must be at least 2, retrieval needs more than one candidate")
-    found = find_bitext(inputs, fields)
+    found = find_bitext([staging.local_argument(item) for item in inputs], fields)
     passed_over = list(found.passed_over)
     pair_sets: dict[str, PairSet] = {}
     for entry, languages in zip(found.entries, _languages(found.entries), strict=True):

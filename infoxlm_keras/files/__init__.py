@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from infoxlm_keras.files.atomic import write_atomically as write_atomically
     from infoxlm_keras.files.parser_errors import describe as describe
     from infoxlm_keras.files.parser_errors import parsing as parsing
-    from infoxlm_keras.files.paths import check_local as check_local
     from infoxlm_keras.files.paths import resolved_output as resolved_output
     from infoxlm_keras.files.paths import without_wildcards as without_wildcards
+    from infoxlm_keras.files.staging import local_copy as local_copy
+    from infoxlm_keras.files.storage import is_remote as is_remote
     from infoxlm_keras.files.text_and_json import load_yaml as load_yaml
     from infoxlm_keras.files.text_and_json import parse_json as parse_json
     from infoxlm_keras.files.text_and_json import read_bytes as read_bytes
@@ -25,7 +26,9 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "atomic": ("new_directory", "write_atomically"),
         "parser_errors": ("describe", "parsing"),
-        "paths": ("check_local", "resolved_output", "without_wildcards"),
+        "paths": ("resolved_output", "without_wildcards"),
+        "staging": ("local_copy",),
+        "storage": ("is_remote",),
         "text_and_json": (
             "load_yaml",
             "parse_json",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import storage
 from infoxlm_keras.files.paths import resolved_output
 from infoxlm_keras.files.written_files import whole_file
 from infoxlm_keras.system_errors import full_disk_within
@@ -76,8 +77,14 @@ def _replace_content(path, temporary):
 
 
 def write_atomically(path: PathLike, text: str) -> None:
-    """Writes `text` (str) to `path` in UTF-8, as `whole_file` does: all of it or nothing, a link stays a link."""
+    """Writes `text` (str) to `path` in UTF-8, as `whole_file` does: all of it or nothing, a link stays a link.
+
+    `path` may be an address in a store (`gs://`, `s3://`), where an object appears whole by itself.
+    """
     content = text.encode()
+    if storage.is_remote(path):
+        storage.write_bytes(os.fspath(path), content)
+        return
     with whole_file(path) as file:
         file.write(content)
 

@@ -51,13 +51,3 @@ def without_wildcards(path: PathLike) -> Iterator[str]:
         link = os.path.join(folder, "link")
         os.symlink(path, link)
         yield link
-
-
-def check_local(path: PathLike | None) -> None:
-    """Raises InputError if `path` (str, path or None) is an address of another file system, such as gs://bucket."""
-    scheme, separator, _ = str(path or "").partition("://")
-    if separator:
-        raise InputError(
-            f"{path}: files are read and written through the operating system; mount the {scheme} storage (for gs://, "
-            "gcsfuse) and give the mounted directory, or copy the files"
-        )

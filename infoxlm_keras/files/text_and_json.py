@@ -2,6 +2,7 @@
 
 import collections
 import json
+import os
 import pathlib
 import stat
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import storage
 from infoxlm_keras.files.atomic import write_atomically
 from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.files.paths import SURROGATE
@@ -24,11 +26,13 @@ def write_json(path: PathLike, value: Any) -> None:
 
 
 def read_bytes(path: PathLike) -> bytes:
-    """The content of the regular file `path`.
+    """The content of the regular file `path`, or of the object at an address (`gs://`, `s3://`).
 
     Raises:
         InputError: if the file is missing or is no regular file (a FIFO would wait for ever).
     """
+    if storage.is_remote(path):
+        return storage.read_bytes(os.fspath(path))
     path = pathlib.Path(path)
     try:
         mode = path.stat().st_mode

@@ -9,12 +9,13 @@ describes the file and the records field by field.
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 from typing import Any
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import parse_json, read_bytes, write_json
+from infoxlm_keras.files import local_copy, parse_json, read_bytes, storage, write_json
 from infoxlm_keras.records.manifest_check import check_manifest_values, shown
 from infoxlm_keras.tokenizer import Tokenizer
 
@@ -24,6 +25,7 @@ VERSION = 2
 READABLE_VERSIONS = (1, 2)
 ACCOUNT = ("read", "passed_over")
 FILE_NAME = "manifest.json"
+SHARD_ENDING = ".tfrecord"
 # Which command makes which kind; named in messages.
 BUILDERS = {"mmlm": "infoxlm build-monolingual", "bitext": "infoxlm build-bitext"}
 
@@ -125,6 +127,7 @@ class Manifest:
         directory: path of the directory with `manifest.json`, once it was read or written.
         passed_over: tuple of `PassedOver`, what of the inputs' folders and archives was not read.
         digest: str, `"sha256:..."` of the file that was read; empty for a manifest that was not.
+        address: str, where the shards lie if that is in a store; `directory` then holds a copy of all but them.
     """
 
     kind: str
@@ -139,6 +142,7 @@ class Manifest:
     passed_over: tuple[PassedOver, ...] = ()
     # Two manifests of equal values are equal, whether they were read or not.
     digest: str = dataclasses.field(default="", compare=False)
+    address: str = dataclasses.field(default="", compare=False)
 
     @property
     def sequence_length(self) -> int:
@@ -146,7 +150,9 @@ class Manifest:
         return self.lengths[-1]
 
     def shard_path(self, shard: Shard) -> str:
-        """The path of `shard` on this machine, as str."""
+        """The path of `shard` on this machine, or its address in a store, as str."""
+        if self.address:
+            return storage.join(self.address, shard.path)
         return str(self.directory / shard.path)
 
 
@@ -171,7 +177,7 @@ def read_manifest(data_dir: PathLike, kind: str) -> Manifest:
     """The manifest of the records of `kind` in `data_dir`, checked against the files beside it.
 
     Args:
-        data_dir: str or path. The `--output_dir` of the builders.
+        data_dir: str or path. The `--output_dir` of the builders, or its address in a store (`gs://`, `s3://`).
         kind: `"mmlm"` or `"bitext"`.
 
     Returns:
@@ -182,20 +188,27 @@ def read_manifest(data_dir: PathLike, kind: str) -> Manifest:
             lacks something, or if a shard is missing or has another size. Shards' checksums are not computed:
             TFRecord readers check each record's own.
     """
-    directory = pathlib.Path(data_dir) / kind
+    address, sizes = "", None
+    if storage.is_remote(data_dir):
+        address = storage.join(str(data_dir), kind)
+        sizes = {name: entry.size for name, entry in storage.listing(address).items()}
+    if address and sizes:
+        directory = local_copy(address, lambda name: not name.endswith(SHARD_ENDING))
+    else:
+        directory = pathlib.Path(data_dir) / kind
     path = directory / FILE_NAME
     if not path.is_file():
         raise InputError(
-            f"{path}: no such file; make the records with "
+            f"{address or directory}/{FILE_NAME}: no such file; make the records with "
             f"`{BUILDERS[kind]} --input ... --tokenizer ... --output_dir {data_dir}`"
         )
     # One read for both: the digest is that of the values, even if the file is replaced meanwhile.
     content = read_bytes(path)
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
-    manifest = dataclasses.replace(_parse(parse_json(content, path), kind, path), digest=digest)
+    manifest = dataclasses.replace(_parse(parse_json(content, path), kind, path), digest=digest, address=address)
     for stream in manifest.streams:
         for shard in stream.shards:
-            _check_shard(manifest, shard)
+            _check_shard(manifest, shard, sizes)
     return manifest
 
 
@@ -284,11 +297,15 @@ def _source(value):
     return Source(value["name"], value["file"], value["sentences"], value["dropped"], files, samples, *account)
 
 
-def _check_shard(manifest, shard):
-    path = manifest.directory / shard.path
+def _check_shard(manifest, shard, sizes):
+    """Compares a shard's size with the manifest's; `sizes` of the objects, for records in a store."""
+    path = manifest.shard_path(shard)
     remedy = f"copy it again, or build the records again with {BUILDERS[manifest.kind]}"
-    if not path.is_file():
+    if sizes is None:
+        size = os.path.getsize(path) if os.path.isfile(path) else None
+    else:
+        size = sizes.get(shard.path)
+    if size is None:
         raise InputError(f"{path}: is listed in {FILE_NAME} but is missing; {remedy}")
-    size = path.stat().st_size
     if size != shard.bytes:
         raise InputError(f"{path}: has {size} bytes, but {FILE_NAME} says {shard.bytes}; {remedy}")

@@ -4,6 +4,7 @@ A frame is the length of the data (8 bytes, little endian), the masked CRC-32C o
 masked CRC-32C of the data (4).
 """
 
+import concurrent.futures
 import os
 import struct
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import google_crc32c
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import object_ranges, storage
 
 HEADER_BYTES, FOOTER_BYTES = 12, 4
 REMEDY = "copy the file again, or build the records again"
@@ -27,14 +29,21 @@ def read_frames(path: PathLike) -> Iterator[tuple[int, bytes]]:
         InputError: at the first damaged frame; names the file, the record and the byte offset.
     """
     with _opened(path) as file:
-        offset, number, size = 0, 0, os.fstat(file.fileno()).st_size
+        offset, number, size = 0, 0, _size(file)
         while (data := _read_frame(file, path, size, offset, number)) is not None:
             yield offset, data
             offset += HEADER_BYTES + len(data) + FOOTER_BYTES
             number += 1
 
 
-def read_window(path: PathLike, first: int, count: int, offset: int = 0, passed: int = 0) -> tuple[list[bytes], int]:
+def read_window(
+    path: PathLike,
+    first: int,
+    count: int,
+    offset: int = 0,
+    passed: int = 0,
+    ahead: "concurrent.futures.Future[tuple[int, bytes]] | None" = None,
+) -> tuple[list[bytes], int]:
     """Records `first`..`first + count` of a TFRecord file, fewer if it ends before.
 
     Of records passed over to get there only the lengths are read (and checked).
@@ -45,6 +54,7 @@ def read_window(path: PathLike, first: int, count: int, offset: int = 0, passed:
         count: int.
         offset: int, byte offset of record number `passed`, if known from an earlier call.
         passed: int <= first.
+        ahead: optional future of `object_ranges.read_ahead`, for a shard in a store.
 
     Returns:
         (records, end): list of bytes, and the byte offset of the frame after them.
@@ -53,8 +63,8 @@ def read_window(path: PathLike, first: int, count: int, offset: int = 0, passed:
         InputError: if the file is missing or a frame is damaged; names the file, the record and the byte offset.
     """
     records = []
-    with _opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
+    with _opened(path, ahead) as file:
+        size = _size(file)
         file.seek(offset)
         for number in range(passed, first):
             length = _read_length(file, path, size, offset, number)
@@ -74,7 +84,7 @@ def read_window(path: PathLike, first: int, count: int, offset: int = 0, passed:
 def describe_missing(path: PathLike, found: int, expected: int) -> InputError:
     """The `InputError` for a file that ends, between two records, before the manifest says."""
     return InputError(
-        f"{path}: ends at byte {os.path.getsize(path)} after {found} records, but its manifest says that there are at "
+        f"{path}: ends at byte {_size_at(path)} after {found} records, but its manifest says that there are at "
         f"least {expected}; {REMEDY}"
     )
 
@@ -85,11 +95,21 @@ def masked_crc(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + _CRC_MASK_DELTA) & 0xFFFFFFFF
 
 
-def _opened(path):
+def _opened(path, ahead=None):
+    if storage.is_remote(path):
+        return object_ranges.ObjectFile(path, ahead)
     try:
         return open(path, "rb", buffering=_BUFFER_BYTES)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from None
+
+
+def _size(file):
+    return file.size if isinstance(file, object_ranges.ObjectFile) else os.fstat(file.fileno()).st_size
+
+
+def _size_at(path):
+    return object_ranges.object_size(path) if storage.is_remote(path) else os.path.getsize(path)
 
 
 def _read_length(file, path, size, offset, number):

@@ -32,6 +32,7 @@ from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, write_json
 from infoxlm_keras.files.disk_room import check_free
+from infoxlm_keras.files.mirror import fetch
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 # Version 2 is the same without `checksum`.
@@ -231,6 +232,7 @@ def damage(path: pathlib.Path) -> str | None:
     content, problem = _read_info(path)
     if problem is not None:
         return problem
+    fetch(path / STATE_FILE)
     if not (path / STATE_FILE).is_file():
         return f"{STATE_FILE} is missing"
     if _digest(path / STATE_FILE) != content["sha256"]:
@@ -358,6 +360,9 @@ def _best_intact(directory, best_by, report):
 def _set_aside(path):
     """Renames a damaged checkpoint to `damaged-step-...`; the chief does it, and all workers see the result."""
     if is_chief():
+        # A run in a store keeps the states there until they are read: only what is here can be moved.
+        for file in path.iterdir() if path.is_dir() else ():
+            fetch(file)
         aside = path.with_name(f"damaged-{path.name}")
         if aside.is_dir() and not aside.is_symlink():
             shutil.rmtree(aside)

@@ -8,12 +8,15 @@ import pathlib
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.config import RunSettings, check_config, dump_config, flatten
+from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import read_yaml, write_atomically
+from infoxlm_keras.files import is_remote, read_yaml, staging, storage, write_atomically
+from infoxlm_keras.files.mirror import Mirror
 
 CONFIG_FILE, LOCK_FILE = "config.yaml", ".lock"
 # All that a run writes, in the order in which `--fresh --overwrite` removes it: what a resume would read goes first.
@@ -34,6 +37,7 @@ PRODUCTS = (
 )
 # Those of them that are directories, and what else a run makes; all others are files.
 DIRECTORIES = {"checkpoints", "tensorboard", "model", "best_model", "initial_model", "plots", "wandb"}
+WEIGHT_ENDINGS = (".safetensors", ".h5")
 # Settings that do not affect weights or data; a run may be resumed with other values of them.
 FREE_SETTINGS = (
     "log_every",
@@ -53,14 +57,16 @@ class RunDirectory:
 
     Args:
         path: str or path.
+        mirror: optional `Mirror` of the store that the run is kept in; `path` is then its local folder.
 
     Attributes:
         checkpoints, model, best_model, initial_model, plots, tensorboard: paths of directories.
         config_file, history, skipped_steps, language_probabilities: paths of files.
     """
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: PathLike, mirror: Mirror | None = None) -> None:
         self.path = path = pathlib.Path(path)
+        self.mirror = mirror
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
         self.best_model = path / "best_model"
@@ -105,6 +111,42 @@ class RunDirectory:
         if not path.is_file():
             return [f"{path}: is missing, so the settings of the run so far cannot be compared with these"]
         return changed_settings(_read_config(path), config, path)
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, path: PathLike) -> Iterator["RunDirectory"]:
+        """Yields the `RunDirectory` at `path`, which may be an address in a store (`gs://`, `s3://`).
+
+        Of a run in a store, a local folder is the copy that is worked in: the same one at each start in the process
+        that writes, a temporary one in others. The states of checkpoints are fetched when they are read. The copy is
+        removed when the block ends well and all is in the store.
+
+        Raises:
+            InputError: if the store cannot be read or written.
+        """
+        if not is_remote(path):
+            yield cls(path)
+            return
+        from infoxlm_keras.distribution.agreement import wait_for_workers
+
+        address = str(path).rstrip("/")
+        with contextlib.ExitStack() as stack:
+            if is_chief():
+                storage.check_writable(address)
+                local = stack.enter_context(staging.place(address))
+            else:
+                local = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="infoxlm-"))) / "run"
+            mirror = stack.enter_context(Mirror(address, local, on_demand=lambda name: name.endswith(WEIGHT_ENDINGS)))
+            directory = cls(local, mirror)
+            if is_chief():
+                mirror.pull()
+                # What a lost connection has kept from the store; the other processes continue from it, too.
+                directory.publish()
+            wait_for_workers()
+            directory.refresh()
+            yield directory
+            directory.publish()
+            mirror.close()
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -156,6 +198,26 @@ class RunDirectory:
                 found = re.fullmatch(r"\.(.+)\.partial(-\d+)?", path.name)
                 if found and (names is None or found[1] in names):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def publish(self) -> None:
+        """Brings what has changed to the store, if the run is kept in one.
+
+        Raises:
+            InputError: if the store cannot be written; its newest checkpoint is as it was.
+        """
+        if self.mirror is not None and is_chief():
+            try:
+                self.mirror.push()
+            except InputError as error:
+                raise InputError(
+                    f"{error}; the store's last complete checkpoint is intact, and all files of the run are in "
+                    f"{self.path}, from where the same command brings them to the store"
+                ) from error
+
+    def refresh(self) -> None:
+        """In a process that only reads: brings what the chief has published."""
+        if self.mirror is not None and not is_chief():
+            self.mirror.pull(clean=False, keep_newer=False)
 
     def write_config(self, config: RunSettings) -> None:
         """Writes the settings of the run to `config.yaml`."""

@@ -90,7 +90,7 @@ def fit(
                 recorder,
                 best_by(config, evaluations),
                 write=chief,
-                after_save=(lambda: refresh_plots(directory, pretrainer.tasks)) if chief else None,
+                after_save=(lambda: _saved(directory, pretrainer.tasks)) if chief else None,
             ),
             StopOnSignal(start, stop),
         ]
@@ -141,6 +141,11 @@ def refresh_plots(directory: RunDirectory, tasks: Sequence[PretextTask]) -> None
     if any(f"{task.task_name}_loss" in metrics for task in tasks):
         save_figure(training_curves(steps, metrics), directory.plots / "training.png")
         save_figure(run_overview(steps, metrics), directory.plots / "run.png")
+
+
+def _saved(directory, tasks):
+    refresh_plots(directory, tasks)
+    directory.publish()
 
 
 def _writers(tasks, config, streams, directory, start, wandb_project):

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from infoxlm_keras.distribution.strategies import check_batches
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.evaluation import Evaluation
 from infoxlm_keras.evaluation.registry import evaluation_classes
+from infoxlm_keras.files import storage
 from infoxlm_keras.models import build_masked_lm, with_dropout
 from infoxlm_keras.models.sentence_vector import trained_sentence_vector
 from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
@@ -37,7 +37,7 @@ class RunResult:
     Attributes:
         record: dict, the numbers of the last row of history.csv.
         step: int, steps done.
-        model_directory: path of the preset; None if the run was stopped.
+        model_directory: path (or str, an address) of the preset; None if the run was stopped.
         stopped_by: name of the signal that stopped the run before its last step, else None.
         best: None, or `{"name", "value", "step"}` of the best checkpoint, whose weights are the preset `best_model/`.
         tasks: tuple of the run's `PretextTask`s.
@@ -45,7 +45,7 @@ class RunResult:
 
     record: dict[str, float]
     step: int
-    model_directory: pathlib.Path | None
+    model_directory: PathLike | None
     stopped_by: str | None = None
     best: dict[str, Any] | None = None
     tasks: tuple[PretextTask, ...] = ()
@@ -66,9 +66,10 @@ def pretrain(
 
     Args:
         config: `PretrainingConfig`.
-        data_dir: str or path, the builders' output.
-        output_dir: str or path. Holds `config.yaml`, `checkpoints/`, `history.csv`, `tensorboard/`, `plots/` and, at
-            the end, the preset `model/`. If it holds checkpoints of this run, it continues from the newest intact one.
+        data_dir: str or path, the builders' output, or its address in a store (`gs://`, `s3://`).
+        output_dir: str or path, or an address in a store. Holds `config.yaml`, `checkpoints/`, `history.csv`,
+            `tensorboard/`, `plots/` and, at the end, the preset `model/`. If it holds checkpoints of this run, it
+            continues from the newest intact one.
         init: optional model to start from, all that `load_pretrained` takes; None starts from random weights.
         fresh: bool, start at step 0; an error if `output_dir` holds a run.
         overwrite: bool, with `fresh`: remove that run, after everything for the new one was checked.
@@ -80,15 +81,19 @@ def pretrain(
     Raises:
         InputError: for records or a model that do not fit the configuration, or an output directory of another run.
     """
-    directory = RunDirectory(output_dir)
-    changes = directory.check(config, fresh, overwrite)
-    run = PretrainingRun(config, data_dir, directory, init, wandb_project)
-    with directory.claimed() if is_chief() else contextlib.nullcontext():
-        if overwrite and is_chief():
-            directory.start_over()
-        run.restore_or_prepare(changes)
-        stopped_by = run.train()
-        return run.finish() if stopped_by is None else run.stopped(stopped_by)
+    with RunDirectory.opened(output_dir) as directory:
+        changes = directory.check(config, fresh, overwrite)
+        run = PretrainingRun(config, data_dir, directory, init, wandb_project)
+        with directory.claimed() if is_chief() else contextlib.nullcontext():
+            if overwrite and is_chief():
+                directory.start_over()
+            run.restore_or_prepare(changes)
+            stopped_by = run.train()
+            result = run.finish() if stopped_by is None else run.stopped(stopped_by)
+    if directory.mirror is not None and result.model_directory is not None:
+        # The local copy is gone.
+        result.model_directory = storage.join(directory.mirror.address, directory.model.name)
+    return result
 
 
 class PretrainingRun:
@@ -190,6 +195,7 @@ class PretrainingRun:
     def stopped(self, signal: str) -> RunResult:
         """`RunResult` of a run that the signal named `signal` (str) ended before its last step."""
         wait_for_workers()
+        self.directory.refresh()
         step = newest_step(self.directory.checkpoints)
         check_agreement(step, "the step that was saved last")
         return RunResult(self._last_row(), step, None, signal, tasks=tuple(self.pretrainer.tasks))
@@ -199,6 +205,7 @@ class PretrainingRun:
         steps = self.config.steps
         # The chief may still be writing the last checkpoint, which all read here.
         wait_for_workers()
+        self.directory.refresh()
         if is_chief():
             info = dataclasses.replace(self.info, steps=steps)
             with current_distribution().alone():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,7 @@ class TrainingRecords:
     Each manifest is opened once in a run, by the constructor.
 
     Args:
-        data_dir: str or path, the builders' output.
+        data_dir: str or path, the builders' output, or its address in a store.
         config: `PretrainingConfig`.
 
     Attributes:
@@ -49,7 +48,7 @@ class TrainingRecords:
     """
 
     def __init__(self, data_dir: PathLike, config: RunSettings) -> None:
-        self.data_dir = pathlib.Path(data_dir)
+        self.data_dir = data_dir
         self.config = config
         kinds = list(dict.fromkeys(task_class(name).record_kind for name in config.tasks))
         self.manifests = {kind: read_manifest(data_dir, kind) for kind in kinds}

@@ -17,7 +17,7 @@ import numpy as np
 
 from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import describe, parsing, read_json, without_wildcards, write_json
+from infoxlm_keras.files import describe, parsing, read_json, staging, without_wildcards, write_json
 from infoxlm_keras.serving.checksums import check_files, checksums, text_checksum
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class IndexWriter:
             "sentences": self.count,
             "dim": self.embedder.dim,
             "vectors": self.vector_type,
-            "source": source,
-            "model": str(self.embedder.directory),
+            "source": staging.named(source),
+            "model": staging.named(str(self.embedder.directory)),
             "model_facts": self.embedder.facts,
             "files": checksums(self.directory, DATA_FILES),
         }

@@ -5,15 +5,12 @@ import types
 
 import pytest
 
-from infoxlm_keras.commands import pretrain
 from infoxlm_keras.config import check_config
 from infoxlm_keras.distribution import Distribution, current_distribution, global_replica_count, is_chief
 from infoxlm_keras.distribution.agreement import check_agreement
 from infoxlm_keras.distribution.cluster import cluster_resolver, is_multi_worker, worker_number
 from infoxlm_keras.distribution.strategies import check_batches, choose_distribution, describe
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import check_local
-from running import refused
 
 WORKERS = ["first:2222", "second:2222", "third:2222"]
 
@@ -196,15 +193,3 @@ def test_kubernetes():
         cluster_resolver({**environment, "HOSTNAME": "laptop"}, Pods())
     with pytest.raises(InputError, match='Pod "pod-a" is not running'):
         cluster_resolver(environment, Pods("Pending"))
-
-
-# === Paths ===
-
-
-def test_addresses_are_no_paths(tmp_path, capsys):
-    check_local(tmp_path)
-    check_local(None)
-    with pytest.raises(InputError, match="gs://bucket/runs: files are read .*mount the gs storage .*gcsfuse"):
-        check_local("gs://bucket/runs")
-    arguments = ["--config", "c.yaml", "--data_dir", "data", "--output_dir", "gs://bucket/run"]
-    assert "gs://bucket/run: files are read and written" in refused(capsys, pretrain.main, *arguments)
