@@ -10,9 +10,9 @@ The same command again continues from the newest intact checkpoint, on the very 
 kill, a full disk, SIGTERM or Ctrl-C. On SIGTERM or Ctrl-C the run finishes its step, saves and exits with 0; a second
 signal ends it at once. So let a scheduler repeat the plain command. --fresh refuses an OUTPUT_DIR that holds a run.
 --fresh --overwrite removes that run at every start: never give it to a scheduler. Between two starts these settings
-may change, since the training does not depend on them: log_every, save_every, keep_checkpoints, keep_best,
-save_initial_model, max_consecutive_skips, evaluation.*. steps may change too; the learning rate then follows the
-new length.
+may change, since the training does not depend on them: log_every, peak_tflops, save_every, keep_checkpoints,
+keep_best, save_initial_model, max_consecutive_skips, evaluation.*. steps may change too; the learning rate then
+follows the new length.
 
 Devices, by --strategy (docs/distribution.md; docs/tpu.md):
   one              the first GPU, else the CPU

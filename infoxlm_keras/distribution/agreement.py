@@ -47,7 +47,9 @@ def on_any_worker(flag: bool) -> bool:
 
 
 def values_of_workers(value: int) -> list[int]:
-    """List of each replica's (on JAX and PyTorch: each process's) worker's int `value`, in the workers' order; waits for all.
+    """List of each replica's worker's int `value`, in the workers' order; waits for all.
+
+    On JAX and PyTorch there is one value a process.
 
     `value` is in the range of int64.
     """

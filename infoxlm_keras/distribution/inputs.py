@@ -31,8 +31,8 @@ def distribute_batches(
 
     Returns:
         On one device, the data set itself. On JAX and PyTorch, a data set of this process's rows of each batch; the
-        parts for its devices lie end to end. Under a `tf.distribute.Strategy`, a `tf.distribute.DistributedDataset` whose elements
-        are each replica's slice of every micro-batch. It is endless: give `fit` its `steps_per_epoch`.
+        parts for its devices lie end to end. Under a `tf.distribute.Strategy`, a `tf.distribute.DistributedDataset`
+        whose elements are each replica's slice of every micro-batch. It is endless: give `fit` its `steps_per_epoch`.
     """
     distribution = current_distribution()
     if distribution.strategy is None and distribution.num_workers == 1:

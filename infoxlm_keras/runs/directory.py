@@ -37,6 +37,7 @@ DIRECTORIES = {"checkpoints", "tensorboard", "model", "best_model", "initial_mod
 # Settings that do not affect weights or data; a run may be resumed with other values of them.
 FREE_SETTINGS = (
     "log_every",
+    "peak_tflops",
     "save_every",
     "keep_checkpoints",
     "keep_best",

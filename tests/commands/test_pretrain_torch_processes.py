@@ -67,7 +67,7 @@ def wait_for(path, root):
 
 @pytest.fixture(scope="module")
 def runs(commands, inputs, tmp_path_factory):
-    """Directory with runs: on `one` process, on `two` by torchrun; `whole`, and `killed`, one of whose two is killed."""
+    """Directory with runs: on `one` process, on `two` by torchrun; `whole`, and `killed`, one of two killed."""
     root = tmp_path_factory.mktemp("torch_processes")
     for name, processes in (("one", 0), ("two", 2)):
         options = arguments(inputs, root / name, *WITHOUT_DROPOUT)

@@ -1,7 +1,4 @@
-"""The number of replicas changes nothing: one, two in a process, two workers, JAX (two devices, two processes), PyTorch.
-
-On PyTorch there are two processes.
-"""
+"""The number of replicas changes nothing: one, two in a process, or two processes, on TensorFlow, JAX and PyTorch."""
 
 import contextlib
 import json
