@@ -23,6 +23,7 @@ LONGEST_FILES = (
     "training/test_backends.py",
     "commands/test_pretrain_distributed.py",
     "commands/test_pretrain_jax_processes.py",
+    "commands/test_pretrain_torch_processes.py",
     "runs/test_resume.py",
     "data/test_streams.py",
     "distribution/test_keras_workarounds.py",
