@@ -5,7 +5,7 @@
 Trains a very small model on random text: without interruption; killed by SIGKILL at --kills random moments, every
 second of them while a checkpoint is being written; and stopped by SIGTERM --stops times, which must end with status 0.
 Every restart is the same command in a new process. At the end weights, optimizer, key encoder, queue, counters and
-metrics (the bytes of the last checkpoint), and history.csv but for the column tokens_per_second, are compared with the
+metrics (the bytes of the last checkpoint), and history.csv but for the columns of speeds, are compared with the
 run without interruption. Exit status 0 only if all are equal.
 
 Writes to OUTPUT_DIR: kill_resume.json, and the data and runs.
@@ -27,6 +27,7 @@ import yaml
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.reports.history import SPEEDS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETTINGS = {
@@ -242,9 +243,7 @@ def differences(reference, run):
 def history(run):
     """The rows of history.csv as text, without the one column that is a speed."""
     with open(run / "history.csv", newline="") as file:
-        return [
-            {name: value for name, value in row.items() if name != "tokens_per_second"} for row in csv.DictReader(file)
-        ]
+        return [{name: value for name, value in row.items() if name not in SPEEDS} for row in csv.DictReader(file)]
 
 
 def report(results):

@@ -130,6 +130,8 @@ class RunSettings(Settings):
     # Steps of one call of the compiled function; logs and checkpoints are written at multiples of it.
     steps_per_execution: PositiveInt = 1
     log_every: PositiveInt = 100
+    # TFLOP/s of one device in the precision of model.dtype, for `mfu`; None: looked up, see distribution/chips.py.
+    peak_tflops: pydantic.PositiveFloat | None = None
     save_every: PositiveInt = 5000
     keep_checkpoints: PositiveInt = 3
     keep_best: str = pydantic.Field(default="auto", min_length=1)

@@ -43,6 +43,7 @@ LONGEST_FILES = (
     "commands/test_pretrain_distributed.py",
     "commands/test_pretrain_jax_processes.py",
     "runs/test_remote_runs.py",
+    "commands/test_pretrain_torch_processes.py",
     "runs/test_resume.py",
     "data/test_streams.py",
     "distribution/test_keras_workarounds.py",

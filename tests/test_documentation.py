@@ -55,6 +55,8 @@ NOT_RUN = {
     ("docs/storage.md", "infoxlm evaluate-retrieval"): "needs a bucket",
     ("docs/vocabulary.md", "<s> = 0"): "a table of ids",
     ("docs/distribution.md", "# on the first machine"): "needs two machines",
+    ("docs/distribution.md", "# one process for each GPU"): "needs GPUs; tests/commands runs it on the CPU",
+    ("docs/distribution.md", "KERAS_BACKEND=torch torchrun"): "needs GPUs; tests/commands runs it on the CPU",
     ("docs/vocabulary.md", "infoxlm build-monolingual"): "downloads XLM-R's preset",
     ("docs/when_it_does_not_learn.md", "warning: xlco.queue_length"): "a message",
 }

@@ -114,15 +114,17 @@ def report(output: pathlib.Path, timing: Mapping[str, float]) -> None:
     import rich
 
     with quiet_imports():
+        from infoxlm_keras.reports.history import SPEEDS
         from infoxlm_keras.reports.retrieval_tables import build_results, read_retrieval, results_table
 
     print("\n=== report ===", flush=True)
     untrained = read_retrieval(output / "retrieval_untrained.json")
     trained = read_retrieval(output / "retrieval_trained.json")
     training = read_json(output / "pretraining.json")
-    # The rate depends on the machine, not on the seed, so it is reported with the times.
+    # The rates depend on the machine, not on the seed, so they are reported with the times.
     with parsing(output / "pretraining.json", "what a training wrote", "remove it, and repeat the command"):
-        speed = {"tokens_per_second": training["last_interval"].pop("tokens_per_second")}
+        row = training["last_interval"]
+        speed = {name: row.pop(name) for name in SPEEDS if name in row or name == "tokens_per_second"}
     previous = {}
     if (output / "results.json").exists():
         content = read_json(output / "results.json")
@@ -132,7 +134,7 @@ def report(output: pathlib.Path, timing: Mapping[str, float]) -> None:
     draw_plots(output, trained, results)
     write_json(output / "results.json", results)
     rich.print(results_table(results))
-    total = sum(value for name, value in results["timing"].items() if name != "tokens_per_second")
+    total = sum(value for name, value in results["timing"].items() if name not in SPEEDS)
     print(f"results.json, plots/, model/ and serving/1/ are in {output} ({total:,.0f} s in all stages)")
 
 

@@ -10,15 +10,16 @@ The same command again continues from the newest intact checkpoint, on the very 
 kill, a full disk, SIGTERM or Ctrl-C. On SIGTERM or Ctrl-C the run finishes its step, saves and exits with 0; a second
 signal ends it at once. So let a scheduler repeat the plain command. --fresh refuses an OUTPUT_DIR that holds a run.
 --fresh --overwrite removes that run at every start: never give it to a scheduler. Between two starts these settings
-may change, since the training does not depend on them: log_every, save_every, keep_checkpoints, keep_best,
-save_initial_model, max_consecutive_skips, evaluation.*. steps may change too; the learning rate then follows the
-new length.
+may change, since the training does not depend on them: log_every, peak_tflops, save_every, keep_checkpoints,
+keep_best, save_initial_model, max_consecutive_skips, evaluation.*. steps may change too; the learning rate then
+follows the new length.
 
 Devices, by --strategy (docs/distribution.md; docs/tpu.md):
   one              the first GPU, else the CPU
   mirrored         all GPUs of this machine; without GPUs, --replicas N parts of the CPU, to try things
   multiworker      several processes, each started with this command: by srun; on TensorFlow also with TF_CONFIG, or
-                   in Kubernetes; on JAX also with --coordinator, --processes and --process
+                   in Kubernetes; on JAX also with --coordinator, --processes and --process; on PyTorch by torchrun:
+                   KERAS_BACKEND=torch torchrun --nproc_per_node N recipes/pretrain.py ..., a process for each GPU
   tpu              the TPU named by --tpu; "local" on the TPU's own virtual machine. On JAX a slice of several machines
                    needs this command on each of them
   model_parallel   JAX: large weight matrices cut over all devices
@@ -59,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--process", type=int, metavar="I", help="JAX, multiworker: the number of this one from 0; or INFOXLM_PROCESS"
     )
     parser.add_argument(
-        "--coordinator_timeout", type=float, metavar="SECONDS", help="JAX: all processes must come within; unset: 300"
+        "--coordinator_timeout",
+        type=float,
+        metavar="SECONDS",
+        help="JAX, PyTorch: all processes must come within; unset: 300",
     )
     parser.add_argument("--tasks", help="comma-separated pretext tasks, such as mmlm,tlm; overrides the configuration")
     parser.add_argument(

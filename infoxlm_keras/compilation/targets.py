@@ -9,40 +9,13 @@ import os
 import re
 from typing import Any
 
+from infoxlm_keras.distribution.chips import CHIPS as KNOWN_CHIPS
+from infoxlm_keras.distribution.chips import Chip
 from infoxlm_keras.errors import InputError
 
-GIB = 1 << 30
-
-
-@dataclasses.dataclass(frozen=True)
-class Chip:
-    """What the makers state of one chip.
-
-    Attributes:
-        memory: int, bytes of high-bandwidth memory.
-        peak_flops: float, bfloat16 operations a second.
-        bandwidth: float, bytes of memory traffic a second.
-        topology: str, an example of a topology, for messages.
-        chips_a_host: int.
-        accelerator_type: str, what a TPU's metadata would say; empty for GPUs.
-    """
-
-    memory: int
-    peak_flops: float
-    bandwidth: float
-    topology: str
-    accelerator_type: str = ""
-
-
-# Cloud TPU's and NVIDIA's own pages. H100 and H200: SXM boards, dense arithmetic.
-CHIPS = {
-    "tpu:v4": Chip(32 * GIB, 275e12, 1228e9, "2x2x1", "v4-8"),
-    "tpu:v5e": Chip(16 * GIB, 197e12, 819e9, "2x4", "v5litepod-8"),
-    "tpu:v5p": Chip(95 * GIB, 459e12, 2765e9, "2x2x1", "v5p-8"),
-    "tpu:v6e": Chip(32 * GIB, 918e12, 1640e9, "2x4", "v6e-8"),
-    "gpu:h100": Chip(80 * 10**9, 989e12, 3352e9, "8"),
-    "cpu": Chip(0, 0.0, 0.0, "8"),
-}
+# Of these the compilers are installed by an extra each, and a description of the chip is known.
+NAMES = ("tpu:v4", "tpu:v5e", "tpu:v5p", "tpu:v6e", "gpu:h100", "cpu")
+CHIPS = {name: KNOWN_CHIPS[name] for name in NAMES}
 
 # What XLA must know of a GPU that is not there. The numbers are those that a driver reports of an H100 (SXM).
 H100 = """gpu_device_info {

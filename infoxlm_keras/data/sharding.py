@@ -18,8 +18,7 @@ def shard_batch(batch: Any, index: int | Tensor, count: int, accumulation_steps:
     slice of each of them, laid end to end again: micro-batch a of all workers, in their order, is the global one.
 
     Args:
-        batch: nested dict of arrays or TensorFlow tensors [samples, ...] (`{task: {name: values}}`); dimensions
-            other than the first are static.
+        batch: nested dict of arrays or TensorFlow tensors [samples, ...] (`{task: {name: values}}`).
         index: int in 0..count - 1, or an integer scalar tensor (the replica's number in a `tf.function`).
         count: int > 0, workers.
         accumulation_steps: int > 0, micro-batches in `batch`.
@@ -56,7 +55,7 @@ def parts_end_to_end(batch: Any, count: int, accumulation_steps: int = 1) -> Any
 def _reordered(values, count, accumulation_steps):
     if isinstance(values, dict):
         return {key: _reordered(inner, count, accumulation_steps) for key, inner in values.items()}
-    samples, rest = values.shape[0], tuple(values.shape[1:])
+    samples, rest = values.shape[0], _rest_of(values)
     share = -1 if samples is None else samples // (accumulation_steps * count)
     reshape, transpose = _reshape_of(values), _transpose_of(values)
     parts = reshape(values, (accumulation_steps, count, share, *rest))
@@ -79,11 +78,22 @@ def _shard(values, index, count, accumulation_steps, name):
         )
     # An unknown number of samples is checked by the reshape itself, when it runs.
     share = -1 if samples is None else samples // (accumulation_steps * count)
-    rest = tuple(values.shape[1:])
+    rest = _rest_of(values)
     reshape = _reshape_of(values)
     workers_axis = reshape(values, (accumulation_steps, count, share, *rest))
     taken = workers_axis[:, index]  # [accumulation_steps, share, ...]
     return reshape(taken, (-1 if samples is None else samples // count, *rest))
+
+
+def _rest_of(values):
+    """Sizes of all dimensions but the first; scalars of TensorFlow where they are not static (a bucket's length)."""
+    static = tuple(values.shape[1:])
+    if None not in static:
+        return static
+    import tensorflow as tf
+
+    dynamic = tf.shape(values)
+    return tuple(dynamic[axis] if size is None else size for axis, size in enumerate(static, start=1))
 
 
 def _reshape_of(values):

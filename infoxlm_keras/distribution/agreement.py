@@ -47,7 +47,9 @@ def on_any_worker(flag: bool) -> bool:
 
 
 def values_of_workers(value: int) -> list[int]:
-    """List of each replica's (on JAX: each process's) worker's int `value`, in the workers' order; waits for all.
+    """List of each replica's worker's int `value`, in the workers' order; waits for all.
+
+    On JAX and PyTorch there is one value a process.
 
     `value` is in the range of int64.
     """
@@ -56,6 +58,8 @@ def values_of_workers(value: int) -> list[int]:
         return [value]
     if keras.backend.backend() == "jax":
         return _values_of_jax_processes(value)
+    if keras.backend.backend() == "torch":
+        return _values_of_torch_processes(value)
     import tensorflow as tf
 
     strategy = distribution.strategy
@@ -68,6 +72,16 @@ def _values_of_jax_processes(value):
     # JAX would make an int64 an int32.
     halves = multihost_utils.process_allgather(np.array([value], np.int64).view(np.uint32))
     return np.ascontiguousarray(halves, np.uint32).view(np.int64).reshape(-1).tolist()
+
+
+def _values_of_torch_processes(value):
+    import torch
+
+    from infoxlm_keras.distribution.torch_replicas import TorchReplicas
+
+    # NCCL sends what lies on the GPU.
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchReplicas().join(torch.tensor([value], dtype=torch.int64, device=device), axis=0).tolist()
 
 
 @functools.cache

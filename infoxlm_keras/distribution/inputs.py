@@ -30,12 +30,12 @@ def distribute_batches(
         steps_per_execution: int, of the model that will train.
 
     Returns:
-        On one device, the data set itself. On JAX, a data set of this process's rows of each batch; the parts for its
-        devices lie end to end. Under a `tf.distribute.Strategy`, a `tf.distribute.DistributedDataset` whose elements
-        are each replica's slice of every micro-batch. It is endless: give `fit` its `steps_per_epoch`.
+        On one device, the data set itself. On JAX and PyTorch, a data set of this process's rows of each batch; the
+        parts for its devices lie end to end. Under a `tf.distribute.Strategy`, a `tf.distribute.DistributedDataset`
+        whose elements are each replica's slice of every micro-batch. It is endless: give `fit` its `steps_per_epoch`.
     """
     distribution = current_distribution()
-    if distribution.strategy is None:
+    if distribution.strategy is None and distribution.num_workers == 1:
         return dataset
     if keras.backend.backend() != "tensorflow":
         return _with_parts_end_to_end(dataset, distribution, accumulation_steps)
@@ -69,8 +69,8 @@ def distribute_batches(
 
 
 def _with_parts_end_to_end(dataset, distribution, accumulation_steps):
-    """`dataset` for JAX, which cuts a process's batch into contiguous parts, one a device."""
-    if not isinstance(distribution.strategy, keras.distribution.DataParallel):
+    """`dataset` of this process's rows; JAX cuts them into contiguous parts, one a device."""
+    if not isinstance(distribution.strategy, keras.distribution.DataParallel | None):
         return dataset
     if accumulation_steps == 1 and distribution.num_workers == 1:
         return dataset
@@ -91,7 +91,7 @@ def _with_parts_end_to_end(dataset, distribution, accumulation_steps):
 
 
 def parts_of_process(batch: Batch, accumulation_steps: int = 1) -> Batch:
-    """The rows of a global batch for the devices of this JAX process, those of each device next to each other.
+    """The rows of a global batch for the devices of this process, those of each device next to each other.
 
     Arguments and errors as for `infoxlm_keras.data.sharding.shard_batch`.
     """

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import jax
 from jax.experimental import multihost_utils
 
-from infoxlm_keras.command_line import describe_error, report
 from infoxlm_keras.distribution.meeting import Processes, meet
+from infoxlm_keras.distribution.versions import versions_in_common
 from infoxlm_keras.errors import InputError
 
 # Each option may be given as an environment variable instead.
 OPTIONS = {"coordinator": "INFOXLM_COORDINATOR", "processes": "INFOXLM_PROCESSES", "process": "INFOXLM_PROCESS"}
 # Seconds that all processes have to come.
 TIMEOUT = 300.0
-# What a process lacks when another one has gone, as libraries below JAX say it.
-LOST_PEER = ("gloo", "connection closed by peer", "connection reset by peer", "nccl", "coordination service")
 
 
 def processes_of_run(
@@ -60,7 +55,7 @@ def connect(processes: Processes, in_common: Mapping[str, str], timeout: float =
     Raises:
         InputError: see `meet`; if JAX has started already.
     """
-    meet(processes, {**in_common, **_versions()}, timeout)
+    meet(processes, {**in_common, **versions_in_common("jax")}, timeout)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # It would take SIGTERM, for which a run has its own handler.
     if hasattr(jax.config, "jax_enable_preemption_service"):
@@ -82,48 +77,6 @@ def connect(processes: Processes, in_common: Mapping[str, str], timeout: float =
     # On CPUs the first exchange of all devices must begin on all processes within 30 seconds. They are together now;
     # later, one may read its records for longer than another.
     multihost_utils.sync_global_devices("the start of the run")
-
-
-@contextlib.contextmanager
-def ending_at_once() -> Iterator[None]:
-    """Context in which what goes wrong is reported, and ends this process at once.
-
-    Otherwise it would wait at its end for the others, which wait for it in the next step, until JAX ends them all
-    after minutes.
-    """
-    try:
-        yield
-    except BaseException as error:
-        status = _status(error)
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
-                stream.flush()
-        os._exit(status)
-
-
-def _status(error):
-    """Prints what is wrong; the exit status."""
-    if isinstance(error, SystemExit):
-        if isinstance(error.code, str):
-            print(error.code, file=sys.stderr)
-            return 1
-        return error.code or 0
-    if isinstance(error, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        return 130
-    text = str(error).lower()
-    if isinstance(error, Exception):
-        message = describe_error(error)
-        if message is not None:
-            return report(message)
-        if any(word in text for word in LOST_PEER):
-            return report(
-                "another process of the run has ended or cannot be reached (its own messages say why); start all "
-                "processes again, and the run continues from its newest checkpoint "
-                f"({str(error).splitlines()[0]:.200})"
-            )
-    traceback.print_exception(error)
-    return 1
 
 
 def _checked(given):
@@ -187,18 +140,3 @@ def _detected(kind, environment):
             "SLURM_LOCALID are not all set; start with srun"
         )
     return None
-
-
-def _versions():
-    """dict of str to str: the versions that must be the same on all processes."""
-    import keras
-    import keras_hub
-
-    from infoxlm_keras.version import __version__
-
-    return {
-        "the version of infoxlm_keras": __version__,
-        "the version of keras": keras.__version__,
-        "the version of keras_hub": keras_hub.__version__,
-        "the version of jax": jax.__version__,
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -30,10 +31,10 @@ def choose_distribution(
     |---|---|---|---|
     | `one` | one device | one device | one device |
     | `mirrored` | all GPUs, or `replicas` CPU devices | the same | - |
-    | `multiworker` | all GPUs of all processes | the same | - |
+    | `multiworker` | all GPUs of all processes | the same | one device a process, started by `torchrun` |
     | `tpu` | the TPU `tpu` | the TPU of this machine, or of all machines of a slice | - |
     | `model_parallel` | - | weights cut over the devices | - |
-    | `auto` | the first that fits: `tpu` (if named), `multiworker`, `mirrored`, `one` | the same | `one` |
+    | `auto` | the first that fits: `tpu` (if named), `multiworker`, `mirrored`, `one` | the same | the same |
 
     Args:
         name: one of `STRATEGIES`.
@@ -64,22 +65,33 @@ def choose_distribution(
             f"--{option} {cluster[option]}: goes with KERAS_BACKEND=jax and --strategy multiworker or tpu; this is "
             f"--strategy {name} on {backend}"
         )
+    if backend != "torch" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError(
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, and KERAS_BACKEND is {backend}, so that each "
+            "would train alone; set KERAS_BACKEND=torch"
+        )
     if backend == "jax":
         from infoxlm_keras.distribution.jax_strategies import choose as choose_on_jax
 
         return choose_on_jax(name, replicas, tpu, cluster, in_common or {})
-    if backend == "tensorflow":
-        from infoxlm_keras.distribution.tensorflow_strategies import choose
-    else:
-        from infoxlm_keras.distribution.torch_strategies import choose
+    if backend == "torch":
+        from infoxlm_keras.distribution.torch_strategies import choose as choose_on_torch
+
+        return choose_on_torch(name, cluster, in_common or {})
+    from infoxlm_keras.distribution.tensorflow_strategies import choose
+
     return choose(name, replicas, tpu)
 
 
 def ending_together(distribution: Distribution) -> contextlib.AbstractContextManager[None]:
-    """Context for all that a command does on `distribution`; an error on one of several JAX processes ends all."""
-    if distribution.num_workers == 1 or keras.backend.backend() != "jax":
+    """Context for all that a command does on `distribution`; an error on one of several processes ends all."""
+    if distribution.num_workers == 1 or keras.backend.backend() == "tensorflow":
         return contextlib.nullcontext()
-    from infoxlm_keras.distribution.jax_processes import ending_at_once
+    if keras.backend.backend() == "torch":
+        from infoxlm_keras.distribution.torch_processes import ending_together as ending_on_torch
+
+        return ending_on_torch()
+    from infoxlm_keras.distribution.ending import ending_at_once
 
     return ending_at_once()
 

@@ -15,6 +15,10 @@ from infoxlm_keras.files.written_files import is_special, whole_file
 _NAME = re.compile(r"[^\W\d][\w.-]*")
 
 
+# Columns that depend on the machine: model FLOPs by `infoxlm_keras.models.flops`; `mfu` is their share of the peak.
+SPEEDS = ("tokens_per_second", "tflop_per_second", "mfu")
+
+
 class HistoryFile:
     """Writes `history.csv`, with `step` as the first column and one row a step. The file is valid after each row.
 

@@ -155,6 +155,10 @@ def summary(record: dict[str, Any], tasks: "Iterable[PretextTask]" = ()) -> str:
     parts = []
     if "tokens_per_second" in record:
         parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")
+    if "tflop_per_second" in record:
+        parts.append(f"{record['tflop_per_second']:.3g} TFLOP/s")
+    if "mfu" in record:
+        parts.append(f"MFU {record['mfu']:.1%}")
     for task in tasks:
         shown = {"loss": f"{task.label} {{:.2f}}", **task.console_numbers}
         for name, form in shown.items():

@@ -41,6 +41,7 @@ WEIGHT_ENDINGS = (".safetensors", ".h5")
 # Settings that do not affect weights or data; a run may be resumed with other values of them.
 FREE_SETTINGS = (
     "log_every",
+    "peak_tflops",
     "save_every",
     "keep_checkpoints",
     "keep_best",

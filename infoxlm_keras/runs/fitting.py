@@ -7,6 +7,7 @@ from typing import Any
 from infoxlm_keras.config import RunSettings, flatten
 from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.distribution import is_chief
+from infoxlm_keras.distribution.chips import peak_flops_of_run
 from infoxlm_keras.distribution.strategies import global_batch_sizes
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.evaluation import Evaluation
@@ -74,6 +75,7 @@ def fit(
                 config.log_every,
                 global_batch_sizes(config),
                 () if restored is None else restored.metrics,
+                peak_flops_of_run(config.model.dtype, config.peak_tflops),
             ),
         ]
         callbacks += [

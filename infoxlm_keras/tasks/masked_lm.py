@@ -1,5 +1,6 @@
 """MMLM and TLM: masked-language modelling on monolingual text and on translation pairs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.chunked_masked_lm import chunked_masked_lm_loss, vocabulary_chunk
 from infoxlm_keras.losses.masked_lm import masked_lm_features, masked_lm_logits, masked_lm_loss
 from infoxlm_keras.models.encoder import Encoder
+from infoxlm_keras.models.flops import TRAINED, Number, encoder_flops, masked_lm_head_flops
 from infoxlm_keras.records.manifest import Manifest
 from infoxlm_keras.settings import TaskSettings
 from infoxlm_keras.tasks.pretext_task import PretextTask, SampleLengths, SharedTensors, TaskResult
@@ -66,6 +68,13 @@ class MaskedLanguageModeling(PretextTask):
 
     def count(self, batch: Tensors) -> Tensor:
         return ops.sum(batch["mask_weights"])
+
+    def flops(self, shapes: Mapping[str, tuple[Number, ...]], micro_batches: int) -> Number:
+        """All layers, and the head on the masked positions (unused slots included)."""
+        backbone = self.encoder.backbone
+        (samples, length), (_, predictions) = shapes["token_ids"], shapes["mask_positions"]
+        forward = encoder_flops(backbone, backbone.num_layers, samples, length)
+        return TRAINED * (forward + masked_lm_head_flops(backbone, samples * predictions))
 
     def result(self, batch: Tensors, training: bool, shared: SharedTensors | None = None) -> TaskResult:
         inputs = {"token_ids": batch["token_ids"], "padding_mask": batch["padding_mask"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.encoder import Encoder
+from infoxlm_keras.models.flops import Number
 from infoxlm_keras.records.manifest import Manifest
 from infoxlm_keras.settings import TaskSettings
 
@@ -146,6 +148,18 @@ class PretextTask(keras.layers.Layer):
     @classmethod
     def corpus_warning(cls, settings: Any, manifest: Manifest) -> str | None:
         """One line on records that do not suit the settings, or None."""
+        return None
+
+    def flops(self, shapes: Mapping[str, tuple[Number, ...]], micro_batches: int) -> Number | None:
+        """Model FLOPs of one update, forward and backward, by `infoxlm_keras.models.flops`; None: not stated.
+
+        Without this number a run logs no TFLOP a second.
+
+        Args:
+            shapes: dict of name to shape of the whole batch of an update, all replicas and micro-batches together. Its
+                entries are ints, or float32 scalars where they are known at run time only.
+            micro_batches: int.
+        """
         return None
 
     def sentence_vector(self) -> tuple[int, str, bool] | None:

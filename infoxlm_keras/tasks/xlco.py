@@ -4,6 +4,7 @@ The paper's symbols: q = query vector, k+ = key of its translation, K = queue of
 theta_Q = query encoder (the model), theta_K = key encoder (its moving average), m = momentum.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import keras
@@ -21,6 +22,14 @@ from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.info_nce import info_nce
 from infoxlm_keras.models.encoder import Encoder, check_layer
+from infoxlm_keras.models.flops import (
+    TRAINED,
+    TRAINED_BY_CONSTANT,
+    Number,
+    contrast_flops,
+    encoder_flops,
+    projection_flops,
+)
 from infoxlm_keras.models.pooling import check_pooling, l2_normalize, pool
 from infoxlm_keras.models.sizes import default_universal_layer
 from infoxlm_keras.records.manifest import Manifest
@@ -218,6 +227,19 @@ class XLCO(PretextTask):
 
     def count(self, batch: Tensors) -> Tensor:
         return ops.cast(ops.shape(batch["query_token_ids"])[0], "float32")
+
+    def flops(self, shapes: Mapping[str, tuple[Number, ...]], micro_batches: int) -> Number:
+        """Layers 1..k of the query encoder, and of the key encoder (forward only); projections and contrast."""
+        backbone, width = self.encoder.backbone, self.encoder.backbone.hidden_dim
+        samples, length = shapes["query_token_ids"]
+        queries = encoder_flops(backbone, self.universal_layer, samples, length)
+        keys = encoder_flops(backbone, self.universal_layer, *shapes["key_token_ids"])
+        if self.projection:
+            queries += projection_flops(width, samples)
+            keys += projection_flops(width, samples)
+        candidates = self.queue_length + (samples / micro_batches if self.in_batch_negatives else 0)
+        contrast = contrast_flops(width, samples, candidates)
+        return TRAINED * queries + keys + TRAINED_BY_CONSTANT * contrast
 
     def shared(self, batch: Tensors) -> Tensors:
         return {"keys": self.keys(batch["key_token_ids"], batch["key_padding_mask"])}

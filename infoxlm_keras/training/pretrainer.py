@@ -15,6 +15,7 @@ from infoxlm_keras.data.batches import check_batch, first_batch
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.losses.combination import check_loss_combination, loss_scales
 from infoxlm_keras.models.encoder import Encoder
+from infoxlm_keras.models.flops import Number
 from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.frozen_parts import freeze_parts, frozen_parts
@@ -117,6 +118,9 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         self.gradient_norm_metric = keras.metrics.Mean(name="gradient_norm")
         self.tokens_metric = keras.metrics.Mean(name="tokens_per_step")
         self.padding_metric = keras.metrics.Mean(name="padding_share")
+        # In units of 10^12 (tera).
+        self.flops_metric = keras.metrics.Mean(name="tflop_per_step")
+        self.states_flops = all(type(task).flops is not PretextTask.flops for task in self.tasks)
         self.built = True
 
     @property
@@ -297,13 +301,39 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             results[task.task_name] = result.as_dict()
         return total, results
 
-    def token_counts(self, batch: Batch) -> Tensors:
-        """dict of float32 scalars: `tokens`, those of the whole batch, and `positions`, the padded ones included."""
+    def token_counts(self, batch: Batch, replicas: int = 1) -> Tensors:
+        """dict of float32 scalars: `tokens`, those of `batch`, and `positions`, the padded ones included.
+
+        Also `tflop`, of the update, in units of 10^12, if all tasks state their FLOPs; `batch` is one of `replicas`
+        equal parts, and so is this number.
+        """
         masks = [mask for task in batch.values() for name, mask in task.items() if name.endswith("padding_mask")]
-        return {
+        counts = {
             "tokens": sum(ops.sum(ops.cast(mask, "float32")) for mask in masks),
             "positions": sum(ops.cast(ops.size(mask), "float32") for mask in masks),
         }
+        if self.states_flops:
+            counts["tflop"] = ops.convert_to_tensor(self.flops(batch, replicas) / replicas / 1e12, "float32")
+        return counts
+
+    def flops(self, batch: Batch, replicas: int = 1) -> Number:
+        """Model FLOPs of one update, a number, or a float32 scalar if a shape of `batch` is not static.
+
+        Args:
+            batch: dict of task name to tensors, all micro-batches end to end.
+            replicas: int; `batch` is one of as many equal parts.
+
+        Raises:
+            InputError: if a task does not state its FLOPs, see `states_flops`.
+        """
+        total: Number = 0.0
+        for task in self.tasks:
+            shapes = {name: _shape(tensor, replicas) for name, tensor in batch[task.task_name].items()}
+            flops = task.flops(shapes, self.accumulation_steps)
+            if flops is None:
+                raise InputError(f"flops: the task {task.task_name} does not state its FLOPs")
+            total = total + flops
+        return total
 
     def micro_batch(self, batch: Batch, index: int | Tensor) -> Batch:
         """Micro-batch `index` (int or int32 scalar) of `accumulation_steps`; the batch itself if that is 1.
@@ -373,6 +403,8 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         """Adds one update's tokens, total loss and gradient norm to the metrics; what is not finite is left out."""
         self.tokens_metric.update_state(token_counts["tokens"])
         self.padding_metric.update_state(1.0 - token_counts["tokens"] / token_counts["positions"])
+        if self.states_flops:
+            self.flops_metric.update_state(token_counts["tflop"])
         update_finite(self.total_loss_metric, loss)
         update_finite(self.gradient_norm_metric, norm)
 
@@ -390,6 +422,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             self.gradient_norm_metric,
             self.tokens_metric,
             self.padding_metric,
+            *([self.flops_metric] if self.states_flops else []),
         ]
 
     # === Before training ===
@@ -409,6 +442,13 @@ def update_finite(metric: keras.metrics.Metric, value: Tensor, weight: float | T
     finite = ops.isfinite(value)
     weight = ops.where(finite, ops.cast(weight, "float32"), 0.0)
     metric.update_state(ops.where(finite, value, 0.0), sample_weight=weight)
+
+
+def _shape(tensor, replicas):
+    """Shape of the whole batch of which `tensor` is one of `replicas` parts; float32 scalars for unknown sizes."""
+    sizes = zip(tensor.shape, ops.shape(tensor), strict=True)
+    shape = [size if size is not None else ops.cast(dynamic, "float32") for size, dynamic in sizes]
+    return (shape[0] * replicas, *shape[1:])
 
 
 def _task_metrics(task):

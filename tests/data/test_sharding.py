@@ -93,3 +93,15 @@ def test_parts_laid_end_to_end_are_those_of_the_workers(count, accumulation_step
         rows = slice(index * samples // count, (index + 1) * samples // count)
         for name in ("token_ids", "weight"):
             assert np.array_equal(laid["mmlm"][name][rows], part["mmlm"][name])
+
+
+@pytest.mark.parametrize(
+    "cut", [lambda batch: shard_batch(batch, 1, 2, 2), lambda batch: parts_end_to_end(batch, 2, 2)]
+)
+def test_lengths_that_are_known_at_run_time_only(cut):
+    """Those of a stream with several buckets."""
+    batches = [{"tlm": {"token_ids": np.arange(8 * length).reshape(8, length)}} for length in (3, 5)]
+    signature = {"tlm": {"token_ids": tf.TensorSpec([8, None], tf.int64)}}
+    dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
+    for found, batch in zip(dataset.map(cut), batches, strict=True):
+        np.testing.assert_array_equal(found["tlm"]["token_ids"], cut(batch)["tlm"]["token_ids"])

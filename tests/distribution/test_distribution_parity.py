@@ -1,4 +1,4 @@
-"""The number of replicas changes nothing: one, two in a process, two workers, and JAX (two devices, two processes)."""
+"""The number of replicas changes nothing: one, two in a process, or two processes, on TensorFlow, JAX and PyTorch."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ SCENARIOS = {
         "pretrainer": {"loss_combination": "sum_of_means", "clip_norm": None},
         "jit_compile": False,
         "steps_per_execution": 1,
-        "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1"],
+        "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1", "torch_0", "torch_1"],
     },
     # Four micro-batches, active clipping, and a step that is not finite because of one replica's sample.
     "accumulated": {
@@ -46,7 +46,7 @@ SCENARIOS = {
         "pretrainer": {"loss_combination": "joint_count", "accumulation_steps": 4, "clip_norm": 0.3},
         "jit_compile": False,
         "steps_per_execution": 1,
-        "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1"],
+        "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1", "torch_0", "torch_1"],
     },
     # Everything at once: compiled by XLA, half precision, micro-batches, clipping, five steps an execution.
     "together": {
@@ -60,7 +60,7 @@ SCENARIOS = {
     },
 }
 # The second process must hold the bits of the first, which another test asserts.
-SECOND = ("worker_1", "jax_1")
+SECOND = ("worker_1", "jax_1", "torch_1")
 CASES = [(scenario, run) for scenario, settings in SCENARIOS.items() for run in settings["runs"] if run not in SECOND]
 
 
@@ -101,8 +101,8 @@ def results(tmp_path_factory):
     directory = tmp_path_factory.mktemp("distribution")
     found = {"one": (on_one_replica(directory), {})}
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(socket.create_server(("localhost", 0))) for _ in range(3)]
-        *workers, coordinator = [f"localhost:{server.getsockname()[1]}" for server in servers]
+        servers = [stack.enter_context(socket.create_server(("localhost", 0))) for _ in range(4)]
+        *workers, coordinator, torch_address = [f"localhost:{server.getsockname()[1]}" for server in servers]
     commands = {
         "mirrored": ("tensorflow", "mirrored", None),
         "worker_0": ("tensorflow", "multiworker", 0),
@@ -110,6 +110,8 @@ def results(tmp_path_factory):
         "jax": ("jax", "mirrored", None),
         "jax_0": ("jax", "multiworker", 0),
         "jax_1": ("jax", "multiworker", 1),
+        "torch_0": ("torch", "multiworker", 0),
+        "torch_1": ("torch", "multiworker", 1),
     }
     worker_file = SUPPORT / "distribution_worker.py"
     processes = {}
@@ -124,6 +126,9 @@ def results(tmp_path_factory):
         }
         if backend == "jax" and worker is not None:
             environment.update(INFOXLM_COORDINATOR=coordinator, INFOXLM_PROCESSES="2", INFOXLM_PROCESS=str(worker))
+        elif backend == "torch":
+            host, port = torch_address.split(":")
+            environment.update(WORLD_SIZE="2", RANK=str(worker), MASTER_ADDR=host, MASTER_PORT=port)
         elif worker is not None:
             task = {"type": "worker", "index": worker}
             environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
@@ -144,7 +149,7 @@ def results(tmp_path_factory):
 
 
 def test_every_run_had_two_replicas(results):
-    for name in ("mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1"):
+    for name in ("mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1", "torch_0", "torch_1"):
         facts = results[name][1]
         assert facts["replicas"] == 2 and facts["worker"] == (1 if name in SECOND else 0)
 
@@ -190,7 +195,7 @@ def test_equal_variables_after_training(results, scenario, run):
 
 
 def test_workers_tell_each_other_what_one_of_them_knows(results):
-    for name in ("worker_0", "worker_1", "jax_0", "jax_1"):
+    for name in ("worker_0", "worker_1", "jax_0", "jax_1", "torch_0", "torch_1"):
         facts = results[name][1]
         assert facts["any_worker"] == [True, True, False]
         assert facts["disagreement"] == "the workers do not agree on their number: 0, 1"
@@ -209,7 +214,7 @@ def test_replicas_and_workers_hold_the_same_bits(results):
     for scenario, settings in SCENARIOS.items():
         for run in settings["runs"]:
             assert results[run][1][f"differing {scenario}"] == []
-    for kind in ("worker", "jax"):
+    for kind in ("worker", "jax", "torch"):
         first, second = results[f"{kind}_0"][0], results[f"{kind}_1"][0]
         assert set(first) == set(second) and len(first) > 100
         for name in first:

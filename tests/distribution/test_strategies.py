@@ -68,6 +68,14 @@ def test_jax_processes_are_not_for_tensorflow():
         choose_distribution("multiworker", cluster={"coordinator": None, "processes": 2, "process": 0})
 
 
+def test_torchrun_without_the_backend_of_pytorch(monkeypatch):
+    """Each process would train alone, and both would write the same run."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="torchrun started 2 processes, and KERAS_BACKEND is tensorflow, .*=torch"):
+        choose_distribution("auto")
+
+
 # === Batches ===
 
 

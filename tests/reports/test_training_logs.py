@@ -51,6 +51,18 @@ def test_a_resumed_history_is_byte_for_byte_the_one_without_interruption(tmp_pat
     assert sorted(item.name for item in tmp_path.iterdir()) == ["cut.csv", "whole.csv"]
 
 
+def test_a_history_of_an_older_version_goes_on_with_new_columns(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("step,loss,tokens_per_second\n2,0.5,100.0\n4,0.25,100.0\n")
+    HistoryFile(path, start_step=2).write(
+        {"step": 4, "loss": 0.125, "tokens_per_second": 90.0, "tflop_per_second": 3.0}
+    )
+    assert read_rows(path) == [
+        {"step": 2, "loss": 0.5, "tokens_per_second": 100.0},
+        {"step": 4, "loss": 0.125, "tokens_per_second": 90.0, "tflop_per_second": 3.0},
+    ]
+
+
 def test_a_recorder_knows_the_newest_step_only():
     recorder = Recorder()
     recorder.write({"step": 2, "loss": 1.0})
@@ -84,6 +96,8 @@ def test_the_line_on_the_console():
         "retrieval_accuracy": 0.4567,
     }
     assert summary(record, [MMLM, TLM, XLCO]) == "57,467 tokens/s  MMLM 7.49  MI >= 7.20 nats  retrieval 45.7%"
+    speeds = {"tokens_per_second": 8000, "tflop_per_second": 81.04, "mfu": 0.4114}
+    assert summary(speeds) == "8,000 tokens/s  81 TFLOP/s  MFU 41.1%"
     assert summary({"skipped_steps": 0}) == "" and summary({"skipped_steps": 3}) == "3 skipped"
 
 

@@ -125,6 +125,20 @@ def jax_program(pretrainer, batch):
     return sorted(names), []
 
 
+def torch_flops(scenario, weights, batch):
+    """(counted by PyTorch, stated by the tasks, logged): operations of one step's matrix products."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # In chunks of the vocabulary, logits are computed twice to save memory.
+    pretrainer = build({**scenario, "mmlm": {}}, False, weights)
+    batch = keras.tree.map_structure(ops.convert_to_tensor, batch)
+    # Kernels for the CPU that fuse attention are not counted.
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        logs = pretrainer.train_step((batch,))
+    return counter.get_total_flops(), pretrainer.flops(batch), float(logs["tflop_per_step"]) * 1e12
+
+
 def main(directory):
     scenarios = json.loads((directory / "scenarios.json").read_text())
     backend = keras.backend.backend()
@@ -137,6 +151,8 @@ def main(directory):
         for variable_name, variable in named_variables(pretrainer).items():
             arrays[f"{name}|variable|{variable_name}"] = ops.convert_to_numpy(variable)
         arrays[f"{name}|iterations"] = ops.convert_to_numpy(pretrainer.optimizer.iterations)
+        if backend == "torch":
+            facts[f"flops {name}"] = torch_flops(scenario, weights, batches[0])
         if backend != "torch" and name == "joint_count":
             # The largest: a loop over micro-batches around all tasks.
             trace = tensorflow_graph if backend == "tensorflow" else jax_program

@@ -1,8 +1,8 @@
 """Trains tiny pretrainers on several replicas: `python distribution_worker.py DIRECTORY STRATEGY NAME`.
 
 Reads `inputs.npz` and `scenarios.json` as `backend_worker.py` does; writes `NAME.npz` and `NAME.json`. The strategy is
-one of the command line's, on two CPU devices; for `multiworker` TF_CONFIG (on JAX INFOXLM_PROCESS) says which
-worker this is.
+one of the command line's, on two CPU devices; for `multiworker` TF_CONFIG (on JAX INFOXLM_PROCESS,
+on PyTorch RANK) says which worker this is.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 if __name__ == "__main__":
-    if os.environ["KERAS_BACKEND"] == "jax":
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
         sys.modules["tensorflow"] = sys.modules["tensorflow_text"] = None
 
 import keras
@@ -70,6 +70,8 @@ def differing_replicas(pretrainer):
     """Names of the variables, metrics and optimizer included, whose copies on local replicas are not bit-identical."""
     names = []
     for variable in [*pretrainer.variables, *pretrainer.optimizer.variables]:
+        if keras.backend.backend() == "torch":
+            continue
         if keras.backend.backend() == "jax":
             copies = [np.asarray(shard.data) for shard in variable.value.addressable_shards]
         else:
@@ -103,7 +105,7 @@ def main(directory, strategy, name):
             with distribution.variables():
                 pretrainer = build(scenario, jit_compile=compiled, weights=weights)
             pretrainer.steps_per_execution = scenario["steps_per_execution"]
-            if keras.backend.backend() == "jax":
+            if keras.backend.backend() != "tensorflow":
                 metrics = train(pretrainer, batches)
             else:
                 metrics = train_distributed(pretrainer, batches, scenario["steps_per_execution"])

@@ -6,6 +6,7 @@ import yaml
 
 from infoxlm_keras.commands import build_bitext, build_monolingual
 from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.reports.history import SPEEDS
 from running import run
 from sample_text import sentences
 
@@ -53,9 +54,9 @@ def arguments(inputs, output_dir, *more):
 
 
 def history(directory):
-    """Rows of history.csv without the one column that is a speed."""
+    """Rows of history.csv without the columns that are speeds."""
     with open(directory / "history.csv", newline="") as file:
-        return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in csv.DictReader(file)]
+        return [{k: v for k, v in row.items() if k not in SPEEDS} for row in csv.DictReader(file)]
 
 
 def weights(directory, name="model"):

@@ -124,6 +124,14 @@ def test_equal_metrics_at_every_step(results, scenario, backend):
     assert len(set(total)) == STEPS and np.isfinite(total).all()
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_stated_flops_are_those_that_pytorch_counts(results, scenario):
+    """MMLM, TLM and XLCO, its cut at the universal layer, with and without in-batch negatives and micro-batches."""
+    counted, stated, logged = results["torch"][1][f"flops {scenario}"]
+    assert counted == stated > 1e6
+    assert logged == pytest.approx(stated, rel=1e-6)
+
+
 @pytest.mark.parametrize(("scenario", "backend"), CASES)
 def test_equal_variables_after_training(results, scenario, backend):
     """Queue, key encoder and counters; the query encoder too."""

@@ -181,7 +181,7 @@ def test_each_task_alone(task_class):
     assert losses[-1] < 0.8 * losses[0]
     extra = {"xlco_positive_similarity", "xlco_negative_similarity"} if task_class is XLCO else set()
     own = {f"{name}_{metric}" for metric in ("loss", "accuracy", "mi_lower_bound", "mi_lower_bound_smoothed")}
-    assert set(logs) == own | extra | {"loss", "gradient_norm", "tokens_per_step", "padding_share"}
+    assert set(logs) == own | extra | {"loss", "gradient_norm", "tokens_per_step", "padding_share", "tflop_per_step"}
 
 
 def test_evaluation_changes_nothing():

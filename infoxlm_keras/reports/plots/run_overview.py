@@ -16,6 +16,8 @@ PANELS = (
     ("Gradient norm", {"gradient_norm": "before clipping"}),
     ("Learning rate", {"learning_rate": "learning rate"}),
     ("Tokens a second", {"tokens_per_second": "tokens"}),
+    ("Model TFLOP a second", {"tflop_per_second": "TFLOP"}),
+    ("Share of the peak (MFU)", {"mfu": "MFU"}),
     ("Padding, share of positions", {"padding_share": "padding"}),
     ("Skipped steps so far", {"skipped_steps": "skipped"}),
 )

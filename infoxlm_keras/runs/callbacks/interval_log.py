@@ -23,6 +23,7 @@ class IntervalLog(StepCallback):
         batch_sizes: dict of task name to its samples in a step.
         open_interval: list of arrays for the metrics' variables, `Restored.metrics`. With them a resumed run continues
             the interrupted interval, and logs the same means as a run without an interruption.
+        peak_flops: optional float, peak operations a second of all devices, for `mfu`.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class IntervalLog(StepCallback):
         log_every: int,
         batch_sizes: Mapping[str, int],
         open_interval: Sequence[Array] = (),
+        peak_flops: float | None = None,
     ) -> None:
         super().__init__(start_step)
         self.recorder = recorder
@@ -40,6 +42,7 @@ class IntervalLog(StepCallback):
         self.log_every = log_every
         self.batch_sizes = batch_sizes
         self.open_interval = open_interval
+        self.peak_flops = peak_flops
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # Here and not before `fit`, which sets the metrics to zero first.
@@ -56,7 +59,7 @@ class IntervalLog(StepCallback):
             record = {"step": self.step, **interval_record(model, self.batch_sizes)}
             seconds = time.perf_counter() - self.interval_start
             steps = self.step - self.interval_step
-            record["tokens_per_second"] = record["tokens_per_step"] * steps / seconds
+            record.update(speeds(record, steps / seconds, self.peak_flops))
             self.recorder.write(record)
             model.reset_metrics()
             self._start_interval()
@@ -77,6 +80,28 @@ def interval_record(model: InfoXLMPretrainer, batch_sizes: Mapping[str, int]) ->
         numbers = task.state_numbers(update, batch_sizes[task.task_name])
         record.update({f"{task.task_name}_{name}": value for name, value in numbers.items()})
     return record
+
+
+def speeds(record: Mapping[str, float], steps_per_second: float, peak_flops: float | None = None) -> dict[str, float]:
+    """dict of the columns `reports.history.SPEEDS`, without those that are not known.
+
+    Args:
+        record: mapping, from `interval_record`.
+        steps_per_second: float.
+        peak_flops: see `IntervalLog`.
+
+    Example:
+    ```python
+    speeds({"tokens_per_step": 1e4, "tflop_per_step": 5.0}, 2.0, 4e13)
+    # {"tokens_per_second": 20000.0, "tflop_per_second": 10.0, "mfu": 0.25}
+    ```
+    """
+    found = {"tokens_per_second": record["tokens_per_step"] * steps_per_second}
+    if "tflop_per_step" in record:
+        found["tflop_per_second"] = record["tflop_per_step"] * steps_per_second
+        if peak_flops:
+            found["mfu"] = found["tflop_per_second"] * 1e12 / peak_flops
+    return found
 
 
 def _number(value):

@@ -77,7 +77,7 @@ class TrainStep(StepParts):
         All of them are those of the whole batch, of which `batch` is this replica's part.
         """
         trainable, non_trainable, step, loss_scale = values
-        counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch)))
+        counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch, replicas.count)))
         with self._scope(trainable, non_trainable):
             scales = self.scales(counts, step)
         micro_batches = self._micro_batches(batch, replicas)

@@ -33,7 +33,7 @@ class TrainStep(StepParts):
         batch = unpack_batch(data)
         replicas = Replicas()
         step = self.training_updates
-        counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch)))
+        counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch, replicas.count)))
         scales = self.scales(counts, step)
         shared = self._shared(batch, replicas)
 

@@ -1,4 +1,7 @@
-"""The training step on PyTorch. It runs eagerly.
+"""The training step on PyTorch, on one device or on those of several processes. It runs eagerly.
+
+Processes communicate at three points of a step, as on the other backends: they sum their counts and gather their keys
+before the forward pass, and sum gradients and losses once after the last micro-batch.
 
 `torch.compile` gains nothing here: Dynamo leaves its graph at each `backward()`, of which a step has one a
 micro-batch, at Keras' variables, and at the choice whether the gradients are finite.
@@ -11,7 +14,11 @@ import torch
 
 from infoxlm_keras.annotations import Batch, Tensors
 from infoxlm_keras.data.batches import unpack_batch
+from infoxlm_keras.distribution.current import current_distribution
+from infoxlm_keras.distribution.inputs import distribute_batches, parts_of_process
+from infoxlm_keras.distribution.torch_replicas import TorchReplicas
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 from infoxlm_keras.training.step.base import StepParts
 
@@ -45,29 +52,38 @@ class TrainStep(StepParts):
 
     def train_step(self, data: Any) -> Tensors:
         batch = unpack_batch(data)
+        replicas = TorchReplicas()
         step = self.training_updates
-        scales = self.scales(self.prediction_counts(batch), step)
+        counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch, replicas.count)))
+        scales = self.scales(counts, step)
+        shared = self._shared(batch, replicas)
         variables = self.trainable_variables
         # Not Module.zero_grad(): it misses the variables of tasks, which are made outside build().
         for variable in variables:
             variable.value.grad = None
 
-        loss = 0.0
-        for index in range(self.accumulation_steps):
-            # backward() adds to .grad, which is the accumulation.
-            micro_loss, results = self.forward(self.micro_batch(batch, index), scales, training=True)
-            (micro_loss * self.loss_scale.value).backward()
-            loss = loss + micro_loss.detach()
-            with torch.no_grad():
-                self.after_backward(results)
-                self.update_task_metrics(results)
+        loss, results = 0.0, []
+        with replicas.own_seeds(self):
+            for index in range(self.accumulation_steps):
+                # backward() adds to .grad, which is the accumulation.
+                micro_batch = self.micro_batch(batch, index)
+                micro_loss, result = self.forward(micro_batch, scales, True, _micro_shared(shared, index))
+                (micro_loss * self.loss_scale.value).backward()
+                loss = loss + micro_loss.detach()
+                with torch.no_grad():
+                    self.after_backward(result)
+                results.append(_detached(result))
 
         with torch.no_grad():
-            scale = self.loss_scale.value
             gradients = [
-                torch.zeros_like(variable.value) if variable.value.grad is None else variable.value.grad / scale
+                torch.zeros_like(variable.value) if variable.value.grad is None else variable.value.grad
                 for variable in variables
             ]
+            loss, results, gradients = _summed(replicas, loss, results, gradients)
+            for result in results:
+                self.update_task_metrics(result)
+            scale = self.loss_scale.value
+            gradients = [gradient / scale for gradient in gradients]
             norm = global_norm(gradients)
             finite = torch.isfinite(norm)
             if finite:
@@ -76,14 +92,20 @@ class TrainStep(StepParts):
                 self.restore_padding_row(padding_row)
                 self.after_update(step)
             self.count_step(finite)
-            self.update_step_metrics(self.token_counts(batch), loss, norm)
+            self.update_step_metrics(token_counts, loss, norm)
             return self.metric_results()
 
     def test_step(self, data: Any) -> Tensors:
         """Losses and metrics of one batch without any update."""
         batch = unpack_batch(data)
-        scales = self.scales(self.prediction_counts(batch), self.training_updates)
-        loss, results = self.forward(batch, scales, training=False)
+        replicas = TorchReplicas()
+        scales = self.scales(replicas.sum(self.prediction_counts(batch)), self.training_updates)
+        # One batch, whatever the number of micro-batches in training.
+        shared = None
+        if replicas.count > 1:
+            shared = _micro_shared(self._joined([self.shared(batch)], replicas), 0)
+        loss, results = self.forward(batch, scales, training=False, shared=shared)
+        loss, (results,), _ = _summed(replicas, loss, [_detached(results)], [])
         self.update_task_metrics(results)
         self.total_loss_metric.update_state(loss)
         return self.metric_results()
@@ -91,6 +113,77 @@ class TrainStep(StepParts):
     def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
         """`shared` of a whole batch."""
         return self.shared(batch)
+
+    # === Replicas ===
+
+    def _shared(self, batch, replicas):
+        """dict of task name to `SharedTensors` of tensors [micro-batches, samples of all replicas, ...]; None on one.
+
+        The key encoder does not change within an update, so the keys of all micro-batches can be computed first.
+        """
+        if replicas.count == 1:
+            return None
+        with torch.no_grad():
+            parts = [self.shared(self.micro_batch(batch, index)) for index in range(self.accumulation_steps)]
+        return self._joined(parts, replicas)
+
+    def _joined(self, parts, replicas):
+        """`SharedTensors` by task of a list with each micro-batch's `shared`."""
+        found = {}
+        for task, tensors in parts[0].items():
+            stacked = {name: torch.stack([part[task][name] for part in parts]) for name in tensors}
+            samples = next(iter(stacked.values())).shape[1]
+            joined = {name: replicas.join(tensor, axis=1) for name, tensor in stacked.items()}
+            found[task] = SharedTensors(joined, replicas.index * samples)
+        return found
+
+    # === What `fit` calls ===
+
+    def fit(self, x: Any = None, *arguments: Any, **keywords: Any) -> keras.callbacks.History:
+        """As `keras.Model.fit`; a data set is one of global batches, of which each process gets its part."""
+        if current_distribution().num_workers > 1:
+            TorchReplicas().copy_from_first([*self.variables, *self.optimizer.variables])
+            x = distribute_batches(x, self.accumulation_steps)
+        return super().fit(x, *arguments, **keywords)
+
+    def train_on_batch(self, x: Any, *arguments: Any, **keywords: Any) -> Any:
+        """As `keras.Model.train_on_batch`, on a global batch."""
+        if current_distribution().num_workers > 1:
+            x = parts_of_process(x, self.accumulation_steps)
+        return super().train_on_batch(x, *arguments, **keywords)
+
+    def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:
+        """As `keras.Model.evaluate`; a data set is one of global batches, of which each process gets its part."""
+        if current_distribution().num_workers > 1:
+            x = distribute_batches(x)
+        return super().evaluate(x, *arguments, **keywords)
+
+
+def _summed(replicas, loss, results, gradients):
+    """All three over all replicas: sums, but for the numbers of candidates, which are the same on each."""
+    candidates = [{task: result[task]["num_candidates"] for task in result} for result in results]
+    loss, results, gradients = replicas.sum((loss, results, gradients))
+    results = [
+        {task: {**result[task], "num_candidates": own[task]} for task in result}
+        for result, own in zip(results, candidates, strict=True)
+    ]
+    return loss, results, gradients
+
+
+def _detached(results):
+    """`results` of one micro-batch without their graph, and without the tasks' state."""
+    kept = {task: {key: result[key] for key in result if key != "state"} for task, result in results.items()}
+    return keras.tree.map_structure(lambda tensor: tensor.detach(), kept)
+
+
+def _micro_shared(shared, index):
+    """`shared` of micro-batch `index`."""
+    if shared is None:
+        return None
+    return {
+        task: SharedTensors({name: tensor[index] for name, tensor in part.tensors.items()}, part.first_row)
+        for task, part in shared.items()
+    }
 
 
 def draw_dropout_from_its_seed(model: keras.Model) -> None:
