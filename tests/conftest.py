@@ -1,7 +1,6 @@
 """Fixtures that several test modules share."""
 
 import importlib.metadata
-import importlib.util
 import pathlib
 import signal
 
@@ -55,36 +54,20 @@ def pytest_collection_modifyitems(items):
     if moved:
         raise pytest.UsageError(f"tests/conftest.py: LONGEST_FILES names files that are not there: {moved}")
     items.sort(key=lambda item: places.get(item.path, len(places)))
-    skip_what_cannot_run(items)
+    skip_what_cannot_compile(items)
 
 
-def skip_what_cannot_run(items):
-    """Skips tests marked `xla` or `extra` where the installed packages lack what they need.
-
-    Both are there after `make test`'s installation; `make test-tpu-wheel` has neither.
-    """
-    compiles = None
-    for item in items:
-        for marker in item.iter_markers("extra"):
-            missing = [name for name in marker.args if importlib.util.find_spec(name) is None]
-            if missing:
-                item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
-        if item.get_closest_marker("xla"):
-            if compiles is None:
-                compiles = tensorflow_compiles()
-            if not compiles:
-                item.add_marker(pytest.mark.skip(reason="this build of TensorFlow compiles for TPUs only"))
-
-
-def tensorflow_compiles():
-    """Whether TensorFlow has XLA for the CPU. Its build for TPUs is the only one without: no other is asked."""
+def skip_what_cannot_compile(items):
+    """Skips tests marked `xla` with TensorFlow's build for TPUs (`make test-tpu-wheel`). Elsewhere all of them run."""
     try:
         importlib.metadata.version("tensorflow-tpu")
     except importlib.metadata.PackageNotFoundError:
-        return True
+        return
     from infoxlm_keras.distribution.host_compiler import compiles_here
 
-    return compiles_here()
+    for item in items:
+        if item.get_closest_marker("xla") and not compiles_here():
+            item.add_marker(pytest.mark.skip(reason="this build of TensorFlow compiles for TPUs only"))
 
 
 @pytest.fixture(scope="session")
