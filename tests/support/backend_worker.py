@@ -112,12 +112,13 @@ def jax_program(pretrainer, batch):
     names = set()
 
     def walk(value):
-        if isinstance(value, ClosedJaxpr):
-            walk(value.jaxpr)
-        elif isinstance(value, Jaxpr):
+        # In this order: JAX 0.12 has one class for both.
+        if isinstance(value, Jaxpr):
             for equation in value.eqns:
                 names.add(equation.primitive.name)
                 walk(list(equation.params.values()))
+        elif isinstance(value, ClosedJaxpr):
+            walk(value.jaxpr)
         elif isinstance(value, list | tuple):
             for part in value:
                 walk(part)
