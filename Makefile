@@ -1,6 +1,7 @@
 # make demo : virtual environment, install, then the whole way from raw text to a served vector (runs/demo)
 # make fuzz : virtual environment, install, damaged inputs for FUZZ_MINUTES; FUZZ_ARGUMENTS="--targets 'text*'" for some
 # make test : virtual environment, install, the test suite; lines of the package that it runs: build/coverage.txt
+# make test-tpu-wheel: the suite with TensorFlow's build for TPUs, on the CPU, in an environment of its own
 # make check: virtual environment, install, then lint, format, types and import layers
 # make docs : virtual environment, install, the documentation as a site in build/site; a broken link is an error
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,6 +10,8 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 # What the suite exercises.
 EXTRAS ?= test,docs,jax,torch,data,beam,tfds,parquet,hf,serving,search,gcs,s3
+# The suite with what docs/tpu.md installs on a TPU VM; tests marked `xla` cannot run there.
+TPU_VENV ?= .venv-tpu-wheel
 DEMO_ARGUMENTS ?=
 TEST_ARGUMENTS ?=
 FUZZ_MINUTES ?= 30
@@ -16,7 +19,7 @@ FUZZ_MINUTES ?= 30
 FUZZ_SEED ?= $(shell date +%s)
 FUZZ_ARGUMENTS ?=
 
-.PHONY: demo test fuzz check docs clean
+.PHONY: demo test test-tpu-wheel fuzz check docs clean
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +40,20 @@ test: $(VENV)/installed-test
 		-m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGUMENTS)
 	@awk 'END { print "coverage: " $$4 " % of " $$2 " lines; each file: build/coverage.txt" }' build/coverage.txt
 
+# pip knows `tensorflow-tpu` as another package than `tensorflow`, whose files it replaces; so the one is removed first.
+$(TPU_VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(TPU_VENV)
+	$(TPU_VENV)/bin/pip install --quiet "$(TORCH)"
+	$(TPU_VENV)/bin/pip install --quiet --editable ".[$(EXTRAS)]" "tensorflow==2.20.0" "tensorflow-text==2.20.1"
+	$(TPU_VENV)/bin/pip uninstall --quiet --yes tensorflow
+	$(TPU_VENV)/bin/pip install --quiet --no-deps "tensorflow-tpu==2.20.0" "libtpu==0.0.21"
+	touch $@
+
+# libtpu does not ask Google's metadata server what TPU this machine has, and JAX leaves libtpu, of another version, alone.
+test-tpu-wheel: $(TPU_VENV)/installed
+	TPU_SKIP_MDS_QUERY=1 JAX_PLATFORMS=cpu KERAS_BACKEND=tensorflow \
+		$(TPU_VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGUMENTS)
+
 fuzz: $(VENV)/installed-test
 	cd tests && PYTHONPATH=support $(abspath $(VENV))/bin/python -m fuzz --minutes $(FUZZ_MINUTES) --seed $(FUZZ_SEED) $(FUZZ_ARGUMENTS)
 
@@ -52,4 +69,4 @@ docs: $(VENV)/installed-test
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) $(TPU_VENV) runs build *.egg-info

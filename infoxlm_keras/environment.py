@@ -3,6 +3,7 @@
 Nothing here imports either of them, unless `keras.json` holds settings that must be undone.
 """
 
+import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -15,6 +16,8 @@ from infoxlm_keras.files import read_json
 BACKENDS = ("tensorflow", "jax", "torch")
 # What this package is written for; Keras' own defaults.
 KERAS_SETTINGS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+# TensorFlow's builds in the package index; each of them installs the module `tensorflow`.
+TENSORFLOW_BUILDS = ("tensorflow", "tensorflow-cpu", "tensorflow-tpu")
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # What these say at lower levels is about machines without GPUs and about graphs that are traced again.
 QUIET_LOGGERS = ("tensorflow", "jax._src.xla_bridge")
@@ -26,15 +29,18 @@ def prepare() -> None:
     * `TF_USE_LEGACY_KERAS` is removed: nothing here uses Keras 2, and tensorflow_text would recurse without it.
     * `TF_CPP_MIN_LOG_LEVEL`, if not set, becomes 3: errors are exceptions, and need no lines of native code as well.
     * `KERAS_BACKEND` must name a backend that is installed.
+    * tensorflow-text must be of the same minor version as TensorFlow; else its import fails with a missing symbol.
     * `keras.json` (in `KERAS_HOME`, else ~/.keras) chooses the backend only: its other settings have no effect.
 
     Raises:
-        InputError: for an unknown or missing backend, or a `keras.json` that cannot be read.
+        InputError: for an unknown or missing backend, for TensorFlow and tensorflow-text of different minor
+            versions, or for a `keras.json` that cannot be read.
     """
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     os.environ.setdefault(LOG_LEVEL, "3")
     if "keras" in sys.modules:
         return
+    _check_tensorflow_text()
     path, settings = _keras_file()
     backend = os.environ.get("KERAS_BACKEND")
     if backend:
@@ -82,6 +88,31 @@ def _check_backend(name, found):
             f'{found}: the package {name} is not installed: pip install "infoxlm_keras[{name}]", or choose another '
             f"of {', '.join(BACKENDS)} with KERAS_BACKEND"
         )
+
+
+def _check_tensorflow_text():
+    text = _version("tensorflow-text")
+    builds = {name: version for name in TENSORFLOW_BUILDS if (version := _version(name)) is not None}
+    # With several builds in one place, the files are those of the one that was installed last, whichever that was.
+    if text is None or not builds or _minor(text) in map(_minor, builds.values()):
+        return
+    found = " and ".join(f"{name} {version}" for name, version in builds.items())
+    raise InputError(
+        f"{found} with tensorflow-text {text}: tensorflow-text is built for one minor version of TensorFlow; "
+        f'pip install --no-deps "tensorflow-text=={_minor(next(iter(builds.values())))}.*"'
+    )
+
+
+def _version(distribution):
+    """The version of an installed package, str, or None."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _minor(version):
+    return ".".join(version.split(".")[:2])
 
 
 def _undo(path, settings):

@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -74,6 +75,20 @@ def pytest_collection_modifyitems(items):
     if moved:
         raise pytest.UsageError(f"tests/conftest.py: LONGEST_FILES names files that are not there: {moved}")
     items.sort(key=lambda item: places.get(item.path, len(places)))
+    skip_what_cannot_compile(items)
+
+
+def skip_what_cannot_compile(items):
+    """Skips tests marked `xla` with TensorFlow's build for TPUs (`make test-tpu-wheel`). Elsewhere all of them run."""
+    try:
+        importlib.metadata.version("tensorflow-tpu")
+    except importlib.metadata.PackageNotFoundError:
+        return
+    from infoxlm_keras.distribution.host_compiler import compiles_here
+
+    for item in items:
+        if item.get_closest_marker("xla") and not compiles_here():
+            item.add_marker(pytest.mark.skip(reason="this build of TensorFlow compiles for TPUs only"))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Commands in odd environments: outputs that take little, limits of files, settings that are meant for others."""
 
+import importlib.metadata
 import json
 import os
 import resource
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 
+from infoxlm_keras import environment
 from infoxlm_keras.distribution.cluster import is_multi_worker
 from infoxlm_keras.errors import InputError
 from repository import REPOSITORY
@@ -272,3 +274,39 @@ def test_a_cluster_is_recognised():
     assert is_multi_worker({"TF_CONFIG": json.dumps(one)}, pytest.fail) is False
     with pytest.raises(InputError, match="SLURM_STEP_NUM_TASKS = two"):
         is_multi_worker({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "two"})
+
+
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [
+        ({"tensorflow": "2.21.0", "tensorflow-text": "2.20.1"}, "tensorflow 2.21.0 with tensorflow-text 2.20.1"),
+        (
+            {"tensorflow-tpu": "2.20.0", "tensorflow-text": "2.21.1"},
+            "tensorflow-tpu 2.20.0 with tensorflow-text 2.21.1",
+        ),
+        ({"tensorflow": "2.21.0", "tensorflow-text": "2.21.1"}, None),
+        ({"tensorflow-tpu": "2.20.0", "tensorflow-text": "2.20.1"}, None),
+        # Both installed: the module is one of the two.
+        ({"tensorflow": "2.21.0", "tensorflow-tpu": "2.20.0", "tensorflow-text": "2.20.1"}, None),
+        ({"tensorflow": "2.21.0"}, None),
+        ({"tensorflow-text": "2.20.1"}, None),
+        ({}, None),
+    ],
+)
+def test_tensorflow_and_tensorflow_text_are_of_one_minor_version(versions, found, monkeypatch, tmp_path):
+    def version(name):
+        if name in versions:
+            return versions[name]
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    # As before the first import of Keras.
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    if found is None:
+        environment.prepare()
+        return
+    with pytest.raises(InputError) as caught:
+        environment.prepare()
+    minor = found.split()[1].rpartition(".")[0]
+    assert str(caught.value).startswith(found) and f'"tensorflow-text=={minor}.*"' in str(caught.value)

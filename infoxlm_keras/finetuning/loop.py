@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from infoxlm_keras.annotations import Array
+from infoxlm_keras.distribution.host_compiler import compiles_here
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.training.optimizer import WarmupLinearDecay, without_decay_of_biases
 
@@ -85,7 +86,13 @@ def finetune(
     order = np.random.default_rng(settings.seed)
     batch_size = min(settings.batch_size, len(targets))
     updates = settings.epochs * -(-len(targets) // batch_size)
-    model.compile(optimizer=_optimizer(settings, updates), loss=loss, metrics=list(metrics))
+    model.compile(
+        optimizer=_optimizer(settings, updates),
+        loss=loss,
+        metrics=list(metrics),
+        # Keras compiles where it sees a TPU, even if the model does not run there.
+        jit_compile="auto" if compiles_here() else False,
+    )
     epochs, best, best_weights = [], -np.inf, None
     for epoch in range(1, settings.epochs + 1):
         # Shuffled here because the order of `fit` depends on the backend's random numbers.

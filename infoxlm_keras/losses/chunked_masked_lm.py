@@ -9,6 +9,7 @@ logits again. This costs a third more arithmetic in this layer and needs memory 
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor
+from infoxlm_keras.losses.loop_rows import empty_rows, set_row, stacked_rows
 from infoxlm_keras.losses.masked_lm import MaskedLMLoss
 
 # The logit of a column outside the chunk: its exponential is 0, and every sum stays finite.
@@ -93,6 +94,13 @@ class _Chunks:
         is_label = ops.logical_and(own, ops.equal(ops.expand_dims(pieces, 0), self.labels))
         return ops.where(own, logits, NO_LOGIT), is_label
 
+    def own_first(self, index, values):
+        """`values` [chunk, ...], one a piece; in the last chunk, those of the chunk before it go to the end."""
+        masked = self.number * self.size - self.embeddings.shape[0]
+        if masked == 0:
+            return values
+        return ops.where(index == self.number - 1, ops.roll(values, -masked, axis=0), values)
+
 
 def _statistics(chunks):
     """(logsumexp, logit of the label, likeliest piece) of every prediction, each [predictions]."""
@@ -129,16 +137,16 @@ def _gradients(chunks, log_sum, mask_weights, vocabulary_size):
         half = ops.cast(of_logits, dtype)
         of_features = of_features + ops.cast(ops.matmul(half, ops.cast(chunks.rows(index), dtype)), "float32")
         of_rows = ops.cast(ops.matmul(ops.transpose(half), features), "float32")
-        start = chunks.start(index)
-        before = ops.slice(of_embeddings, (start, 0), of_rows.shape)
-        of_embeddings = ops.slice_update(of_embeddings, (start, 0), before + of_rows)
-        before = ops.slice(of_bias, (start,), (chunks.size,))
-        of_bias = ops.slice_update(of_bias, (start,), before + ops.sum(of_logits, axis=0))
+        of_embeddings = set_row(of_embeddings, index, chunks.own_first(index, of_rows))
+        of_bias = set_row(of_bias, index, chunks.own_first(index, ops.sum(of_logits, axis=0)))
         return of_features, of_embeddings, of_bias
 
+    dim = chunks.embeddings.shape[1]
     start = (
         ops.zeros_like(chunks.features, "float32"),
-        ops.zeros((vocabulary_size, chunks.embeddings.shape[1]), "float32"),
-        ops.zeros((vocabulary_size,), "float32"),
+        empty_rows(chunks.number, (chunks.size, dim)),
+        empty_rows(chunks.number, (chunks.size,)),
     )
-    return ops.fori_loop(0, chunks.number, body, start)
+    of_features, of_embeddings, of_bias = ops.fori_loop(0, chunks.number, body, start)
+    of_embeddings = ops.reshape(stacked_rows(of_embeddings), (-1, dim))[:vocabulary_size]
+    return of_features, of_embeddings, ops.reshape(stacked_rows(of_bias), (-1,))[:vocabulary_size]

@@ -11,6 +11,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.config import RunSettings
 from infoxlm_keras.distribution import current_distribution, is_chief
 from infoxlm_keras.distribution.agreement import check_agreement, number_of, wait_for_workers
+from infoxlm_keras.distribution.host_compiler import compiles_here
 from infoxlm_keras.distribution.strategies import check_batches
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.evaluation import Evaluation
@@ -272,7 +273,7 @@ def seed_everything(seed: int, compiled: bool) -> None:
             TensorFlow's deterministic kernels are enabled, so they are enabled for an uncompiled step only.
     """
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow" and not compiled:
+    if keras.backend.backend() == "tensorflow" and not (compiled and compiles_here()):
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()

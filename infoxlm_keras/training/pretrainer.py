@@ -366,11 +366,6 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         """The token embedding's row of `<pad>`, [1, dim]; read it before an update and restore it after."""
         return ops.convert_to_tensor(self.backbone.token_embedding.embeddings)[PAD_ID : PAD_ID + 1] + 0.0
 
-    def restore_padding_row(self, row: Tensor) -> None:
-        """Restores the row of `<pad>`, which gradients of the tied output and weight decay must not change."""
-        embeddings = self.backbone.token_embedding.embeddings
-        embeddings.assign(ops.slice_update(ops.convert_to_tensor(embeddings), (PAD_ID, 0), row))
-
     def count_step(self, finite: Tensor) -> None:
         """Counts an update whose gradients were not finite, and adapts the loss scale (float16 only)."""
         skipped = 1 - ops.cast(finite, "int32")

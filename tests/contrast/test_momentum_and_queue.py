@@ -88,7 +88,14 @@ def test_any_batches_into_any_queue(length, batches):
         assert_equal(queue, ring)
 
 
-@pytest.mark.parametrize("options", [{}, {"jit_compile": True}, {"input_signature": [tf.TensorSpec([None, 2])]}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"jit_compile": True}, marks=pytest.mark.xla),
+        {"input_signature": [tf.TensorSpec([None, 2])]},
+    ],
+)
 def test_wraps_round_in_a_graph(options):
     queue, ring = KeyQueue(7, 2), oracle.Queue(7, 2)
     enqueue = tf.function(queue.enqueue, **options)

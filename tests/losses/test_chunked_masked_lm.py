@@ -42,7 +42,7 @@ def with_gradients(function, values, compiled=False):
 
 @pytest.mark.parametrize("chunk", [1, 4, 7, 22, 23])
 @pytest.mark.parametrize("scale", [1.0, 300.0])
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.xla)])
 def test_equal_to_the_plain_loss_in_value_and_gradient(chunk, scale, compiled):
     values = arguments(scale=scale)
     expected = with_gradients(plain, values)

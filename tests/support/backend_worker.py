@@ -4,6 +4,7 @@ Reads `inputs.npz` (weights, batches) and `scenarios.json` from the directory; w
 `<backend>.json`, what was trained and what the traced steps are made of.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -111,12 +112,13 @@ def jax_program(pretrainer, batch):
     names = set()
 
     def walk(value):
-        if isinstance(value, ClosedJaxpr):
-            walk(value.jaxpr)
-        elif isinstance(value, Jaxpr):
+        # In this order: JAX 0.12 has one class for both.
+        if isinstance(value, Jaxpr):
             for equation in value.eqns:
                 names.add(equation.primitive.name)
                 walk(list(equation.params.values()))
+        elif isinstance(value, ClosedJaxpr):
+            walk(value.jaxpr)
         elif isinstance(value, list | tuple):
             for part in value:
                 walk(part)
@@ -139,6 +141,24 @@ def torch_flops(scenario, weights, batch):
     return counter.get_total_flops(), pretrainer.flops(batch), float(logs["tflop_per_step"]) * 1e12
 
 
+def restored_table(pretrainer):
+    """(token embedding, a row, the embedding after the row was put in the place of `<pad>`'s)."""
+    embeddings = pretrainer.backbone.token_embedding.embeddings
+    before = ops.convert_to_numpy(embeddings).copy()
+    row = np.linspace(-3, 3, before.shape[1], dtype=np.float32)[None]
+    with torch_without_gradients():
+        pretrainer.restore_padding_row(ops.convert_to_tensor(row))
+    return before, row, ops.convert_to_numpy(embeddings)
+
+
+def torch_without_gradients():
+    if keras.backend.backend() != "torch":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.no_grad()
+
+
 def main(directory):
     scenarios = json.loads((directory / "scenarios.json").read_text())
     backend = keras.backend.backend()
@@ -153,6 +173,8 @@ def main(directory):
         arrays[f"{name}|iterations"] = ops.convert_to_numpy(pretrainer.optimizer.iterations)
         if backend == "torch":
             facts[f"flops {name}"] = torch_flops(scenario, weights, batches[0])
+        for key, array in zip(("before", "row", "after"), restored_table(pretrainer), strict=True):
+            arrays[f"{name}|table|{key}"] = array
         if backend != "torch" and name == "joint_count":
             # The largest: a loop over micro-batches around all tasks.
             trace = tensorflow_graph if backend == "tensorflow" else jax_program

@@ -135,7 +135,8 @@ BATCH = joint_batch(np.random.default_rng(0), 4, 4, 4)
 
 def step_pretrainer():
     return tiny_pretrainer(
-        [MMLM(), TLM(), XLCO(queue_length=13, in_batch_negatives=True)],
+        # The vocabulary of 50 in chunks.
+        [MMLM(max_logits=150), TLM(), XLCO(queue_length=13, in_batch_negatives=True)],
         size=TWO_LAYERS,
         dropout=0.1,
         dtype="mixed_bfloat16",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from backend_worker import build, named_variables
+from infoxlm_keras.tokenizer import PAD_ID
 from repository import SUPPORT
 from tiny_pretraining import array, joint_batch
 
@@ -170,6 +171,15 @@ def test_tensorflows_step_has_static_shapes_and_no_callback(results):
     assert not {"Where", "Unique", "UniqueV2", "DynamicPartition", "ListDiff"} & operations
     assert not [name for name in operations if "String" in name or "Summary" in name]
     assert facts["unknown_shapes"] == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_padding_row_is_put_back_alone(results, backend):
+    """All other rows keep their bits."""
+    before, row, after = (results[backend][0][f"joint_count|table|{key}"] for key in ("before", "row", "after"))
+    assert not np.array_equal(before[PAD_ID], row[0])
+    before[PAD_ID] = row[0]
+    np.testing.assert_array_equal(after, before)
 
 
 def test_jaxs_step_has_no_callback(results):

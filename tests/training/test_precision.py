@@ -87,7 +87,7 @@ def test_logits_beyond_half_precision(policy, compute_dtype):
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("distance", [0.03, 0.001])
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.xla)])
 def test_slow_average_moves_as_far_as_it_should(policy, distance, compiled):
     """1,000 updates at m = 0.9999 towards weights near by, each variable alone, within 1%, norms near 1 too."""
     task = XLCO(queue_length=4)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     class StepParts(keras.Model):
         """The parts of a step, as `InfoXLMPretrainer` defines them; declared for type checkers only."""
 
+        backbone: Any
         tasks: Sequence[PretextTask]
         accumulation_steps: int
         clip_norm: float | None

@@ -12,13 +12,14 @@ import jax
 import keras
 from keras import StatelessScope
 
-from infoxlm_keras.annotations import Batch, Tensors
+from infoxlm_keras.annotations import Batch, Tensor, Tensors
 from infoxlm_keras.data.batches import unpack_batch
 from infoxlm_keras.data.sharding import parts_end_to_end
 from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.distribution.inputs import distribute_batches, parts_of_process
 from infoxlm_keras.distribution.jax_replicas import JaxReplicas
 from infoxlm_keras.tasks.pretext_task import SharedTensors
+from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 from infoxlm_keras.training.step.base import StepParts
 
@@ -70,6 +71,11 @@ class TrainStep(StepParts):
         non_trainable = _values(scope, self.non_trainable_variables)
         metrics = _values(scope, self.metrics_variables)
         return logs, (trainable, non_trainable, optimizer, metrics)
+
+    def restore_padding_row(self, row: Tensor) -> None:
+        """Restores the row of `<pad>`, which gradients of the tied output and weight decay must not change."""
+        embeddings = self.backbone.token_embedding.embeddings
+        embeddings.assign(jax.lax.dynamic_update_slice(embeddings.value, row, (PAD_ID, 0)))
 
     def _on_replica(self, replicas, values, batch):
         """(loss, gradients of loss * loss_scale, results of each micro-batch, token counts, non-trainable values).

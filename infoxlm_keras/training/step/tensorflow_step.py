@@ -11,8 +11,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from infoxlm_keras.annotations import Batch, Tensors
+from infoxlm_keras.annotations import Batch, Tensor, Tensors
 from infoxlm_keras.data.batches import unpack_batch
+from infoxlm_keras.distribution.host_compiler import compiles_here
 from infoxlm_keras.distribution.inputs import distribute_batches
 from infoxlm_keras.distribution.replicas import Replicas
 from infoxlm_keras.distribution.workarounds import (
@@ -22,8 +23,13 @@ from infoxlm_keras.distribution.workarounds import (
     update_on_each_replica,
 )
 from infoxlm_keras.tasks.pretext_task import SharedTensors
+from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 from infoxlm_keras.training.step.base import StepParts
+
+NOT_COMPILED = (
+    "jit_compile: left off, this build of TensorFlow (tensorflow-tpu) compiles for TPUs only; see --strategy tpu"
+)
 
 
 class TrainStep(StepParts):
@@ -62,6 +68,13 @@ class TrainStep(StepParts):
         norm = self._compiled(finish)
         self.update_step_metrics(token_counts, loss, norm)
         return self.metric_results()
+
+    def restore_padding_row(self, row: Tensor) -> None:
+        """Restores the row of `<pad>`, which gradients of the tied output and weight decay must not change."""
+        embeddings = self.backbone.token_embedding.embeddings.value
+        # Not `ops.slice_update`: it is an operation of XLA, which TensorFlow's build for TPUs cannot run on the host.
+        # Not a write to the variable in place: from then on TensorFlow copies the table at every read.
+        embeddings.assign(tf.tensor_scatter_nd_update(embeddings, [[PAD_ID]], row))
 
     def test_step(self, data: Any) -> Tensors:
         """Losses and metrics of one batch without any update."""
@@ -171,8 +184,12 @@ class TrainStep(StepParts):
 
     # === What `fit` and `evaluate` call ===
 
-    def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
-        super().compile(optimizer=optimizer, **kwargs)
+    def compile(self, optimizer: keras.optimizers.Optimizer, jit_compile: bool = False, **kwargs: Any) -> None:
+        """As `keras.Model.compile`. If XLA cannot compile here `jit_compile` is left off, and a line says so."""
+        if jit_compile and not compiles_here():
+            print(NOT_COMPILED, flush=True)
+            jit_compile = False
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         if self._is_distributed:
             update_on_each_replica(optimizer)
             read_metrics_of_one_replica(self)

@@ -12,13 +12,14 @@ from typing import Any
 import keras
 import torch
 
-from infoxlm_keras.annotations import Batch, Tensors
+from infoxlm_keras.annotations import Batch, Tensor, Tensors
 from infoxlm_keras.data.batches import unpack_batch
 from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.distribution.inputs import distribute_batches, parts_of_process
 from infoxlm_keras.distribution.torch_replicas import TorchReplicas
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tasks.pretext_task import SharedTensors
+from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 from infoxlm_keras.training.step.base import StepParts
 
@@ -94,6 +95,11 @@ class TrainStep(StepParts):
             self.count_step(finite)
             self.update_step_metrics(token_counts, loss, norm)
             return self.metric_results()
+
+    def restore_padding_row(self, row: Tensor) -> None:
+        """Restores the row of `<pad>`, which gradients of the tied output and weight decay must not change."""
+        # In place; `ops.slice_update` copies the table.
+        self.backbone.token_embedding.embeddings.value[PAD_ID] = row[0]
 
     def test_step(self, data: Any) -> Tensors:
         """Losses and metrics of one batch without any update."""
