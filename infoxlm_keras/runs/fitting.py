@@ -1,6 +1,7 @@
 """The `model.fit` of a run: its writers, its callbacks, and the plots that follow them."""
 
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,9 @@ from infoxlm_keras.runs.checkpoint import Restored
 from infoxlm_keras.runs.directory import RunDirectory
 from infoxlm_keras.tasks.pretext_task import PretextTask
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
+
+# Drawing takes longer than a short interval between two checkpoints. The end of training draws in any case.
+SECONDS_BETWEEN_PLOTS = 60.0
 
 
 def fit(
@@ -92,7 +96,7 @@ def fit(
                 recorder,
                 best_by(config, evaluations),
                 write=chief,
-                after_save=(lambda: _saved(directory, pretrainer.tasks)) if chief else None,
+                after_save=_after_save(directory, pretrainer.tasks) if chief else None,
             ),
             StopOnSignal(start, stop),
         ]
@@ -100,6 +104,8 @@ def fit(
         # One epoch of all remaining steps: the data set is endless, so Keras needs their number.
         steps = config.steps - start
         pretrainer.fit(dataset, epochs=1, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=callbacks)
+        if chief:
+            refresh_plots(directory, pretrainer.tasks)
         return stop.received if callbacks[-1].step < config.steps else None
 
 
@@ -145,9 +151,18 @@ def refresh_plots(directory: RunDirectory, tasks: Sequence[PretextTask]) -> None
         save_figure(run_overview(steps, metrics), directory.plots / "run.png")
 
 
-def _saved(directory, tasks):
-    refresh_plots(directory, tasks)
-    directory.publish()
+def _after_save(directory, tasks):
+    """What follows a checkpoint: plots, if the last ones are `SECONDS_BETWEEN_PLOTS` old, and what a store needs."""
+    drawn = time.monotonic()
+
+    def after_save():
+        nonlocal drawn
+        if time.monotonic() - drawn >= SECONDS_BETWEEN_PLOTS:
+            refresh_plots(directory, tasks)
+            drawn = time.monotonic()
+        directory.publish()
+
+    return after_save
 
 
 def _writers(tasks, config, streams, directory, start, wandb_project):
