@@ -3,14 +3,13 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from forking_commands import ForkingCommands
 from repository import REPOSITORY
 from running import tree
 from tiny_run import arguments, history, weights
@@ -32,27 +31,18 @@ def free_address():
         return f"localhost:{server.getsockname()[1]}"
 
 
-def start(log, arguments, **environment):
-    """The command as a process of its own on the CPU, with JAX."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(REPOSITORY),
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-        **environment,
-    }
-    command = [sys.executable, REPOSITORY / "recipes" / "pretrain.py", *map(str, arguments)]
-    with open(log, "w") as file:
-        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+@pytest.fixture(scope="module")
+def commands():
+    environment = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    with ForkingCommands(REPOSITORY, **environment) as found:
+        yield found
 
 
-def start_both(root, arguments, more=((), ())):
+def start_both(commands, root, arguments, more=((), ())):
     """Two processes of one run; `more` holds each one's own arguments. They write `process_0.log`, `process_1.log`."""
     cluster = ["--strategy", "multiworker", "--coordinator", free_address(), "--processes", 2]
     return [
-        start(root / f"process_{index}.log", [*arguments, *cluster, "--process", index, *more[index]])
+        commands.start(root / f"process_{index}.log", [*arguments, *cluster, "--process", index, *more[index]])
         for index in range(2)
     ]
 
@@ -61,49 +51,40 @@ def printed(root, index):
     return (root / f"process_{index}.log").read_text()
 
 
-def ended(processes, seconds=SECONDS):
-    """The exit codes of processes that must end by themselves; none of them is left behind."""
-    try:
-        return [process.wait(seconds) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-
-
-def finish(root, processes):
-    codes = ended(processes)
+def finish(commands, root, processes):
+    codes = [commands.wait(process) for process in processes]
     assert codes == [0, 0], "".join(printed(root, index)[-3000:] for index in range(2))
 
 
-def wait_for(path, root, processes):
-    """Waits until the directory `path` is there; the processes must be running meanwhile."""
+def wait_for(path, root):
     deadline = time.monotonic() + SECONDS
     while not path.is_dir():
-        if time.monotonic() > deadline or processes[0].poll() is not None:
-            for process in processes:
-                process.kill()
-            raise AssertionError(f"{path} is not there: " + printed(root, 0)[-3000:])
+        assert time.monotonic() < deadline, f"{path} is not there: " + printed(root, 0)[-3000:]
         time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
-def runs(inputs, tmp_path_factory):
+def runs(commands, inputs, tmp_path_factory):
     """Directory with a run on `one` process, on `two`, and `killed`: one of two is killed, then both start again."""
     root = tmp_path_factory.mktemp("jax_processes")
-    one = start(root / "one.log", arguments(inputs, root / "one", *OPTIONS), XLA_FLAGS=two_devices())
-    assert ended([one]) == [0], (root / "one.log").read_text()[-3000:]
+    one = commands.start(root / "one.log", arguments(inputs, root / "one", *OPTIONS), XLA_FLAGS=two_devices())
+    assert commands.wait(one) == 0, (root / "one.log").read_text()[-3000:]
     for name in ("two", "killed"):
         (root / name).mkdir()
-    finish(root / "two", start_both(root / "two", arguments(inputs, root / "two" / "run", *OPTIONS)))
+    two = root / "two"
+    finish(commands, two, start_both(commands, two, arguments(inputs, two / "run", *OPTIONS)))
 
     killed = root / "killed"
     command = arguments(inputs, killed / "run", *OPTIONS)
-    processes = start_both(killed, command)
-    wait_for(killed / "run" / "checkpoints" / "step-00000003", killed, processes)
-    processes[1].send_signal(signal.SIGKILL)
-    code, _ = ended(processes, 150)
+    processes = start_both(commands, killed, command)
+    wait_for(killed / "run" / "checkpoints" / "step-00000003", killed)
+    os.kill(processes[1], signal.SIGKILL)
+    begin = time.monotonic()
+    code = commands.wait(processes[0])
+    assert time.monotonic() - begin < 150
+    assert commands.wait(processes[1]) == -signal.SIGKILL
     (killed / "after_kill.txt").write_text(f"{code}\n{printed(killed, 0)}")
-    finish(killed, start_both(killed, command))
+    finish(commands, killed, start_both(commands, killed, command))
     return root
 
 
@@ -148,21 +129,21 @@ def test_only_the_first_process_writes(runs):
     assert not [name for name in tree(runs / "two") if "partial" in name]
 
 
-def test_a_stop_signal_to_one_process_stops_both(inputs, tmp_path):
+def test_a_stop_signal_to_one_process_stops_both(commands, inputs, tmp_path):
     command = arguments(inputs, tmp_path / "run", *OPTIONS, "--steps", 2000, "--set", "evaluation.every=100000")
-    processes = start_both(tmp_path, command)
-    wait_for(tmp_path / "run" / "checkpoints", tmp_path, processes)
-    processes[1].send_signal(signal.SIGTERM)
-    finish(tmp_path, processes)
+    processes = start_both(commands, tmp_path, command)
+    wait_for(tmp_path / "run" / "checkpoints", tmp_path)
+    os.kill(processes[1], signal.SIGTERM)
+    finish(commands, tmp_path, processes)
     assert "stopped by a signal to another worker at step" in printed(tmp_path, 0)
     saved = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())[-1]
     assert int(saved.removeprefix("step-")) % 10 == 0 and saved != "step-00002000"
 
 
-def test_processes_that_were_started_differently(inputs, tmp_path):
+def test_processes_that_were_started_differently(commands, inputs, tmp_path):
     more = ((), ("--set", "optimizer.learning_rate=0.5"))
-    processes = start_both(tmp_path, arguments(inputs, tmp_path / "run", *OPTIONS), more)
-    assert ended(processes) == [2, 2]
+    processes = start_both(commands, tmp_path, arguments(inputs, tmp_path / "run", *OPTIONS), more)
+    assert [commands.wait(process) for process in processes] == [2, 2]
     for index in range(2):
         text = printed(tmp_path, index)
         assert (
@@ -172,14 +153,15 @@ def test_processes_that_were_started_differently(inputs, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_processes_that_see_different_checkpoints(inputs, runs, tmp_path):
+def test_processes_that_see_different_checkpoints(commands, inputs, runs, tmp_path):
     """As with an --output_dir on each machine's own disk."""
     processes = start_both(
+        commands,
         tmp_path,
         arguments(inputs, runs / "two" / "run", *OPTIONS, "--steps", 9),
         ((), ("--output_dir", tmp_path / "other")),
     )
-    assert ended(processes) == [2, 2]
+    assert [commands.wait(process) for process in processes] == [2, 2]
     for index in range(2):
         last = printed(tmp_path, index).splitlines()[-1]
         assert last.startswith(
@@ -188,11 +170,11 @@ def test_processes_that_see_different_checkpoints(inputs, runs, tmp_path):
         assert last.endswith("--output_dir: 0, 8")
 
 
-def test_a_process_that_ends_with_an_error_ends_the_other(inputs, tmp_path):
+def test_a_process_that_ends_with_an_error_ends_the_other(commands, inputs, tmp_path):
     """Its records are missing. Both end in bounded time, each with one line."""
     processes = start_both(
-        tmp_path, arguments(inputs, tmp_path / "run", *OPTIONS), ((), ("--data_dir", tmp_path / "nothing"))
+        commands, tmp_path, arguments(inputs, tmp_path / "run", *OPTIONS), ((), ("--data_dir", tmp_path / "nothing"))
     )
-    first, second = ended(processes)
+    first, second = (commands.wait(process) for process in processes)
     assert first != 0 and second == 2
     assert "nothing" in printed(tmp_path, 1).splitlines()[-1]

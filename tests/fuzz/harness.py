@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 from fuzz import mutations
@@ -204,10 +205,25 @@ class Worker:
         return tuple(json.loads(line))
 
     def _answer(self, seconds):
-        """The next line; empty if the process has ended, None if it says nothing for so long."""
-        if not select.select([self.process.stdout], [], [], seconds)[0]:
-            return None
-        return self.process.stdout.readline()
+        """The next line; empty if the process has ended, None if it says nothing for so long.
+
+        Time in which it waits for a busy CPU does not count.
+        """
+        begin, waited = time.monotonic(), self._seconds_in_queue()
+        left = seconds
+        while left > 0:
+            if select.select([self.process.stdout], [], [], left)[0]:
+                return self.process.stdout.readline()
+            left = seconds + self._seconds_in_queue() - waited - (time.monotonic() - begin)
+        return None
+
+    def _seconds_in_queue(self):
+        """How long Linux has let the process wait for a CPU; 0 elsewhere."""
+        try:
+            with open(f"/proc/{self.process.pid}/schedstat") as file:
+                return int(file.read().split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
 
     def _end(self):
         if self.process is not None:

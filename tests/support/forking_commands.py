@@ -34,8 +34,8 @@ class ForkingCommands:
     def __exit__(self, *exception):
         for process in self.running:
             os.kill(process, signal.SIGKILL)
-        self.server.stdin.close()
-        self.server.wait()
+        with self.server:  # closes its pipes, and waits for it
+            pass
 
     def start(self, log, arguments, processes=0, **environment):
         """The id of a process that runs the command and writes to the file `log`."""
@@ -117,8 +117,10 @@ def as_torchrun(processes, arguments):
 
 
 def main():
-    import keras  # noqa: F401
-    import torch.distributed.launcher.api  # noqa: F401
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch.distributed.launcher.api  # noqa: F401
 
     import infoxlm_keras.commands.pretrain  # noqa: F401
     import infoxlm_keras.data.streams  # noqa: F401
