@@ -68,7 +68,7 @@ def measure(options):
         "tlm": parts.masked_batch(generator, b_tlm, t_tlm),
         "xlco": parts.contrast_batch(generator, b_xlco, t_xlco),
     }
-    times = StepTimes()
+    times = step_times()
     start = time.perf_counter()
     count = options.steps + 2
     pretrainer.fit(
@@ -81,7 +81,16 @@ def measure(options):
         "seconds": round(seconds, 4),
         "tokens_per_second": round(tokens / seconds),
         "peak_gb": round(peak_bytes(options.backend) / 1e9, 2),
+        **rates(times.tflop / seconds, options.peak_tflops),
         "first_step_seconds": round(times.ends[0] - start, 1),
+    }
+
+
+def rates(tflop_per_second, peak):
+    """Model TFLOP/s, as in `history.csv`, and its share of `peak`."""
+    return {
+        "tflop_per_second": round(tflop_per_second, 2),
+        **({"mfu": round(tflop_per_second / peak, 3)} if peak else {}),
     }
 
 
@@ -101,23 +110,22 @@ def peak_bytes(backend):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-class StepTimes:
-    """Placeholder that becomes a Keras callback once the backend is chosen."""
+def step_times():
+    """A Keras callback with the time at the end of each step; made here because the backend is chosen first."""
+    import keras
 
-    def __new__(cls):
-        import keras
+    class Times(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.ends = []
 
-        class Times(keras.callbacks.Callback):
-            def __init__(self):
-                super().__init__()
-                self.ends = []
+        def on_train_batch_end(self, batch, logs=None):
+            # Reading a value waits for the device.
+            float(logs["loss"])
+            self.tflop = float(logs["tflop_per_step"])
+            self.ends.append(time.perf_counter())
 
-            def on_train_batch_end(self, batch, logs=None):
-                # Reading a value waits for the device.
-                float(logs["loss"])
-                self.ends.append(time.perf_counter())
-
-        return Times()
+    return Times()
 
 
 if __name__ == "__main__":
