@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from infoxlm_keras import environment
 from infoxlm_keras.errors import InputError, input_error_within
 from infoxlm_keras.files import staging
+from infoxlm_keras.interruption import exit_status
 from infoxlm_keras.system_errors import describe_os_error, memory_error_within, system_error_within
 
 # What a shell reports for a program that a closed pipe has ended: 128 + SIGPIPE.
@@ -138,9 +139,9 @@ def _status_of(main):
             print(exit.code, file=sys.stderr)
             return 1
         return exit.code or 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return exit_status(interrupt)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             raise

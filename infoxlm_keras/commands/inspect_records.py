@@ -67,7 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results[manifest.kind] = result
         lengths[manifest.kind] = by_bucket(manifest, statistics)
     if options.output_dir:
-        with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
+        with (
+            naming(options.output_dir),
+            new_directory(options.output_dir, options.overwrite, holds=["inspection.json"]) as directory,
+        ):
             write_json(directory / "inspection.json", results)
             save_plots(directory, results, lengths)
         print(f"wrote {options.output_dir}")

@@ -64,13 +64,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def index(options: argparse.Namespace) -> None:
     """Builds the index: complete, or not at all."""
-    from infoxlm_keras.search.index import IndexWriter
+    from infoxlm_keras.search.index import FACTS_FILE, IndexWriter
     from infoxlm_keras.search.sentences import input_size, read_sentences
 
     if options.batch_size < 1:
         raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
     total = input_size(options.input)
-    with new_directory(options.output_dir, replace=options.overwrite) as directory:
+    inputs = [options.input, options.model]
+    with new_directory(options.output_dir, options.overwrite, holds=[FACTS_FILE], inputs=inputs) as directory:
         embedder = load_embedder(options.model)
         print_settings("search index", {**vars(options), "model": embedder.directory, "dim": embedder.dim})
         with IndexWriter(directory, embedder, VECTOR_TYPES[options.vectors]) as writer:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from infoxlm_keras.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from infoxlm_keras.files.atomic import MODEL_FILES as MODEL_FILES
     from infoxlm_keras.files.atomic import new_directory as new_directory
     from infoxlm_keras.files.atomic import write_atomically as write_atomically
     from infoxlm_keras.files.parser_errors import describe as describe
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "atomic": ("new_directory", "write_atomically"),
+        "atomic": ("MODEL_FILES", "new_directory", "write_atomically"),
         "parser_errors": ("describe", "parsing"),
         "paths": ("resolved_output", "without_wildcards"),
         "staging": ("local_copy",),

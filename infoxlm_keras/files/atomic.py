@@ -4,39 +4,51 @@ import contextlib
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import storage
 from infoxlm_keras.files.paths import resolved_output
 from infoxlm_keras.files.written_files import whole_file
+from infoxlm_keras.interruption import termination_raises
 from infoxlm_keras.system_errors import full_disk_within
+
+# A folder with a model holds one of these in each of our formats.
+MODEL_FILES = ("config.json", "modules.json")
 
 
 @contextlib.contextmanager
-def new_directory(path: PathLike, replace: bool = False) -> Iterator[pathlib.Path]:
+def new_directory(
+    path: PathLike, replace: bool = False, holds: Sequence[str] = (), inputs: Sequence[PathLike] = ()
+) -> Iterator[pathlib.Path]:
     """Yields a temporary directory that becomes `path` when the block ends well.
 
     Args:
         path: str or path. The directory to appear at the end, parents included. Of a symbolic link the directory that
             it leads to is made or replaced; the link stays.
         replace: bool. Replace an existing non-empty directory; otherwise that is an error.
+        holds: names of files, of which what is replaced must hold one. Without names anything is replaced.
+        inputs: paths and other names of what the block reads. They must not lie in what is replaced.
 
     Raises:
-        InputError: if `path` is a file, is a non-empty directory and `replace` is False, or is a link to itself.
+        InputError: if `path` is a file, is a non-empty directory and `replace` is False, or is a link to itself; if
+            it holds other files than `holds`, or an input.
         OSError: if the disk is full or a file may not become so large, whatever the library that wrote into the
             directory says then. It names the file if that is known, and else the directory, by `path`.
 
     The temporary directory lies beside `path` and is renamed at the end. Where that cannot be, since `path` is the
     root of a mounted file system or its parent cannot be written, it lies in `path`, and its content is moved out of
-    it file by file. When the block raises, it is removed, and `path` and its parents are left as they were.
+    it file by file. When the block raises, it is removed, and `path` and its parents are left as they were. SIGTERM
+    raises in the block, unless the process handles it otherwise.
     """
     given, path = path, resolved_output(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{given}: is a file, not a directory; choose another output directory")
     if path.is_dir() and any(path.iterdir()) and not replace:
         raise InputError(f"{given}: is not empty; remove it (or give --overwrite), or choose another output directory")
+    if path.is_dir() and any(path.iterdir()):
+        _check_replaceable(given, path, holds, inputs)
     missing = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     stays = path.is_dir() and (os.path.ismount(path) or not os.access(path.parent, os.W_OK))
@@ -45,7 +57,8 @@ def new_directory(path: PathLike, replace: bool = False) -> Iterator[pathlib.Pat
         shutil.rmtree(temporary)
     temporary.mkdir()
     try:
-        yield temporary
+        with termination_raises():
+            yield temporary
         if stays:
             _replace_content(path, temporary)
         else:
@@ -66,6 +79,21 @@ def new_directory(path: PathLike, replace: bool = False) -> Iterator[pathlib.Pat
             for parent in missing:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
+
+
+def _check_replaceable(given, path, holds, inputs):
+    if holds and not any((path / name).is_file() for name in holds):
+        other = min(entry.name for entry in path.iterdir())
+        raise InputError(
+            f"{given}: holds other files ({other}) and no {' or '.join(holds)}, so it is not overwritten; choose "
+            "another output directory"
+        )
+    for name in inputs:
+        source = pathlib.Path(os.path.realpath(name))
+        if source.exists() and (source == path or path in source.parents):
+            raise InputError(
+                f"{given}: would be overwritten, but {name} is read from it; choose another output directory"
+            )
 
 
 def _replace_content(path, temporary):

@@ -8,7 +8,6 @@ In reading order:
     classification.py       KerasHub's classifier on a pre-trained encoder; `text/labelled_texts.py` reads the data
     question_answering.py   saving and loading a question-answering model
     run_output.py           the trained model is saved first and stays if a later step fails
-    interruption.py         SIGTERM and Ctrl-C while a head is trained and saved
 """
 
 from typing import TYPE_CHECKING

@@ -9,7 +9,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.finite_weights import check_finite_weights
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, parsing, read_json
+from infoxlm_keras.files import MODEL_FILES, new_directory, parsing, read_json
 from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.models.question_answering import QuestionAnswering
 
@@ -32,7 +32,7 @@ def save_question_answering(
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
         replace: bool, overwrite an existing directory.
     """
-    with new_directory(directory, replace=replace) as temporary:
+    with new_directory(directory, replace, holds=MODEL_FILES) as temporary:
         check_room(temporary, model, model)
         model.save_to_preset(str(temporary))
         keras_hub.models.XLMRobertaTokenizer(proto=tokenizer.proto).save_to_preset(str(temporary))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from infoxlm_keras.command_line import describe_os_error
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory
-from infoxlm_keras.finetuning.interruption import exit_status, signals_wait
+from infoxlm_keras.files import MODEL_FILES, new_directory
+from infoxlm_keras.interruption import exit_status, signals_wait
 
 if TYPE_CHECKING:
     import keras
@@ -104,7 +104,7 @@ def save_model(head: "FineTuningHead", output: pathlib.Path, overwrite: bool) ->
     try:
         with signals_wait():
             try:
-                with new_directory(model, replace=overwrite) as directory:
+                with new_directory(model, overwrite, holds=MODEL_FILES) as directory:
                     head.save(directory)
             except Exception as error:
                 _rescue(head, error)

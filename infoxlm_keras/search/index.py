@@ -68,7 +68,14 @@ class IndexWriter:
         """Adds `sentences`, a list of (line number, bytes)."""
         texts = [text for _, text in sentences]
         keys = np.arange(self.count, self.count + len(texts), dtype=np.uint64)
-        self.index.add(keys, self.embedder(texts))
+        vectors = self.embedder(texts)
+        try:
+            self.index.add(keys, vectors)
+        except RuntimeError as error:
+            # What usearch makes of Ctrl-C.
+            if "terminated" in str(error):
+                raise KeyboardInterrupt from error
+            raise
         lengths = np.array([len(text) + 1 for text in texts], NUMBER)
         starts = self.position + np.cumsum(lengths) - lengths
         self._offsets.write(starts.astype(NUMBER).tobytes())

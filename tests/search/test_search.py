@@ -8,12 +8,14 @@ import runpy
 import shutil
 import subprocess
 import sys
+import types
 
 import google_crc32c
 import numpy as np
 import pytest
 
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
+from infoxlm_keras.search.index import IndexWriter
 from infoxlm_keras.serving import export_embedding, export_masked_lm
 from repository import REPOSITORY
 from running import refused, run, tree
@@ -272,3 +274,22 @@ def test_a_full_disk_leaves_nothing(places, tmp_path):
         assert process.stderr.startswith("error: ") and process.stderr.count("\n") == 1, process.stderr
         assert "would be larger than a file may be" in process.stderr or "size of a file limited" in process.stderr
         assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_usearch_works_is_an_interruption(tmp_path, monkeypatch):
+    """usearch makes a RuntimeError of it."""
+
+    class Embedder:
+        dim = 3
+
+        def __call__(self, texts):
+            return np.eye(3, dtype="float32")[: len(texts)]
+
+    def terminated(*arguments, **options):
+        raise RuntimeError("Operation has been terminated")
+
+    with IndexWriter(tmp_path, Embedder(), "f32") as writer:
+        writer.add([(1, b"a")])
+        monkeypatch.setattr(writer, "index", types.SimpleNamespace(add=terminated))
+        with pytest.raises(KeyboardInterrupt):
+            writer.add([(2, b"b")])

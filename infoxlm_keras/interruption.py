@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: they raise an exception during training and wait while a model is saved."""
+"""SIGTERM and Ctrl-C: they raise an exception while output is made and wait while a model is saved."""
 
 import contextlib
 import os
@@ -19,11 +19,17 @@ def exit_status(interrupt: KeyboardInterrupt) -> int:
 
 @contextlib.contextmanager
 def termination_raises() -> Iterator[None]:
-    """Context in which SIGTERM raises `Terminated`, as Ctrl-C raises `KeyboardInterrupt`."""
+    """Context in which SIGTERM raises `Terminated`, as Ctrl-C raises `KeyboardInterrupt`.
+
+    It changes nothing where SIGTERM is handled already, as in pre-training.
+    """
 
     def handle(number, frame):
         raise Terminated
 
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
     with _handlers({signal.SIGTERM: handle}):
         yield
 
