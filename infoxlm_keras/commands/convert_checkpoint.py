@@ -99,7 +99,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="URI",
         help="also upload to hf://org/name, or a preset to kaggle://user/model/keras/variation",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace DIR if it exists")
+    parser.add_argument("--overwrite", action="store_true", help="replace the model in DIR")
     options = parser.parse_args(arguments)
     if options.normalize is not None:
         options.normalize = options.normalize == "true"

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from infoxlm_keras.finetuning.loop import FineTuningSettings
 
 with quiet_imports():
-    from infoxlm_keras.finetuning.interruption import termination_raises
     from infoxlm_keras.finetuning.loop import transfer_gap
     from infoxlm_keras.finetuning.registry import head_class
     from infoxlm_keras.finetuning.run_output import (
@@ -39,6 +38,7 @@ with quiet_imports():
         save_model,
         the_model_stays,
     )
+    from infoxlm_keras.interruption import termination_raises
     from infoxlm_keras.pretrained import load_pretrained
     from infoxlm_keras.reports.plots import accuracy_by_language, save_figure
 

@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     index.add_argument("--output_dir", required=True, type=pathlib.Path, help="folder for the index")
     index.add_argument("--vectors", choices=VECTOR_TYPES, default="float16", help="dtype of the stored vectors")
     index.add_argument("--batch_size", type=int, default=64, help="sentences per forward pass")
-    index.add_argument("--overwrite", action="store_true", help="replace OUTPUT_DIR")
+    index.add_argument("--overwrite", action="store_true", help="replace the index in OUTPUT_DIR")
     query = commands.add_parser("query", help="search an index", formatter_class=parser.formatter_class)
     query.add_argument(
         "--index", required=True, type=pathlib.Path, metavar="DIR", help="folder that `infoxlm search index` wrote"

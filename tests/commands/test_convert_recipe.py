@@ -103,7 +103,9 @@ def test_what_is_there_is_replaced_only_when_asked(places, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "note").write_text("mine")
     assert "is not empty" in refused(capsys, convert_checkpoint.main, *arguments)
+    assert "and no config.json or modules.json" in refused(capsys, convert_checkpoint.main, *arguments, "--overwrite")
     assert tree(tmp_path) == {"out/note": b"mine"}
+    (tmp_path / "out" / "config.json").write_text("{}")
     run(convert_checkpoint.main, *arguments, "--overwrite")
     assert "note" not in tree(tmp_path / "out")
 
