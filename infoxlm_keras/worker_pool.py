@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.interruption import signals_wait
 from infoxlm_keras.worker_process import work
 
 # Items a worker may be ahead of the consumer: bounds memory, and hides uneven items.
@@ -136,7 +137,7 @@ class _Worker:
         self.connection, other_end = multiprocessing.Pipe()
         # Not fork: this process may hold TensorFlow's threads (a tokenizer from a preset).
         self.process = multiprocessing.get_context("spawn").Process(target=work, args=(other_end,), daemon=True)
-        with _SPAWNING, _short_arguments(), _without_the_main_script(), _without_interrupts():
+        with _SPAWNING, _short_arguments(), _without_the_main_script(), signals_wait(), _without_interrupts():
             self.process.start()
         other_end.close()
         self._has_function = False

@@ -5,6 +5,8 @@ where no attention score is dropped (`dropout` 0, as when continuing from XLM-R)
 a row for each query, and lengths are even. Elsewhere these layers change no value.
 """
 
+from typing import Any
+
 import keras
 import keras_hub
 from keras import ops
@@ -23,6 +25,9 @@ class PadLength(keras.layers.Layer):
     (2, 16, 4)
     """
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+
     def call(self, inputs: Tensor) -> Tensor:
         missing = 0 if inputs.shape[1] is None else -inputs.shape[1] % MULTIPLE
         if not missing:
@@ -37,6 +42,9 @@ class PadLength(keras.layers.Layer):
 @keras.saving.register_keras_serializable(package="infoxlm_keras")
 class CutLength(keras.layers.Layer):
     """The first part of `states` [batch, padded length, dim] that is as long as `padding_mask` [batch, length]."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
 
     def call(self, states: Tensor, padding_mask: Tensor) -> Tensor:
         return states[:, : padding_mask.shape[1]]

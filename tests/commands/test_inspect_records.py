@@ -1,6 +1,7 @@
 """The inspection of prepared records, against TensorFlow's parser and plain counting."""
 
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -120,9 +121,9 @@ def test_a_damaged_shard_is_named_with_its_offset(data_dir, tmp_path, capsys):
     shutil.copytree(data_dir, tmp_path / "data")
     manifest = read_manifest(tmp_path / "data", "mmlm")
     path = manifest.shard_path(manifest.streams[0].shards[0])
-    data = bytearray(open(path, "rb").read())
+    data = bytearray(pathlib.Path(path).read_bytes())
     data[20] ^= 1
-    open(path, "wb").write(data)
+    pathlib.Path(path).write_bytes(data)
     message = refused(capsys, inspect_records.main, tmp_path / "data", "--output_dir", tmp_path / "out")
     assert f"{path}: is damaged at byte 0 (record 0)" in message
     assert not (tmp_path / "out").exists()

@@ -65,7 +65,7 @@ REFUSED = {
 def lines():
     text = []
     for language in ("en", "de", "el", "hi", "ja", "ko", "ru", "zh"):
-        text += lzma.open(SAMPLE / f"{language}.txt.xz", "rt", encoding="utf-8").read().split("\n")[:250]
+        text += lzma.decompress((SAMPLE / f"{language}.txt.xz").read_bytes()).decode().split("\n")[:250]
     return text
 
 

@@ -17,6 +17,7 @@ from keras import ops
 from infoxlm_keras import MMLM, TLM, XLCO, InfoXLMPretrainer, MomentumSchedule, PretextTask
 from infoxlm_keras.contrast import KeyEncoder, KeyQueue, MovingAverage
 from infoxlm_keras.models import Encoder, QuestionAnswering
+from infoxlm_keras.models.fused_attention import CutLength, PadLength
 from infoxlm_keras.tasks.masked_lm import MaskedLanguageModeling
 from infoxlm_keras.training.optimizer import WarmupLinearDecay
 from infoxlm_keras.training.smoothed_mean import SmoothedMean
@@ -83,6 +84,11 @@ EXAMPLES = {
     ),
     SmoothedMean: (lambda: SmoothedMean("bound", decay=0.5), smoothed),
     WarmupLinearDecay: (lambda: WarmupLinearDecay(0.1, 3, 9), lambda rate: [rate(step) for step in range(9)]),
+    PadLength: (lambda: PadLength(name="pad"), lambda layer: [layer(np.ones((2, 13, 3), "float32"))]),
+    CutLength: (
+        lambda: CutLength(name="cut"),
+        lambda layer: [layer(np.ones((2, 16, 3), "float32"), padding_mask=np.ones((2, 13), "int32"))],
+    ),
     InfoXLMPretrainer: (example_pretrainer, loss_of_pretrainer),
     QuestionAnswering: (
         lambda: QuestionAnswering(tiny_masked_lm().backbone, name="spans"),

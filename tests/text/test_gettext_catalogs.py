@@ -238,7 +238,7 @@ def test_folders_of_gettext_are_taken_or_named_to_the_last_file(tmp_path):
         "fr": "folder",
         ".git": "hidden",
         "notes": "not named like a corpus",
-        "de_DE": "folder",
+        "de_DE": "folder that holds such files, at some depth",
     }
 
 
