@@ -103,7 +103,7 @@ def test_a_full_disk_leaves_nothing(tokenizer_dir, tmp_path, capsys, monkeypatch
     monkeypatch.setattr(written_files, "open", full, raising=False)
     arguments = ("--input", tmp_path, "--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "data")
     message = refused(capsys, build_monolingual.main, *arguments, "--processes", 1)
-    assert "no space left on device" in message and "--output_dir" in message
+    assert "no space left on device" in message and "another output folder" in message
     assert sorted(os.listdir(tmp_path)) == ["de.txt", "ru.txt"]
 
 
