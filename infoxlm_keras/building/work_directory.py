@@ -28,7 +28,8 @@ def work_directory(directory: PathLike) -> Iterator[pathlib.Path]:
 
     Raises:
         InputError: if another build is at work there.
-        OSError: if the disk is full or a file may not become so large; names `directory`, for a file in the yielded one.
+        OSError: if the disk is full or a file may not become so large. It names `directory` for a file in the
+            yielded one.
     """
     directory = pathlib.Path(directory)
     path = directory.parent / f".{directory.name}.work"

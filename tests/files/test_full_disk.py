@@ -14,7 +14,7 @@ import safetensors.numpy
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.commands import convert_checkpoint
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, read_json
+from infoxlm_keras.files import new_directory
 from infoxlm_keras.files.written_files import new_file
 from infoxlm_keras.system_errors import describe_os_error
 
@@ -82,9 +82,3 @@ def test_a_file_that_gets_too_large_is_named(write, tmp_path):
     assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(tmp_path / "x"))
     # The flag for the output has another name in each command.
     assert "another output folder" in (message := describe_os_error(error.value)) and "--" not in message
-
-
-def test_a_json_file_that_is_a_pointer_of_git_lfs_is_refused(tmp_path):
-    (tmp_path / "config.json").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-    with pytest.raises(InputError, match="config.json: is a Git LFS pointer, not the file itself: run `git lfs pull`"):
-        read_json(tmp_path / "config.json")
