@@ -18,10 +18,11 @@ _NAMES = (re.compile(r"\bname = '([^']+)'"), re.compile(r"(/[^;:\n]+); "))
 _MEMORY = re.compile(
     r"OOM when allocating|out of memory|failed to allocate memory|can't allocate memory", re.IGNORECASE
 )
+_ELSEWHERE = "or choose another output folder"
 _SENTENCES = {
-    errno.ENOSPC: "no space left on device; free some space or choose another --output_dir",
-    errno.EDQUOT: "the disk quota is used up; free some space or choose another --output_dir",
-    errno.EFBIG: "would be larger than a file may be here; raise the limit (ulimit -f) or choose another --output_dir",
+    errno.ENOSPC: f"no space left on device; free some space {_ELSEWHERE}",
+    errno.EDQUOT: f"the disk quota is used up; free some space {_ELSEWHERE}",
+    errno.EFBIG: f"would be larger than a file may be here; raise the limit (ulimit -f) {_ELSEWHERE}",
     errno.ENOENT: "no such file or directory",
     errno.EISDIR: "is a directory, not a file",
     errno.ENOTDIR: "is a file where a directory is needed, or lies below one",

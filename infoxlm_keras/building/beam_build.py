@@ -61,7 +61,9 @@ def build_with_beam(build: Build, options: argparse.Namespace, beam_arguments: S
                 found = OUR_ERROR.search(f"{type(error).__name__}: {error}")
                 if found is None:
                     raise
-                raise InputError(ADDED.sub("", found[1])) from None
+                # What lies in the temporary folder is of no use to the reader: it is removed.
+                in_temporary = re.compile(f"{re.escape(str(temporary))}/[^:]*")
+                raise InputError(in_temporary.sub(lambda _: str(directory), ADDED.sub("", found[1]))) from None
         fingerprints.check_unchanged()
         streams, counts = beam_pipeline.read_results(temporary, build.kind, build.readers)
         explicit = getattr(build.readers, "explicit", [True] * len(build.readers))

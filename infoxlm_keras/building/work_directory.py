@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.atomic import remove
+from infoxlm_keras.system_errors import full_disk_within
 from infoxlm_keras.worker_pool import WorkerDiedError
 
 LOCK = "lock"
@@ -27,6 +28,8 @@ def work_directory(directory: PathLike) -> Iterator[pathlib.Path]:
 
     Raises:
         InputError: if another build is at work there.
+        OSError: if the disk is full or a file may not become so large. It names `directory` for a file in the
+            yielded one.
     """
     directory = pathlib.Path(directory)
     path = directory.parent / f".{directory.name}.work"
@@ -48,9 +51,13 @@ def work_directory(directory: PathLike) -> Iterator[pathlib.Path]:
             yield path
         except WorkerDiedError:
             raise
-        except (InputError, OSError):
+        except (InputError, OSError) as error:
             _remove_with_parents(path, missing)
-            raise
+            found = full_disk_within(error)
+            if found is None or (found.filename and not os.fsdecode(found.filename).startswith(f"{path}{os.sep}")):
+                raise
+            # What lay in the work directory is of no use to the reader: it is removed.
+            raise OSError(found.errno, found.strerror, os.fspath(directory)) from error
     _remove_with_parents(path, missing)
 
 

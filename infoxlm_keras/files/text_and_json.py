@@ -12,6 +12,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import storage
 from infoxlm_keras.files.atomic import write_atomically
+from infoxlm_keras.files.first_bytes import refuse_pointer
 from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.files.paths import SURROGATE
 
@@ -29,7 +30,8 @@ def read_bytes(path: PathLike) -> bytes:
     """The content of the regular file `path`, or of the object at an address (`gs://`, `s3://`).
 
     Raises:
-        InputError: if the file is missing or is no regular file (a FIFO would wait for ever).
+        InputError: if the file is missing, is no regular file (a FIFO would wait for ever), or is a pointer of Git LFS
+            to the file.
     """
     if storage.is_remote(path):
         return storage.read_bytes(os.fspath(path))
@@ -44,7 +46,9 @@ def read_bytes(path: PathLike) -> bytes:
         raise InputError(f"{path}: is a directory, not a file")
     if not stat.S_ISREG(mode):
         raise InputError(f"{path}: is not a regular file; write its content into a file first")
-    return path.read_bytes()
+    content = path.read_bytes()
+    refuse_pointer(content, path)
+    return content
 
 
 def read_text(path: PathLike) -> str:

@@ -10,6 +10,7 @@ from typing import IO
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.files.paths import resolved_output
+from infoxlm_keras.system_errors import system_error_within
 
 # Names of the process's own open files.
 _DESCRIPTOR = re.compile(r"/dev/(?:fd/(?P<fd>[0-9]+)|(?P<name>stdin|stdout|stderr))|/proc/self/fd/(?P<self>[0-9]+)")
@@ -90,6 +91,8 @@ def naming(path: PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None or error.errno is None:
+        # NumPy gives no number for a full disk, only words.
+        found = error if error.filename is not None else system_error_within(error)
+        if found is None or found.filename is not None or found.errno is None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(found.errno, found.strerror, str(path)) from error

@@ -123,7 +123,7 @@ class IndexWriter:
             reason = "" if error is None else f" ({describe(error)})"
             raise InputError(
                 f"{path}: {size:,} of {expected:,} bytes could be written{reason}; "
-                "is the disk full, or the size of a file limited? Free some space or choose another --output_dir"
+                "is the disk full, or the size of a file limited? Free some space or choose another output folder"
             )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.parser_errors import parsing
-from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
+from infoxlm_keras.text.readers.chunks import LineStream, decode_lines, open_regular
 from infoxlm_keras.text.readers.inputs import path_kind, plain_name, refuse_archive, refuse_compressed
+from infoxlm_keras.text.readers.parquet import check_parquet
 
 PARQUET_ROWS = 1024
 LONGEST_CELL = 1 << 24  # characters; beyond the csv module's 128 kB
@@ -132,6 +133,8 @@ class SampleFile:
             import pyarrow.parquet
         except ImportError:
             raise InputError(f'{self.path}: reading it needs pyarrow: pip install "infoxlm_keras[parquet]"') from None
+        with open_regular(self.path) as head:
+            check_parquet(head, self.path)
         with parsing(self.path, "a complete Parquet file", "fetch it again"):
             file = pyarrow.parquet.ParquetFile(self.path)
         with file:

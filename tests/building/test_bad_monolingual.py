@@ -27,7 +27,7 @@ BAD_FILES = {
     "truncated xz": ("de.txt.xz", lzma.compress(os.urandom(9000))[:-200], ("ends too early", "fetch it again")),
     "damaged gz": ("de.txt.gz", gzip.compress(GOOD)[:-8] + b"\1" * 8, ("damaged", "fetch it again")),
     "damaged xz": ("de.txt.xz", b"\xfd7zXZ\0\1\1" + b"\1" * 90, ("damaged", "fetch it again")),
-    "plain text named gz": ("de.txt.gz", GOOD, ("is not what its ending .gz says", "take the ending .gz off")),
+    "plain text named gz": ("de.txt.gz", GOOD, ("it is text that is not compressed",)),
     "empty file": ("de.txt", b"", ("is empty", "remove it")),
     "empty gz": ("de.txt.gz", gzip.compress(b""), ("is empty",)),
     "blank lines only": ("de.txt", b"\n \n\xe3\x80\x80\n\n", ("holds no text", "remove it")),
@@ -103,7 +103,7 @@ def test_a_full_disk_leaves_nothing(tokenizer_dir, tmp_path, capsys, monkeypatch
     monkeypatch.setattr(written_files, "open", full, raising=False)
     arguments = ("--input", tmp_path, "--tokenizer", tokenizer_dir, "--output_dir", tmp_path / "data")
     message = refused(capsys, build_monolingual.main, *arguments, "--processes", 1)
-    assert "no space left on device" in message and "--output_dir" in message
+    assert "no space left on device" in message and "another output folder" in message
     assert sorted(os.listdir(tmp_path)) == ["de.txt", "ru.txt"]
 
 

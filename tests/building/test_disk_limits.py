@@ -98,8 +98,9 @@ def test_a_limit_on_files_ends_in_one_message(name, corpus, tokenizer_dir, tiny_
         refused += 1
         assert exit.value.code == 2, error
         assert re.fullmatch(r"error: \S+: would be larger than a file may be here; raise the limit.*\n", error), error
-        # The file is named.
-        assert "error: output" not in error
+        # The folder is named that the user gave, or what would lie in it, and nothing that is temporary.
+        assert error.startswith((f"error: {output}:", f"error: {output}/")), error
+        assert ".work" not in error and "partial" not in error
         assert not output.exists()
     assert refused >= 2 and done == 1 << 24
 

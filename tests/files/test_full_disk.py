@@ -15,6 +15,8 @@ from infoxlm_keras.command_line import run_command
 from infoxlm_keras.commands import convert_checkpoint
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory
+from infoxlm_keras.files.written_files import new_file
+from infoxlm_keras.system_errors import describe_os_error
 
 
 @contextlib.contextmanager
@@ -69,3 +71,14 @@ def test_a_conversion_names_its_folder_and_leaves_nothing(format, tiny_preset, t
     assert re.search(rf"^error: {tmp_path}/out\S*: would be larger than a file may be here", error, re.MULTILINE), (
         error
     )
+
+
+@pytest.mark.parametrize(
+    "write", [lambda file: file.write(b"x" * (1 << 16)), lambda file: np.save(file, np.ones(9999))]
+)
+def test_a_file_that_gets_too_large_is_named(write, tmp_path):
+    with pytest.raises(OSError) as error, largest_file(5000), new_file(tmp_path / "x") as file:
+        write(file)
+    assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(tmp_path / "x"))
+    # The flag for the output has another name in each command.
+    assert "another output folder" in (message := describe_os_error(error.value)) and "--" not in message

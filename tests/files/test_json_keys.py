@@ -75,3 +75,9 @@ def test_every_other_json_file(tmp_path):
     (tmp_path / "a.json").write_text('{"a": {"b": 1,\n "b": 2}}')
     with pytest.raises(InputError, match="a.json: is not valid JSON: the key 'b' is given twice"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_json_file_that_is_a_pointer_of_git_lfs_is_refused(tmp_path):
+    (tmp_path / "config.json").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(InputError, match="config.json: is a Git LFS pointer, not the file itself: run `git lfs pull`"):
+        read_json(tmp_path / "config.json")

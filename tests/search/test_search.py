@@ -113,6 +113,8 @@ def test_bad_input(places, tmp_path, capsys):
     (tmp_path / "utf16.txt").write_text("Haus\nFluss\n", encoding="utf-16")
     (tmp_path / "latin1.txt").write_text("Haus\nBrücke\n", encoding="latin-1")
     (tmp_path / "nul.txt").write_bytes(b"a\0b\n")
+    (tmp_path / "pointer.txt").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    (tmp_path / "page.txt").write_bytes(b"<!DOCTYPE html>\n<p>Not found</p>\n")
     (tmp_path / "bare").write_bytes(bz2.compress("straße\n".encode() * 50))
     (tmp_path / "de.jsonl.xz").write_bytes(b"")
     build = ["index", "--output_dir", tmp_path / "out", "--model", places["serving"], "--input"]
@@ -125,6 +127,8 @@ def test_bad_input(places, tmp_path, capsys):
         ([*build, tmp_path / "utf16.txt"], "utf16.txt: line 1: is not UTF-8 (invalid start byte); it is UTF-16"),
         ([*build, tmp_path / "latin1.txt"], "latin1.txt: line 2: is not UTF-8"),
         ([*build, tmp_path / "nul.txt"], "nul.txt: line 1: holds a NUL byte"),
+        ([*build, tmp_path / "pointer.txt"], "pointer.txt: is a Git LFS pointer, not the file itself"),
+        ([*build, tmp_path / "page.txt"], "page.txt: is SGML, XML or HTML"),
         ([*build, tmp_path / "bare"], "it is compressed by bzip2: give its name the ending .bz2"),
         ([*build, tmp_path / "de.jsonl.xz"], "a .jsonl file holds no plain lines"),
         ([*ask, "--file", tmp_path / "utf16.txt"], "it is UTF-16: convert it"),

@@ -96,7 +96,32 @@ REFUSED = {
     "truncated bz2": (MONOLINGUAL, {"de.txt.bz2": bz2.compress(TEXT)[:-20]}, None, ("ends too early",)),
     "damaged bz2": (MONOLINGUAL, {"de.txt.bz2": flipped(bz2.compress(TEXT))}, None, ("damaged", "fetch it again")),
     "bzip2 without .bz2": (MONOLINGUAL, {"de.txt": bz2.compress(os.urandom(99))}, None, ("ending .bz2",)),
+    "gzip within gzip": (
+        MONOLINGUAL,
+        {"de.txt.gz": gzip.compress(gzip.compress(TEXT))},
+        None,
+        ("line 1", "is compressed twice", "`gzip -dk`", "one .gz"),
+    ),
+    "zstd within gzip": (
+        MONOLINGUAL,
+        {"de.txt.gz": gzip.compress(zstd(TEXT))},
+        None,
+        ("is compressed twice", "`gzip -dk`", "one .zst"),
+    ),
+    "compress's .Z": (MONOLINGUAL, {"de.txt": b"\x1f\x9d\x90" + TEXT}, None, ("compressed by compress", "gzip -d")),
+    "a RAR archive": (MONOLINGUAL, {"de.txt": b"Rar!\x1a\x07\0" + TEXT}, None, ("RAR archive: unpack",)),
+    "a 7z archive": (MONOLINGUAL, {"de.txt": b"7z\xbc\xaf\x27\x1c" + TEXT}, None, ("7z archive: unpack",)),
+    "a program": (MONOLINGUAL, {"de.txt": b"\x7fELF\2\1\1\0" + TEXT}, None, ("it is a program",)),
+    "sound": (MONOLINGUAL, {"de.txt": b"RIFF\x24\0\0\0WAVE" + TEXT}, None, ("it is sound",)),
+    "a database": (MONOLINGUAL, {"de.txt": b"SQLite format 3\0" + TEXT}, None, ("it is a database",)),
     # Lines.
+    "UTF-32": (MONOLINGUAL, {"de.txt": TEXT.decode().encode("utf-32")}, None, ("it is UTF-32", "iconv -f UTF-32")),
+    "UTF-32, high bytes first": (
+        MONOLINGUAL,
+        {"de.txt": b"\0\0\xfe\xff" + TEXT.decode().encode("utf-32-be")},
+        None,
+        ("it is UTF-32",),
+    ),
     "broken UTF-8 in a compressed file": (
         MONOLINGUAL,
         {"de.txt.zst": zstd(TEXT + b"\xff\n")},
@@ -158,6 +183,12 @@ REFUSED = {
         None,
         ("has 4000 lines", "has 3999", "at line 3100:"),
     ),
+    "a side compressed under a plain name": (
+        BITEXT,
+        {"X.en-de.en": moses(PAIRS, 0), "X.en-de.de": gzip.compress(TEXT)},
+        None,
+        ("X.en-de.de: is not plain text; it is compressed by gzip",),
+    ),
     # Archives.
     "a member that climbs": (BITEXT, {"a.zip": zip_with("../../etc/cron.d/x")}, None, ("a.zip: ", "leads out")),
     "a member that climbs by backslashes": (BITEXT, {"a.zip": zip_with("a\\..\\..\\x")}, None, ("leads out",)),
@@ -216,6 +247,13 @@ REFUSED = {
         ("line 8: uses the entity &nbsp;",),
     ),
     "TMX that is something else": (BITEXT, {"en-de.tmx": b"<xliff/>"}, None, ("line 1: begins with <xliff>",)),
+    "TMX that is gzip": (
+        BITEXT,
+        {"en-de.tmx": gzip.compress(tmx_pairs(PAIRS))},
+        None,
+        ("en-de.tmx: is not a TMX file; it is compressed by gzip: give its name the ending .gz",),
+    ),
+    "TMX of UTF-32": (BITEXT, {"en-de.tmx": tmx_pairs(PAIRS).decode().encode("utf-32")}, None, ("it is UTF-32",)),
     "empty TMX": (BITEXT, {"en-de.tmx": b""}, None, ("en-de.tmx: is empty",)),
     "TMX without languages": (
         BITEXT,
@@ -307,6 +345,12 @@ REFUSED = {
     "an export of other languages": (BITEXT, tatoeba(PAIRS), ["en-hi={}"], ("holds no pair of en and hi",)),
     "an export without the language": (MONOLINGUAL, tatoeba(PAIRS), ["hi={}/sentences.csv"], ("no sentence in hi",)),
     # Parquet, datasets, TFDS.
+    "Parquet that is ZIP": (
+        MONOLINGUAL,
+        {"de.parquet": archive({"de.txt": TEXT})},
+        None,
+        ("de.parquet: is not a Parquet file; it is a ZIP archive",),
+    ),
     "no Parquet": (MONOLINGUAL, {"de.parquet": TEXT}, None, ("de.parquet: is not a complete Parquet file",)),
     "a damaged saved dataset": (MONOLINGUAL, {"a/state.json": b"{"}, ["de={}/a"], ("a: holds no .arrow file",)),
     "damaged splits": (MONOLINGUAL, {"a/dataset_dict.json": b"{"}, ["de={}/a"], ("_dict.json: is not valid JSON",)),
@@ -339,6 +383,43 @@ REFUSED = {
         ("nothing is left", "40 characters"),
     ),
 }
+# In every format, whatever reads it.
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+for path, main in {
+    "de.txt": MONOLINGUAL,
+    "de.txt.gz": MONOLINGUAL,
+    "de.jsonl": MONOLINGUAL,
+    "de.parquet": MONOLINGUAL,
+    "en-de.tsv": BITEXT,
+    "en-de.tmx": BITEXT,
+    "X.en-de.de": BITEXT,
+    "de.po": BITEXT,
+    "a.zip": BITEXT,
+}.items():
+    other_side = {"X.en-de.en": TEXT} if path.startswith("X.") else {}
+    REFUSED[f"a pointer of Git LFS named {path}"] = (
+        main,
+        {path: POINTER, **other_side},
+        None,
+        (f"{path}: is a Git LFS pointer, not the file itself: run `git lfs pull`",),
+    )
+REFUSED["a pointer of Git LFS in an archive"] = (
+    BITEXT,
+    {"a.zip": archive({"X.en-de.en": TEXT, "X.en-de.de": POINTER + TEXT.split(b"\n", 3)[3]})},
+    None,
+    ("X.en-de.de: is not plain text; it is a Git LFS pointer",),
+)
+# An error page of a server, saved under the name of the corpus.
+for number, beginning in enumerate(
+    (b"<!DOCTYPE html>", b"\xef\xbb\xbf<!doctype HTML PUBLIC", b"\r\n <HTML>", b"<?xml ?>")
+):
+    for path, main in (("de.txt", MONOLINGUAL), ("en-de.tsv", BITEXT)):
+        REFUSED[f"markup {number} named {path}"] = (
+            main,
+            {path: beginning + b"\n<p>Not found</p>\n" + TEXT},
+            None,
+            (f"{path}: is SGML, XML or HTML", "fetch the text itself"),
+        )
 READ_BY_WORKERS = ("broken JSON", "a margin that is no number", "truncated zst", "a damaged member")
 
 
@@ -367,6 +448,13 @@ COUNTED = {
         {"de.txt": b"\xef\xbb\xbf" + TEXT.replace(b"\n", b"\r\n")},
         [],
         40,
+        {},
+    ),
+    "lines about markup": (
+        MONOLINGUAL,
+        {"de.txt": b"<b>fett</b> ist HTML\n<!-- ein Kommentar -->\n" + TEXT + b"<html> ist der Anfang\n"},
+        [],
+        43,
         {},
     ),
     "lines of control characters": (MONOLINGUAL, {"de.txt": TEXT + b"\x07\x08\n\x1b\n"}, [], 40, {"empty": 2}),

@@ -182,6 +182,8 @@ def test_a_file_that_matches_nothing_is_named(tmp_path, tokenizer_dir, capsys):
         ("newstest-src.en", SGML, ("newstest-src.en: is SGML, XML or HTML", "sacrebleu")),
         ("a.XML.gz", gzip.compress(b'<?xml version="1.0"?>\n<dataset id="x"/>\n', mtime=0), ("is SGML, XML or HTML",)),
         ("a.zip", archive({"x.sgml": SGML}), ("a.zip: x.sgml: is SGML",)),
+        ("a.jsonl", b"<html><p>Not found</p></html>\n", ("a.jsonl: is SGML, XML or HTML",)),
+        ("a.txt", b"version https://git-lfs.github.com/spec/v1\n", ("a.txt: is a Git LFS pointer", "git lfs pull")),
         ("a.xliff", b"<xliff>\n", ("a.xliff: is SGML, XML or HTML",)),
         ("a.pdf", b"%PDF-1.4\n1 0 obj\n", ("a.pdf: is not plain text; it is a PDF document", "pdftotext")),
         ("a.pdf", b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n", ("a.pdf: line 2", "it is a PDF document")),

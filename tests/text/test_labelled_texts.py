@@ -363,3 +363,14 @@ def test_xnlis_own_files(name, languages):
     assert {part.language for part in parts} == languages
     assert all(len(part) + part.left_out == rows for part in parts)
     assert class_names(parts) == ["contradiction", "entailment", "neutral"]
+
+
+@pytest.mark.parametrize("name", ["de.tsv", "de.csv", "de.jsonl", "de.parquet"])
+def test_what_the_first_bytes_show_is_no_labelled_text(name, write):
+    path = write(name, "version https://git-lfs.github.com/spec/v1", "oid sha256:0", "size 1")
+    with pytest.raises(InputError, match=rf"{name}: is a Git LFS pointer, not the file itself: run `git lfs pull`"):
+        read_labelled_texts([path])
+    if name != "de.parquet":
+        path = write(name, "<!DOCTYPE html>", "<p>Not found</p>")
+        with pytest.raises(InputError, match=rf"{name}: is SGML, XML or HTML"):
+            read_labelled_texts([path])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.first_bytes import markup_error
 from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.files.text_and_json import load_json
 from infoxlm_keras.text.readers import bitext_discovery, tfds_examples
@@ -144,11 +145,7 @@ def _stream_texts(stream, name):
 def _check_plain(line, name, place):
     """Raises `InputError` if a file whose first line is `line` holds markup or binary data, not lines of text."""
     if name.endswith(MARKUP_ENDINGS) or MARKUP.match(line):
-        raise InputError(
-            f"{place}: is SGML, XML or HTML, whose lines are not sentences; write its text into a file, one sentence "
-            "a line: WMT's test sets with `sacrebleu -t wmt19 -l en-de --echo src ref`, or with `sed -n "
-            "'s:.*<seg[^>]*>\\(.*\\)</seg>.*:\\1:p' FILE`"
-        )
+        raise markup_error(place)
     head = line[:SNIFFED_CHARACTERS]
     if sum(unicodedata.category(character) == "Cc" for character in head.replace("\t", "")) * 10 > len(head):
         raise InputError(f"{place}: line 1: holds control characters, so it is not a text file; leave it out")

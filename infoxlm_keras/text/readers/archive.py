@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import re
 import struct
 import zipfile
@@ -9,6 +10,7 @@ from typing import IO
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.first_bytes import POINTER_BYTES, refuse_pointer
 
 # Deflate compresses up to 1,000 to 1; real text seldom reaches 20 to 1.
 MOST_EXPANSION = 200
@@ -24,6 +26,9 @@ def read_members(path: PathLike) -> list[zipfile.ZipInfo]:
         InputError: if it is no ZIP archive, or holds a member whose name leads out of it, that is encrypted, is there
             twice, or grows more than any text does.
     """
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            refuse_pointer(file.read(POINTER_BYTES), path)
     with _errors(path), zipfile.ZipFile(path) as archive:
         # A damaged directory may hold a member without a name, of which `is_dir` would fail.
         members = [member for member in archive.infolist() if not member.filename or not member.is_dir()]

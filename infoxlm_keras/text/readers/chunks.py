@@ -6,7 +6,6 @@ A line ends at "\\n" and nowhere else (`splitlines` would also split at U+2028 a
 import contextlib
 import dataclasses
 import os
-import re
 import stat
 from collections.abc import Iterator
 from typing import IO, Self
@@ -14,6 +13,16 @@ from typing import IO, Self
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.compression import BUFFER_BYTES, DAMAGE, WindowError, compression_ending, decompressed
+from infoxlm_keras.files.first_bytes import (
+    DOCUMENTS,
+    HEAD_BYTES,
+    MARKUP_DOCUMENT,
+    POINTER_BYTES,
+    format_remedy,
+    looks_like_text,
+    markup_error,
+    refuse_pointer,
+)
 from infoxlm_keras.text.readers.archive import open_member
 
 # Large enough that a chunk's last, partly filled block is well under a thousandth of its tokens.
@@ -21,36 +30,6 @@ CHUNK_BYTES = 1 << 21
 # No sentence is longer. The limit stops a file without line ends, or a decompression bomb, before memory is full.
 LONGEST_LINE_BYTES = 1 << 24
 BYTE_ORDER_MARK = "\ufeff"
-# First bytes of files that are not plain UTF-8 text, and what to do about them.
-DOCUMENTS = {
-    b"%PDF-": "it is a PDF document: extract its text, as with `pdftotext`",
-    b"%!PS": "it is a PostScript document: extract its text, as with `ps2ascii`",
-    b"{\\rtf": "it is a document in the Rich Text Format: save it as plain text",
-}
-SIGNATURES = {
-    **DOCUMENTS,
-    b"\x1f\x8b": "it is compressed by gzip: give its name the ending .gz",
-    b"\xfd7zXZ": "it is compressed by xz: give its name the ending .xz",
-    b"BZh": "it is compressed by bzip2: give its name the ending .bz2",
-    b"\x28\xb5\x2f\xfd": "it is compressed by zstd: give its name the ending .zst",
-    b"PK\3\4": "it is a ZIP archive or an office document: unpack it, or save it as plain text",
-    b"\xd0\xcf\x11\xe0": "it is an office document: save it as plain text",
-    b"\x89PNG": "it is an image: leave it out",
-    b"\xff\xd8\xff": "it is an image: leave it out",
-    b"GIF8": "it is an image: leave it out",
-    b"\x89HDF": "it is an HDF5 file: write its text into a text file",
-    b"\x93NUMPY": "it is a NumPy array: write its text into a text file",
-    b"SQLite format 3": "it is a database: write its text into a text file",
-    b"PAR1": "it is a Parquet file: give its name the ending .parquet",
-    b"\xff\xfe": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
-    b"\xfe\xff": "it is UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`",
-}
-TAR_PLACE, TAR_SIGNATURE = 257, b"ustar"
-TAR_REMEDY = "it is a tar archive: unpack it with `tar -xf`, whatever its name is"
-# Characters that no text holds, and all compressed data of some length does.
-_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
-# What is looked at for them, and how much without one is text whatever its encoding.
-HEAD_BYTES, LIKELY_BYTES = 4096, 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,10 +155,8 @@ class LineStream:
         ending = compression_ending(self.path)
         self.file.seek(0)
         head = self.file.read(HEAD_BYTES)
-        remedy = next((remedy for signature, remedy in SIGNATURES.items() if head.startswith(signature)), None)
-        if remedy is None and head[TAR_PLACE:].startswith(TAR_SIGNATURE):
-            remedy = TAR_REMEDY
-        if remedy is None and _looks_like_text(head):
+        remedy = format_remedy(head)
+        if remedy is None and looks_like_text(head):
             remedy = f"it is text that is not compressed: take the ending {ending} off its name"
         if remedy is not None and not remedy.endswith(f" {ending}"):
             raise InputError(f"{self.place}: is not what its ending {ending} says; {remedy}")
@@ -189,7 +166,8 @@ def open_regular(path: PathLike) -> IO[bytes]:
     """The file `path`, open for reading bytes.
 
     Raises:
-        InputError: if it is missing or no regular file: a FIFO could block, and cannot be read twice.
+        InputError: if it is missing, is no regular file (a FIFO could block, and cannot be read twice), or is a
+            pointer of Git LFS to the file.
     """
     try:
         # Otherwise the opening of a FIFO would wait for its writer.
@@ -199,7 +177,14 @@ def open_regular(path: PathLike) -> IO[bytes]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise InputError(f"{path}: is not a regular file; write its content into a file first")
-    return os.fdopen(descriptor, "rb")
+    file = os.fdopen(descriptor, "rb")
+    try:
+        refuse_pointer(file.read(POINTER_BYTES), path)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def count_lines(body: bytes) -> int:
@@ -229,44 +214,30 @@ def decode_lines(body: bytes, path: str, first_line: int) -> list[str]:
         List of str, as many as `count_lines(body)`.
 
     Raises:
-        InputError: on bytes that are not UTF-8, or a NUL; names the line.
+        InputError: on bytes that are not UTF-8, or a NUL; names the line. On a file that begins as a document does, of
+            markup too.
     """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         line = first_line + body.count(b"\n", 0, error.start)
-        remedy = _remedy(body, first_line, "convert the file to UTF-8 (`iconv -t UTF-8`) or remove the line")
+        remedy = "convert the file to UTF-8 (`iconv -t UTF-8`) or remove the line"
+        remedy = (first_line == 1 and format_remedy(body, path)) or remedy
         raise InputError(f"{path}: line {line}: is not UTF-8 ({error.reason}); {remedy}") from None
     if first_line == 1 and body.startswith(tuple(DOCUMENTS)):
-        raise InputError(f"{path}: is not plain text; {_remedy(body, 1, '')}")
+        raise InputError(f"{path}: is not plain text; {format_remedy(body)}")
     if "\0" in text:
         line = first_line + text.count("\n", 0, text.index("\0"))
-        remedy = _remedy(body, first_line, "it is not a text file, or remove them with `tr -d '\\000'`")
+        remedy = "it is not a text file, or remove them with `tr -d '\\000'`"
+        remedy = (first_line == 1 and format_remedy(body, path)) or remedy
         raise InputError(f"{path}: line {line}: holds a NUL byte; {remedy}")
     if first_line == 1:
         text = text.removeprefix(BYTE_ORDER_MARK)
+        if MARKUP_DOCUMENT.match(text):
+            raise markup_error(path)
     lines = text.split("\n")
     if body.endswith(b"\n"):
         lines.pop()
     if "\r" in text:
         lines = [line.removesuffix("\r") for line in lines]
     return lines
-
-
-def _remedy(body, first_line, otherwise):
-    """The advice for the format that the file's first bytes show, else `otherwise`."""
-    if first_line == 1:
-        for signature, remedy in SIGNATURES.items():
-            if body.startswith(signature):
-                return remedy
-        if body[TAR_PLACE:].startswith(TAR_SIGNATURE):
-            return TAR_REMEDY
-    return otherwise
-
-
-def _looks_like_text(head):
-    """Whether the first bytes of a file are text in UTF-8, or in another encoding that keeps ASCII; not if empty."""
-    if not head or _CONTROLS.search(head):
-        return False
-    # A character may be cut at the end.
-    return len(head) >= LIKELY_BYTES or head.decode("utf-8", "ignore").encode() == head

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.first_bytes import HEAD_BYTES, format_remedy, looks_like_text
 from infoxlm_keras.text.readers.chunks import Chunk, LineStream, count_lines, decode_lines
 
 # Single translations can differ much in length. If two of three consecutive lines differ by more than this ratio, the
@@ -63,6 +64,12 @@ class MosesPairs:
         return LineStream(self.files[side])
 
     def _fail(self, source_lines, target_lines):
+        for side in (0, 1):
+            with self._stream(side) as stream:
+                head = stream.read(HEAD_BYTES)
+            # The number of its lines says nothing about a file that is not text.
+            if not looks_like_text(head) and (remedy := format_remedy(head, stream.place)):
+                raise InputError(f"{stream.place}: is not plain text; {remedy}")
         source, target = self._stream(0).place, self._stream(1).place
         line = self._first_unlike()
         raise InputError(

@@ -7,10 +7,11 @@ import functools
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.first_bytes import HEAD_BYTES, refuse_other_format
 from infoxlm_keras.files.parser_errors import describe, parsing
 from infoxlm_keras.files.text_and_json import read_json
 from infoxlm_keras.text.readers.chunks import open_regular
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from infoxlm_keras.text.readers.packed import Texts
 
 BATCH_ROWS = 1024
+PARQUET_SIGNATURE = b"PAR1"
 TRAINING_SPLIT = "train"
 SAVED_DATASET, SAVED_SPLITS = "state.json", "dataset_dict.json"
 # `train-00000-of-00004.parquet`, as the Hugging Face Hub names its files.
@@ -220,6 +222,7 @@ def _batches(path, columns_of):
     pyarrow_parquet = _import_parquet(path)
     what, remedy = "a complete Parquet file", "fetch it again"
     with open_regular(path) as file:
+        check_parquet(file, path)
         with parsing(path, what, remedy):
             table = pyarrow_parquet.ParquetFile(file, page_checksum_verification=True)
             rows, schema = table.metadata.num_rows, table.schema_arrow
@@ -228,6 +231,14 @@ def _batches(path, columns_of):
             batches = table.iter_batches(BATCH_ROWS, columns=columns)
         while (batch := _next(batches, path, what, remedy)) is not None:
             yield batch, rows
+
+
+def check_parquet(file: IO[bytes], path: PathLike) -> None:
+    """Raises `InputError` if `file` (binary, at its beginning), opened from `path`, begins as another format does."""
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if not head.startswith(PARQUET_SIGNATURE):
+        refuse_other_format(head, path, "a Parquet file")
 
 
 def _next(tables, path, what, remedy):
