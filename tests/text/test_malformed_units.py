@@ -1,5 +1,6 @@
 """Only a malformed unit of a translation memory is left out, and it is counted; all others are read."""
 
+import itertools
 import pickle
 import re
 import xml.etree.ElementTree
@@ -53,6 +54,15 @@ def damaged(number, name, pairs=PAIRS):
     return "".join([head, *units])
 
 
+def with_faults(faults):
+    """A memory whose units have these faults, dict of number to name."""
+    head, *units = re.split("(?=<tu>)", tmx_pairs(PAIRS).decode())
+    for number, name in faults.items():
+        good, bad = BAD[name]
+        units[number] = bad.join(units[number].rsplit(good, 1))
+    return "".join([head, *units])
+
+
 def read(path, item=None):
     texts = Texts()
     (reader,) = find_bitext([item or path])
@@ -81,17 +91,24 @@ def test_one_malformed_unit_is_left_out_and_counted(name, number, tmp_path, monk
 
 
 @hypothesis.given(st.sets(st.tuples(st.integers(0, 30), st.sampled_from(sorted(BAD))), max_size=4))
+@hypothesis.example({(0, "a unit that is not closed"), (1, "a control character in the unit's own tag")})
+@hypothesis.example({(0, "a unit that is not closed"), (1, "a bare less-than in the unit's own tag")})
+@hypothesis.example({(7, "a variant that is not closed"), (8, "a control character in the unit's own tag")})
 @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture], deadline=None)
 def test_several_malformed_units(tmp_path, faults):
     faults = dict(faults)
-    head, *units = re.split("(?=<tu>)", tmx_pairs(PAIRS).decode())
-    for number, name in faults.items():
-        good, bad = BAD[name]
-        units[number] = bad.join(units[number].rsplit(good, 1))
-    (tmp_path / "en-de.tmx").write_text("".join([head, *units]))
+    (tmp_path / "en-de.tmx").write_text(with_faults(faults))
     texts = read(tmp_path / "en-de.tmx")
     assert texts == [pair for index, pair in enumerate(PAIRS) if index not in faults]
     assert texts.dropped.get("malformed", 0) == len(faults)
+
+
+def test_any_two_neighbours(tmp_path):
+    kept = [pair for index, pair in enumerate(PAIRS) if index not in (4, 5)]
+    for faults in itertools.product(BAD, BAD):
+        (tmp_path / "en-de.tmx").write_text(with_faults(dict(zip((4, 5), faults, strict=True))))
+        texts = read(tmp_path / "en-de.tmx")
+        assert texts == kept and texts.dropped == {"malformed": 2}, faults
 
 
 def test_the_build_counts_malformed_units_and_passes_over_other_languages(tmp_path, tokenizer_dir):

@@ -200,14 +200,22 @@ class _Units:
         """Index in the buffer after the malformed unit that begins at offset `unit`; reads more input if needed."""
         if error.nested:
             return error.offset - self.start
+        # In the next unit's own tag, the error is that unit's. This one is not closed.
+        tag = self.buffer.rfind(b"<", unit + 1 - self.start, error.offset - self.start)
+        if tag >= 0 and BEGIN_OF_UNIT.match(self.buffer, tag) and not self._in_section(unit, tag):
+            return tag
         # The parser reports an error in an end tag at the tag's name.
         place = max(unit + 3, error.offset - 2) - self.start
-        section = self.buffer.rfind(SECTION, unit - self.start, place + 2 + len(SECTION))
-        if section >= 0 and self.buffer.find(b"]]>", section, place) < 0:
+        if self._in_section(unit, place):
             # What looks like a tag inside these is text.
             place = self._search(END_OF_SECTION, place, error).end()
         found = self._search(END_OF_UNIT, place, error)
         return found.end() if found["end"] else found.start()
+
+    def _in_section(self, unit, place):
+        """Whether index `place` of the buffer lies in a CDATA section of the unit at offset `unit`."""
+        section = self.buffer.rfind(SECTION, unit - self.start, place + 2 + len(SECTION))
+        return section >= 0 and self.buffer.find(b"]]>", section, place) < 0
 
     def _search(self, pattern, place, error):
         """The first match of `pattern` in the buffer from index `place` on; reads more input if needed."""
