@@ -16,6 +16,11 @@ def do(action):
     return lambda directory: action()
 
 
+def hang_unless_good(directory):
+    if (directory / "file").read_bytes() != b"good":
+        time.sleep(60)
+
+
 def refuse():
     raise RefusedError("damaged")
 
@@ -37,7 +42,7 @@ def several_lines():
 
 TARGETS = [
     Target("crash", make, do(lambda: os.kill(os.getpid(), signal.SIGSEGV))),
-    Target("hang", make, do(lambda: time.sleep(60)), seconds=0.5),
+    Target("hang", make, hang_unless_good, seconds=0.5),
     Target("traceback", make, do(lambda: {}["key"])),
     Target("memory", make, do(lambda: bytearray(1 << 40))),
     Target("error", make, do(wrong)),
