@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import fcntl
 import functools
+import hashlib
 import os
 import pathlib
 import re
@@ -21,6 +22,8 @@ from infoxlm_keras.files.mirror import Mirror, half_written
 VARIABLE = "INFOXLM_STAGING"
 # An address, perhaps behind the name of a language, a pair or a setting.
 _ADDRESS = re.compile(r"(?P<before>(?:[^=:/]*=)?)(?P<address>[a-z0-9]+://.*)", re.DOTALL)
+# Variables of the environment that name another server.
+_SERVERS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
 # Local path to the address it stands for.
 _stands_for: dict[str, str] = {}
 # Copies of this process: the address and what lay there, to the local path.
@@ -122,16 +125,19 @@ def output(address: str) -> Iterator[pathlib.Path]:
 @contextlib.contextmanager
 def place(address: str) -> Iterator[pathlib.Path]:
     """Yields the local path that stands for the output at `address` (str), locked against another process."""
-    scheme, _, rest = address.rstrip("/").partition("://")
-    parts = [re.sub(r"[^\w.=+-]", "_", part) for part in rest.split("/") if part not in ("", ".", "..")]
-    local = staging_directory().joinpath("outputs", scheme, *parts)
+    address = address.rstrip("/")
+    # Two addresses never share a folder, nor does one of two servers; the last part is for the reader.
+    servers = "".join(f"|{os.environ.get(name, '')}" for name in _SERVERS)
+    digest = hashlib.sha256(f"{address}{servers}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    name = re.sub(r"[^\w.=+-]", "_", address.rpartition("/")[2]).lstrip(".")[:80] or "root"
+    local = staging_directory() / "outputs" / digest / name
     local.parent.mkdir(parents=True, exist_ok=True)
     with open(local.with_name(f".{local.name}.lock"), "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(f"{address}: another process of this machine is writing it; wait for it") from None
-        _stands_for[os.fspath(local)] = address.rstrip("/")
+        _stands_for[os.fspath(local)] = address
         yield local
 
 

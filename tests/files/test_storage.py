@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import object_stores
 from infoxlm_keras.commands import build_monolingual, pretrain
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import is_remote, object_ranges, read_json, storage, write_json
+from infoxlm_keras.files import is_remote, object_ranges, read_json, staging, storage, write_json
 from infoxlm_keras.files.staging import local_argument, local_copy
 from repository import REPOSITORY
 from running import refused
@@ -189,3 +189,22 @@ def test_local_paths_import_no_library_of_stores(tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_two_addresses_have_two_places(tmp_path, monkeypatch):
+    """Otherwise the run at one would remove what the other could not upload."""
+    monkeypatch.setenv("INFOXLM_STAGING", str(tmp_path))
+    addresses = ["a_b", "a b", "a@b", "a[b", "a/b", "a/b/c", "a/../b", "a/./b", ".a_b", "ä_b", "x" * 300]
+    places = set()
+    for server in ("", "http://localhost:1"):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+        for address in (*addresses, ""):
+            with staging.place(f"s3://bucket/{address}") as local, staging.place(f"gs://bucket/{address}") as other:
+                places |= {local, other}
+                assert local.parent.is_dir()
+    assert len(places) == 2 * 2 * (len(addresses) + 1)
+    assert not any(one in other.parents for one in places for other in places)
+    with staging.place("s3://bucket/a/") as local, pytest.raises(InputError, match="another process of this machine"):
+        with staging.place("s3://bucket/a"):
+            raise AssertionError("is not reached")
+    assert local.name == "a"
