@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.command_line import argument_parser
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.text.readers.chunks import BYTE_ORDER_MARK, SIGNATURES
+from infoxlm_keras.files.first_bytes import SIGNATURES
+from infoxlm_keras.text.readers.chunks import BYTE_ORDER_MARK
 from infoxlm_keras.text.readers.line_input import line_stream
 
 if TYPE_CHECKING:
