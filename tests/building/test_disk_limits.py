@@ -1,12 +1,11 @@
 """A full disk and a limit on the size of files, met at every stage of every command: one message, nothing left."""
 
-import contextlib
 import functools
 import re
-import resource
 
 import pytest
 
+from file_limit import largest_file
 from infoxlm_keras.building import spills
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.commands import (
@@ -42,17 +41,6 @@ def corpus(tmp_path_factory):
 def tiny(monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 300)
     monkeypatch.setattr(spills, "RUN_BYTES", 1500)
-
-
-@contextlib.contextmanager
-def largest_file(size):
-    """Files written within cannot grow above `size` bytes (`ulimit -f`)."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def commands(corpus, tokenizer_dir, data_dir, preset):

@@ -13,6 +13,7 @@ from forking_commands import ForkingCommands
 from repository import REPOSITORY
 from running import tree
 from tiny_run import arguments, history, weights
+from two_processes import finish, printed, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -22,8 +23,6 @@ OPTIONS += ["--set", "data.validation_records=4", "--set", "evaluation.every=4",
 OPTIONS += ["--set", "evaluation.validation_batches=2"]
 # As in the shipped configurations; also, one program compiles faster than each of its operations.
 OPTIONS += ["--set", "jit_compile=true"]
-# Starting takes most of the time; it is long on a busy machine.
-SECONDS = 900
 
 
 def free_address():
@@ -45,22 +44,6 @@ def start_both(commands, root, arguments, more=((), ())):
         commands.start(root / f"process_{index}.log", [*arguments, *cluster, "--process", index, *more[index]])
         for index in range(2)
     ]
-
-
-def printed(root, index):
-    return (root / f"process_{index}.log").read_text()
-
-
-def finish(commands, root, processes):
-    codes = [commands.wait(process) for process in processes]
-    assert codes == [0, 0], "".join(printed(root, index)[-3000:] for index in range(2))
-
-
-def wait_for(path, root):
-    deadline = time.monotonic() + SECONDS
-    while not path.is_dir():
-        assert time.monotonic() < deadline, f"{path} is not there: " + printed(root, 0)[-3000:]
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

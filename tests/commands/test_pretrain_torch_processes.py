@@ -13,6 +13,7 @@ from forking_commands import ForkingCommands
 from repository import REPOSITORY
 from running import tree
 from tiny_run import arguments, history, weights
+from two_processes import finish, printed, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +23,6 @@ OPTIONS += ["--set", "data.validation_records=4", "--set", "evaluation.every=4",
 OPTIONS += ["--set", "evaluation.validation_batches=2", "--set", "optimizer.clip_norm=0.3"]
 # Each process draws its own dropout masks.
 WITHOUT_DROPOUT = [*OPTIONS, "--set", "model.dropout=0.0"]
-SECONDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +47,6 @@ def start_both(commands, root, arguments, more=((), ())):
         )
         for rank in range(2)
     ]
-
-
-def printed(root, index):
-    return (root / f"process_{index}.log").read_text()
-
-
-def finish(commands, root, processes):
-    codes = [commands.wait(process) for process in processes]
-    assert codes == [0, 0], "".join(printed(root, index)[-3000:] for index in range(2))
-
-
-def wait_for(path, root):
-    deadline = time.monotonic() + SECONDS
-    while not path.is_dir():
-        assert time.monotonic() < deadline, f"{path} is not there: " + printed(root, 0)[-3000:]
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -1,32 +1,21 @@
 """An output folder on a disk that refuses more: the message names it, whatever library wrote, and nothing is left."""
 
-import contextlib
 import errno
 import os
 import re
-import resource
 
 import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from file_limit import largest_file
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.commands import convert_checkpoint
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory
 from infoxlm_keras.files.written_files import new_file
 from infoxlm_keras.system_errors import describe_os_error
-
-
-@contextlib.contextmanager
-def largest_file(size):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def by_hdf5(folder):
