@@ -153,7 +153,7 @@ def interrupted(command, directory, name, number, count, steps, seed):
         while len(moments) < count and newest(output_dir) < steps:
             while_writing = number == signal.SIGKILL and len(moments) % 2 == 1
             process = start(command, output_dir)
-            moment = strike(process, output_dir, number, while_writing, draw)
+            moment = strike(process, output_dir, number, while_writing, draw, steps)
             if moment is not None:
                 moments.append({"run": output_dir.name, **moment})
                 print(f"{name} {len(moments)}/{count}: {moments[-1]}", flush=True)
@@ -163,7 +163,7 @@ def interrupted(command, directory, name, number, count, steps, seed):
     return moments
 
 
-def strike(process, output_dir, number, while_writing, draw):
+def strike(process, output_dir, number, while_writing, draw, steps):
     """Waits for a random moment after the first new step, sends the signal, and waits for the end.
 
     Args:
@@ -172,32 +172,47 @@ def strike(process, output_dir, number, while_writing, draw):
         number: the signal.
         while_writing: bool, wait for the first checkpoint that is being written after the random moment.
         draw: `random.Random`.
+        steps: int, the last step of the run.
 
     Returns:
-        dict of what was hit, or None if the run had ended before.
+        dict of what was hit, or None if the signal did not meet the training: it came before the first new
+        checkpoint, or after the last step.
     """
     before = newest(output_dir)
-    after = draw.uniform(0.0, 3.0)
+    # In parts of what is left of the run, not in seconds: a fast machine makes all steps of a short run in one.
+    part, delay = draw.uniform(0.0, 0.5), draw.random()
     # One in five falls anywhere in the start of the process: imports, compilation, restoring.
     at_start = number == signal.SIGKILL and not while_writing and draw.random() < 0.4
     if at_start:
         time.sleep(draw.uniform(0.0, 15.0))
     else:
         # A new checkpoint, not a new row of history.csv: the run must get on between two signals.
-        while newest(output_dir) == before and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(after)
+        first = wait_for(process, output_dir, before + 1)
+        started = time.perf_counter()
+        reached = wait_for(process, output_dir, first + int(part * (steps - first)))
+        # Somewhere before the next checkpoint, if the last ones say how long that takes.
+        time.sleep(delay * (time.perf_counter() - started) * SETTINGS["save_every"] / max(reached - first, 1))
         while while_writing and not unfinished(output_dir) and process.poll() is None:
             pass
     process.send_signal(number)
     status = process.wait()
-    if number == signal.SIGKILL and status != -number or number == signal.SIGTERM and newest(output_dir) == before:
+    if number == signal.SIGKILL and status != -number:
+        return None
+    # SIGTERM is the run's own affair between its first step and its last; a fast machine may be through by then.
+    if number == signal.SIGTERM and newest(output_dir) in (before, steps):
         return None
     if number == signal.SIGTERM and status:
         raise InputError(f"SIGTERM ended {output_dir} with status {status}, see its log")
     history = output_dir / "history.csv"
     hit = "the writing of a checkpoint" if unfinished(output_dir) else "the start" if at_start else "training"
     return {"hit": hit, "newest checkpoint": newest(output_dir), "rows": rows(history), "status": status}
+
+
+def wait_for(process, output_dir, step):
+    """Waits for a checkpoint of `step` (int) or later, or for the end of the process; returns the newest step."""
+    while newest(output_dir) < step and process.poll() is None:
+        time.sleep(0.002)
+    return newest(output_dir)
 
 
 def newest(output_dir):
