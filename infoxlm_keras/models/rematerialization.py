@@ -1,8 +1,8 @@
 """Rematerialisation: the backward pass computes each Transformer layer again instead of keeping what is inside of it.
 
 Of a layer, only its input is kept: 1 tensor [batch, length, hidden_dim] instead of about 16 of that size and the
-attention scores. It costs one more forward pass, about a quarter of a step. Values and gradients are those of the plain
-layers, dropout included.
+attention scores. It costs one more forward pass, about a quarter of a step. Values and gradients are those of the
+plain layers, dropout included.
 """
 
 from collections.abc import Callable
