@@ -19,7 +19,8 @@ _MARK = "rematerializes"
 def rematerialize_layers(backbone: keras_hub.models.XLMRobertaBackbone) -> None:
     """Makes every Transformer layer of `backbone` compute itself again in the backward pass of training.
 
-    Nothing changes in inference, in the weights, or in what is saved. A second call has no further effect.
+    Nothing changes in inference, in the weights, or in what is saved: call it again for a model that was loaded. A
+    second call for the same model has no further effect.
 
     Args:
         backbone: `XLMRobertaBackbone`, with weights.
