@@ -67,6 +67,10 @@ class MovingAverage(keras.layers.Layer):
         errors = ops.convert_to_tensor(self.rounding_errors)
         left, start = [], 0
         for key, query in pairs:
+            if keras.backend.backend() == "torch" and not _is_compensated(key):
+                # The same formula, in place.
+                key.value.lerp_(query.value.detach(), 1.0 - momentum)
+                continue
             key_value = ops.cast(ops.convert_to_tensor(key), "float32")
             query_value = ops.stop_gradient(ops.cast(ops.convert_to_tensor(query), "float32"))
             # (1 - m) (query - key) keeps the small difference that m * key would round away.

@@ -13,6 +13,17 @@ def global_norm(gradients: Sequence[Tensor]) -> Tensor:
     return ops.sqrt(sum(squares))
 
 
+def unscaled(gradients: Sequence[Tensor], loss_scale: Tensor) -> list[Tensor]:
+    """Gradients of a loss from those of `loss * loss_scale`.
+
+    Args:
+        gradients: list of tensors.
+        loss_scale: float32 scalar, a power of 2: its inverse is exact.
+    """
+    inverse = 1.0 / loss_scale
+    return [gradient * ops.cast(inverse, gradient.dtype) for gradient in gradients]
+
+
 def clip_by_norm(gradients: Sequence[Tensor], norm: Tensor, limit: float | None) -> list[Tensor]:
     """Gradients scaled so that their global norm is at most `limit`.
 

@@ -296,10 +296,22 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         results = {}
         total = ops.zeros((), "float32")
         for task in self.tasks:
-            result = task.result(batch[task.task_name], training, (shared or {}).get(task.task_name))
-            total = total + scales[task.task_name] * result.loss_sum
-            results[task.task_name] = result.as_dict()
+            loss, results[task.task_name] = self.task_loss(task, batch, scales, training, shared)
+            total = total + loss
         return total, results
+
+    def task_loss(
+        self,
+        task: PretextTask,
+        batch: Batch,
+        scales: Tensors,
+        training: bool,
+        shared: Mapping[str, SharedTensors] | None = None,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """`forward` of one task alone: its part of the total, and its `TaskResult.as_dict()`."""
+        name = task.task_name
+        result = task.result(batch[name], training, (shared or {}).get(name))
+        return scales[name] * result.loss_sum, result.as_dict()
 
     def token_counts(self, batch: Batch, replicas: int = 1) -> Tensors:
         """dict of float32 scalars: `tokens`, those of `batch`, and `positions`, the padded ones included.

@@ -23,7 +23,7 @@ from infoxlm_keras.distribution.inputs import distribute_batches, parts_of_proce
 from infoxlm_keras.distribution.jax_replicas import JaxReplicas, cut_dimension, replaced
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
-from infoxlm_keras.training.gradients import clip_by_norm, global_norm
+from infoxlm_keras.training.gradients import clip_by_norm, global_norm, unscaled
 from infoxlm_keras.training.step.base import StepParts
 
 
@@ -47,12 +47,13 @@ class TrainStep(StepParts):
             (PartitionSpec(), places.trainable, PartitionSpec(), PartitionSpec(), places.non_trainable),
         )
 
-        gradients = [gradient / loss_scale.astype(gradient.dtype) for gradient in gradients]
+        gradients = unscaled(gradients, loss_scale) if self.uses_loss_scale else gradients
         norm = global_norm(gradients)
         finite = jax.numpy.isfinite(norm)
-        gradients = clip_by_norm(gradients, norm, self.clip_norm)
 
-        def update(trainable, non_trainable, optimizer):
+        def update(gradients, trainable, non_trainable, optimizer):
+            # Scaled in here, where the compiler fuses it with the update.
+            gradients = clip_by_norm(gradients, norm, self.clip_norm)
             with self._scope(trainable, non_trainable):
                 padding_row = self.padding_row()
             trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
@@ -63,7 +64,13 @@ class TrainStep(StepParts):
             return trainable, _values(scope, self.non_trainable_variables), list(optimizer)
 
         trainable, non_trainable, optimizer = jax.lax.cond(
-            finite, update, lambda *values: values, list(trainable), list(non_trainable), list(optimizer)
+            finite,
+            update,
+            lambda _, *values: values,
+            gradients,
+            list(trainable),
+            list(non_trainable),
+            list(optimizer),
         )
 
         def add_to_metrics(metrics, results):
@@ -83,7 +90,9 @@ class TrainStep(StepParts):
     def restore_padding_row(self, row: Tensor) -> None:
         """Restores the row of `<pad>`, which gradients of the tied output and weight decay must not change."""
         embeddings = self.backbone.token_embedding.embeddings
-        embeddings.assign(jax.lax.dynamic_update_slice(embeddings.value, row, (PAD_ID, 0)))
+        # Not a write of one row: it cannot be fused with the update, and the key encoder's average would need a copy.
+        is_row = jax.numpy.arange(embeddings.shape[0])[:, None] == PAD_ID
+        embeddings.assign(jax.numpy.where(is_row, row, embeddings.value))
 
     def _on_replica(self, replicas, places, values, batch):
         """(loss, gradients of loss * loss_scale, results of each micro-batch, token counts, non-trainable values).
@@ -106,22 +115,31 @@ class TrainStep(StepParts):
         non_trainable = _changed(non_trainable, seeds, replicas.own_seeds)
 
         def micro_step(carry, inputs):
-            loss, gradients, non_trainable = carry
             micro_batch, tensors = inputs
 
-            def loss_of(trainable):
-                arguments = (micro_batch, scales, loss_scale, _shared_tensors(tensors, replicas))
-                return self._loss(replicas.whole(trainable, places.trainable), non_trainable, *arguments)
+            def backward(tasks, carry):
+                loss, gradients, non_trainable = carry
 
-            (_, (more_loss, results, non_trainable)), more = jax.value_and_grad(loss_of, has_aux=True)(trainable)
+                def loss_of(trainable):
+                    arguments = (micro_batch, scales, loss_scale, _shared_tensors(tensors, replicas))
+                    return self._loss(tasks, replicas.whole(trainable, places.trainable), non_trainable, *arguments)
+
+                (_, (more_loss, results, non_trainable)), more = jax.value_and_grad(loss_of, has_aux=True)(trainable)
+                gradients = [a + b for a, b in zip(gradients, more, strict=True)]
+                return (loss + more_loss, gradients, non_trainable), results
+
+            results = {}
+            for tasks in self._groups(places):
+                carry, more_results = _in_one_piece(functools.partial(backward, tasks), carry, step)
+                results.update(more_results)
+            loss, gradients, non_trainable = carry
             with self._scope(weights, non_trainable) as scope:
                 self.after_backward(results)
             non_trainable = _values(scope, self.non_trainable_variables)
-            gradients = [a + b for a, b in zip(gradients, more, strict=True)]
             results = {
                 task: {key: result[key] for key in result if key != "state"} for task, result in results.items()
             }
-            return (loss + more_loss, gradients, non_trainable), results
+            return (loss, gradients, non_trainable), results
 
         zeros = [jax.numpy.zeros_like(value) for value in trainable]
         carry = (jax.numpy.zeros(()), zeros, non_trainable)
@@ -180,10 +198,23 @@ class TrainStep(StepParts):
         states = {id(generator.state) for generator in generators}
         return [index for index, variable in enumerate(self.non_trainable_variables) if id(variable) in states]
 
-    def _loss(self, trainable, non_trainable, batch, scales, loss_scale, shared):
-        """(loss * loss_scale, (loss, results, non-trainable values)) of one micro-batch, for `jax.grad`."""
+    def _groups(self, places):
+        """The tasks whose losses are differentiated together, a list of lists.
+
+        One by one: the activations and table-sized gradients of a task are gone before those of the next one come.
+        Where weights are cut, together: they are joined once for all tasks.
+        """
+        if any(cut_dimension(place) is not None for place in places.trainable):
+            return [self.tasks]
+        return [[task] for task in self.tasks]
+
+    def _loss(self, tasks, trainable, non_trainable, batch, scales, loss_scale, shared):
+        """(loss * loss_scale, (loss, results, non-trainable values)) of `tasks` on a micro-batch, for `jax.grad`."""
+        loss, results = jax.numpy.zeros(()), {}
         with self._scope(trainable, non_trainable) as scope:
-            loss, results = self.forward(batch, scales, training=True, shared=shared)
+            for task in tasks:
+                more, results[task.task_name] = self.task_loss(task, batch, scales, training=True, shared=shared)
+                loss = loss + more
         return loss * loss_scale, (loss, results, _values(scope, self.non_trainable_variables))
 
     # === What `fit` calls ===
@@ -233,6 +264,21 @@ class Places:
 
 def _values(scope, variables):
     return [scope.get_current_value(variable) for variable in variables]
+
+
+def _in_one_piece(function, carry, step):
+    """`function(carry)`, which the compiler cannot mix with what comes before and after it.
+
+    It is the branch of a condition that always holds: `step` counts from 1. `jax.lax.optimization_barrier` does
+    not serve: on CPUs the compiler removes it before it chooses the order.
+    """
+    carry_spec, outputs = jax.eval_shape(function, carry)
+    del carry_spec
+
+    def never(carry):
+        return carry, jax.tree.map(lambda output: jax.numpy.zeros(output.shape, output.dtype), outputs)
+
+    return jax.lax.cond(step > 0, function, never, carry)
 
 
 def _changed(values, indices, function):

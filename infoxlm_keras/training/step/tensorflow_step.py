@@ -24,7 +24,7 @@ from infoxlm_keras.distribution.workarounds import (
 )
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
-from infoxlm_keras.training.gradients import clip_by_norm, global_norm
+from infoxlm_keras.training.gradients import clip_by_norm, global_norm, unscaled
 from infoxlm_keras.training.step.base import StepParts
 
 NOT_COMPILED = (
@@ -48,13 +48,13 @@ class TrainStep(StepParts):
         self._update_task_metrics_by_micro_batch(_summed(results, replicas))
 
         def finish():
-            scale = tf.convert_to_tensor(self.loss_scale)
-            unscaled = [gradient / tf.cast(scale, gradient.dtype) for gradient in gradients]
-            norm = global_norm(unscaled)
+            unscaled_gradients = unscaled(gradients, self.loss_scale) if self.uses_loss_scale else gradients
+            norm = global_norm(unscaled_gradients)
             finite = tf.math.is_finite(norm)
-            clipped = clip_by_norm(unscaled, norm, self.clip_norm)
 
             def update():
+                # Scaled in here, where XLA fuses it with the update.
+                clipped = clip_by_norm(unscaled_gradients, norm, self.clip_norm)
                 padding_row = self.padding_row()
                 self.optimizer.apply(clipped, self.trainable_variables)
                 self.restore_padding_row(padding_row)
@@ -90,17 +90,44 @@ class TrainStep(StepParts):
 
     # === Micro-batches ===
 
-    def _gradients(self, batch, scales, shared):
-        """(loss, dense gradients of loss * loss_scale, results) of one micro-batch; its keys enter the queue."""
+    def _gradients(self, batch, scales, shared, loss, gradients):
+        """(loss, gradients, results) of one micro-batch; its keys enter the queue.
+
+        `loss` and the dense `gradients` of loss * loss_scale are sums over the micro-batches so far, or 0.0 and None.
+        One task after another: a task's activations and table-sized gradients are gone before the next one's come.
+        """
+        results = {}
+        for task in self.tasks:
+
+            def add(task=task, loss=loss, gradients=gradients):
+                return self._with_gradients_of(task, batch, scales, shared, loss, gradients)
+
+            if self.jit_compile and not tf.executing_eagerly() and gradients is not None:
+                # XLA keeps no order, but for what a condition holds; this one is always true.
+                nothing = (loss, gradients, _no_results(task, ()))
+                loss, gradients, results[task.task_name] = tf.cond(
+                    self.training_updates > 0, add, lambda nothing=nothing: nothing
+                )
+            else:
+                with tf.control_dependencies(gradients or []):
+                    loss, gradients, results[task.task_name] = add()
+        return loss, gradients, results
+
+    def _with_gradients_of(self, task, batch, scales, shared, loss, gradients):
+        """(loss, gradients, the task's results), of which the first two are the arguments plus the task's own."""
         with tf.GradientTape() as tape:
-            loss, results = self.forward(batch, scales, training=True, shared=shared)
-            scaled_loss = loss * tf.convert_to_tensor(self.loss_scale)
-        trainable = [variable.value for variable in self.trainable_variables]
-        gradients = tape.gradient(scaled_loss, trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        self.after_backward(results)
-        results = {task: {key: result[key] for key in result if key != "state"} for task, result in results.items()}
-        # The embedding's gradient may arrive as slices, whose norm would ignore repeated rows.
-        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients], results
+            own_loss, result = self.task_loss(task, batch, scales, training=True, shared=shared)
+            scaled_loss = own_loss * tf.convert_to_tensor(self.loss_scale)
+        own = tape.gradient(scaled_loss, [variable.value for variable in self.trainable_variables])
+        task.after_backward(result.pop("state"))
+        if gradients is None:
+            gradients = [
+                tf.zeros(variable.shape, variable.dtype) if gradient is None else tf.convert_to_tensor(gradient)
+                for variable, gradient in zip(self.trainable_variables, own, strict=True)
+            ]
+        else:
+            gradients = [_sum_of(*pair) for pair in zip(gradients, own, strict=True)]
+        return loss + own_loss, gradients, result
 
     def _accumulated_gradients(self, batch, scales, shared):
         """Sums of loss and gradients over the micro-batches, and their results as vectors, an entry a micro-batch.
@@ -109,14 +136,15 @@ class TrainStep(StepParts):
         """
         micro_batches = self.accumulation_steps
         if micro_batches == 1:
-            return self._gradients(batch, scales, _micro_shared(shared, 0))
+            return self._gradients(batch, scales, _micro_shared(shared, 0), tf.constant(0.0), None)
 
         def body(index, loss, gradients, results):
             micro_batch = self.micro_batch(batch, index)
-            more_loss, more, more_results = self._gradients(micro_batch, scales, _micro_shared(shared, index))
+            tensors = _micro_shared(shared, index)
+            loss, gradients, more_results = self._gradients(micro_batch, scales, tensors, loss, gradients)
             here = tf.equal(tf.range(micro_batches), index)
             results = tf.nest.map_structure(lambda all, one: tf.where(here, one, all), results, more_results)
-            return index + 1, loss + more_loss, [a + b for a, b in zip(gradients, more, strict=True)], results
+            return index + 1, loss, gradients, results
 
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.trainable_variables]
         no_results = {task.task_name: _no_results(task, micro_batches) for task in self.tasks}
@@ -233,8 +261,17 @@ class TrainStep(StepParts):
         return isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
 
 
-def _no_results(task, micro_batches):
-    zeros = tf.zeros(micro_batches)
+def _sum_of(sums, gradient):
+    """`sums` plus a gradient: None, a tensor, or slices of it."""
+    if gradient is None:
+        return sums
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.tensor_scatter_nd_add(sums, gradient.indices[:, None], gradient.values)
+    return sums + gradient
+
+
+def _no_results(task, shape):
+    zeros = tf.zeros(shape)
     averages = dict.fromkeys(task.average_names, zeros)
     fields = ("loss_sum", "count", "correct_sum", "num_candidates")
     return {**dict.fromkeys(fields, zeros), "averages": averages}

@@ -20,7 +20,7 @@ from infoxlm_keras.distribution.torch_replicas import TorchReplicas
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
-from infoxlm_keras.training.gradients import clip_by_norm, global_norm
+from infoxlm_keras.training.fused_adamw import update_by_fused_kernel
 from infoxlm_keras.training.step.base import StepParts
 
 NOT_COMPILED = "jit_compile: left off, on PyTorch the step runs eagerly; KERAS_BACKEND=tensorflow or jax compile it"
@@ -49,6 +49,7 @@ class TrainStep(StepParts):
         if jit_compile:
             print(NOT_COMPILED, flush=True)
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
+        update_by_fused_kernel(optimizer)
         draw_dropout_from_its_seed(self)
 
     def train_step(self, data: Any) -> Tensors:
@@ -66,11 +67,15 @@ class TrainStep(StepParts):
         loss, results = 0.0, []
         with replicas.own_seeds(self):
             for index in range(self.accumulation_steps):
-                # backward() adds to .grad, which is the accumulation.
                 micro_batch = self.micro_batch(batch, index)
-                micro_loss, result = self.forward(micro_batch, scales, True, _micro_shared(shared, index))
-                (micro_loss * self.loss_scale.value).backward()
-                loss = loss + micro_loss.detach()
+                result = {}
+                for task in self.tasks:
+                    # One by one: the activations of a task are gone before those of the next one come.
+                    arguments = (micro_batch, scales, True, _micro_shared(shared, index))
+                    task_loss, result[task.task_name] = self.task_loss(task, *arguments)
+                    # backward() adds to .grad, which is the accumulation.
+                    (task_loss * self.loss_scale.value if self.uses_loss_scale else task_loss).backward()
+                    loss = loss + task_loss.detach()
                 with torch.no_grad():
                     self.after_backward(result)
                 results.append(_detached(result))
@@ -83,13 +88,15 @@ class TrainStep(StepParts):
             loss, results, gradients = _summed(replicas, loss, results, gradients)
             for result in results:
                 self.update_task_metrics(result)
-            scale = self.loss_scale.value
-            gradients = [gradient / scale for gradient in gradients]
-            norm = global_norm(gradients)
+            if self.uses_loss_scale:
+                torch._foreach_mul_(gradients, 1.0 / self.loss_scale.value)
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
             finite = torch.isfinite(norm)
             if finite:
                 padding_row = self.padding_row()
-                self.optimizer.apply(clip_by_norm(gradients, norm, self.clip_norm), variables)
+                if self.clip_norm is not None:
+                    torch._foreach_mul_(gradients, self.clip_norm / norm.clamp_min(self.clip_norm))
+                self.optimizer.apply(gradients, variables)
                 self.restore_padding_row(padding_row)
                 self.after_update(step)
             self.count_step(finite)
