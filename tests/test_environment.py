@@ -310,3 +310,20 @@ def test_tensorflow_and_tensorflow_text_are_of_one_minor_version(versions, found
         environment.prepare()
     minor = found.split()[1].rpartition(".")[0]
     assert str(caught.value).startswith(found) and f'"tensorflow-text=={minor}.*"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, "--fibers_default_thread_stack_size=16777216"),
+        ("--xla_tpu_a=1", "--xla_tpu_a=1 --fibers_default_thread_stack_size=16777216"),
+        ("--fibers_default_thread_stack_size=9 --b", "--fibers_default_thread_stack_size=9 --b"),
+    ],
+)
+def test_the_compiler_for_tpus_gets_a_larger_stack_unless_the_user_sets_one(given, expected, monkeypatch):
+    monkeypatch.setenv("LIBTPU_INIT_ARGS", given or "")
+    if given is None:
+        monkeypatch.delenv("LIBTPU_INIT_ARGS")
+    for _ in range(2):
+        environment.prepare()
+    assert os.environ["LIBTPU_INIT_ARGS"] == expected

@@ -78,7 +78,7 @@ def report(config: Any, target: Any, compiled: Any) -> dict[str, Any]:
     facts = compiled.program.as_dict()
     chip = target.chip
     bounds = {}
-    if chip.peak_flops:
+    if chip.peak_flops and facts["flops"] is not None:
         bounds = {
             "arithmetic_seconds": facts["flops"] / chip.peak_flops,
             "traffic_seconds": facts["traffic_bytes"] / chip.bandwidth,
@@ -114,8 +114,11 @@ def print_report(target: Any, compiled: Any, result: dict[str, Any]) -> None:
     if target.chip.memory:
         fits = "" if program.peak_bytes <= target.chip.memory else ": DOES NOT FIT"
         table.add_row("memory of the chip", f"{target.chip.memory / GIB:.1f} GiB{fits}")
-    table.add_row("arithmetic", f"{program.flops / 1e12:.3f} TFLOP")
-    table.add_row("memory traffic", f"{program.traffic_bytes / 1e9:.1f} GB")
+    if program.flops is None or program.traffic_bytes is None:
+        table.add_row("arithmetic, memory traffic", "not counted by this compiler")
+    else:
+        table.add_row("arithmetic", f"{program.flops / 1e12:.3f} TFLOP")
+        table.add_row("memory traffic", f"{program.traffic_bytes / 1e9:.1f} GB")
     if "arithmetic_seconds" in result:
         seconds = {"arithmetic": result["arithmetic_seconds"], "memory traffic": result["traffic_seconds"]}
         slower = max(seconds, key=seconds.__getitem__)
