@@ -94,7 +94,10 @@ class Target:
             raise InputError(_without_compiler(self, "the package jax-cuda12-plugin is not installed"))
         try:
             if self.platform == "tpu":
-                found = topologies.get_topology_desc(platform="tpu", topology_name=":".join(self.name.split(":")[1:]))
+                # Hosts have four chips or more, unless it is said.
+                host = {"chips_per_host_bounds": (1, 1, 1)} if self.chips == 1 else {}
+                name = ":".join(self.name.split(":")[1:])
+                found = topologies.get_topology_desc(platform="tpu", topology_name=name, **host)
             else:
                 _allow_fused_attention()
                 with _why_plugins_fail():
