@@ -20,16 +20,19 @@ COLUMNS = (
     ("peak GiB a chip", lambda r: f"{r['program']['peak_bytes'] / GIB:.1f}"),
     ("state", lambda r: f"{r['program']['argument_bytes'] / GIB:.1f}"),
     ("temporaries", lambda r: f"{r['program']['temporary_bytes'] / GIB:.1f}"),
-    ("TFLOP", lambda r: f"{r['program']['flops'] / 1e12:.2f}"),
-    ("traffic, GB", lambda r: f"{r['program']['traffic_bytes'] / 1e9:.0f}"),
-    (
-        "ms of arithmetic / traffic",
-        lambda r: f"{1e3 * r['arithmetic_seconds']:.0f} / {1e3 * r['traffic_seconds']:.0f}",
-    ),
+    ("TFLOP", lambda r: scaled(r["program"]["flops"], 1e-12, 2)),
+    ("traffic, GB", lambda r: scaled(r["program"]["traffic_bytes"], 1e-9, 0)),
+    ("ms of arithmetic", lambda r: scaled(r.get("arithmetic_seconds"), 1e3, 0)),
+    ("ms of traffic", lambda r: scaled(r.get("traffic_seconds"), 1e3, 0)),
     ("messages (number, MB)", lambda r: messages(r["program"]["messages"])),
     ("fused attention", lambda r: str(r["program"]["fused_attention_calls"])),
     ("compiled in, s", lambda r: f"{r['compile_seconds']:.0f}"),
 )
+
+
+def scaled(value, factor, digits):
+    """A number of the compiler's as text; a dash where it does not count (GPUs)."""
+    return "-" if value is None else f"{factor * value:.{digits}f}"
 
 
 def messages(kinds):

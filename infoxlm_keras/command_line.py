@@ -2,8 +2,10 @@
 
 import argparse
 import contextlib
+import hashlib
 import io
 import os
+import pathlib
 import re
 import select
 import sys
@@ -178,13 +180,36 @@ def fail(message: str) -> NoReturn:
 
 
 def report(message: str) -> int:
-    """Prints `error: message` to standard error, after what standard output still holds; returns exit status 2."""
+    """Prints `error: message` to standard error, after what standard output still holds; returns exit status 2.
+
+    Of the processes that one `torchrun` has started on a machine, the first to have a message prints it.
+    """
     try:
         sys.stdout.flush()
     except OSError:
         _discard_output()
-    print(f"error: {one_line(staging.named(message))}", file=sys.stderr)
+    line = one_line(staging.named(message))
+    if not _said_by_another_process(line):
+        print(f"error: {line}", file=sys.stderr)
     return 2
+
+
+def _said_by_another_process(line):
+    """Whether another process of this `torchrun` has printed `line`; if not, this one is noted to do so."""
+    own = os.environ.get("TORCHELASTIC_ERROR_FILE", "")
+    if os.path.basename(own) != "error.json":
+        return False
+    # torchrun makes a folder for each attempt, with one for each process in it.
+    digest = hashlib.sha256(line.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    note = pathlib.Path(own).parent.parent / f"infoxlm-error-{digest}"
+    try:
+        note.open("x").close()
+    except FileExistsError:
+        return True
+    except OSError:
+        # A message twice is better than none.
+        return False
+    return False
 
 
 def one_line(text: str) -> str:

@@ -19,6 +19,9 @@ KERAS_SETTINGS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "ch
 # TensorFlow's builds in the package index; each of them installs the module `tensorflow`.
 TENSORFLOW_BUILDS = ("tensorflow", "tensorflow-cpu", "tensorflow-tpu")
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# Threads of the compiler for TPUs have 64 KiB of stack, and end the process with a stack overflow on a step of
+# rematerialised layers.
+TPU_COMPILER_STACK = "--fibers_default_thread_stack_size"
 # What these say at lower levels is about machines without GPUs and about graphs that are traced again.
 QUIET_LOGGERS = ("tensorflow", "jax._src.xla_bridge")
 
@@ -28,6 +31,7 @@ def prepare() -> None:
 
     * `TF_USE_LEGACY_KERAS` is removed: nothing here uses Keras 2, and tensorflow_text would recurse without it.
     * `TF_CPP_MIN_LOG_LEVEL`, if not set, becomes 3: errors are exceptions, and need no lines of native code as well.
+    * `LIBTPU_INIT_ARGS` gives the threads of the compiler for TPUs more stack, if it does not set that itself.
     * `KERAS_BACKEND` must name a backend that is installed.
     * tensorflow-text must be of the same minor version as TensorFlow; else its import fails with a missing symbol.
     * `keras.json` (in `KERAS_HOME`, else ~/.keras) chooses the backend only: its other settings have no effect.
@@ -38,6 +42,9 @@ def prepare() -> None:
     """
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     os.environ.setdefault(LOG_LEVEL, "3")
+    arguments = os.environ.get("LIBTPU_INIT_ARGS", "")
+    if TPU_COMPILER_STACK not in arguments:
+        os.environ["LIBTPU_INIT_ARGS"] = f"{arguments} {TPU_COMPILER_STACK}={16 << 20}".strip()
     if "keras" in sys.modules:
         return
     _check_tensorflow_text()

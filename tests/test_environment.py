@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from infoxlm_keras import environment
+from infoxlm_keras import command_line, environment
 from infoxlm_keras.distribution.cluster import is_multi_worker
 from infoxlm_keras.errors import InputError
 from repository import REPOSITORY
@@ -310,3 +310,38 @@ def test_tensorflow_and_tensorflow_text_are_of_one_minor_version(versions, found
         environment.prepare()
     minor = found.split()[1].rpartition(".")[0]
     assert str(caught.value).startswith(found) and f'"tensorflow-text=={minor}.*"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, "--fibers_default_thread_stack_size=16777216"),
+        ("--xla_tpu_a=1", "--xla_tpu_a=1 --fibers_default_thread_stack_size=16777216"),
+        ("--fibers_default_thread_stack_size=9 --b", "--fibers_default_thread_stack_size=9 --b"),
+    ],
+)
+def test_the_compiler_for_tpus_gets_a_larger_stack_unless_the_user_sets_one(given, expected, monkeypatch):
+    monkeypatch.setenv("LIBTPU_INIT_ARGS", given or "")
+    if given is None:
+        monkeypatch.delenv("LIBTPU_INIT_ARGS")
+    for _ in range(2):
+        environment.prepare()
+    assert os.environ["LIBTPU_INIT_ARGS"] == expected
+
+
+def test_processes_of_one_torchrun_print_an_error_once(tmp_path, monkeypatch, capfd):
+    def lines_of(*messages):
+        for process, message in enumerate(messages):
+            (tmp_path / f"attempt/{process}").mkdir(parents=True, exist_ok=True)
+            monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / f"attempt/{process}/error.json"))
+            assert command_line.report(message) == 2
+        return capfd.readouterr().err.splitlines()
+
+    assert lines_of("a: is missing", "a: is missing", "b: is full") == ["error: a: is missing", "error: b: is full"]
+    # Without the folder of an attempt, and without torchrun, all is printed.
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "gone/0/error.json"))
+    command_line.report("a: is missing")
+    for value in (os.devnull, ""):
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", value)
+        command_line.report("a: is missing")
+    assert capfd.readouterr().err.count("error: a: is missing\n") == 3

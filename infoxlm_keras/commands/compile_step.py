@@ -5,7 +5,8 @@
   KERAS_BACKEND=jax infoxlm compile-step --config infoxlm_base --target gpu:h100:8 --set mmlm.batch_size=64
   KERAS_BACKEND=jax infoxlm compile-step --config tiny --target cpu:8
 
-The compilers of TPUs and GPUs run on any x86 machine, and no weight is allocated. The figures are the compiler's, for
+The compilers of TPUs and GPUs run on any x86 machine. No weight is allocated, except with KERAS_BACKEND=tensorflow, whose
+step is compiled for one chip (tpu:v5e:1x1, gpu:h100:1) and whose variables take memory here. The figures are the compiler's, for
 one chip and one step: memory by kind, arithmetic, memory traffic, messages between the chips, calls of fused
 attention. A program that calls the host, or whose shapes depend on values, is an error.
 
@@ -17,6 +18,7 @@ Compiling infoxlm_base takes some minutes.
 
 import argparse
 import dataclasses
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         target = parse_target(options.target)
         target.prepare()
         import keras
-    if keras.backend.backend() != "jax":
-        raise InputError(f"compile-step: needs KERAS_BACKEND=jax, this is {keras.backend.backend()}")
+    if keras.backend.backend() not in ("jax", "tensorflow"):
+        raise InputError(f"compile-step: needs KERAS_BACKEND=jax or tensorflow, this is {keras.backend.backend()}")
+    if importlib.util.find_spec("jax") is None:
+        raise InputError('compile-step: the compilers come with JAX; pip install "infoxlm_keras[jax]"')
     with quiet_imports():
         from infoxlm_keras.compilation.batch_search import find_batch
         from infoxlm_keras.compilation.step import compile_step
@@ -53,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{config.model.encoder_size.max_sequence_length} positions (a pair takes twice its length, and 3)"
         )
     settings = {"config": options.config, "target": target.name, "strategy": options.strategy}
+    settings["backend"] = keras.backend.backend()
     settings["vocabulary"] = options.vocabulary_size
     sizes = {f"{name}.batch_size": config.task(name).batch_size for name in config.tasks}
     shapes = {"block_length": block, "pair_length": lengths.pair, "dtype": config.model.dtype}
@@ -78,7 +83,7 @@ def report(config: Any, target: Any, compiled: Any) -> dict[str, Any]:
     facts = compiled.program.as_dict()
     chip = target.chip
     bounds = {}
-    if chip.peak_flops:
+    if chip.peak_flops and facts["flops"] is not None:
         bounds = {
             "arithmetic_seconds": facts["flops"] / chip.peak_flops,
             "traffic_seconds": facts["traffic_bytes"] / chip.bandwidth,
@@ -114,8 +119,11 @@ def print_report(target: Any, compiled: Any, result: dict[str, Any]) -> None:
     if target.chip.memory:
         fits = "" if program.peak_bytes <= target.chip.memory else ": DOES NOT FIT"
         table.add_row("memory of the chip", f"{target.chip.memory / GIB:.1f} GiB{fits}")
-    table.add_row("arithmetic", f"{program.flops / 1e12:.3f} TFLOP")
-    table.add_row("memory traffic", f"{program.traffic_bytes / 1e9:.1f} GB")
+    if program.flops is None or program.traffic_bytes is None:
+        table.add_row("arithmetic, memory traffic", "not counted by this compiler")
+    else:
+        table.add_row("arithmetic", f"{program.flops / 1e12:.3f} TFLOP")
+        table.add_row("memory traffic", f"{program.traffic_bytes / 1e9:.1f} GB")
     if "arithmetic_seconds" in result:
         seconds = {"arithmetic": result["arithmetic_seconds"], "memory traffic": result["traffic_seconds"]}
         slower = max(seconds, key=seconds.__getitem__)

@@ -23,7 +23,7 @@ from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, storage, write_json
+from infoxlm_keras.files import new_directory, staging, storage, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
@@ -79,9 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def find_manifests(directory: PathLike) -> list[Manifest]:
     """list of `Manifest`s in a folder of prepared data (or its address), or the one of a folder of one kind."""
     if storage.is_remote(directory):
-        address = str(directory).rstrip("/")
+        address = storage.trimmed(str(directory))
         parent, _, name = address.rpartition("/")
         found = storage.listing(address)
+        storage.refuse_object(address, found)
+        staging.refuse_half_written(address, found)
         if name in BUILDERS and FILE_NAME in found:
             return [read_manifest(parent, name)]
         kinds = [kind for kind in BUILDERS if f"{kind}/{FILE_NAME}" in found]

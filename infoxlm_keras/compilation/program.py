@@ -41,7 +41,7 @@ class Program:
     Attributes:
         argument_bytes, output_bytes, alias_bytes, temporary_bytes, code_bytes: int. `alias_bytes` of the outputs lie
             in the memory of arguments (donated state).
-        flops, traffic_bytes: float, by the compiler's count.
+        flops, traffic_bytes: float, by the compiler's count; None from a compiler that does not count (GPUs).
         messages: tuple of `Message`, the largest first.
         fused_attention_calls: int.
     """
@@ -51,8 +51,8 @@ class Program:
     alias_bytes: int
     temporary_bytes: int
     code_bytes: int
-    flops: float
-    traffic_bytes: float
+    flops: float | None
+    traffic_bytes: float | None
     messages: tuple[Message, ...]
     fused_attention_calls: int
 
@@ -96,8 +96,8 @@ def program_facts(compiled: Any) -> Program:
         alias_bytes=memory.alias_size_in_bytes,
         temporary_bytes=memory.temp_size_in_bytes,
         code_bytes=memory.generated_code_size_in_bytes,
-        flops=float(cost.get("flops", math.nan)),
-        traffic_bytes=float(cost.get("bytes accessed", math.nan)),
+        flops=cost.get("flops"),
+        traffic_bytes=cost.get("bytes accessed"),
         messages=tuple(sorted(messages_in(text), key=lambda message: -message.bytes)),
         fused_attention_calls=len(_FUSED_ATTENTION.findall(text)),
     )

@@ -1,10 +1,11 @@
-"""Compiles the training step of a configuration for a `Target`, without allocating a weight (JAX)."""
+"""Compiles the training step of a configuration for a `Target`; on JAX without allocating a weight."""
 
 import dataclasses
 import time
 from typing import Any
 
 import jax
+import keras
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -54,8 +55,12 @@ def compile_step(
 
     Raises:
         InputError: if a batch or the encoder cannot be cut over the chips, the program does not fit their memory, or
-            it calls the host.
+            it calls the host; on TensorFlow, for several chips.
     """
+    if keras.backend.backend() == "tensorflow":
+        from infoxlm_keras.compilation.tensorflow_step import compile_tensorflow_step
+
+        return compile_tensorflow_step(config, target, vocabulary_size, lengths, strategy)
     devices = target.devices()
     check_batches(config, Distribution(strategy, len(devices), tuple(map(str, devices))))
     mesh = Mesh(np.array(devices), (BATCH,))
@@ -77,7 +82,7 @@ def compile_step(
         try:
             compiled = lowered.compile()
         except jax.errors.JaxRuntimeError as error:
-            raise _as_input_error(error, target) from None
+            raise as_input_error(error, target) from None
         done = time.perf_counter()
     return CompiledStep(program_facts(compiled), traced - started, done - traced, compiled.as_text() or "")
 
@@ -117,24 +122,30 @@ def _state(pretrainer, mesh, layout):
     )
 
 
-def _batch(config, lengths, sharding) -> dict[str, Any]:
+def batch_shapes(config: RunSettings, lengths: SampleLengths) -> dict[str, Any]:
+    """dict of task to dict of name to (shape, dtype): a batch of one update, all micro-batches together."""
     masking = Masking(**config.masking.model_dump())
-    batch = {}
+    shapes = {}
     for name in config.tasks:
         settings = config.task(name)
         samples = settings.batch_size * config.optimizer.accumulation_steps
-        shapes = task_class(name).batch_shapes(settings, samples, lengths, masking)
-        batch[name] = {
-            key: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for key, (shape, dtype) in shapes.items()
-        }
-    return batch
+        shapes[name] = task_class(name).batch_shapes(settings, samples, lengths, masking)
+    return shapes
+
+
+def _batch(config, lengths, sharding):
+    return {
+        name: {key: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for key, (shape, dtype) in shapes.items()}
+        for name, shapes in batch_shapes(config, lengths).items()
+    }
 
 
 class DoesNotFitError(InputError):
     """The program needs more memory than a chip has."""
 
 
-def _as_input_error(error, target):
+def as_input_error(error: Exception, target: Target) -> InputError:
+    """What a compiler raised, as the error to raise: `DoesNotFitError` if the memory of a chip is too small."""
     text = " ".join(str(error).split())
     if "RESOURCE_EXHAUSTED" in text or "Ran out of memory" in text:
         return DoesNotFitError(

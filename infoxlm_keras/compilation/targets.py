@@ -3,10 +3,15 @@
 `libtpu` holds the compiler for TPUs, the package `jax-cuda12-plugin` that for GPUs. Both run on any x86 machine.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import importlib.util
+import logging
 import os
 import re
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from infoxlm_keras.distribution.chips import CHIPS as KNOWN_CHIPS
@@ -15,6 +20,7 @@ from infoxlm_keras.errors import InputError
 
 # Of these the compilers are installed by an extra each, and a description of the chip is known.
 NAMES = ("tpu:v4", "tpu:v5e", "tpu:v5p", "tpu:v6e", "gpu:h100", "cpu")
+GPU_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 CHIPS = {name: KNOWN_CHIPS[name] for name in NAMES}
 
 # What XLA must know of a GPU that is not there. The numbers are those that a driver reports of an H100 (SXM).
@@ -53,16 +59,23 @@ class Target:
         return count
 
     def prepare(self) -> None:
-        """Sets what the compilers read from the environment; call it before JAX is imported."""
+        """Sets what the compilers read from the environment; call it before JAX looks for devices."""
         os.environ["JAX_PLATFORMS"] = "cpu"
+        if "jax" in sys.modules:
+            # JAX reads the environment once, when it is imported.
+            sys.modules["jax"].config.update("jax_platforms", "cpu")
         if self.platform == "tpu":
             # Without the first, libtpu asks the metadata server of a TPU VM, which is not there.
             os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+            # Nothing runs on a TPU here, so two compilations, or one beside a training run, do not disturb each other.
+            os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
             os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
             os.environ.setdefault("TPU_ACCELERATOR_TYPE", self.chip.accelerator_type)
         if self.platform == "gpu":
-            # Kernels are chosen by trying them, on a GPU that is not there.
+            # Kernels are chosen by trying them, on a GPU that is not there. Without that choice XLA takes Triton's for
+            # all matrix products, and refuses those whose sizes its default tiles do not divide; cuBLAS takes any.
             _add_xla_flag("--xla_gpu_autotune_level=0")
+            _add_xla_flag("--xla_gpu_enable_triton_gemm=false")
         if self.platform == "cpu":
             _add_xla_flag(f"--xla_force_host_platform_device_count={self.chips}")
 
@@ -77,14 +90,20 @@ class Target:
 
         if self.platform == "cpu":
             return jax.devices()[: self.chips]
+        if self.platform == "gpu" and not any(map(importlib.util.find_spec, GPU_PLUGINS)):
+            raise InputError(_without_compiler(self, "the package jax-cuda12-plugin is not installed"))
         try:
             if self.platform == "tpu":
-                found = topologies.get_topology_desc(platform="tpu", topology_name=":".join(self.name.split(":")[1:]))
+                # Hosts have four chips or more, unless it is said.
+                host = {"chips_per_host_bounds": (1, 1, 1)} if self.chips == 1 else {}
+                name = ":".join(self.name.split(":")[1:])
+                found = topologies.get_topology_desc(platform="tpu", topology_name=name, **host)
             else:
                 _allow_fused_attention()
-                found = topologies.get_topology_desc(
-                    platform="cuda", topology_name="h100", topology=f"1x1x{self.chips}", target_config=H100
-                )
+                with _why_plugins_fail():
+                    found = topologies.get_topology_desc(
+                        platform="cuda", topology_name="h100", topology=f"1x1x{self.chips}", target_config=H100
+                    )
         except Exception as error:
             raise InputError(_without_compiler(self, error)) from None
         return list(found.devices)
@@ -123,6 +142,22 @@ def _allow_fused_attention():
 
     fused.check_compute_capability = lambda *arguments, **options: True
     fused.check_cudnn_version = lambda *arguments, **options: 90800
+
+
+@contextlib.contextmanager
+def _why_plugins_fail() -> Iterator[None]:
+    """Raises the reason why a plugin did not load, which JAX only logs, instead of what that leads to."""
+    reasons: list[BaseException] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: reasons.extend([record.exc_info[1]] if record.exc_info else [])  # type: ignore
+    logger = logging.getLogger("jax._src.xla_bridge")
+    logger.addHandler(handler)
+    try:
+        yield
+    except Exception as error:
+        raise (reasons[0] if reasons else error) from None
+    finally:
+        logger.removeHandler(handler)
 
 
 def _without_compiler(target, error):

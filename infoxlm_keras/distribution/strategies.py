@@ -66,6 +66,15 @@ def choose_distribution(
             f"--{option} {cluster[option]}: goes with KERAS_BACKEND=jax and --strategy multiworker or tpu; this is "
             f"--strategy {name} on {backend}"
         )
+    variables = {option: f"INFOXLM_{option.upper()}" for option in ("coordinator", "processes", "process")}
+    variable = next((found for found in variables.values() if os.environ.get(found)), None)
+    several = variable is not None and os.environ.get(variables["processes"]) != "1"
+    if several and (backend != "jax" or name not in ("multiworker", "tpu", "auto")):
+        raise InputError(
+            f"{variable} = {os.environ[variable]} is set: goes with KERAS_BACKEND=jax and --strategy multiworker or "
+            f"tpu, and under --strategy {name} on {backend} each process would train alone; unset it, or give one of "
+            "these strategies"
+        )
     if backend != "torch" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
         raise InputError(
             f"torchrun started {os.environ['WORLD_SIZE']} processes, and KERAS_BACKEND is {backend}, so that each "

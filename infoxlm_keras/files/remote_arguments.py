@@ -34,6 +34,7 @@ def with_local_paths(
             arguments = sys.argv[1:] if arguments is None else list(arguments)
             with contextlib.ExitStack() as stack:
                 if any("://" in argument for argument in arguments):
+                    stack.enter_context(staging.naming_addresses())
                     bound.arguments["arguments"] = _localised(arguments, inputs, outputs, stack)
                 main(*bound.args, **bound.kwargs)
 

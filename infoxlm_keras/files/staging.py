@@ -10,8 +10,10 @@ import pathlib
 import re
 import shutil
 import socket
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TextIO
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
@@ -35,6 +37,35 @@ def named(text: str) -> str:
     for local, address in sorted(_stands_for.items(), key=lambda item: -len(item[0])):
         text = text.replace(local, address)
     return text
+
+
+@contextlib.contextmanager
+def naming_addresses() -> Iterator[None]:
+    """What the block prints has addresses in place of the local paths that stand for them, as `named`."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Naming(sys.stdout), _Naming(sys.stderr)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+class _Naming:
+    """A text stream that passes everything on to `stream`, the text as `named`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(named(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def split_address(argument: str) -> tuple[str, str | None]:
@@ -72,7 +103,7 @@ def local_copy(source: PathLike, wanted: Callable[[str], bool] = lambda name: Tr
     """
     if not storage.is_remote(source):
         return pathlib.Path(source)
-    address = os.fspath(source).rstrip("/")
+    address = storage.trimmed(os.fspath(source))
     entries = storage.listing(address)
     refuse_half_written(address, entries)
     entries = {name: entry for name, entry in entries.items() if wanted(name)}
@@ -125,7 +156,7 @@ def output(address: str) -> Iterator[pathlib.Path]:
 @contextlib.contextmanager
 def place(address: str) -> Iterator[pathlib.Path]:
     """Yields the local path that stands for the output at `address` (str), locked against another process."""
-    address = address.rstrip("/")
+    address = storage.trimmed(address)
     # Two addresses never share a folder, nor does one of two servers; the last part is for the reader.
     servers = "".join(f"|{os.environ.get(name, '')}" for name in _SERVERS)
     digest = hashlib.sha256(f"{address}{servers}".encode("utf-8", "surrogateescape")).hexdigest()[:24]

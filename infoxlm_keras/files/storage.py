@@ -46,7 +46,19 @@ def is_remote(path: PathLike | None) -> bool:
 
 def join(address: str, *names: str) -> str:
     """The address of what lies under the `names` (str) in the folder `address` (str)."""
-    return "/".join([address.rstrip("/"), *names])
+    return "/".join([trimmed(address), *names])
+
+
+def trimmed(address: str) -> str:
+    """`address` (str) without slashes at its end.
+
+    Raises:
+        InputError: if nothing is left but the scheme: without a bucket, libraries take it for a local path.
+    """
+    scheme, _, rest = address.partition("://")
+    if not rest.strip("/") or (rest.startswith("/") and scheme in _LIBRARIES):
+        raise InputError(f"{address}: names no bucket; write {scheme}://bucket/folder")
+    return address.rstrip("/")
 
 
 def listing(address: str) -> dict[str, Entry]:
@@ -70,6 +82,12 @@ def listing(address: str) -> dict[str, Entry]:
             if inside and facts.get("type") == "file" and not name.endswith("/"):
                 found[_inner_name(name[len(base) :].removeprefix("/"), address)] = _entry(facts)
         return dict(sorted(found.items()))
+
+
+def refuse_object(address: str, entries: Iterable[str]) -> None:
+    """Raises `InputError` if there is an object at `address` (str), not a folder; `entries` are the names there."""
+    if "" in entries:
+        raise InputError(f"{address}: is an object, not a folder; give the folder that holds it, or another address")
 
 
 def _inner_name(name, address):
@@ -172,6 +190,7 @@ def file_system(address: str) -> tuple[Any, str]:
     """
     scheme = address.partition("://")[0]
     library, extra = _LIBRARIES.get(scheme, (None, None))
+    trimmed(address)
     if scheme in ("http", "https"):
         raise InputError(f"{address}: a web server is no storage to list and write; download the files and give paths")
     if library == "gcsfs":
@@ -240,6 +259,8 @@ def _reason(error, address, purpose):
         return f"has no valid credentials here ({detail}); {login}, and run this again"
     if "PermissionError" in kinds or any(code in text for code in ("AccessDenied", "Forbidden", "Unauthorized")):
         return f"access is denied ({detail}); give this account the right to {purpose} there"
+    if kinds & {"NotADirectoryError", "FileExistsError"}:
+        return "is an object, not a folder; give another address"
     if "FileNotFoundError" in kinds:
         return f"no such bucket, or no such object ({detail}); make the bucket, or correct the address"
     if any("Connect" in kind or "Timeout" in kind or "Disconnect" in kind for kind in kinds):

@@ -198,6 +198,8 @@ def read_manifest(data_dir: PathLike, kind: str) -> Manifest:
         directory = pathlib.Path(data_dir) / kind
     path = directory / FILE_NAME
     if not path.is_file():
+        if address:
+            storage.refuse_object(str(data_dir), storage.listing(str(data_dir)))
         raise InputError(
             f"{address or directory}/{FILE_NAME}: no such file; make the records with "
             f"`{BUILDERS[kind]} --input ... --tokenizer ... --output_dir {data_dir}`"

@@ -132,10 +132,11 @@ class RunDirectory:
             return
         from infoxlm_keras.distribution.agreement import wait_for_workers
 
-        address = str(path).rstrip("/")
+        address = storage.trimmed(str(path))
         with contextlib.ExitStack() as stack:
             if is_chief():
                 storage.check_writable(address)
+                stack.enter_context(staging.naming_addresses())
                 local = stack.enter_context(staging.place(address))
             else:
                 local = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="infoxlm-"))) / "run"
@@ -143,6 +144,7 @@ class RunDirectory:
             directory = cls(local, mirror)
             if is_chief():
                 mirror.pull()
+                storage.refuse_object(address, mirror.remote)
                 # What a lost connection has kept from the store; the other processes continue from it, too.
                 directory.publish()
             wait_for_workers()

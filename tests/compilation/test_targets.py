@@ -1,7 +1,13 @@
 """Names of accelerators and topologies."""
 
-import pytest
+import logging
+import os
 
+import jax
+import pytest
+from jax.experimental import topologies
+
+from infoxlm_keras.compilation import targets
 from infoxlm_keras.compilation.targets import CHIPS, parse_target
 from infoxlm_keras.errors import InputError
 
@@ -44,3 +50,42 @@ def test_what_is_no_target_is_refused_with_an_example(name, message):
     with pytest.raises(InputError) as error:
         parse_target(name)
     assert str(error.value).startswith("--target") and message in str(error.value)
+
+
+@pytest.fixture
+def loaded_jax(monkeypatch):
+    """JAX, imported before a target is prepared; what `prepare` sets is undone."""
+    for name in ("JAX_PLATFORMS", "XLA_FLAGS", "TPU_SKIP_MDS_QUERY", "ALLOW_MULTIPLE_LIBTPU_LOAD"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "")
+    monkeypatch.setenv("TPU_ACCELERATOR_TYPE", "")
+    before = jax.config.jax_platforms
+    jax.config.update("jax_platforms", None)
+    yield jax
+    jax.config.update("jax_platforms", before)
+
+
+@pytest.mark.parametrize("name", ["gpu:h100:8", "tpu:v5e:2x4", "cpu:2"])
+def test_no_accelerator_of_this_machine_is_taken_even_if_jax_was_imported_first(name, loaded_jax):
+    parse_target(name).prepare()
+    assert loaded_jax.config.jax_platforms == "cpu" == os.environ["JAX_PLATFORMS"]
+
+
+def test_the_reason_why_a_compiler_for_gpus_does_not_load_is_in_the_message(loaded_jax, monkeypatch):
+    """JAX logs it, and says only that there is no such platform."""
+    target = parse_target("gpu:h100:8")
+    monkeypatch.setattr(targets, "GPU_PLUGINS", ("no_such_plugin",))
+    with pytest.raises(InputError, match=r"jax-cuda12-plugin is not installed.*xla-cuda"):
+        target.devices()
+
+    def get_topology_desc(**options):
+        try:
+            raise RuntimeError("Unable to load CUDA.")
+        except RuntimeError:
+            logging.getLogger("jax._src.xla_bridge").exception("Exception when calling initialize()")
+        raise NotImplementedError("topology not implemented for cuda")
+
+    monkeypatch.setattr(targets, "GPU_PLUGINS", ("jax",))
+    monkeypatch.setattr(topologies, "get_topology_desc", get_topology_desc)
+    with pytest.raises(InputError, match=r"gpu:h100:8: the compiler does not start \(Unable to load CUDA\.\)"):
+        target.devices()

@@ -3,6 +3,7 @@
 import json
 import types
 
+import keras
 import pytest
 
 from infoxlm_keras.config import check_config
@@ -77,6 +78,30 @@ def test_jax_processes_are_not_for_tensorflow():
         InputError, match="--processes 2: goes with KERAS_BACKEND=jax and --strategy multiworker or tpu"
     ):
         choose_distribution("multiworker", cluster={"coordinator": None, "processes": 2, "process": 0})
+
+
+@pytest.mark.parametrize("name", ["one", "auto"])
+@pytest.mark.parametrize("variable", ["INFOXLM_PROCESSES", "INFOXLM_COORDINATOR", "INFOXLM_PROCESS"])
+def test_variables_of_several_processes_are_not_passed_over(name, variable, monkeypatch):
+    """Each process would train alone, and all would write the same run."""
+    monkeypatch.setenv(variable, "2")
+    with pytest.raises(InputError, match=f"^{variable} = 2 is set: goes with .*each process would train alone; unset"):
+        choose_distribution(name)
+
+
+@pytest.mark.parametrize("name", ["mirrored", "fsdp"])
+def test_on_jax_too(name, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setenv("INFOXLM_PROCESSES", "2")
+    monkeypatch.setenv("INFOXLM_PROCESS", "0")
+    with pytest.raises(InputError, match=f"INFOXLM_PROCESSES = 2 is set: .*under --strategy {name} on jax"):
+        choose_distribution(name)
+
+
+def test_variables_of_one_process_are_as_good_as_none(monkeypatch):
+    monkeypatch.setenv("INFOXLM_PROCESSES", "1")
+    monkeypatch.setenv("INFOXLM_PROCESS", "0")
+    assert choose_distribution("one").num_workers == 1
 
 
 def test_torchrun_without_the_backend_of_pytorch(monkeypatch):

@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 import time
+import uuid
 
 import fsspec
 import pytest
@@ -12,12 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import object_stores
-from infoxlm_keras.commands import build_monolingual, pretrain
+from infoxlm_keras.commands import build_monolingual, inspect_records, pretrain
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import is_remote, object_ranges, read_json, staging, storage, write_json
+from infoxlm_keras.files.mirror import FLAG
 from infoxlm_keras.files.staging import local_argument, local_copy
+from infoxlm_keras.records.manifest import read_manifest
+from infoxlm_keras.runs.directory import RunDirectory
 from repository import REPOSITORY
-from running import refused
+from running import refused, run
+from sample_text import sentences
 
 MISSING = "no such bucket, or no such object"
 
@@ -178,6 +183,62 @@ def test_commands_say_it_in_one_line(tmp_path, monkeypatch, capsys):
     text = refused(capsys, pretrain.main, *options)
     assert "memory://empty/data/mmlm/manifest.json: no such file; make the records with" in text
     assert not (tmp_path / "run").exists() and not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("address", ["s3://", "gs:////", "memory://", "s3:///bucket/run"])
+def test_an_address_without_a_bucket_is_shown_as_it_was_given(address):
+    """Without its slashes, fsspec would take it for a folder of this machine."""
+    for use in (storage.listing, storage.check_writable, local_copy, inspect_records.find_manifests):
+        with pytest.raises(InputError, match=f"^{address}.*: names no bucket; write {address[:2]}"):
+            use(address)
+    with pytest.raises(InputError, match="names no bucket"), staging.output(address):
+        raise AssertionError("is not reached")
+
+
+def test_an_object_where_a_folder_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setenv("INFOXLM_STAGING", str(tmp_path))
+    address = f"memory://{uuid.uuid4().hex}/object"
+    storage.write_bytes(address, b"text")
+    for use in (
+        inspect_records.find_manifests,
+        lambda at: read_manifest(at, "mmlm"),
+        storage.check_writable,
+    ):
+        with pytest.raises(InputError, match=f"^{address}.*: is an object, not a folder"):
+            use(address)
+    assert storage.read_bytes(address) == b"text"
+
+
+@pytest.mark.parametrize("of_a_store_with_prefixes_only", [True, False])
+def test_a_run_is_not_written_below_an_object(of_a_store_with_prefixes_only, tmp_path, monkeypatch):
+    monkeypatch.setenv("INFOXLM_STAGING", str(tmp_path))
+    address = f"memory://{uuid.uuid4().hex}/object"
+    storage.write_bytes(address, b"text")
+    if of_a_store_with_prefixes_only:
+        # Buckets have no folders: an object may lie at the name of a folder.
+        monkeypatch.setattr(storage, "check_writable", lambda address: None)
+    with pytest.raises(InputError, match="is an object, not a folder"), RunDirectory.opened(address):
+        raise AssertionError("is not reached")
+
+
+def test_half_written_records_are_named_as_such():
+    address = f"memory://{uuid.uuid4().hex}"
+    storage.write_bytes(f"{address}/mmlm/de-32-00000.tfrecord", b"half of it")
+    storage.write_bytes(f"{address}/mmlm/{FLAG}", b'{"complete_with": "manifest.json"}')
+    for place in (address, f"{address}/mmlm"):
+        with pytest.raises(InputError, match=f"^{address}/mmlm: its upload was cut short"):
+            inspect_records.find_manifests(place)
+
+
+def test_builders_print_the_address_that_was_given(tokenizer_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("INFOXLM_STAGING", str(tmp_path / "staging"))
+    (tmp_path / "de.txt").write_text("\n".join(sentences("de", 30)) + "\n")
+    address = f"memory://{uuid.uuid4().hex}/data"
+    options = ["--input", tmp_path / "de.txt", "--tokenizer", tokenizer_dir, "--output_dir", address]
+    run(build_monolingual.main, *options, "--sequence_length", 32, "--processes", 1)
+    printed = capsys.readouterr()
+    assert f"wrote {address}/mmlm: " in printed.out
+    assert "staging" not in printed.out + printed.err
 
 
 def test_local_paths_import_no_library_of_stores(tmp_path):

@@ -51,11 +51,10 @@ def named_variables(pretrainer):
 
 
 def train(pretrainer, batches):
-    """Metrics of every step by `fit`, a step an epoch."""
-    history = pretrainer.fit(
-        ((batch,) for batch in batches), steps_per_epoch=1, epochs=len(batches), verbose=0, shuffle=False
-    )
-    return history.history
+    """Metrics of every execution (a step, if `steps_per_execution` is 1) by `fit`, an execution an epoch."""
+    steps = pretrainer.steps_per_execution
+    options = {"steps_per_epoch": steps, "epochs": len(batches) // steps, "verbose": 0, "shuffle": False}
+    return pretrainer.fit(((batch,) for batch in batches), **options).history
 
 
 def read_inputs(directory, scenario_name):

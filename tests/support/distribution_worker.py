@@ -27,6 +27,8 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.rematerialization import rematerialize_layers
 from tiny_pretraining import TINY_SIZE, tiny_pretrainer
 
+# Strategies that cut weights over the devices, with the scenario and the number of steps of each.
+CUT = (("model_parallel", "plain", 8), ("fsdp", "accumulated", 12), ("fsdp", "together", 10))
 # All kinds of variables once: tracing takes most of the time.
 ONE_LAYER = dataclasses.replace(TINY_SIZE, num_layers=1)
 
@@ -87,6 +89,7 @@ def train_with_cut_weights(directory, strategy, name, scenario, steps):
     weights, batches = read_inputs(directory, name)
     with choose_distribution(strategy).scope():
         pretrainer = build(scenario, True, weights)
+        pretrainer.steps_per_execution = scenario["steps_per_execution"]
         rematerialize_layers(pretrainer.backbone)
         losses = train(pretrainer, batches[:steps])["loss"]
         variables = [*pretrainer.variables, *pretrainer.optimizer.variables]
@@ -123,9 +126,10 @@ def main(directory, strategy, name):
             facts["disagreement"] = str(error)
     if keras.backend.backend() == "jax" and strategy == "mirrored":
         scenarios = json.loads((directory / "scenarios.json").read_text())
-        for cut, name_of_scenario, steps in (("model_parallel", "plain", 8), ("fsdp", "accumulated", 12)):
+        for cut, name_of_scenario, steps in CUT:
             scenario = scenarios[name_of_scenario]
-            facts[cut] = train_with_cut_weights(directory, cut, name_of_scenario, scenario, steps)
+            key = f"{cut} {name_of_scenario}"
+            facts[key] = train_with_cut_weights(directory, cut, name_of_scenario, scenario, steps)
     np.savez(directory / f"{name}.npz", **arrays)
     (directory / f"{name}.json").write_text(json.dumps(facts))
 
