@@ -38,7 +38,9 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--plain_attention", action="store_true", help="no fused attention kernels")
-    parser.add_argument("--rematerialize", action="store_true", help="layers computed again in the backward pass")
+    parser.add_argument(
+        "--rematerialize", choices=("none", "activations", "layers"), default="none", help="see model.rematerialize"
+    )
     parser.add_argument("--peak_tflops", type=float, help="of the device in this dtype, for the MFU")
     options = parser.parse_args(arguments)
     os.environ["KERAS_BACKEND"] = options.backend
@@ -62,8 +64,8 @@ def measure(options):
     b_mmlm, t_mmlm, b_tlm, t_tlm, b_xlco, t_xlco = map(int, options.shape.split(","))
     dtype = "mixed_bfloat16" if options.dtype == "bfloat16" else "float32"
     masked_lm = build_masked_lm(ENCODER_SIZES[encoder], vocabulary, dropout=options.dropout, dtype=dtype)
-    if options.rematerialize:
-        rematerialize_layers(masked_lm.backbone)
+    if options.rematerialize != "none":
+        rematerialize_layers(masked_lm.backbone, keep_products=options.rematerialize == "activations")
     tasks = [MMLM(), TLM(), XLCO(queue_length=queue, universal_layer=layer)]
     pretrainer = InfoXLMPretrainer(masked_lm, tasks)
     pretrainer.compile(optimizer=build_optimizer(1e-4, total_steps=1000), jit_compile=options.jit)

@@ -21,8 +21,8 @@ def build_pretrainer(config: RunSettings, masked_lm: keras_hub.models.XLMRoberta
 
     Call it, and what makes `masked_lm`, within the `variables()` of the run's `Distribution`.
     """
-    if config.model.rematerialize == "layers":
-        rematerialize_layers(masked_lm.backbone)
+    if config.model.rematerialize != "none":
+        rematerialize_layers(masked_lm.backbone, keep_products=config.model.rematerialize == "activations")
     pretrainer = InfoXLMPretrainer(
         masked_lm,
         [build_task(name, config) for name in config.tasks],

@@ -78,6 +78,18 @@ def test_data_parallelism_sends_counts_keys_and_gradients_once(tmp_path):
     assert "all-gather" in process.stdout and "memory traffic" in process.stdout
 
 
+def test_the_memories_of_tasks_do_not_add(tmp_path):
+    """One task's activations are gone before those of the next one come, so that all need what the largest needs."""
+    long = ("--set", "model.max_sequence_length=512", "--block_length", "512", "--pair_length", "254")
+    temporaries = []
+    for tasks in ("[mmlm]", "[mmlm, tlm]"):
+        output = tmp_path / f"{len(tasks)}.json"
+        process, result = compile_step("cpu:1", "--set", f"tasks={tasks}", *long, output=output)
+        assert process.returncode == 0, process.stderr
+        temporaries.append(result["program"]["temporary_bytes"])
+    assert temporaries[1] < 1.2 * temporaries[0]
+
+
 def test_cut_weights_are_joined_for_each_micro_batch_and_gradients_never_whole(tmp_path):
     process, result = compile_step("cpu:2", "--strategy", "fsdp", output=tmp_path / "step.json")
     assert process.returncode == 0, process.stderr

@@ -9,16 +9,22 @@ import numpy as np
 import pytest
 
 from infoxlm_keras.config import check_config
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.rematerialization import rematerialize_layers
 from infoxlm_keras.runs.assemble import build_pretrainer
 from infoxlm_keras.runs.directory import changed_settings
-from rematerialization_worker import STEPS, train_both
+from rematerialization_worker import STEPS, train_all
 from repository import SUPPORT
 from tiny_pretraining import array, joint_batch, tiny_masked_lm
 
 
-def check(plain, again):
+def check(plain, *variants):
     assert len(plain["loss"]) == STEPS
+    for again in variants:
+        check_variant(plain, again)
+
+
+def check_variant(plain, again):
     assert again["twice"] and not plain["twice"]
     np.testing.assert_allclose(again["loss"], plain["loss"], rtol=1e-6)
     np.testing.assert_allclose(again["gradient_norm"], plain["gradient_norm"], rtol=1e-5)
@@ -28,7 +34,7 @@ def check(plain, again):
 
 
 def test_the_same_losses_gradients_and_seeds():
-    check(*train_both())
+    check(*train_all())
 
 
 @pytest.mark.slow
@@ -37,7 +43,14 @@ def test_the_same_on_the_other_backends(backend, tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": backend}
     worker = [sys.executable, SUPPORT / "rematerialization_worker.py", tmp_path / "results.json"]
     subprocess.run(worker, env=environment, check=True)
-    check(*json.loads((tmp_path / "results.json").read_text()))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert len(results) == (3 if backend == "jax" else 2)
+    check(*results)
+
+
+def test_only_jax_keeps_products():
+    with pytest.raises(InputError, match="the backend is tensorflow, and only JAX"):
+        rematerialize_layers(tiny_masked_lm().backbone, keep_products=True)
 
 
 def test_nothing_changes_in_inference_or_in_what_is_saved():

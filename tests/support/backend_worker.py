@@ -164,6 +164,34 @@ def restored_table(pretrainer):
     return before, row, ops.convert_to_numpy(embeddings)
 
 
+def fused_updates():
+    """Weights after five updates by PyTorch's fused kernel and by Keras' own, and which optimizers the kernel takes."""
+    from infoxlm_keras.training.fused_adamw import update_by_fused_kernel
+    from infoxlm_keras.training.optimizer import build_optimizer
+
+    class OwnAdam(keras.optimizers.Adam):
+        pass
+
+    weights = []
+    for fused in (True, False):
+        generator = np.random.default_rng(0)
+        variables = [
+            keras.Variable(generator.normal(0, 1, shape).astype("float32"), name=name)
+            for shape, name in (((40, 3), "kernel"), ((5,), "bias"))
+        ]
+        optimizer = build_optimizer(0.1, total_steps=8, warmup_steps=2, weight_decay=0.3)
+        if fused:
+            assert update_by_fused_kernel(optimizer)
+        optimizer.build(variables)
+        for step in range(5):
+            gradients = [generator.normal(0, 10.0**-step, variable.shape) for variable in variables]
+            with torch_without_gradients():
+                optimizer.apply([ops.convert_to_tensor(each, "float32") for each in gradients], variables)
+        weights.append(np.concatenate([ops.convert_to_numpy(variable).ravel() for variable in variables]))
+    others = (keras.optimizers.AdamW(1.0, amsgrad=True), keras.optimizers.SGD(1.0), OwnAdam(1.0))
+    return weights, [update_by_fused_kernel(optimizer) for optimizer in (keras.optimizers.Adam(1.0), *others)]
+
+
 def torch_without_gradients():
     if keras.backend.backend() != "torch":
         return contextlib.nullcontext()
@@ -189,6 +217,8 @@ def main(directory):
                 build(scenario, False, weights), batches
             )
         if backend == "torch":
+            if "taken by the kernel" not in facts:
+                arrays["updates"], facts["taken by the kernel"] = fused_updates()
             facts[f"flops {name}"] = torch_flops(scenario, weights, batches[0])
         for key, array in zip(("before", "row", "after"), restored_table(pretrainer), strict=True):
             arrays[f"{name}|table|{key}"] = array

@@ -183,6 +183,14 @@ def test_tensorflows_step_has_static_shapes_and_no_callback(results):
     assert facts["unknown_shapes"] == []
 
 
+def test_pytorchs_fused_kernel_computes_keras_update(results):
+    arrays, facts = results["torch"]
+    fused, plain = arrays["updates"]
+    np.testing.assert_allclose(fused, plain, rtol=2e-6, atol=2e-6)
+    # Adam and AdamW themselves; not with amsgrad, of another kind, or a subclass, which may compute otherwise.
+    assert facts["taken by the kernel"] == [True, False, False, False]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_padding_row_is_put_back_alone(results, backend):
     """All other rows keep their bits."""
