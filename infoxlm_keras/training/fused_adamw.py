@@ -52,7 +52,7 @@ def _update(
 ) -> None:
     indices = [optimizer._get_variable_index(variable) for variable in variables]
     weights = [variable.value for variable in variables]
-    rate = torch.as_tensor(learning_rate, dtype=torch.float32, device=weights[0].device)
+    rate = keras.ops.cast(keras.ops.convert_to_tensor(learning_rate), "float32")
     step = (optimizer.iterations.value + 1).to(torch.float32)
     corrections = torch.sqrt(1 - optimizer.beta_2**step) / (1 - optimizer.beta_1**step)
     corrected = torch.full((), CORRECTED, dtype=torch.float32, device=weights[0].device)

@@ -165,7 +165,7 @@ def restored_table(pretrainer):
 
 
 def fused_updates():
-    """Weights after five updates by PyTorch's fused kernel and by Keras' own, and which optimizers the kernel takes."""
+    """Weights after five updates by the fused kernel and by Keras alone, and which optimizers the kernel takes."""
     from infoxlm_keras.training.fused_adamw import update_by_fused_kernel
     from infoxlm_keras.training.optimizer import build_optimizer
 
