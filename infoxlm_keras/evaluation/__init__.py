@@ -8,6 +8,8 @@ In reading order:
     embedding.py              texts -> vectors of every hidden state
     retrieval.py              vectors -> accuracy both ways (NumPy)
     evaluator.py              pairs -> accuracy of every language and layer
+    alignment/                sentence pairs of words -> links between words -> error rate
+    alignment_evaluation.py   how well the links between words agree with gold links
     retrieval_evaluation.py   how often a sentence's nearest neighbour is its translation
     validation_loss.py        the pretext tasks' losses on held-out records
 """
