@@ -9,7 +9,7 @@ import numpy as np
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.evaluation.margin import nearest_neighbours
 from infoxlm_keras.files import without_wildcards
-from infoxlm_keras.mining.vectors import disk_array, written
+from infoxlm_keras.mining.row_file import RowFile
 from infoxlm_keras.mining.work_folder import WorkFolder
 from infoxlm_keras.search.index import usearch_index
 
@@ -44,25 +44,23 @@ def find_neighbours(
     Raises:
         InputError: if usearch is asked for and not installed.
     """
-    shape = (len(queries), min(neighbours, len(candidates)))
-    paths = {kind: work.path / f"{name}.{kind}" for kind in ("cosines", "numbers")}
-    done = work.done(name) if all(path.exists() for path in paths.values()) else 0
-    mode = "r+" if done else "w+"
-    cosines = disk_array(paths["cosines"], np.float32, mode, shape)
-    numbers = disk_array(paths["numbers"], np.int64, mode, shape)
+    columns = min(neighbours, len(candidates))
+    cosines = RowFile(work.path / f"{name}.cosines", np.float32, columns)
+    numbers = RowFile(work.path / f"{name}.numbers", np.int64, columns)
+    done = min(work.done(name), cosines.rows, numbers.rows)
     if progress is not None:
         progress(done)
     if done < len(queries):
         search = _graph_search(name, candidates, work) if index == "usearch" else _exact_search(candidates)
         for start in range(done, len(queries), query_block):
             rows = slice(start, min(start + query_block, len(queries)))
-            cosines[rows], numbers[rows] = search(np.asarray(queries[rows], np.float32), shape[1])
-            for array, path in ((cosines, paths["cosines"]), (numbers, paths["numbers"])):
-                written(array, path)
+            found = search(np.asarray(queries[rows], np.float32), columns)
+            for file, block in zip((cosines, numbers), found, strict=True):
+                file.write(start, block)
             work.record(name, rows.stop)
             if progress is not None:
                 progress(rows.stop - start)
-    return np.array(cosines), np.array(numbers)
+    return np.array(cosines.open()), np.array(numbers.open())
 
 
 def _exact_search(candidates):

@@ -119,7 +119,7 @@ class SentenceStore:
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         first, distinct = _first_occurrences(digests)
         for name, array in (("offsets", offsets), ("first", first), ("distinct", distinct)):
-            array.astype(NUMBER).tofile(_path(prefix, name))
+            _path(prefix, name).write_bytes(array.astype(NUMBER).tobytes())
         counts = {"lines": line, "blank": blank, "repeated": len(lengths) - len(distinct), "sentences": len(distinct)}
         assert line == blank + counts["repeated"] + counts["sentences"]
         return counts

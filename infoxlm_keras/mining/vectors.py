@@ -1,14 +1,14 @@
 """Unit vectors of a side's sentences, on disk, in pieces that an interrupted run need not compute again."""
 
-import os
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import unit_rows
+from infoxlm_keras.files.disk_room import check_free
+from infoxlm_keras.mining.row_file import RowFile
 from infoxlm_keras.mining.sentences import SentenceStore
 from infoxlm_keras.mining.work_folder import WorkFolder
 
@@ -39,34 +39,22 @@ def embed_side(
         `numpy.memmap` [sentences, dim], read-only.
 
     Raises:
-        InputError: if a vector is not finite (names the sentence).
+        InputError: if a vector is not finite (names the sentences of its chunk), or the disk has too little space.
     """
-    path, stage = work.path / f"{side}.vectors", f"{side} vectors"
-    done = work.done(stage) if path.exists() else 0
-    vectors = disk_array(path, dtype, "r+" if done else "w+", (len(sentences), dim))
+    file, stage = RowFile(work.path / f"{side}.vectors", dtype, dim), f"{side} vectors"
+    done = min(work.done(stage), file.rows)
+    check_free(work.path, (len(sentences) - done) * dim * file.dtype.itemsize)
     if progress is not None:
         progress(done)
     for start in range(done, len(sentences), chunk):
         numbers = np.arange(start, min(start + chunk, len(sentences)))
         rows = sentences.rows(numbers)
         try:
-            vectors[start : start + len(rows)] = unit_rows(embedder([text for _, text in rows])[0])
+            vectors = unit_rows(embedder([text for _, text in rows])[0])
         except InputError as error:
             raise InputError(f"{side} sentences {rows[0][0]} to {rows[-1][0]}: {error}") from None
-        written(vectors, path)
+        file.write(start, vectors)
         work.record(stage, start + len(rows))
         if progress is not None:
             progress(len(rows))
-    return disk_array(path, dtype, "r", (len(sentences), dim))
-
-
-def disk_array(path: os.PathLike[str], dtype: Any, mode: Any, shape: tuple[int, ...]) -> Array:
-    """`numpy.memmap` of a file without a header; arguments as of NumPy's."""
-    return np.memmap(os.fspath(path), dtype, mode, shape=shape)
-
-
-def written(array: Any, path: os.PathLike[str]) -> None:
-    """Returns when what was changed in `array` (`numpy.memmap`) is in its file `path` on the disk."""
-    array.flush()
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    return file.open()

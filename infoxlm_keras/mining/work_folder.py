@@ -44,6 +44,11 @@ class WorkFolder:
         """What is recorded of `stage` (str), or `default`."""
         return self._state["done"].get(stage, default)
 
+    @property
+    def is_costly(self) -> bool:
+        """bool: whether more than the reading of the inputs is recorded."""
+        return any("vectors" in stage for stage in self._state["done"])
+
     def record(self, stage: str, value: Any) -> None:
         """Records `value` (ready for JSON) of `stage` (str); what it stands for is on the disk already."""
         self._state["done"][stage] = value
@@ -55,20 +60,35 @@ def work_folder(output: PathLike, settings: dict[str, Any], keep: bool = False) 
     """Yields the `WorkFolder` of `output` (path of a file); it is removed when the block ends well,
     unless `keep` (bool) says otherwise.
 
-    Work of other settings is discarded. SIGTERM raises in the block, as Ctrl-C does.
+    Work of other settings is discarded. What is there is removed too when the input is at fault and no vector was
+    computed yet; otherwise it stays, since the next run may need it. SIGTERM raises in the block, as Ctrl-C does.
 
     Raises:
         InputError: if another run is writing the output.
     """
     output = pathlib.Path(output)
     path = output.parent / f".{output.name}.work"
+    missing = [parent for parent in path.parents if not parent.exists()]
     path.mkdir(parents=True, exist_ok=True)
     with open(path / LOCK, "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(f"{output}: another run is writing it; wait for it, or end it first") from None
-        with termination_raises():
-            yield WorkFolder(path, settings)
+        work = WorkFolder(path, settings)
+        try:
+            with termination_raises():
+                yield work
+        except InputError:
+            if not work.is_costly:
+                _remove(path, missing)
+            raise
         if not keep:
             shutil.rmtree(path)
+
+
+def _remove(path, parents):
+    shutil.rmtree(path)
+    for parent in parents:
+        with contextlib.suppress(OSError):
+            parent.rmdir()

@@ -12,6 +12,7 @@ from infoxlm_keras.evaluation.retrieval import unit_rows
 from infoxlm_keras.mining import mining
 from infoxlm_keras.mining.candidates import candidate_pairs
 from infoxlm_keras.mining.mining import MiningSettings, mine_bitext
+from infoxlm_keras.mining.row_file import RowFile
 from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.pretrained import load_pretrained
 from running import refused, run
@@ -200,6 +201,16 @@ def test_another_run_on_the_same_output_is_refused(arguments, monkeypatch):
         mine_bitext(*given, **named)
 
 
+def test_blocks_that_were_written_but_not_recorded_are_written_again(tmp_path):
+    file = RowFile(tmp_path / "rows", np.float16, 3)
+    assert file.rows == 0
+    file.write(0, np.arange(12).reshape(4, 3))
+    file.write(2, np.full((1, 3), 7))
+    with open(file.path, "ab") as cut:
+        cut.write(b"12345")
+    assert file.rows == 3 and file.open().tolist() == [[0, 1, 2], [3, 4, 5], [7, 7, 7]]
+
+
 BAD_INPUT = {
     "no file": ({"--source": "absent.txt"}, "absent.txt: no such file"),
     "no sentence": ({"--source": "blank.txt"}, "blank.txt: holds no sentence"),
@@ -230,7 +241,7 @@ def test_bad_input_ends_with_one_message_and_no_output(changed, words, data, tin
         "--model": tiny_preset,
         "--source": data / "left.txt",
         "--target": data / "right.txt.gz",
-        "--output": tmp_path / "out.tsv",
+        "--output": tmp_path / "new" / "out.tsv",
         **{
             option: value if value is None or not (tmp_path / value).exists() else tmp_path / value
             for option, value in changed.items()
@@ -239,5 +250,6 @@ def test_bad_input_ends_with_one_message_and_no_output(changed, words, data, tin
     if given.get("--gold") == "gold.ids":
         given["--gold"] = data / "gold.ids"
     arguments = [word for option in given.items() for word in option if word is not None]
+    before = sorted(tmp_path.iterdir())
     assert words in refused(capsys, main, *arguments)
-    assert not (tmp_path / "out.tsv").exists()
+    assert sorted(tmp_path.iterdir()) == before
