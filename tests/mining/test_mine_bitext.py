@@ -171,11 +171,10 @@ def test_kept_work_serves_other_scores_and_not_other_vectors(arguments, tmp_path
     assert not mine_bitext(*fewer, **named)["resumed"] and not (tmp_path / ".pairs.tsv.work").exists()
 
 
-@pytest.mark.parametrize("vectors", ["float32", "float16"])
-def test_the_graph_of_usearch_gives_the_exact_pairs_here(vectors, arguments, tmp_path):
+def test_the_graph_of_usearch_and_half_precision_give_the_exact_pairs_here(arguments, tmp_path):
     pytest.importorskip("usearch")
     found = []
-    for index in ("exact", "usearch"):
+    for index, vectors in (("exact", "float32"), ("usearch", "float16")):
         given, named = arguments(f"{index}.tsv", index=index, vectors=vectors)
         found.append(mine_bitext(*given, **named)["gold"])
     assert found[0]["f1"] == pytest.approx(found[1]["f1"], abs=0.1)
