@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import functools
 import importlib
+import io
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich
 
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import write_json
+from infoxlm_keras.files import write_atomically, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
 
 if TYPE_CHECKING:
@@ -31,15 +33,14 @@ def command(name: str) -> Callable[..., None]:
     return functools.partial(main, name)
 
 
-@with_local_paths(outputs=("output", "plots"))
+@with_local_paths(outputs=("output", "csv", "plots"))
 def main(name: str, arguments: Sequence[str] | None = None) -> None:
     """Runs the command of the evaluation `name` with `arguments` (list of str; None: those of the process)."""
     kind = evaluation_classes()[name]
     options = parse(kind, arguments)
-    if options.output is not None and options.output.is_dir():
-        raise InputError(
-            f"--output {options.output}: is a directory; give a file, for instance {options.output}/{name}.json"
-        )
+    for option, path, ending in (("--output", options.output, "json"), ("--csv", options.csv, "csv")):
+        if path is not None and path.is_dir():
+            raise InputError(f"{option} {path}: is a directory; give a file, for instance {path}/{name}.{ending}")
     if options.plots is not None and options.plots.is_file():
         raise InputError(f"--plots {options.plots}: is a file; give a directory")
     evaluation = kind.from_options(options)
@@ -50,11 +51,13 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     result = evaluation.evaluate(model)
     if options.output is not None:
         write_json(options.output, {"model": describe(options.model, model), **result})
+    if options.csv is not None:
+        write_rows(options.csv, at(kind.rows)(result))
     if options.plots is not None:
         draw(kind, result, options.plots)
     for part in at(kind.report)(result, model.info) if kind.report else ():
         print(part) if isinstance(part, str) else rich.print(part)
-    for path in (options.output, options.plots):
+    for path in (options.output, options.csv, options.plots):
         if path is not None:
             print(f"wrote {path}")
 
@@ -65,10 +68,12 @@ def parse(kind: type[Evaluation], arguments: Sequence[str] | None) -> argparse.N
     parser.add_argument("--model", required=True, help="preset: a directory, or a name that KerasHub knows")
     kind.add_arguments(parser)
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE.json", help="file for all results")
+    if kind.rows:
+        parser.add_argument("--csv", type=pathlib.Path, metavar="FILE.csv", help="file for the scores, one a row")
     if kind.figures:
         files = ", ".join(kind.figures)
         parser.add_argument("--plots", type=pathlib.Path, metavar="DIR", help=f"folder for {files}")
-    parser.set_defaults(plots=None)
+    parser.set_defaults(csv=None, plots=None)
     parser.epilog = kind.epilog
     return parser.parse_args(arguments)
 
@@ -83,6 +88,15 @@ def describe(source: str, model: PretrainedModel) -> dict[str, Any]:
         "tokenizer_fingerprint": model.tokenizer.fingerprint,
         "pretraining": dataclasses.asdict(model.info) if model.info else None,
     }
+
+
+def write_rows(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes `rows` (list of dict with the same keys) as CSV, with a header."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
 
 
 def draw(kind: type[Evaluation], result: dict[str, Any], directory: pathlib.Path) -> None:

@@ -38,6 +38,7 @@ COMMANDS = {
     **_family("finetune", "training"),
     "compile-step": ("training", "compile the step for TPUs and GPUs that are not at hand"),
     **_family("evaluate", "evaluation"),
+    "mine-bitext": ("evaluation", "find translations in two files that are not aligned"),
     "convert-checkpoint": ("models", "convert from and to Hugging Face, sentence-transformers, KerasHub"),
     "export-savedmodel": ("models", "export a SavedModel that takes strings"),
     "search": ("models", "index sentences and find the nearest ones"),

@@ -4,10 +4,15 @@ In reading order:
 
     evaluation.py             what an evaluation is: its use while training, its command
     registry.py               the evaluations by name
-    pairs.py                  files -> held-out pairs
+    pairs.py, bucc.py         files -> held-out pairs
     embedding.py              texts -> vectors of every hidden state
+    margin.py                 cosines and their neighbourhoods -> scores (NumPy)
     retrieval.py              vectors -> accuracy both ways (NumPy)
+    bootstrap.py              credits of pairs -> intervals (NumPy)
+    mixed_pool.py             vectors of all languages -> accuracy in one pool (NumPy)
     evaluator.py              pairs -> accuracy of every language and layer
+    alignment/                sentence pairs of words -> links between words -> error rate
+    alignment_evaluation.py   how well the links between words agree with gold links
     retrieval_evaluation.py   how often a sentence's nearest neighbour is its translation
     validation_loss.py        the pretext tasks' losses on held-out records
 """

@@ -1,7 +1,7 @@
 """Computes sentence vectors: the pooled hidden states of an encoder, for any number of texts."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -92,8 +92,8 @@ class TextEmbedder:
             for token_ids in self.tokenizer.encode(texts)
         ]
         batch_size = min(self.batch_size, len(texts))
-        for length, rows in _rows_by_length(sequences, padded_lengths(self.max_length)):
-            for batch in _batches(rows, batch_size):
+        for length, rows in rows_by_length(sequences, padded_lengths(self.max_length)):
+            for batch in batches(rows, batch_size):
                 # A partial batch is filled with copies of its last text, so every length has one shape only.
                 filled = [*batch, *[batch[-1]] * (batch_size - len(batch))]
                 token_ids, padding_mask = pad([sequences[row] for row in filled], length)
@@ -158,7 +158,7 @@ def _pooled_model(backbone, layers, pooling):
     return model
 
 
-def _rows_by_length(sequences, lengths):
+def rows_by_length(sequences: Sequence[Sequence[int]], lengths: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
     """Yields (length, rows): the sequences that are padded to `length`; the longest first, to fail early."""
     bounds = np.searchsorted(lengths, [len(sequence) for sequence in sequences])
     for bound in range(len(lengths) - 1, -1, -1):
@@ -167,5 +167,6 @@ def _rows_by_length(sequences, lengths):
             yield lengths[bound], rows
 
 
-def _batches(rows, size):
+def batches(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Yields `rows` in lists of `size`; the last may be shorter."""
     return (rows[start : start + size] for start in range(0, len(rows), size))

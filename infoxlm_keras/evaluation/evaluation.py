@@ -40,6 +40,7 @@ class Evaluation:
         epilog: str, what follows the options in that text.
         report: str, address `module:function` of (result, `PretrainingInfo` or None) -> list of tables and lines to
             print.
+        rows: str, address of (result) -> list of dict, the rows of the file of `--csv`; empty: no such option.
         figures: dict of file name to the address of (result) -> `matplotlib.figure.Figure`, for `--plots`.
     """
 
@@ -54,6 +55,7 @@ class Evaluation:
     description: str = ""
     epilog: str = ""
     report: str = ""
+    rows: str = ""
     figures: dict[str, str] = {}
 
     # === While training ===
@@ -95,7 +97,7 @@ class Evaluation:
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds the options of the command, besides `--model`, `--output` and `--plots`, to `parser`."""
+        """Adds the options of the command, besides `--model`, `--output`, `--csv` and `--plots`, to `parser`."""
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> Evaluation:

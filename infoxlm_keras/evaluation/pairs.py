@@ -2,11 +2,13 @@
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.evaluation.bucc import bucc_files, read_bucc
 from infoxlm_keras.files import staging
 from infoxlm_keras.text.languages import language_or_none, variety_or_none
 from infoxlm_keras.text.readers import find_bitext
@@ -19,13 +21,14 @@ ENGLISH = "en"
 class PairSet:
     """The held-out pairs of two languages.
 
-    The source is English if it is one of the two, else the language whose name sorts first. A direction therefore has
-    one meaning, independent of the order in a file's name.
+    The source is the pivot (English) if it is one of the two, else the language whose name sorts first. A direction
+    therefore has one meaning, independent of the order in a file's name.
 
     Attributes:
         source_language, target_language: str, names as in `text/languages.py`, not the file's own codes.
         sources, targets: list of str, item n of one translates item n of the other; no item is empty.
         files: tuple of str, where they were read.
+        pivot: str, the language that all others are measured against.
     """
 
     source_language: str
@@ -33,11 +36,12 @@ class PairSet:
     sources: list[str]
     targets: list[str]
     files: tuple[str, ...]
+    pivot: str = ENGLISH
 
     @property
     def language(self) -> str:
-        """The key of this pair set in results: the language other than English, or both (`de-fr`)."""
-        if is_english(self.source_language):
+        """The key of this pair set in results: the language other than the pivot, or both (`de-fr`)."""
+        if is_language(self.source_language, self.pivot):
             return self.target_language
         return f"{self.source_language}-{self.target_language}"
 
@@ -56,20 +60,30 @@ class PairSets(list[PairSet]):
 
 def is_english(code: str) -> bool:
     """Whether `code` (str), in any convention (`en`, `eng_Latn`, `EN-US`), is English."""
-    return language_or_none(code) == ENGLISH
+    return is_language(code, ENGLISH)
+
+
+def is_language(code: str, language: str) -> bool:
+    """Whether `code` (str), in any convention, is the language with the name `language` (str)."""
+    return code == language or language_or_none(code) == language
 
 
 def read_pair_sets(
-    inputs: Sequence[PathLike], max_pairs: int | None = None, fields: Sequence[str] | None = None
+    inputs: Sequence[PathLike],
+    max_pairs: int | None = None,
+    fields: Sequence[str] | None = None,
+    pivot: str = ENGLISH,
 ) -> PairSets:
     """Reads held-out pairs.
 
     Args:
         inputs: sequence of str or path: what `infoxlm build-bitext --input` takes, in any of its formats
             (`BITEXT_FORMATS` of the readers) and under any code of the languages: folders, files, `en-de=PATH`;
-            and their addresses in a store (`gs://`, `s3://`).
+            and their addresses in a store (`gs://`, `s3://`). Besides, BUCC's folders and gold files (`bucc.py`).
         max_pairs: int or None, read only the first `max_pairs` pairs of each language.
         fields: sequence of two str or None, the fields with source and target in formats that have fields.
+        pivot: str, code of the language that is paired with each of the others in folders with a file a language
+            (FLORES, NTREX), and that is the source of its pairs.
 
     Returns:
         `PairSets`.
@@ -80,11 +94,20 @@ def read_pair_sets(
     """
     if max_pairs is not None and max_pairs < 2:
         raise InputError(f"max_pairs = {max_pairs}: must be at least 2, retrieval needs more than one candidate")
-    found = find_bitext([staging.local_argument(item) for item in inputs], fields)
+    name = language_or_none(pivot)
+    if name is None:
+        raise InputError(f"pivot = {pivot!r}: is no language; give a code such as en or deu_Latn")
+    local = [staging.local_argument(item) for item in inputs]
+    gold_files = [file for item in local for file in bucc_files(item)]
+    found = find_bitext([item for item in local if not bucc_files(item)], fields, pivot=name)
     passed_over = list(found.passed_over)
     pair_sets: dict[str, PairSet] = {}
-    for entry, languages in zip(found.entries, _languages(found.entries), strict=True):
-        pair_set = _read_pair_set(entry.reader, languages, max_pairs, passed_over)
+    sets = (
+        _read_pair_set(entry.reader, languages, max_pairs, passed_over, name)
+        for entry, languages in zip(found.entries, _languages(found.entries), strict=True)
+    )
+    bucc = (_bucc_pair_set(file, max_pairs, passed_over, name) for file in gold_files)
+    for pair_set in itertools.chain(sets, bucc):
         if pair_set.language in pair_sets:
             raise _given_twice(pair_set, pair_sets[pair_set.language])
         pair_sets[pair_set.language] = pair_set
@@ -141,7 +164,7 @@ def _variety(code):
 
 
 def _read_pair_set(
-    reader: Any, languages: Sequence[str], max_pairs: int | None, passed_over: list[PassedOver]
+    reader: Any, languages: Sequence[str], max_pairs: int | None, passed_over: list[PassedOver], pivot: str
 ) -> PairSet:
     pairs: list[tuple[str, str]] = []
     left_out: collections.Counter[str] = collections.Counter()
@@ -160,8 +183,19 @@ def _read_pair_set(
         )
     for reason, number in sorted(left_out.items()):
         passed_over.append(PassedOver(reader.files[0], f"{number:,} pairs of {reader.name} ({reason})"))
-    sides = [list(side) for side in zip(*pairs[:max_pairs], strict=True)]
-    english = [is_english(language) for language in languages]
-    if english[1] > english[0] or english[0] == english[1] and languages[1] < languages[0]:
+    return _pair_set(languages, pairs[:max_pairs], reader.files, pivot)
+
+
+def _bucc_pair_set(gold, max_pairs, passed_over, pivot):
+    pairs, languages, files, left_out = read_bucc(gold)
+    passed_over += left_out
+    return _pair_set(languages, pairs[:max_pairs], files, pivot)
+
+
+def _pair_set(languages, pairs, files, pivot):
+    """`PairSet` with the pivot first, else the language whose name sorts first."""
+    sides = [list(side) for side in zip(*pairs, strict=True)]
+    is_pivot = [is_language(language, pivot) for language in languages]
+    if is_pivot[1] > is_pivot[0] or is_pivot[0] == is_pivot[1] and languages[1] < languages[0]:
         languages, sides = languages[::-1], sides[::-1]
-    return PairSet(languages[0], languages[1], sides[0], sides[1], reader.files)
+    return PairSet(languages[0], languages[1], sides[0], sides[1], tuple(files), pivot)

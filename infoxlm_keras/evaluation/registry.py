@@ -28,6 +28,10 @@ EVALUATIONS = {
         "infoxlm_keras.evaluation.retrieval_evaluation:RetrievalEvaluation",
         "find translations among held-out sentences",
     ),
+    "alignment": EvaluationRow(
+        "infoxlm_keras.evaluation.alignment_evaluation:AlignmentEvaluation",
+        "link the words of sentence pairs, error rate against gold links",
+    ),
     "validation": EvaluationRow("infoxlm_keras.evaluation.validation_loss:ValidationLoss"),
 }
 

@@ -7,6 +7,8 @@ translation is found.
 Ties: if k - 1 other candidates are as near as the translation and none is nearer, the query scores 1 / k, the expected
 value of a random choice among them. An encoder that maps everything to one vector therefore scores 1 / N, and the
 order of the sentences has no effect. Cosines within `TIE_TOLERANCE` are equal: float32 sums differ by about as much.
+
+In place of the cosine a margin can order the candidates (`margin.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,26 +18,61 @@ import numpy as np
 
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.evaluation.margin import (
+    MARGINS,
+    NEIGHBOURS,
+    margin_scores,
+    nearest_neighbours,
+    neighbourhood_means,
+)
 
 TIE_TOLERANCE = 1e-6
 DIRECTIONS = ("source_to_target", "target_to_source")
+COSINE = "cosine"
+SIMILARITIES = (COSINE, *MARGINS)
 # One tile of cosines takes 32 MiB; two boolean tiles are in memory at the same time.
 QUERY_BLOCK, CANDIDATE_BLOCK = 1024, 8192
 
 
 def retrieval_accuracy(
-    sources: Array, targets: Array, query_block: int = QUERY_BLOCK, candidate_block: int = CANDIDATE_BLOCK
+    sources: Array,
+    targets: Array,
+    query_block: int = QUERY_BLOCK,
+    candidate_block: int = CANDIDATE_BLOCK,
+    similarity: str = COSINE,
+    neighbours: int = NEIGHBOURS,
 ) -> tuple[float, float]:
     """Accuracy of nearest-neighbour retrieval both ways; row n of `sources` translates row n of `targets`.
+
+    Arguments and errors as of `retrieval_credits`.
+
+    Returns:
+        (source_to_target, target_to_source): floats in 0..1.
+    """
+    forward, backward = retrieval_credits(sources, targets, query_block, candidate_block, similarity, neighbours)
+    return float(np.mean(forward)), float(np.mean(backward))
+
+
+def retrieval_credits(
+    sources: Array,
+    targets: Array,
+    query_block: int = QUERY_BLOCK,
+    candidate_block: int = CANDIDATE_BLOCK,
+    similarity: str = COSINE,
+    neighbours: int = NEIGHBOURS,
+) -> Array:
+    """The credit of each query, both ways: 1 where its translation is found, 1 / k where it is one of k best.
 
     The matrix of cosines is computed once, for both directions, in tiles: memory grows with N, not with its square.
 
     Args:
-        sources, targets: float [N, dim].
+        sources, targets: float [N, dim]; row n of one translates row n of the other.
         query_block, candidate_block: int, rows and columns of a tile.
+        similarity: one of `SIMILARITIES`: "cosine", or a margin, which "absolute" makes the cosine again.
+        neighbours: int, k of the margin.
 
     Returns:
-        (source_to_target, target_to_source): floats in 0..1.
+        float64 [2, N]: source to target, target to source.
 
     Raises:
         InputError: if the shapes differ, there is no row, or a value is not finite.
@@ -43,17 +80,49 @@ def retrieval_accuracy(
     if sources.shape != targets.shape or sources.ndim != 2 or not len(sources):
         raise InputError(f"vectors of shapes {sources.shape} and {targets.shape}: must be equal, [sentences, dim]")
     sources, targets = unit_rows(sources), unit_rows(targets)
-    gold = np.einsum("nd,nd->n", sources, targets)
+    score = _scorer(sources, targets, similarity, neighbours)
+    every = np.arange(len(sources))
+    gold = score(np.einsum("nd,nd->n", sources, targets), every, every)
     rivals = {direction: np.zeros((2, len(gold)), np.int64) for direction in DIRECTIONS}  # (nearer, as near) a query
     for row in range(0, len(gold), query_block):
         rows = slice(row, row + query_block)
         for column in range(0, len(gold), candidate_block):
             columns = slice(column, column + candidate_block)
-            cosines = sources[rows] @ targets[columns].T
-            _blank_gold(cosines, row, column)
-            rivals["source_to_target"][:, rows] += _count(cosines, gold[rows, None], axis=1)
-            rivals["target_to_source"][:, columns] += _count(cosines, gold[None, columns], axis=0)
-    return tuple(_score(*rivals[direction]) for direction in DIRECTIONS)
+            scores = score(sources[rows] @ targets[columns].T, every[rows, None], every[None, columns])
+            _blank_gold(scores, row, column)
+            rivals["source_to_target"][:, rows] += _count(scores, gold[rows, None], axis=1)
+            rivals["target_to_source"][:, columns] += _count(scores, gold[None, columns], axis=0)
+    return np.stack([_credits(*rivals[direction]) for direction in DIRECTIONS])
+
+
+def xsim_errors(
+    sources: Array, targets: Array, margin: str = "ratio", neighbours: int = NEIGHBOURS
+) -> tuple[float, float]:
+    """xSIM's error rate both ways (LASER): the best-scored of the k nearest neighbours is not the translation.
+
+    Other than `retrieval_accuracy` with a margin, it looks at a query's k nearest neighbours only.
+
+    Args:
+        sources, targets: float [N, dim]; row n of one translates row n of the other.
+        margin: one of `MARGINS`.
+        neighbours: int, k.
+
+    Returns:
+        (source_to_target, target_to_source): floats in 0..1, lower is better.
+    """
+    sides = unit_rows(sources), unit_rows(targets)
+    means = neighbourhood_means(*sides, neighbours)
+    errors = []
+    for own in (0, 1):
+        found = 0
+        for start in range(0, len(sources), QUERY_BLOCK):
+            cosines, numbers = nearest_neighbours(sides[own][start : start + QUERY_BLOCK], sides[1 - own], neighbours)
+            rows = np.arange(start, start + len(cosines))
+            scores = margin_scores(cosines, means[own][rows, None], means[1 - own][numbers], margin)
+            best = np.take_along_axis(numbers, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
+            found += int(np.count_nonzero(best == rows))
+        errors.append(1 - found / len(sources))
+    return errors[0], errors[1]
 
 
 def layer_accuracies(sources: Array, targets: Array) -> dict[str, list[float]]:
@@ -150,5 +219,13 @@ def _count(cosines, gold, axis):
     return np.stack([nearer, np.count_nonzero(cosines >= gold - TIE_TOLERANCE, axis=axis) - nearer])
 
 
-def _score(nearer, as_near):
-    return float(np.mean(np.where(nearer == 0, 1 / (1 + as_near), 0.0)))
+def _credits(nearer, as_near):
+    return np.where(nearer == 0, 1 / (1 + as_near), 0.0)
+
+
+def _scorer(sources, targets, similarity, neighbours):
+    """A function of (cosines, numbers of their sources, of their targets) that gives scores."""
+    if similarity == COSINE:
+        return lambda cosines, rows, columns: cosines
+    source_means, target_means = neighbourhood_means(sources, targets, neighbours)
+    return lambda cosines, rows, columns: margin_scores(cosines, source_means[rows], target_means[columns], similarity)

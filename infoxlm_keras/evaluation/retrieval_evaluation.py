@@ -13,9 +13,11 @@ from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.embedding import TextEmbedder
 from infoxlm_keras.evaluation.evaluation import Evaluation
-from infoxlm_keras.evaluation.evaluator import evaluate_retrieval
-from infoxlm_keras.evaluation.pairs import PairSet, read_pair_sets
-from infoxlm_keras.evaluation.retrieval import retrieval_accuracy
+from infoxlm_keras.evaluation.evaluator import RetrievalOptions, evaluate_retrieval
+from infoxlm_keras.evaluation.language_groups import GROUPS, language_groups
+from infoxlm_keras.evaluation.margin import NEIGHBOURS
+from infoxlm_keras.evaluation.pairs import ENGLISH, PairSet, read_pair_sets
+from infoxlm_keras.evaluation.retrieval import COSINE, SIMILARITIES, retrieval_accuracy
 from infoxlm_keras.models.encoder import check_layer
 from infoxlm_keras.models.sentence_vector import model_max_length, model_pooling, trained_sentence_vector
 from infoxlm_keras.progress import progress_bar
@@ -68,18 +70,25 @@ class RetrievalEvaluation(Evaluation):
     }
     description = """Measures an encoder by cross-lingual retrieval: is a sentence's nearest neighbour its translation?
 
-For each held-out sentence, the command ranks all held-out sentences of the other language by cosine, in both
-directions, and counts how often the translation comes first. It reads the formats of infoxlm build-bitext:
-Tatoeba's layout (tatoeba.deu-eng.deu + tatoeba.deu-eng.eng), TMX, JSON lines, FLORES, NTREX, ... (see below).
+For each held-out sentence, the command ranks all held-out sentences of the other language, in both directions, and
+counts how often the translation comes first. It reads the formats of infoxlm build-bitext: Tatoeba's layout
+(tatoeba.deu-eng.deu + tatoeba.deu-eng.eng), FLORES, NTREX, TMX, JSON lines, ... (see below), and the gold pairs of
+BUCC (de-en.training.gold beside .de and .en). Where a folder has a file for each language, --pivot names the one that
+is paired with all others.
+
+Candidates are ranked by cosine, or by a margin over the --neighbours nearest ones: ratio, distance, csls (absolute is
+the cosine). --xsim adds xSIM's error rates. --mixed_pool looks for a sentence's translations among the sentences of
+all languages, its own included. Intervals are at 95%, by the bootstrap over pairs.
 
 Layers are hidden-state indices: 0 is the embeddings, l is the output of Transformer layer l. The command
 measures all layers unless --layer names one. It names the layer with the best mean over languages; that choice is made
-on the same pairs, so its accuracy is optimistic. Candidates with equal cosine share the credit.
+on the same pairs, so its accuracy is optimistic. Equally good candidates share the credit.
 
     infoxlm evaluate-retrieval --model runs/demo/model --pairs pairs/ --output retrieval.json --plots plots/
 """
     epilog = BITEXT_FORMATS.replace("--input", "--pairs")
     report = "infoxlm_keras.reports.retrieval_tables:retrieval_report"
+    rows = "infoxlm_keras.reports.retrieval_tables:retrieval_rows"
     figures = {"retrieval_heatmap.png": "infoxlm_keras.reports.plots.retrieval_heatmap:retrieval_heatmap"}
 
     def __init__(
@@ -88,6 +97,7 @@ on the same pairs, so its accuracy is optimistic. Candidates with equal cosine s
         self.pair_sets = pair_sets
         self.batch_size = batch_size
         self.options = options
+        self.retrieval_options = RetrievalOptions()
 
     # === While training ===
 
@@ -144,6 +154,24 @@ on the same pairs, so its accuracy is optimistic. Candidates with equal cosine s
         parser.add_argument(
             "--pooling", choices=POOLINGS, help="pooling of the sentence vector; unset: as in training, else mean"
         )
+        parser.add_argument(
+            "--pivot", default=ENGLISH, metavar="CODE", help="language that all others are paired with"
+        )
+        parser.add_argument("--similarity", choices=SIMILARITIES, default=COSINE, help="what ranks the candidates")
+        parser.add_argument(
+            "--neighbours", type=int, default=NEIGHBOURS, metavar="K", help="k of a margin and of xSIM"
+        )
+        parser.add_argument("--xsim", action="store_true", help="xSIM's error rates too (by ratio, or --similarity)")
+        parser.add_argument("--mixed_pool", action="store_true", help="search all languages too; needs --layer K")
+        parser.add_argument(
+            "--groups",
+            nargs="+",
+            metavar="NAME",
+            help=f"means over languages: {', '.join(GROUPS)}, NAME=de,fr,...; unset: those that are complete",
+        )
+        parser.add_argument(
+            "--bootstrap", type=int, default=1000, metavar="N", help="resamplings for the intervals; 0: none"
+        )
         parser.add_argument("--max_pairs", type=int, metavar="N", help="use only the first N pairs of each language")
         parser.add_argument("--batch_size", type=int, default=64, help="sentences per forward pass")
         parser.add_argument(
@@ -154,7 +182,21 @@ on the same pairs, so its accuracy is optimistic. Candidates with equal cosine s
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> RetrievalEvaluation:
-        return cls(read_pair_sets(options.pairs, options.max_pairs, options.fields), options.batch_size, options)
+        if options.mixed_pool and options.layer == "all":
+            raise InputError(
+                "--mixed_pool: needs one layer, since it keeps the vectors of all languages; give --layer K"
+            )
+        pair_sets = read_pair_sets(options.pairs, options.max_pairs, options.fields, options.pivot)
+        evaluation = cls(pair_sets, options.batch_size, options)
+        evaluation.retrieval_options = RetrievalOptions(
+            similarity=options.similarity,
+            neighbours=options.neighbours,
+            bootstrap=options.bootstrap,
+            xsim=options.xsim,
+            mixed_pool=options.mixed_pool,
+            groups=language_groups(options.groups, [pair_set.language for pair_set in pair_sets]),
+        )
+        return evaluation
 
     def resolve(self, model: Any) -> dict[str, Any]:
         assert self.options is not None
@@ -180,6 +222,7 @@ on the same pairs, so its accuracy is optimistic. Candidates with equal cosine s
                 self.batch_size,
                 model_max_length(model, self.options.max_length),
                 progress=lambda number: advance(number, number),
+                options=self.retrieval_options,
             )
 
 

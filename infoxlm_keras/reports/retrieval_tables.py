@@ -15,23 +15,77 @@ from infoxlm_keras.files import read_json
 MODELS = ("untrained", "trained")
 
 
+# Above this share of unknown tokens a language's figures say more about the vocabulary than about the encoder.
+MOST_UNKNOWN = 0.05
+
+
 def language_table(result: dict[str, Any], layer: int) -> rich.table.Table:
-    """Accuracy per language, both ways, at one hidden state.
+    """Accuracy per language, both ways, at one hidden state, with its interval where there is one.
 
     Args:
         result: dict of `evaluate_retrieval`.
         layer: int, one of `result["layers"]`.
 
     Returns:
-        rich.table.Table, with the mean in the last row.
+        rich.table.Table, with the means in the last rows.
     """
-    table = _table(f"Accuracy in %, hidden state {layer}", ("language", "candidates", *_headings(result)))
-    names = list(result["languages"])
+    intervals = "intervals" in result["mean"]
+    headings = [part for heading in _headings(result) for part in (heading, *["95%"] * intervals)]
+    table = _table(f"Accuracy in %, hidden state {layer}", ("language", "candidates", *headings))
+    index, names = result["layers"].index(layer), list(result["languages"])
     for name in names:
-        candidates = f"{result['languages'][name]['candidates']:,}"
-        table.add_row(name, candidates, *_percents(accuracy_at(result, layer, name)), end_section=name == names[-1])
-    table.add_row("mean", "", *_percents(accuracy_at(result, layer)))
+        row = result["languages"][name]
+        table.add_row(name, f"{row['candidates']:,}", *_with_intervals(row, index), end_section=name == names[-1])
+    table.add_row("mean", "", *_with_intervals(result["mean"], index))
+    for name, group in result.get("groups", {}).items():
+        table.add_row(name, "", *_with_intervals(group, index))
     return table
+
+
+def xsim_table(result: dict[str, Any], layer: int) -> rich.table.Table:
+    """xSIM's error rates per language, both ways, at one hidden state; arguments as `language_table`."""
+    table = _table(f"xSIM's error rate in %, hidden state {layer}", ("language", *_headings(result)))
+    index, names = result["layers"].index(layer), list(result["languages"])
+    for name in names:
+        table.add_row(name, *_cells(result["languages"][name]["xsim"], index), end_section=name == names[-1])
+    table.add_row("mean", *_cells(result["mean"]["xsim"], index))
+    return table
+
+
+def mixed_pool_table(result: dict[str, Any]) -> rich.table.Table:
+    """Accuracy per language among the sentences of all languages, and how often the nearest is of the own language.
+
+    Args:
+        result: dict of `evaluate_retrieval` with a part "mixed_pool".
+    """
+    pool = result["mixed_pool"]
+    title = f"Among the {pool['sentences']:,} sentences of all languages, in %, hidden state {pool['layer']}"
+    table = _table(title, ("language", "sentences", "nearest translates", "nearest is of its language"))
+    for name, row in pool["languages"].items():
+        last = name == list(pool["languages"])[-1]
+        values = [f"{100 * row[key]:.1f}" for key in ("accuracy", "own_language")]
+        table.add_row(name, f"{row['sentences']:,}", *values, end_section=last)
+    table.add_row("mean", "", *(f"{100 * pool['mean'][key]:.1f}" for key in ("accuracy", "own_language")))
+    return table
+
+
+def unknown_token_warnings(result: dict[str, Any]) -> list[str]:
+    """A line for each language of whose tokens more than `MOST_UNKNOWN` are unknown to the vocabulary.
+
+    Args:
+        result: dict of `evaluate_retrieval`.
+    """
+    shares: dict[str, float] = {}
+    for row in result["languages"].values():
+        for side in ("source", "target"):
+            share = row.get("unknown_tokens", {}).get(side, 0.0)
+            shares[row[side]] = max(share, shares.get(row[side], 0.0))
+    return [
+        f"warning: {language}: {100 * share:.1f}% of the tokens are unknown to the vocabulary, so its figures say "
+        "little about the encoder"
+        for language, share in shares.items()
+        if share > MOST_UNKNOWN
+    ]
 
 
 def layer_table(result: dict[str, Any], universal_layer: int | None = None) -> rich.table.Table:
@@ -60,10 +114,61 @@ def retrieval_report(result: dict[str, Any], info: Any = None) -> list[rich.tabl
         result: dict of `evaluate_retrieval`.
         info: `infoxlm_keras.pretrained.PretrainingInfo` of the model, or None.
     """
-    printed: list[rich.table.Table | str] = [language_table(result, result["best_layer"])]
+    best = result["best_layer"]
+    printed: list[rich.table.Table | str] = [language_table(result, best)]
     if len(result["layers"]) > 1:
         printed.append(layer_table(result, info.universal_layer if info else None))
-    return [*printed, f"layer: {result['layer_definition']}"]
+    if "xsim" in result["mean"]:
+        printed.append(xsim_table(result, best))
+    if "mixed_pool" in result:
+        printed.append(mixed_pool_table(result))
+    ranked = result["similarity"]
+    ranked += f" over {result['neighbours']} neighbours" if "neighbours" in result else ""
+    return [
+        *printed,
+        *unknown_token_warnings(result),
+        f"ranked by {ranked}; a random choice finds {100 * result['chance']:.2f}% in the mean of the languages",
+        f"layer: {result['layer_definition']}",
+    ]
+
+
+def retrieval_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The accuracies as rows of a CSV file: one for each language, mean and group, direction and layer.
+
+    Args:
+        result: dict of `evaluate_retrieval`.
+
+    Returns:
+        list of {"kind": "language", "mean" or "group", "name": str, "direction": str, "layer": int, "accuracy": float,
+        "lower", "upper": float or "", "xsim_error": float or "", "candidates": int or "", "chance": float or "",
+        "unknown_source", "unknown_target": float or ""}.
+    """
+    parts = [("language", name, row) for name, row in result["languages"].items()]
+    parts += [("mean", "mean", result["mean"])]
+    parts += [("group", name, group) for name, group in result["groups"].items()]
+    rows = []
+    for kind, name, part in parts:
+        unknown = part.get("unknown_tokens", {})
+        for direction in DIRECTIONS:
+            for index, layer in enumerate(result["layers"]):
+                lower, upper = part["intervals"][direction][index] if "intervals" in part else ("", "")
+                rows.append(
+                    {
+                        "kind": kind,
+                        "name": name,
+                        "direction": direction,
+                        "layer": layer,
+                        "accuracy": part[direction][index],
+                        "lower": lower,
+                        "upper": upper,
+                        "xsim_error": part["xsim"][direction][index] if "xsim" in part else "",
+                        "candidates": part.get("candidates", ""),
+                        "chance": part.get("chance", ""),
+                        "unknown_source": unknown.get("source", ""),
+                        "unknown_target": unknown.get("target", ""),
+                    }
+                )
+    return rows
 
 
 def read_retrieval(path: PathLike) -> dict[str, Any]:
@@ -193,9 +298,14 @@ def results_table(results: dict[str, Any]) -> rich.table.Table:
 
 
 def _headings(result):
-    """`en→xx` and `xx→en` if English is the source of every pair set."""
-    if all(is_english(row["source"]) for row in result["languages"].values()):
+    """`en→xx` and `xx→en` if one language is the source of every pair set and the pivot of the results."""
+    rows = result["languages"]
+    sources = {row["source"] for row in rows.values()}
+    if all(map(is_english, sources)):
         return "en→xx", "xx→en"
+    if len(sources) == 1 and all(name == row["target"] and "-" not in name for name, row in rows.items()):
+        (source,) = sources
+        return f"{source}→xx", f"xx→{source}"
     return "source→target", "target→source"
 
 
@@ -212,3 +322,17 @@ def _percents(accuracy):
 
 def _candidates(result):
     return {language: row["candidates"] for language, row in result["languages"].items()}
+
+
+def _cells(part, index):
+    return [f"{100 * part[direction][index]:.1f}" for direction in DIRECTIONS]
+
+
+def _with_intervals(part, index):
+    """The accuracies of both directions, each with its interval where there is one."""
+    cells = _cells(part, index)
+    if "intervals" not in part:
+        return cells
+    ends = [part["intervals"][direction][index] for direction in DIRECTIONS]
+    ranges = [f"{100 * lower:.1f}-{100 * upper:.1f}" for lower, upper in ends]
+    return [text for both in zip(cells, ranges, strict=True) for text in both]

@@ -198,4 +198,5 @@ def test_the_published_test_set_is_read_under_one_name_a_language():
     assert all(len(pair_set.language) == 2 for pair_set in found)
     for pair_set in found:
         english = next(file for file in pair_set.files if file.endswith(".eng"))
-        assert pair_set.sources == [line.strip() for line in open(english, encoding="utf-8")]
+        lines = pathlib.Path(english).read_text(encoding="utf-8").rstrip("\n").split("\n")
+        assert pair_set.sources == [line.strip() for line in lines]

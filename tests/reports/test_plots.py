@@ -275,6 +275,27 @@ def many(count):
     return names, retrieval_result({name: ([0.5, 0.6], [0.4, 0.5]) for name in names})
 
 
+def test_the_numbers_of_a_hundred_languages_stand_beside_their_names_and_do_not_overlap():
+    generator = np.random.default_rng(0)
+    names = [f"l{number}" for number in range(100)]
+    result = retrieval_result({name: (generator.random(13), generator.random(13)) for name in names})
+    figure = retrieval_heatmap(result)
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    places = dict(zip([*names, "mean"], axes.get_yticks().tolist(), strict=True))
+    cells = {text.get_position(): text for text in axes.texts if text.get_text().isdecimal()}
+    assert len(cells) == 101 * 13
+    for name, row in result["languages"].items():
+        for layer in range(13):
+            both = (row["source_to_target"][layer] + row["target_to_source"][layer]) / 2
+            assert cells[layer, places[name]].get_text() == f"{100 * both:.0f}"
+    assert places["l0"] > places["l99"] and places["mean"] > places["l0"]
+    boxes = [cells[layer, place].get_window_extent() for place in sorted(places.values())[:3] for layer in range(13)]
+    assert not any(a.overlaps(b) for number, a in enumerate(boxes) for b in boxes[:number])
+    width, height = figure.get_size_inches()
+    assert width < 9 < height < 30
+
+
 @pytest.mark.parametrize("count", [1, 2, 100])
 def test_any_number_of_languages_is_drawn_without_a_warning(count, tmp_path):
     names, result = many(count)
@@ -292,8 +313,10 @@ def test_any_number_of_languages_is_drawn_without_a_warning(count, tmp_path):
             save_figure(figure, tmp_path / f"{number}.png")
             height, width, _ = matplotlib.image.imread(tmp_path / f"{number}.png").shape
             assert 300 < max(height, width) <= 20_000
-    shown = [text.get_text() for text in figures[0].axes[0].get_xticklabels()]
-    assert shown == [*names, "mean"]
+    # Very many languages stand below each other.
+    axes = figures[0].axes[0]
+    labels = axes.get_xticklabels() if count <= 40 else axes.get_yticklabels()
+    assert [text.get_text() for text in labels] == [*names, "mean"]
     # The names stand apart from each other. (`savefig` leaves the figure with a canvas that does not draw.)
     renderer = FigureCanvasAgg(figures[1]).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in figures[1].axes[0].get_xticklabels()]

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 COLOR_MAP = "Blues"  # one hue from light to dark, readable for colour-blind people and in grey print
 
 
+# More languages stand below each other, on a page that is read downwards, instead of side by side.
+MOST_SIDE_BY_SIDE = 40
+
+
 @styled
 def retrieval_heatmap(
     result: Mapping[str, Any], title: str = "Retrieval accuracy in %, mean of both directions"
@@ -26,45 +30,87 @@ def retrieval_heatmap(
         title: str.
 
     Returns:
-        matplotlib.figure.Figure. The mean over languages is a separate column on the right; higher layers are further
-        up.
+        matplotlib.figure.Figure. Up to `MOST_SIDE_BY_SIDE` languages are columns: the mean over languages is a
+        separate column on the right, and higher layers are further up. More languages are rows: the mean is a
+        separate row on top, and higher layers are further right.
     """
     layers, names = result["layers"], list(result["languages"])
-    columns = [both_ways(result["languages"][name]) for name in names] + [both_ways(result["mean"])]
-    percents = 100 * np.array(columns).T  # [layers, languages + 1]
-    figure = new_figure(max(5.2, 1.8 + 0.46 * len(columns)), max(2.2, 1.1 + 0.36 * len(layers)))
+    values = [both_ways(result["languages"][name]) for name in names] + [both_ways(result["mean"])]
+    percents = 100 * np.array(values)  # [languages + 1, layers]
+    tall = len(names) > MOST_SIDE_BY_SIDE
+    long, short = (0.23, 0.46) if tall else (0.46, 0.36)  # inches a language, a layer
+    sizes = max(2.2 if tall else 5.2, 1.8 + long * len(percents)), max(4.6 if tall else 2.2, 1.1 + short * len(layers))
+    figure = new_figure(*(sizes[::-1] if tall else sizes))
     axes = figure.subplots()
     options: dict[str, Any] = {"cmap": COLOR_MAP, "vmin": 0, "vmax": 100, "aspect": "auto", "origin": "lower"}
-    mean_x = len(names) + 0.25  # a gap separates the mean
-    axes.imshow(percents[:, :-1], extent=(-0.5, len(names) - 0.5, -0.5, len(layers) - 0.5), **options)
-    axes.imshow(percents[:, -1:], extent=(mean_x - 0.5, mean_x + 0.5, -0.5, len(layers) - 0.5), **options)
-    places = [*range(len(names)), mean_x]
-    for boundary in np.arange(0.5, max(len(names), len(layers)) - 1):
-        if boundary < len(layers) - 1:
-            axes.axhline(boundary, color="white", linewidth=1)
-        if boundary < len(names) - 1:
-            axes.axvline(boundary, color="white", linewidth=1)
-    for row, values in enumerate(percents):
-        for place, value in zip(places, values, strict=True):
-            axes.text(
-                place, row, f"{value:.0f}", ha="center", va="center", color="white" if value > 55 else TEXT_COLOR
-            )
+    mean_at = len(names) + 0.25  # a gap separates the mean
+
+    def oriented(language, layer):
+        """(x, y) of a place given by its language and its layer."""
+        return (layer, language) if tall else (language, layer)
+
+    # The languages in the order of reading: from the top in rows.
+    places = [*(range(len(names) - 1, -1, -1) if tall else range(len(names))), mean_at]
+    of_languages = percents[:-1][::-1] if tall else percents[:-1]
+    for block, start, stop in ((of_languages, -0.5, len(names) - 0.5), (percents[-1:], mean_at - 0.5, mean_at + 0.5)):
+        across = (start, stop), (-0.5, len(layers) - 0.5)
+        (left, right), (bottom, top) = across[::-1] if tall else across
+        axes.imshow(block if tall else block.T, extent=(left, right, bottom, top), **options)
+    by_language, by_layer = (axes.axhline, axes.axvline) if tall else (axes.axvline, axes.axhline)
+    for boundary in np.arange(0.5, len(names) - 1):
+        by_language(boundary, color="white", linewidth=1)
+    for boundary in np.arange(0.5, len(layers) - 1):
+        by_layer(boundary, color="white", linewidth=1)
+    for place, row in zip(places, percents, strict=True):
+        for layer, value in enumerate(row):
+            color = "white" if value > 55 else TEXT_COLOR
+            x, y = oriented(place, layer)
+            axes.text(x, y, f"{value:.0f}", ha="center", va="center", color=color)
     if len(layers) > 1:
-        _mark_best(axes, layers.index(result["best_layer"]), len(names), mean_x)
-    axes.set(xlim=(-0.5, mean_x + 0.5), ylim=(-0.5, len(layers) - 0.5), ylabel="layer (0 = embeddings)")
-    axes.set_xticks(places, [*names, "mean"], **name_options(names))
-    axes.set_yticks(range(len(layers)), layers)
+        _mark_best(axes, layers.index(result["best_layer"]), len(names), mean_at, oriented)
+    (low, high), (left, right) = (-0.5, mean_at + 0.5), (-0.5, len(layers) - 0.5)
+    axis = "layer (0 = embeddings)"
+    if tall:
+        axes.set(ylim=(low, high), xlim=(left, right), xlabel=axis)
+        axes.set_yticks(places, [*names, "mean"])
+        axes.set_xticks(range(len(layers)), layers)
+        # The layers stand at the top too, where the reader begins.
+        axes.tick_params(labeltop=True)
+    else:
+        axes.set(xlim=(low, high), ylim=(left, right), ylabel=axis)
+        axes.set_xticks(places, [*names, "mean"], **name_options(names))
+        axes.set_yticks(range(len(layers)), layers)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, pad=10)
     return figure
 
 
-def _mark_best(axes, row, languages, mean_x):
-    for left, width in ((-0.5, languages), (mean_x - 0.5, 1)):
+def _mark_best(axes, layer, languages, mean_at, oriented):
+    for start, size in ((-0.5, languages), (mean_at - 0.5, 1)):
         axes.add_patch(
             Rectangle(
-                (left, row - 0.5), width, 1, fill=False, edgecolor=COLORS[1], linewidth=2.5, zorder=3, clip_on=False
+                oriented(start, layer - 0.5),
+                *oriented(size, 1),
+                fill=False,
+                edgecolor=COLORS[1],
+                linewidth=2.5,
+                zorder=3,
+                clip_on=False,
             )
         )
-    axes.annotate("best", (mean_x + 0.62, row), color=COLORS[1], fontweight="bold", va="center", annotation_clip=False)
+    x, y = oriented(mean_at + 0.62, layer)
+    side_by_side = oriented(0, 1) == (0, 1)
+    place = {"va": "center"} if side_by_side else {"ha": "center", "va": "bottom"}
+    # Rows have the numbers of the layers above them: the word stands higher.
+    shift = (0, 0) if side_by_side else (0, 16)
+    axes.annotate(
+        "best",
+        (x, y),
+        xytext=shift,
+        textcoords="offset points",
+        color=COLORS[1],
+        fontweight="bold",
+        annotation_clip=False,
+        **place,
+    )

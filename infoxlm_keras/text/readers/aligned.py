@@ -4,7 +4,7 @@
     eng_Latn.devtest, zho_Hans.devtest             FLORES-101 and FLORES-200
     newstest2019-src.eng.txt, ...-ref.zho-CN.txt   NTREX-128
 
-Two languages are a pair. Of more than two, English makes a pair with each of the others.
+Two languages are a pair. Of more than two, one makes a pair with each of the others: English, or another pivot.
 """
 
 import dataclasses
@@ -56,12 +56,15 @@ class Side:
     number: int
 
 
-def aligned_sides(names: Iterable[str], folder: PathLike) -> tuple[dict[str, list[Side]], dict[str, str]]:
+def aligned_sides(
+    names: Iterable[str], folder: PathLike, pivot: str = ENGLISH
+) -> tuple[dict[str, list[Side]], dict[str, str]]:
     """Finds the files that are sides of aligned texts, by their names.
 
     Args:
         names: iterable of str, plain names (see `inputs.plain_name`).
         folder: path, for messages.
+        pivot: str, the language that is paired with each of the others.
 
     Returns:
         (dict of name to list of `Side`; dict of name to the reason why a file of such a name is no side).
@@ -75,8 +78,8 @@ def aligned_sides(names: Iterable[str], folder: PathLike) -> tuple[dict[str, lis
     left: dict[str, str] = {}
     for corpus, files in corpora.items():
         languages = {code: language_or_none(code) for code in files}
-        # Nearly any three letters are a code, so codes of small languages count only beside English.
-        if ENGLISH not in languages.values():
+        # Nearly any three letters are a code, so codes of small languages count only beside English or the pivot.
+        if not {ENGLISH, pivot} & {*languages.values()}:
             files = {code: name for code, name in files.items() if is_usual(code)}
         if all(map(is_pair, files)):
             # `train.en-de` and `train.en-fr` are no sides in English.
@@ -87,9 +90,10 @@ def aligned_sides(names: Iterable[str], folder: PathLike) -> tuple[dict[str, lis
             first, second = sorted(files)
             pairs = [(first, second)]
         else:
-            pairs = _pairs_with_english(files, languages)
+            pairs = _pairs_with_pivot(files, languages, pivot)
             if not pairs:
-                reason = "one of several languages, none of them English: name a pair, as in de-fr=STEM"
+                name = "English" if pivot == ENGLISH else pivot
+                reason = f"one of several languages, none of them {name}: name a pair, as in de-fr=STEM"
                 left.update(dict.fromkeys(files.values(), reason))
         for codes in pairs:
             for number, code in enumerate(codes):
@@ -115,9 +119,9 @@ def _part(name, folder):
         return None
 
 
-def _pairs_with_english(files, languages):
-    """List of (English code, other code); of several kinds of English the shortest code counts as the source."""
-    english = sorted((code for code in files if languages[code] == ENGLISH), key=lambda code: (len(code), code))
+def _pairs_with_pivot(files, languages, pivot):
+    """List of (code of the pivot, other code); of several kinds of the pivot the shortest code is the source."""
+    kinds = sorted((code for code in files if languages[code] == pivot), key=lambda code: (len(code), code))
     # NTREX has one source, and British, Indian and American references beside it.
-    english = [code for code in english if "-src." in files[code]] + english
-    return [(english[0], code) for code in sorted(files) if code != english[0]] if english else []
+    kinds = [code for code in kinds if "-src." in files[code]] + kinds
+    return [(kinds[0], code) for code in sorted(files) if code != kinds[0]] if kinds else []

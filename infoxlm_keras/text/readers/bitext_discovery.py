@@ -7,7 +7,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import UnusableNameError, pair_languages, pair_name
 from infoxlm_keras.text.readers import tfds_examples
-from infoxlm_keras.text.readers.aligned import aligned_sides
+from infoxlm_keras.text.readers.aligned import ENGLISH, aligned_sides
 from infoxlm_keras.text.readers.fields import PairFields
 from infoxlm_keras.text.readers.formats import BITEXT_NAMES
 from infoxlm_keras.text.readers.found import Entry, Found, found_in_folders
@@ -41,11 +41,13 @@ class BitextFinder:
     Args:
         fields: (str, str) or None, see `PairFields`.
         margin: float, least margin of mined pairs.
+        pivot: str, the language that is paired with each of the others where a folder has a file for each.
     """
 
-    def __init__(self, fields: tuple[str, str] | None, margin: float) -> None:
+    def __init__(self, fields: tuple[str, str] | None, margin: float, pivot: str = ENGLISH) -> None:
         self.fields = fields
         self.margin = margin
+        self.pivot = pivot
         self.given = GivenOnce()
         self.moses = MosesFiles(pair_name)
         self.entries: list[Entry] = []
@@ -91,7 +93,8 @@ class BitextFinder:
 
     def _add_folder(self, folder):
         self.folders.append(folder)
-        sides, left = aligned_sides([plain_name(path) for path in folder.iterdir() if not path.is_dir()], folder)
+        names = [plain_name(path) for path in folder.iterdir() if not path.is_dir()]
+        sides, left = aligned_sides(names, folder, self.pivot)
         if (folder / TATOEBA_FILES[0]).exists():
             left |= dict.fromkeys(TATOEBA_FILES, f"Tatoeba's export: name the languages, as in en-de={folder}")
         messages, opened, beside = find_message_folders(folder)
@@ -194,7 +197,10 @@ class BitextFinder:
 
 
 def find_bitext(
-    inputs: Iterable[PathLike], fields: Sequence[str] | None = None, margin: float = MARGIN_THRESHOLD
+    inputs: Iterable[PathLike],
+    fields: Sequence[str] | None = None,
+    margin: float = MARGIN_THRESHOLD,
+    pivot: str = ENGLISH,
 ) -> Found:
     """Readers of the pairs among `inputs`, sorted by pair of languages.
 
@@ -202,6 +208,8 @@ def find_bitext(
         inputs: sequence of str or path, in the forms of `formats.BITEXT_FORMATS`. Subfolders are not searched.
         fields: sequence of two str or None, the fields with source and target in formats that have fields.
         margin: float, least margin of WikiMatrix's pairs.
+        pivot: str, the language that is paired with each of the others where a folder has a file for each (FLORES,
+            NTREX).
 
     Returns:
         `Found`, a list that also says what was passed over in folders and archives.
@@ -213,7 +221,7 @@ def find_bitext(
     """
     if fields is not None and len(fields) != 2:
         raise InputError(f"--fields {' '.join(fields)}: pairs are in two fields; name source and target")
-    finder = BitextFinder((fields[0], fields[1]) if fields else None, margin)
+    finder = BitextFinder((fields[0], fields[1]) if fields else None, margin, pivot)
     for item in inputs:
         finder.add(item)
     return finder.found()
