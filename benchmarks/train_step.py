@@ -38,6 +38,7 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--jit", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--plain_attention", action="store_true", help="no fused attention kernels")
+    parser.add_argument("--rematerialize", action="store_true", help="layers computed again in the backward pass")
     parser.add_argument("--peak_tflops", type=float, help="of the device in this dtype, for the MFU")
     options = parser.parse_args(arguments)
     os.environ["KERAS_BACKEND"] = options.backend
@@ -50,6 +51,7 @@ def measure(options):
     import numpy as np
 
     from infoxlm_keras import ENCODER_SIZES, MMLM, TLM, XLCO, InfoXLMPretrainer, build_masked_lm, build_optimizer
+    from infoxlm_keras.models.rematerialization import rematerialize_layers
 
     parts = importlib.import_module("training_step")
     if options.plain_attention:
@@ -60,6 +62,8 @@ def measure(options):
     b_mmlm, t_mmlm, b_tlm, t_tlm, b_xlco, t_xlco = map(int, options.shape.split(","))
     dtype = "mixed_bfloat16" if options.dtype == "bfloat16" else "float32"
     masked_lm = build_masked_lm(ENCODER_SIZES[encoder], vocabulary, dropout=options.dropout, dtype=dtype)
+    if options.rematerialize:
+        rematerialize_layers(masked_lm.backbone)
     tasks = [MMLM(), TLM(), XLCO(queue_length=queue, universal_layer=layer)]
     pretrainer = InfoXLMPretrainer(masked_lm, tasks)
     pretrainer.compile(optimizer=build_optimizer(1e-4, total_steps=1000), jit_compile=options.jit)

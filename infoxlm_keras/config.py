@@ -62,6 +62,8 @@ class ModelSettings(Settings):
     # None: 0.1 from scratch, 0.0 when continuing from a trained model (reference behaviour).
     dropout: float | None = pydantic.Field(default=None, ge=0.0, lt=1.0)
     dtype: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    # layers: the backward pass computes each layer again, which saves memory and costs time.
+    rematerialize: Literal["none", "layers"] = "none"
 
     @property
     def encoder_size(self) -> EncoderSize:

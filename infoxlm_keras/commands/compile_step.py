@@ -10,8 +10,8 @@ one chip and one step: memory by kind, arithmetic, memory traffic, messages betw
 attention. A program that calls the host, or whose shapes depend on values, is an error.
 
 Targets: tpu:v4:2x2x1, tpu:v5e:2x4, tpu:v5p:2x2x1, tpu:v6e:2x4 (accelerator and topology; extra `xla-tpu`), gpu:h100:8
-(GPUs of one machine; extra `xla-cuda`), cpu:8 (parts of this machine's CPU, to look at messages). The step is that of
-data parallelism (--strategy tpu or mirrored). A batch size counts all chips together, as in `infoxlm pretrain`.
+(GPUs of one machine; extra `xla-cuda`), cpu:8 (parts of this machine's CPU, to look at messages). A batch size counts
+all chips together, as in `infoxlm pretrain`. What saves memory: --strategy fsdp, --set model.rematerialize=layers.
 Compiling infoxlm_base takes some minutes.
 """
 
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--block_length {block}, --pair_length {lengths.pair}: the model has "
             f"{config.model.encoder_size.max_sequence_length} positions (a pair takes twice its length, and 3)"
         )
-    settings = {"config": options.config, "target": target.name, "vocabulary": options.vocabulary_size}
+    settings = {"config": options.config, "target": target.name, "strategy": options.strategy}
+    settings["vocabulary"] = options.vocabulary_size
     sizes = {f"{name}.batch_size": config.task(name).batch_size for name in config.tasks}
     shapes = {"block_length": block, "pair_length": lengths.pair, "dtype": config.model.dtype}
     with quiet_imports():
@@ -60,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         target.devices()
     print_settings("compile-step", {**settings, **shapes, **sizes})
     if options.find_batch:
-        config, compiled = find_batch(config, target, options.vocabulary_size, lengths)
+        config, compiled = find_batch(config, target, options.vocabulary_size, lengths, options.strategy)
     else:
-        compiled = compile_step(config, target, options.vocabulary_size, lengths)
+        compiled = compile_step(config, target, options.vocabulary_size, lengths, options.strategy)
     if options.hlo is not None:
         write_atomically(options.hlo, compiled.text)
     result = report(config, target, compiled)
@@ -137,6 +138,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argument_parser(__doc__)
     parser.add_argument("--config", required=True, help="YAML file of settings, or the name of a shipped one")
     parser.add_argument("--target", required=True, metavar="T", help="accelerator and topology, such as tpu:v5e:2x4")
+    parser.add_argument(
+        "--strategy",
+        choices=("mirrored", "fsdp"),
+        default="mirrored",
+        help="as in infoxlm pretrain; mirrored is tpu, too",
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting; may be repeated"
     )

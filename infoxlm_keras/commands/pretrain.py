@@ -11,8 +11,8 @@ kill, a full disk, SIGTERM or Ctrl-C. On SIGTERM or Ctrl-C the run finishes its 
 signal ends it at once. So let a scheduler repeat the plain command. --fresh refuses an OUTPUT_DIR that holds a run.
 --fresh --overwrite removes that run at every start: never give it to a scheduler. Between two starts these settings
 may change, since the training does not depend on them: log_every, peak_tflops, save_every, keep_checkpoints,
-keep_best, save_initial_model, max_consecutive_skips, evaluation.*. steps may change too; the learning rate then
-follows the new length.
+keep_best, save_initial_model, max_consecutive_skips, model.rematerialize, evaluation.*. steps may change too; the
+learning rate then follows the new length.
 
 Devices, by --strategy (docs/distribution.md; docs/tpu.md):
   one              the first GPU, else the CPU
@@ -22,6 +22,7 @@ Devices, by --strategy (docs/distribution.md; docs/tpu.md):
                    KERAS_BACKEND=torch torchrun --nproc_per_node N recipes/pretrain.py ..., a process for each GPU
   tpu              the TPU named by --tpu; "local" on the TPU's own virtual machine. On JAX a slice of several machines
                    needs this command on each of them
+  fsdp             JAX: as mirrored, but weights and optimizer state are cut over all devices too: for large models
   model_parallel   JAX: large weight matrices cut over all devices
   auto             tpu if --tpu is given, else multiworker if the environment names a cluster, else all GPUs, else one
 A batch size counts all replicas together: their number changes the speed, and nothing else.

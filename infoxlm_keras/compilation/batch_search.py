@@ -10,7 +10,7 @@ MOST_ROWS = 1 << 12
 
 
 def find_batch(
-    config: RunSettings, target: Target, vocabulary_size: int, lengths: SampleLengths
+    config: RunSettings, target: Target, vocabulary_size: int, lengths: SampleLengths, strategy: str = "mirrored"
 ) -> tuple[RunSettings, CompiledStep]:
     """The largest batch size, the same for all tasks, whose step fits a chip's memory; to within a quarter.
 
@@ -18,7 +18,8 @@ def find_batch(
     4,096), then the gap is halved. Each try is a compilation, and prints a line.
 
     Args:
-        config, target, vocabulary_size, lengths: see `compile_step`; the batch sizes of `config` are not used.
+        config, target, vocabulary_size, lengths, strategy: see `compile_step`; the batch sizes of `config` are not
+            used.
 
     Returns:
         (`config` with the batch size, its compiled step).
@@ -34,7 +35,7 @@ def find_batch(
         sections = {name: config.task(name).model_copy(update={"batch_size": batch_size}) for name in config.tasks}
         tried = config.model_copy(update=sections)
         try:
-            compiled = compile_step(tried, target, vocabulary_size, lengths)
+            compiled = compile_step(tried, target, vocabulary_size, lengths, strategy)
         except DoesNotFitError:
             compiled = None
         fits = compiled is not None and compiled.program.peak_bytes <= target.chip.memory

@@ -12,15 +12,16 @@ from infoxlm_keras.compilation.program import Program, program_facts
 from infoxlm_keras.compilation.targets import Target
 from infoxlm_keras.config import RunSettings
 from infoxlm_keras.data.masking import Masking
+from infoxlm_keras.distribution.current import Distribution
+from infoxlm_keras.distribution.jax_layouts import BATCH, FSDP, axes_of
 from infoxlm_keras.distribution.jax_replicas import JaxReplicas, over_devices
+from infoxlm_keras.distribution.strategies import check_batches
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.encoder import build_masked_lm
 from infoxlm_keras.runs.assemble import build_pretrainer
 from infoxlm_keras.tasks.pretext_task import SampleLengths
 from infoxlm_keras.tasks.registry import task_class
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
-
-AXIS = "batch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,33 +40,39 @@ class CompiledStep:
     text: str
 
 
-def compile_step(config: RunSettings, target: Target, vocabulary_size: int, lengths: SampleLengths) -> CompiledStep:
-    """The step as `infoxlm pretrain --strategy mirrored` (or `tpu`) runs it on `target`.
+def compile_step(
+    config: RunSettings, target: Target, vocabulary_size: int, lengths: SampleLengths, strategy: str = "mirrored"
+) -> CompiledStep:
+    """The step as `infoxlm pretrain --strategy mirrored` (the same as `tpu` on one machine) or `fsdp` runs it.
 
     Args:
         config: `PretrainingConfig`.
         target: `Target`; its `prepare` was called before JAX was imported.
         vocabulary_size: int, rows of the token embedding.
         lengths: `SampleLengths` of the batch.
+        strategy: "mirrored" or "fsdp".
 
     Raises:
-        InputError: if a batch cannot be cut over the chips, the program does not fit their memory, or it calls the
-            host.
+        InputError: if a batch or the encoder cannot be cut over the chips, the program does not fit their memory, or
+            it calls the host.
     """
     devices = target.devices()
-    for name in config.tasks:
-        if config.task(name).batch_size % len(devices):
-            raise InputError(
-                f"{name}.batch_size = {config.task(name).batch_size}: cannot be cut into {len(devices)} equal parts, "
-                f"one for each chip of {target.name}"
-            )
-    mesh = Mesh(np.array(devices), (AXIS,))
-    with over_devices(JaxReplicas(mesh, AXIS) if len(devices) > 1 else JaxReplicas()):
+    check_batches(config, Distribution(strategy, len(devices), tuple(map(str, devices))))
+    mesh = Mesh(np.array(devices), (BATCH,))
+    layouts = FSDP if strategy == "fsdp" else {}
+
+    def layout(variable):
+        return PartitionSpec(*(axes_of(variable.path, layouts) or ()))
+
+    with over_devices(JaxReplicas(mesh, BATCH, layout) if len(devices) > 1 else JaxReplicas()):
         started = time.perf_counter()
         pretrainer = abstract_pretrainer(config, vocabulary_size)
-        state = _state(pretrainer, NamedSharding(mesh, PartitionSpec()))
-        batch = _batch(config, lengths, NamedSharding(mesh, PartitionSpec(AXIS)))
-        lowered = jax.jit(pretrainer.train_step, donate_argnums=0).lower(state, (batch,))
+        state = _state(pretrainer, mesh, layout)
+        batch = _batch(config, lengths, NamedSharding(mesh, PartitionSpec(BATCH)))
+        # As Keras does, the state that comes out lies where the state that goes in does.
+        places = jax.tree.map(lambda spec: spec.sharding, state)
+        step = jax.jit(pretrainer.train_step, donate_argnums=0, out_shardings=(None, places))
+        lowered = step.lower(state, (batch,))
         traced = time.perf_counter()
         try:
             compiled = lowered.compile()
@@ -91,9 +98,16 @@ def abstract_pretrainer(config: RunSettings, vocabulary_size: int) -> InfoXLMPre
     return built[0]
 
 
-def _state(pretrainer, sharding):
+def _state(pretrainer, mesh, layout):
+    # An optimizer's variable is named after its weight, and lies where that lies.
+    weights = {variable.path.replace("/", "_"): variable for variable in pretrainer.trainable_variables}
+
+    def place(variable):
+        owner = next((weight for name, weight in weights.items() if variable.name.startswith(name)), variable)
+        return NamedSharding(mesh, layout(owner))
+
     def specs(variables):
-        return [jax.ShapeDtypeStruct(tuple(v.shape), v.dtype, sharding=sharding) for v in variables]
+        return [jax.ShapeDtypeStruct(tuple(v.shape), v.dtype, sharding=place(v)) for v in variables]
 
     return (
         specs(pretrainer.trainable_variables),

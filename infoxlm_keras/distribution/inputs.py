@@ -70,7 +70,7 @@ def distribute_batches(
 
 def _with_parts_end_to_end(dataset, distribution, accumulation_steps):
     """`dataset` of this process's rows; JAX cuts them into contiguous parts, one a device."""
-    if not isinstance(distribution.strategy, keras.distribution.DataParallel | None):
+    if distribution.name == "model_parallel":
         return dataset
     if accumulation_steps == 1 and distribution.num_workers == 1:
         return dataset

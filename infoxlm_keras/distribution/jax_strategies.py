@@ -1,7 +1,7 @@
 """Strategies on JAX: `keras.distribution` lays out batches and weights, and the compiler adds the communication.
 
 The training step needs no change: it is written for the whole batch. The rows of the batch lie on several devices, and
-under `model_parallel` the weights too.
+under `fsdp` and `model_parallel` the weights too.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import keras
 import numpy as np
 
 from infoxlm_keras.distribution.current import Distribution
+from infoxlm_keras.distribution.jax_layouts import BATCH, FSDP, MODEL, MODEL_PARALLEL
 from infoxlm_keras.distribution.jax_processes import TIMEOUT, connect, processes_of_run
 from infoxlm_keras.distribution.meeting import Processes
 from infoxlm_keras.errors import InputError
-
-BATCH, MODEL = "batch", "model"
 
 
 def choose(
@@ -48,6 +47,8 @@ def choose(
     names = tuple(f"{device.platform}:{device.id}" for device in devices)
     if name == "model_parallel":
         return Distribution(name, replicas or 1, names, strategy=_model_parallel(names, replicas or 1))
+    if name == "fsdp":
+        return Distribution(name, len(devices), names, strategy=_fsdp(names))
     strategy = keras.distribution.DataParallel(devices=list(names))
     return Distribution("tpu" if name == "tpu" else "mirrored", len(devices), names, strategy=strategy)
 
@@ -96,21 +97,16 @@ def _model_parallel(names, replicas):
     mesh = keras.distribution.DeviceMesh(
         (replicas, len(names) // replicas), (BATCH, MODEL), np.array(names).reshape(replicas, -1)
     )
+    return _laid_out(mesh, MODEL_PARALLEL)
+
+
+def _fsdp(names):
+    """As many parts of the batch as devices; each holds a part of every matrix, too, and gets the rest when needed."""
+    return _laid_out(keras.distribution.DeviceMesh((len(names),), (BATCH,), np.array(names)), FSDP)
+
+
+def _laid_out(mesh, layouts):
     layout = keras.distribution.LayoutMap(mesh)
-    for pattern, axes in LAYOUTS.items():
+    for pattern, axes in layouts.items():
         layout[pattern] = axes
     return keras.distribution.ModelParallel(layout_map=layout, batch_dim_name=BATCH)
-
-
-# Megatron's layout (Shoeybi et al. 2019): the first matrix of a block is cut by its outputs and the second by its
-# inputs, so that each block needs one sum. The tied embedding is cut by its columns, because 4, 8 and 16 do not divide
-# XLM-R's 250,002 pieces (2 * 3^2 * 17 * 19 * 43). The patterns match the key encoder too, whose paths are the same.
-LAYOUTS = {
-    r".*token_embedding/embeddings": (None, MODEL),
-    r".*self_attention_layer/(query|key|value)/kernel": (None, MODEL, None),
-    r".*self_attention_layer/(query|key|value)/bias": (MODEL, None),
-    r".*self_attention_layer/attention_output/kernel": (MODEL, None, None),
-    r".*feedforward_intermediate_dense/kernel": (None, MODEL),
-    r".*feedforward_intermediate_dense/bias": (MODEL,),
-    r".*feedforward_output_dense/kernel": (MODEL, None),
-}

@@ -33,6 +33,7 @@ def choose_distribution(
     | `mirrored` | all GPUs, or `replicas` CPU devices | the same | - |
     | `multiworker` | all GPUs of all processes | the same | one device a process, started by `torchrun` |
     | `tpu` | the TPU `tpu` | the TPU of this machine, or of all machines of a slice | - |
+    | `fsdp` | - | as `mirrored`; weights and optimizer state cut over the devices too | - |
     | `model_parallel` | - | weights cut over the devices | - |
     | `auto` | the first that fits: `tpu` (if named), `multiworker`, `mirrored`, `one` | the same | the same |
 
@@ -103,7 +104,7 @@ def global_batch_sizes(config: RunSettings) -> dict[str, int]:
 
 
 def check_batches(config: RunSettings, distribution: Distribution) -> None:
-    """Raises InputError unless micro-batches, and under `model_parallel` the encoder, can be cut into equal parts."""
+    """Raises InputError unless micro-batches, and the encoder where it is cut too, can be cut into equal parts."""
     for task in config.tasks:
         batch_size = config.task(task).batch_size
         if batch_size % distribution.num_replicas:
@@ -112,10 +113,18 @@ def check_batches(config: RunSettings, distribution: Distribution) -> None:
                 f"make it a multiple of {distribution.num_replicas}, for instance --set {task}.batch_size="
                 f"{-(-batch_size // distribution.num_replicas) * distribution.num_replicas}"
             )
+    size = config.model.encoder_size
+    if distribution.name == "fsdp":
+        parts = len(distribution.devices)
+        for name in ("hidden_dim", "intermediate_dim"):
+            if getattr(size, name) % parts:
+                raise InputError(
+                    f"model.{name} = {getattr(size, name)}: cannot be cut into {parts} parts; use --strategy "
+                    "mirrored, where each device has the whole model, or another number of devices"
+                )
     if distribution.name != "model_parallel":
         return
     parts = len(distribution.devices) // distribution.num_replicas
-    size = config.model.encoder_size
     for name in ("hidden_dim", "num_heads", "intermediate_dim"):
         if getattr(size, name) % parts:
             raise InputError(

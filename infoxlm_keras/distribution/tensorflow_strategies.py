@@ -17,8 +17,8 @@ TPU_TIMEOUT = 10
 
 def choose(name: str, replicas: int | None, tpu: str | None) -> Distribution:
     """See `choose_distribution`."""
-    if name == "model_parallel":
-        raise InputError("--strategy model_parallel: is made with JAX; set KERAS_BACKEND=jax")
+    if name in ("fsdp", "model_parallel"):
+        raise InputError(f"--strategy {name}: is made with JAX; set KERAS_BACKEND=jax")
     if name == "auto":
         name = _first_that_fits(tpu)
     make = {"one": _one, "mirrored": _mirrored, "multiworker": _multiworker, "tpu": _tpu}[name]

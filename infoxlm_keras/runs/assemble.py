@@ -4,6 +4,7 @@ import keras_hub
 
 from infoxlm_keras.config import RunSettings
 from infoxlm_keras.distribution import current_distribution
+from infoxlm_keras.models.rematerialization import rematerialize_layers
 from infoxlm_keras.tasks.pretext_task import PretextTask
 from infoxlm_keras.tasks.registry import task_class
 from infoxlm_keras.training.optimizer import build_optimizer
@@ -20,6 +21,8 @@ def build_pretrainer(config: RunSettings, masked_lm: keras_hub.models.XLMRoberta
 
     Call it, and what makes `masked_lm`, within the `variables()` of the run's `Distribution`.
     """
+    if config.model.rematerialize == "layers":
+        rematerialize_layers(masked_lm.backbone)
     pretrainer = InfoXLMPretrainer(
         masked_lm,
         [build_task(name, config) for name in config.tasks],

@@ -48,6 +48,8 @@ FREE_SETTINGS = (
     "max_consecutive_skips",
     "save_initial_model",
     "evaluation",
+    # The same values, computed twice.
+    "model.rematerialize",
     # Allowed, but not without effect: see `changed_settings`.
     "steps",
 )
@@ -254,7 +256,7 @@ def changed_settings(before: RunSettings, after: RunSettings, path: pathlib.Path
     """
     old, new = flatten(before), flatten(after)
     different = [name for name in new if old[name] != new[name]]
-    forbidden = [name for name in different if name.split(".")[0] not in FREE_SETTINGS]
+    forbidden = [name for name in different if not {name, name.split(".")[0]} & set(FREE_SETTINGS)]
     if forbidden:
         values = ", ".join(f"{name} was {old[name]!r} and is {new[name]!r}" for name in forbidden)
         raise InputError(

@@ -20,9 +20,9 @@ def tried(monkeypatch):
     """Rows a chip of each compilation; `tried.most` is what fits. Twice that is refused by the compiler itself."""
     rows = types.SimpleNamespace(most=37, seen=[])
 
-    def compile_step(config, target, vocabulary_size, lengths):
+    def compile_step(config, target, vocabulary_size, lengths, strategy):
         sizes = {config.task(name).batch_size for name in config.tasks}
-        assert len(sizes) == 1 and (vocabulary_size, lengths) == (1000, LENGTHS)
+        assert len(sizes) == 1 and (vocabulary_size, lengths, strategy) == (1000, LENGTHS, "fsdp")
         count, rest = divmod(sizes.pop(), CHIPS)
         assert rest == 0
         rows.seen.append(count)
@@ -36,7 +36,7 @@ def tried(monkeypatch):
 
 
 def find(target="tpu:v5e:2x4"):
-    return batch_search.find_batch(load_config("tiny"), parse_target(target), 1000, LENGTHS)
+    return batch_search.find_batch(load_config("tiny"), parse_target(target), 1000, LENGTHS, "fsdp")
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 5, 37, 200, 4095])

@@ -77,6 +77,20 @@ def test_data_parallelism_sends_counts_keys_and_gradients_once(tmp_path):
     assert "all-gather" in process.stdout and "memory traffic" in process.stdout
 
 
+def test_cut_weights_are_joined_for_each_micro_batch_and_gradients_never_whole(tmp_path):
+    process, result = compile_step("cpu:2", "--strategy", "fsdp", output=tmp_path / "step.json")
+    assert process.returncode == 0, process.stderr
+    messages = result["program"]["messages"]
+    assert set(messages) == {"all-reduce", "all-gather", "reduce-scatter"}
+    table = 4 * PIECES * DIM
+    # Each chip keeps its columns of the table's gradient; the biases and norms that are not cut are far smaller.
+    assert messages["reduce-scatter"]["largest"] == f"f32[{PIECES},{DIM // 2}]"
+    assert messages["all-reduce"]["bytes"] < table / 2
+    # The table for the keys and for the loss; the other matrices and the keys are less than one more.
+    assert messages["all-gather"]["largest"] == f"f32[{PIECES},{DIM}]"
+    assert 2 * table < messages["all-gather"]["bytes"] < 3 * table
+
+
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="the compiler for TPUs (extra xla-tpu)")
 def test_the_compiler_for_tpus_takes_the_step(tmp_path):
     process, result = compile_step("tpu:v5e:2x2", "--set", "model.dtype=mixed_bfloat16", output=tmp_path / "step.json")
@@ -88,7 +102,7 @@ def test_the_compiler_for_tpus_takes_the_step(tmp_path):
 @pytest.mark.parametrize(
     ("target", "more", "message"),
     [
-        ("cpu:3", [], "mmlm.batch_size = 8: cannot be cut into 3 equal parts"),
+        ("cpu:3", [], "mmlm.batch_size = 8: cannot be divided among 3 replicas"),
         ("tpu:v9:2x2", [], "is no accelerator"),
         ("cpu:2", ["--block_length", "33"], "the model has 32 positions"),
     ],

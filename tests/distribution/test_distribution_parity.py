@@ -206,8 +206,19 @@ def test_workers_tell_each_other_what_one_of_them_knows(results):
 def test_weights_cut_over_two_devices_train_alike(results):
     losses, parts = results["jax"][1]["model_parallel"]
     np.testing.assert_allclose(losses, results["one"][0]["plain|metric|loss"][: len(losses)], rtol=1e-4)
-    # Of the encoder and of its moving average: embedding, query, key and value (2 each), 4 more matrices and biases.
-    assert len(parts) == 2 * (1 + 6 + 1 + 3) and sum("token_embedding" in path for path in parts) == 2
+    # Of the encoder and of its moving average: embedding, query, key and value (2 each), 4 more matrices and biases;
+    # of the optimizer two moments of each.
+    assert len(parts) == 4 * (1 + 6 + 1 + 3) and sum("token_embedding" in path for path in parts) == 4
+
+
+def test_weights_and_optimizer_cut_over_the_replicas_train_alike(results):
+    """Micro-batches, clipping and a step that is not finite included, with rematerialisation."""
+    losses, parts = results["jax"][1]["fsdp"]
+    expected = results["one"][0]["accumulated|metric|loss"][: len(losses)]
+    assert len(losses) > BAD_STEP + 1 and losses[BAD_STEP] == 0
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    # Embedding and 6 matrices a layer, of the encoder, of its moving average, and of two moments.
+    assert len(parts) == 4 * (1 + 6) and sum("embeddings" in path for path in parts) == 4
 
 
 def test_replicas_and_workers_hold_the_same_bits(results):

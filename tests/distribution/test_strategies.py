@@ -45,6 +45,7 @@ def test_one_and_auto_are_this_machines_cpu(monkeypatch):
         (("one", 2), "--replicas 2: goes with --strategy mirrored or model_parallel, not with one"),
         (("mirrored", None, "local"), "--tpu local: goes with --strategy tpu, not with mirrored"),
         (("model_parallel",), "KERAS_BACKEND=jax"),
+        (("fsdp",), "--strategy fsdp: is made with JAX; set KERAS_BACKEND=jax"),
         (("tpu",), "no TPU '' was found .*Please provide a TPU Name.*--tpu local"),
         (("tpu", None, "local"), "no TPU 'local' was found .*TPUs not found in the cluster.*--tpu local"),
         (("auto", None, "grpc://localhost:1"), "no TPU 'grpc://localhost:1' was found .*refused"),
@@ -91,6 +92,9 @@ def test_a_model_that_devices_cannot_share():
     check_batches(config, Distribution("model_parallel", 2, ("a", "b")))
     with pytest.raises(InputError, match="model.num_heads = 3: cannot be cut into 2 parts; with --replicas 2 each"):
         check_batches(config, Distribution("model_parallel", 1, ("a", "b")))
+    config = check_config({"model": {"num_heads": 3, "hidden_dim": 15, "intermediate_dim": 16}})
+    with pytest.raises(InputError, match="model.hidden_dim = 15: cannot be cut into 2 parts; use --strategy mirrored"):
+        check_batches(config, Distribution("fsdp", 2, ("a", "b")))
 
 
 def test_description():

@@ -24,6 +24,7 @@ from infoxlm_keras.distribution import current_distribution
 from infoxlm_keras.distribution.agreement import check_agreement, on_any_worker
 from infoxlm_keras.distribution.strategies import choose_distribution
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.models.rematerialization import rematerialize_layers
 from tiny_pretraining import TINY_SIZE, tiny_pretrainer
 
 # All kinds of variables once: tracing takes most of the time.
@@ -81,13 +82,15 @@ def differing_replicas(pretrainer):
     return names
 
 
-def train_model_parallel(directory, scenario):
-    """(losses of the first steps, paths of the variables of which each device holds a part), on JAX."""
-    weights, batches = read_inputs(directory, "plain")
-    with choose_distribution("model_parallel").scope():
+def train_with_cut_weights(directory, strategy, name, scenario, steps):
+    """(losses of the first steps, paths of the variables of which each device holds a part at the end), on JAX."""
+    weights, batches = read_inputs(directory, name)
+    with choose_distribution(strategy).scope():
         pretrainer = build(scenario, True, weights)
-        parts = [variable.path for variable in pretrainer.variables if not variable.value.sharding.is_fully_replicated]
-        return train(pretrainer, batches[:8])["loss"], parts
+        rematerialize_layers(pretrainer.backbone)
+        losses = train(pretrainer, batches[:steps])["loss"]
+        variables = [*pretrainer.variables, *pretrainer.optimizer.variables]
+        return losses, [each.path for each in variables if not each.value.sharding.is_fully_replicated]
 
 
 def main(directory, strategy, name):
@@ -119,8 +122,10 @@ def main(directory, strategy, name):
         except InputError as error:
             facts["disagreement"] = str(error)
     if keras.backend.backend() == "jax" and strategy == "mirrored":
-        scenario = json.loads((directory / "scenarios.json").read_text())["plain"]
-        facts["model_parallel"] = train_model_parallel(directory, scenario)
+        scenarios = json.loads((directory / "scenarios.json").read_text())
+        for cut, name_of_scenario, steps in (("model_parallel", "plain", 8), ("fsdp", "accumulated", 12)):
+            scenario = scenarios[name_of_scenario]
+            facts[cut] = train_with_cut_weights(directory, cut, name_of_scenario, scenario, steps)
     np.savez(directory / f"{name}.npz", **arrays)
     (directory / f"{name}.json").write_text(json.dumps(facts))
 

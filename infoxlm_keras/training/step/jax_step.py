@@ -1,15 +1,18 @@
 """The training step on JAX: the same parts as on the other backends, with all state passed in and out.
 
 The devices of a `DataParallel` distribution communicate as the replicas of TensorFlow's step do: they join counts and
-keys before the forward pass, and sum gradients and losses once after it. Under `ModelParallel` the step is written for
-the whole batch, and the compiler adds the communication.
+keys before the forward pass, and sum gradients and losses once after it. Under `fsdp` each holds a part of the encoder
+and of the optimizer's state; they also join the weights for each micro-batch, and each gets its part of the summed
+gradients. Under `model_parallel` the step is written for the whole batch, and the compiler adds the communication.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
 import jax
 import keras
+from jax.sharding import PartitionSpec
 from keras import StatelessScope
 
 from infoxlm_keras.annotations import Batch, Tensor, Tensors
@@ -17,7 +20,7 @@ from infoxlm_keras.data.batches import unpack_batch
 from infoxlm_keras.data.sharding import parts_end_to_end
 from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.distribution.inputs import distribute_batches, parts_of_process
-from infoxlm_keras.distribution.jax_replicas import JaxReplicas
+from infoxlm_keras.distribution.jax_replicas import JaxReplicas, cut_dimension, replaced
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
@@ -28,15 +31,20 @@ class TrainStep(StepParts):
     """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step` in Keras' stateless form."""
 
     def train_step(self, state: tuple[Any, ...], data: Any) -> tuple[Tensors, tuple[Any, ...]]:
-        """One update. On several devices of a `DataParallel` distribution they exchange counts, keys and gradients."""
+        """One update, by all devices of the distribution."""
         trainable, non_trainable, optimizer, metrics = state
         replicas = JaxReplicas.current()
         with self._scope(trainable, non_trainable, optimizer):
             step = self.training_updates
             loss_scale = jax.numpy.asarray(self.loss_scale.value)
         values = (list(trainable), list(non_trainable), step, loss_scale)
+        places = Places.of(self, replicas)
         loss, gradients, results, token_counts, non_trainable = replicas.run(
-            functools.partial(self._on_replica, replicas), values, unpack_batch(data)
+            functools.partial(self._on_replica, replicas, places),
+            values,
+            unpack_batch(data),
+            (places.trainable, places.non_trainable, PartitionSpec(), PartitionSpec()),
+            (PartitionSpec(), places.trainable, PartitionSpec(), PartitionSpec(), places.non_trainable),
         )
 
         gradients = [gradient / loss_scale.astype(gradient.dtype) for gradient in gradients]
@@ -77,27 +85,36 @@ class TrainStep(StepParts):
         embeddings = self.backbone.token_embedding.embeddings
         embeddings.assign(jax.lax.dynamic_update_slice(embeddings.value, row, (PAD_ID, 0)))
 
-    def _on_replica(self, replicas, values, batch):
+    def _on_replica(self, replicas, places, values, batch):
         """(loss, gradients of loss * loss_scale, results of each micro-batch, token counts, non-trainable values).
 
-        All of them are those of the whole batch, of which `batch` is this replica's part.
+        All of them are those of the whole batch, of which `batch` is this replica's part. Of weights that are cut,
+        `values`, gradients and non-trainable values are parts.
         """
-        trainable, non_trainable, step, loss_scale = values
+        trainable, parts, step, loss_scale = values
+        # Scopes take whole variables. The compiler leaves out the messages for those that nothing reads.
+        weights, non_trainable = (
+            replicas.whole(trainable, places.trainable),
+            replicas.whole(parts, places.non_trainable),
+        )
         counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch, replicas.count)))
-        with self._scope(trainable, non_trainable):
+        with self._scope(weights, non_trainable):
             scales = self.scales(counts, step)
         micro_batches = self._micro_batches(batch, replicas)
-        shared = self._shared(replicas, trainable, non_trainable, micro_batches)
+        shared = self._shared(replicas, weights, non_trainable, micro_batches)
         seeds = self._seed_indices()
-        non_trainable = _replaced(non_trainable, seeds, replicas.own_seeds)
+        non_trainable = _changed(non_trainable, seeds, replicas.own_seeds)
 
         def micro_step(carry, inputs):
             loss, gradients, non_trainable = carry
             micro_batch, tensors = inputs
-            (_, (more_loss, results, non_trainable)), more = jax.value_and_grad(self._loss, has_aux=True)(
-                trainable, non_trainable, micro_batch, scales, loss_scale, _shared_tensors(tensors, replicas)
-            )
-            with self._scope(trainable, non_trainable) as scope:
+
+            def loss_of(trainable):
+                arguments = (micro_batch, scales, loss_scale, _shared_tensors(tensors, replicas))
+                return self._loss(replicas.whole(trainable, places.trainable), non_trainable, *arguments)
+
+            (_, (more_loss, results, non_trainable)), more = jax.value_and_grad(loss_of, has_aux=True)(trainable)
+            with self._scope(weights, non_trainable) as scope:
                 self.after_backward(results)
             non_trainable = _values(scope, self.non_trainable_variables)
             gradients = [a + b for a, b in zip(gradients, more, strict=True)]
@@ -110,9 +127,12 @@ class TrainStep(StepParts):
         carry = (jax.numpy.zeros(()), zeros, non_trainable)
         (loss, gradients, non_trainable), results = _for_each(micro_step, carry, (micro_batches, shared))
         candidates = {task: result["num_candidates"] for task, result in results.items()}
-        loss, gradients, results = replicas.sum((loss, gradients, results))
+        gradients, (loss, results) = replicas.sum_gradients(gradients, places.trainable, (loss, results))
         results = {task: {**result, "num_candidates": candidates[task]} for task, result in results.items()}
-        return loss, gradients, results, token_counts, _replaced(non_trainable, seeds, replicas.common_seeds)
+        non_trainable = _changed(non_trainable, seeds, replicas.common_seeds)
+        # A cut variable of these is one of the key encoder, which changes after the update only.
+        cut = [number for number, place in enumerate(places.non_trainable) if cut_dimension(place) is not None]
+        return loss, gradients, results, token_counts, replaced(non_trainable, cut, [parts[number] for number in cut])
 
     def _shared(self, replicas, trainable, non_trainable, micro_batches):
         """dict of task name to tensors [micro-batches, samples of all replicas, ...]; empty on one replica.
@@ -146,17 +166,11 @@ class TrainStep(StepParts):
 
     def _micro_batches(self, batch, replicas):
         """`batch` with a new first dimension, the micro-batches."""
-        distribution = keras.distribution.distribution()
 
         def parts(tensor):
             tensor = tensor.reshape(self.accumulation_steps, -1, *tensor.shape[1:])
-            if distribution is None or replicas.count > 1:
-                return tensor
             # Without a new layout, the first devices of `ModelParallel` would hold all of the first micro-batches.
-            axes = [None, distribution.batch_dim_name] + [None] * (tensor.ndim - 2)
-            return keras.distribution.distribute_tensor(
-                tensor, keras.distribution.TensorLayout(axes, distribution.device_mesh)
-            )
+            return replicas.cut_along(tensor, 1)
 
         return jax.tree.map(parts, batch)
 
@@ -205,16 +219,25 @@ class TrainStep(StepParts):
         return StatelessScope(state_mapping=mapping)
 
 
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """`PartitionSpec`s of a pretrainer's variables."""
+
+    trainable: list[PartitionSpec]
+    non_trainable: list[PartitionSpec]
+
+    @classmethod
+    def of(cls, model: keras.Model, replicas: JaxReplicas) -> "Places":
+        return cls(replicas.places(model.trainable_variables), replicas.places(model.non_trainable_variables))
+
+
 def _values(scope, variables):
     return [scope.get_current_value(variable) for variable in variables]
 
 
-def _replaced(values, indices, function):
+def _changed(values, indices, function):
     """`values` with those at `indices` replaced by `function` of them."""
-    values = list(values)
-    for index, value in zip(indices, function([values[index] for index in indices]), strict=True):
-        values[index] = value
-    return values
+    return replaced(values, indices, function([values[index] for index in indices]))
 
 
 def _for_each(function, carry, inputs):

@@ -156,6 +156,8 @@ class TrainStep(StepParts):
         """As `keras.Model.train_on_batch`, on a global batch."""
         if current_distribution().num_workers > 1:
             x = parts_of_process(x, self.accumulation_steps)
+        # Keras converts what `fit` reads, and not this; NumPy arrays do not mix with tensors that have gradients.
+        x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
         return super().train_on_batch(x, *arguments, **keywords)
 
     def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:

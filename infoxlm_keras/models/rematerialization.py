@@ -1,0 +1,65 @@
+"""Rematerialisation: the backward pass computes each Transformer layer again instead of keeping what is inside of it.
+
+Of a layer, only its input is kept: 1 tensor [batch, length, hidden_dim] instead of about 16 of that size and the
+attention scores. It costs one more forward pass, about a quarter of a step. Values and gradients are those of the plain
+layers, dropout included.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import keras_hub
+
+from infoxlm_keras.annotations import Tensor
+
+_MARK = "rematerializes"
+
+
+def rematerialize_layers(backbone: keras_hub.models.XLMRobertaBackbone) -> None:
+    """Makes every Transformer layer of `backbone` compute itself again in the backward pass of training.
+
+    Nothing changes in inference, in the weights, or in what is saved. A second call has no further effect.
+
+    Args:
+        backbone: `XLMRobertaBackbone`, with weights.
+
+    >>> model = build_masked_lm(ENCODER_SIZES["tiny"], vocabulary_size=1000)
+    >>> rematerialize_layers(model.backbone)
+
+    Source: Chen et al. 2016, https://arxiv.org/abs/1604.06174. `keras.RematScope` does not serve here: it makes
+    `training` an array, and a state of dropout that is drawn inside of a layer does not leave it.
+    """
+    for layer in backbone.transformer_layers:
+        if not getattr(layer.call, _MARK, False):
+            layer.call = _rematerializing(layer)
+
+
+def _rematerializing(layer: keras.layers.Layer) -> Callable[..., Tensor]:
+    """A `call` for `layer`, which is pure: weights and the states of dropout's seeds go in and out as tensors."""
+    plain = layer.call
+    inside: list[bool] = []
+
+    def call(inputs: Tensor, padding_mask: Any = None, attention_mask: Any = None, training: Any = None) -> Tensor:
+        masks = {"padding_mask": padding_mask, "attention_mask": attention_mask}
+        if not training or inside or isinstance(inputs, keras.KerasTensor):
+            return plain(inputs, **masks, training=training)
+        seeds = layer.non_trainable_variables
+        before = [keras.ops.copy(seed.value) for seed in seeds]
+
+        # TensorFlow wants flat arguments, with a gradient each; integers are taken from outside.
+        def pure(inputs, *weights):
+            inside.append(True)
+            try:
+                output, after = layer.stateless_call(weights, before, inputs, **masks, training=True)
+            finally:
+                inside.pop()
+            return output, after
+
+        output, after = keras.remat(pure)(inputs, *map(keras.ops.convert_to_tensor, layer.trainable_variables))
+        for seed, value in zip(seeds, after, strict=True):
+            seed.assign(value)
+        return output
+
+    vars(call)[_MARK] = True
+    return call
