@@ -11,11 +11,14 @@ starts `recipes/pretrain.py`'s command and answers with a process id; `{"wait": 
 `processes` a worker group of that size is started as `torchrun` starts one.
 """
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+
+from quick_graphs import quick_graphs
 
 
 class ForkingCommands:
@@ -83,11 +86,12 @@ def run_in_child(request):
 
 
 def run_pretrain(arguments):
-    """The command in this process."""
+    """The command in this process; QUICK_GRAPHS in the environment runs it in `quick_graphs`."""
     from infoxlm_keras.command_line import run_command
     from infoxlm_keras.commands import pretrain
 
-    run_command(lambda: pretrain.main(arguments))
+    with quick_graphs() if os.environ.get("QUICK_GRAPHS") else contextlib.nullcontext():
+        run_command(lambda: pretrain.main(arguments))
 
 
 def run_worker(arguments):
