@@ -13,9 +13,10 @@ from infoxlm_keras.errors import InputError
 def choose(name: str, cluster: Mapping[str, Any], in_common: Mapping[str, str]) -> Distribution:
     """See `choose_distribution`."""
     if name not in ("auto", "one", "multiworker"):
+        others = "jax" if name in ("fsdp", "model_parallel") else "tensorflow or jax"
         raise InputError(
             f"--strategy {name}: PyTorch has one, multiworker (started by torchrun) and auto; set "
-            "KERAS_BACKEND=tensorflow or jax"
+            f"KERAS_BACKEND={others}"
         )
     processes = processes_of_run()
     if processes is None and name == "multiworker":

@@ -1,8 +1,8 @@
 """Rematerialisation: the backward pass computes each Transformer layer again instead of keeping what is inside of it.
 
 Of a layer, only its input is kept: 1 tensor [batch, length, hidden_dim] instead of about 16 of that size and the
-attention scores. It costs one more forward pass, about a quarter of a step. Values and gradients are those of the plain
-layers, dropout included.
+attention scores. It costs one more forward pass, about a quarter of a step. Values and gradients are those of the
+plain layers, dropout included.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,8 @@ _MARK = "rematerializes"
 def rematerialize_layers(backbone: keras_hub.models.XLMRobertaBackbone) -> None:
     """Makes every Transformer layer of `backbone` compute itself again in the backward pass of training.
 
-    Nothing changes in inference, in the weights, or in what is saved. A second call has no further effect.
+    Nothing changes in inference, in the weights, or in what is saved: call it again for a model that was loaded. A
+    second call for the same model has no further effect.
 
     Args:
         backbone: `XLMRobertaBackbone`, with weights.

@@ -35,8 +35,11 @@ def fill_queue(pretrainer: InfoXLMPretrainer, task: PretextTask, batches: Iterab
 
 
 def _compiled_fill(pretrainer):
+    # The stream's tensors are TensorFlow's, which other backends take by way of NumPy.
+    if keras.backend.backend() == "jax":
+        fill_by_one_program = _fill_on_jax(pretrainer)
+        return lambda batch: fill_by_one_program(keras.tree.map_structure(np.asarray, batch))
     if keras.backend.backend() != "tensorflow":
-        # The stream's tensors are TensorFlow's, which other backends take by way of NumPy.
         return lambda batch: pretrainer.fill_tasks(keras.tree.map_structure(np.asarray, batch))
     import tensorflow as tf
 
@@ -45,5 +48,34 @@ def _compiled_fill(pretrainer):
     @tf.function(reduce_retracing=True, autograph=False)
     def fill(batch):
         return strategy.experimental_local_results(strategy.run(pretrainer.fill_tasks, (batch,)))[0]
+
+    return fill
+
+
+def _fill_on_jax(pretrainer):
+    """`fill_tasks` as one program.
+
+    Operation by operation, devices that hold parts of the weights would exchange messages for each operation, and
+    those of a CPU then wait for each other until XLA ends the process.
+    """
+    import jax
+
+    variables = [*pretrainer.trainable_variables, *pretrainer.non_trainable_variables]
+    written: list[int] = []
+
+    @jax.jit
+    def run(values, batch):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))) as scope:
+            before = [scope.get_current_value(variable) for variable in variables]
+            added = pretrainer.fill_tasks(batch)
+            after = [scope.get_current_value(variable) for variable in variables]
+        written[:] = [number for number, value in enumerate(after) if value is not before[number]]
+        return added, [after[number] for number in written]
+
+    def fill(batch):
+        added, values = run([variable.value for variable in variables], batch)
+        for number, value in zip(written, values, strict=True):
+            variables[number].assign(value)
+        return int(added)
 
     return fill

@@ -1,6 +1,10 @@
-"""The pre-training command on two JAX processes: one run, which a kill of either does not change."""
+"""The pre-training command on two JAX processes: one run, which a kill of either does not change.
+
+And on two devices of one process that each hold a part of the weights.
+"""
 
 import os
+import shutil
 import signal
 import socket
 import time
@@ -101,6 +105,43 @@ def test_a_kill_of_one_process_changes_no_bit(runs):
     for name, value in whole.items():
         assert value.tobytes() == resumed[name].tobytes(), name
     assert history(runs / "killed" / "run") == history(runs / "two" / "run")
+
+
+@pytest.fixture(scope="module")
+def run_on_two_devices(commands, inputs, runs):
+    """A function that makes or continues the run `name` below `runs`, with retrieval."""
+
+    def start(name, *more):
+        line = [*arguments(inputs, runs / name, *OPTIONS), "--set", f"evaluation.pairs={inputs / 'heldout'}", *more]
+        process = commands.start(runs / f"{name}.log", line, XLA_FLAGS=two_devices())
+        assert commands.wait(process) == 0, (runs / f"{name}.log").read_text()[-3000:]
+        return runs / name
+
+    return start
+
+
+def test_a_run_whose_weights_are_cut_over_the_devices(runs, run_on_two_devices):
+    """The same losses, validation included, and the same bits after a resume; layers are computed again."""
+    command = ["fsdp", "--strategy", "fsdp", "--set", "model.rematerialize=layers"]
+    directory = run_on_two_devices(*command)
+    for row, other in zip(history(directory), history(runs / "one"), strict=True):
+        for name in other:
+            assert row[name] == other[name] or float(row[name]) == pytest.approx(float(other[name]), rel=1e-3), name
+    assert any(row["retrieval_accuracy"] for row in history(directory))
+    whole, rows = state(directory), history(directory)
+    shutil.rmtree(directory / "checkpoints" / "step-00000008")
+    resumed = state(run_on_two_devices(*command))
+    assert whole.keys() == resumed.keys() and history(directory) == rows
+    for name, value in whole.items():
+        assert value.tobytes() == resumed[name].tobytes(), name
+
+
+def test_a_run_under_model_parallel(runs, run_on_two_devices):
+    """Other dropout masks, so the losses are near and not equal."""
+    last, other = (
+        history(run)[-1] for run in (run_on_two_devices("parts", "--strategy", "model_parallel"), runs / "one")
+    )
+    assert last["step"] == "8" and float(last["mmlm_loss"]) == pytest.approx(float(other["mmlm_loss"]), rel=0.1)
 
 
 def test_only_the_first_process_writes(runs):

@@ -56,6 +56,16 @@ def test_refused_strategies(arguments, message):
         choose_distribution(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "backends"), [("fsdp", "jax"), ("model_parallel", "jax"), ("tpu", "tensorflow or jax")]
+)
+def test_pytorch_names_the_backends_that_have_a_strategy(name, backends):
+    from infoxlm_keras.distribution import torch_strategies
+
+    with pytest.raises(InputError, match=f"set KERAS_BACKEND={backends}$"):
+        torch_strategies.choose(name, {}, {})
+
+
 def test_multiworker_without_a_cluster(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(InputError, match="names no cluster; set TF_CONFIG, start with srun"):

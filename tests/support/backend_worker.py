@@ -21,6 +21,7 @@ import numpy as np  # noqa: E402
 from keras import ops  # noqa: E402
 
 from infoxlm_keras import MMLM, TLM, XLCO, MomentumSchedule  # noqa: E402
+from infoxlm_keras.runs.queue_filling import fill_queue  # noqa: E402
 from tiny_pretraining import TINY_SIZE, tiny_pretrainer  # noqa: E402
 
 SIZES = {number: dataclasses.replace(TINY_SIZE, num_layers=number) for number in (1, 2)}
@@ -147,6 +148,19 @@ def torch_flops(scenario, weights, batch):
     return counter.get_total_flops(), pretrainer.flops(batch), float(logs["tflop_per_step"]) * 1e12
 
 
+def filled_queue(pretrainer, batches):
+    """(keys of the queue after it was filled, how often Python ran through the filling)."""
+    calls, fill_tasks = [], pretrainer.fill_tasks
+
+    def counted(batch):
+        calls.append(batch)
+        return fill_tasks(batch)
+
+    pretrainer.fill_tasks = counted
+    fill_queue(pretrainer, pretrainer.task("xlco"), ({"xlco": batch["xlco"]} for batch in batches))
+    return ops.convert_to_numpy(pretrainer.task("xlco").queue.keys), len(calls)
+
+
 def restored_table(pretrainer):
     """(token embedding, a row, the embedding after the row was put in the place of `<pad>`'s)."""
     embeddings = pretrainer.backbone.token_embedding.embeddings
@@ -177,6 +191,10 @@ def main(directory):
         for variable_name, variable in named_variables(pretrainer).items():
             arrays[f"{name}|variable|{variable_name}"] = ops.convert_to_numpy(variable)
         arrays[f"{name}|iterations"] = ops.convert_to_numpy(pretrainer.optimizer.iterations)
+        if name == "sum_of_means":
+            arrays["filled queue"], facts["calls of fill_tasks"] = filled_queue(
+                build(scenario, False, weights), batches
+            )
         if backend == "torch":
             facts[f"flops {name}"] = torch_flops(scenario, weights, batches[0])
         for key, array in zip(("before", "row", "after"), restored_table(pretrainer), strict=True):

@@ -102,6 +102,16 @@ def results(tmp_path_factory):
 CASES = [(scenario, backend) for scenario in SCENARIOS for backend in ("tensorflow", "jax")]
 
 
+def test_the_same_keys_fill_the_queue(results):
+    """On JAX by one program: operation by operation, devices with parts of the weights may wait for each other."""
+    expected, _ = results["torch"]
+    for backend in ("tensorflow", "jax"):
+        arrays, facts = results[backend]
+        np.testing.assert_allclose(arrays["filled queue"], expected["filled queue"], atol=1e-5)
+        assert facts["calls of fill_tasks"] == 1
+    assert results["torch"][1]["calls of fill_tasks"] == 3 and np.abs(expected["filled queue"]).sum(axis=1).min() > 0
+
+
 def test_each_process_ran_its_backend(results):
     for backend, (_, facts) in results.items():
         assert facts["backend"] == backend
