@@ -5,7 +5,9 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import tempfile
+import types
 
 import hypothesis
 import pytest
@@ -89,6 +91,25 @@ def skip_what_cannot_compile(items):
     for item in items:
         if item.get_closest_marker("xla") and not compiles_here():
             item.add_marker(pytest.mark.skip(reason="this build of TensorFlow compiles for TPUs only"))
+
+
+@pytest.fixture(scope="session")
+def forked_python():
+    """Runs Python programs without the seconds of TensorFlow's and Keras' imports, see `forked_python`."""
+    from forked_python import ForkedPython
+
+    forked = ForkedPython()
+    yield forked
+    forked.close()
+
+
+@pytest.fixture
+def forked_verification(forked_python, monkeypatch):
+    """The process in which an export is checked is forked, where the test is not about its start."""
+    from infoxlm_keras.serving import verification
+
+    forked = types.SimpleNamespace(run=forked_python.run, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr(verification, "subprocess", forked)
 
 
 @pytest.fixture(scope="session")
