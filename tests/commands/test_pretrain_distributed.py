@@ -9,7 +9,7 @@ import pytest
 
 from forking_commands import ForkingCommands
 from infoxlm_keras.commands import pretrain
-from quick_graphs import quick_graphs
+from quick_runs import quick_runs
 from repository import REPOSITORY
 from running import run, tree
 from tiny_run import arguments, history, weights
@@ -27,10 +27,10 @@ def runs(inputs, tmp_path_factory):
     """dict of strategy to output directory; two workers continue from the checkpoint of two replicas."""
     root = tmp_path_factory.mktemp("distributed")
     environment = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    with ForkingCommands(REPOSITORY, QUICK_GRAPHS="1", **environment) as commands:
+    with ForkingCommands(REPOSITORY, QUICK_RUNS="1", **environment) as commands:
         mirrored = [*OPTIONS, "--strategy", "mirrored", "--replicas", 2]
         process = commands.start(root / "mirrored.log", arguments(inputs, root / "mirrored", *mirrored))
-        with quick_graphs():
+        with quick_runs():
             run(pretrain.main, *arguments(inputs, root / "one", *OPTIONS, "--strategy", "one"))
         assert commands.wait(process) == 0, (root / "mirrored.log").read_text()[-3000:]
 

@@ -13,7 +13,7 @@ import pytest
 
 from backend_worker import named_variables
 from distribution_worker import build, results_of, train_distributed
-from quick_graphs import quick_graphs
+from quick_runs import quick_graphs
 from repository import SUPPORT
 from tiny_pretraining import array, joint_batch
 

@@ -17,7 +17,7 @@ from infoxlm_keras.commands import build_bitext, build_monolingual, pretrain
 from infoxlm_keras.config import load_config
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.reports.history import SPEEDS, read_rows
-from quick_graphs import quick_graphs
+from quick_runs import quick_runs
 from replica_dropout import drop_as_replicas_do
 from repository import CONFIGURATIONS, REPOSITORY
 from running import run
@@ -98,7 +98,7 @@ def runs(tokenizer_dir, tmp_path_factory):
         "KERAS_BACKEND": "tensorflow",
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
-        "QUICK_GRAPHS": "1",
+        "QUICK_RUNS": "1",
     }
     with ForkingCommands(REPOSITORY, **environment) as commands:
         processes = {}
@@ -111,7 +111,7 @@ def runs(tokenizer_dir, tmp_path_factory):
             cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
             worker = arguments("infoxlm_base", "worker", "--strategy", "multiworker")
             processes[log] = commands.start(log, worker, TF_CONFIG=json.dumps(cluster))
-        with drop_as_replicas_do(2), quick_graphs():
+        with drop_as_replicas_do(2), quick_runs():
             for scenario in SCENARIOS:
                 run(pretrain.main, *arguments(scenario, "one", "--strategy", "one"))
         codes = {log: commands.wait(process) for log, process in processes.items()}

@@ -28,7 +28,7 @@ from infoxlm_keras.distribution.agreement import check_agreement, on_any_worker
 from infoxlm_keras.distribution.strategies import choose_distribution
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.rematerialization import rematerialize_layers
-from quick_graphs import quick_graphs
+from quick_runs import quick_graphs
 from tiny_pretraining import TINY_SIZE, tiny_pretrainer
 
 # All kinds of variables once: tracing takes most of the time.

@@ -110,7 +110,7 @@ class ForkedPython:
 
 
 def _stream(wanted, number, files, readers):
-    """(the file descriptor to write to, what will have been read from it or None), for `stdout` of `subprocess.run`."""
+    """(the file descriptor to write to, what will have been read or None), for `stdout` of `subprocess.run`."""
     if wanted is None:
         return number, None
     if wanted == subprocess.DEVNULL:

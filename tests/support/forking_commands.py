@@ -7,8 +7,9 @@ In a test:
         commands.wait(process)
 
 As a script it is the process that forks. It reads a request a line: `{"arguments", "environment", "log", "processes"}`
-starts `recipes/pretrain.py`'s command and answers with a process id; `{"wait": id}` answers with its exit code. With
-`processes` a worker group of that size is started as `torchrun` starts one.
+starts `recipes/pretrain.py`'s command and answers with a process id; `{"wait": id}` answers with its exit code, and
+`{"poll": id}` with null as long as it runs. With `processes` a worker group of that size is started as `torchrun`
+starts one.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ import signal
 import subprocess
 import sys
 
-from quick_graphs import quick_graphs
+from quick_runs import quick_runs
 
 
 class ForkingCommands:
@@ -53,10 +54,36 @@ class ForkingCommands:
         self.running.discard(process)
         return code
 
+    def popen(self, log, arguments):
+        """The command as `subprocess.Popen` would give it."""
+        return ForkedProcess(self, self.start(log, arguments))
+
     def _ask(self, request):
         self.server.stdin.write(json.dumps(request) + "\n")
         self.server.stdin.flush()
         return json.loads(self.server.stdout.readline())
+
+
+class ForkedProcess:
+    """What is used of `subprocess.Popen`."""
+
+    def __init__(self, commands, process):
+        self.commands, self.process, self.code = commands, process, None
+
+    def poll(self):
+        if self.code is None:
+            self.code = self.commands._ask({"poll": self.process})
+        return self.code
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.process, number)
+
+    def wait(self):
+        if self.code is None:
+            self.code = self.commands._ask({"wait": self.process})
+        self.commands.running.discard(self.process)
+        return self.code
 
 
 def run_in_child(request):
@@ -86,11 +113,11 @@ def run_in_child(request):
 
 
 def run_pretrain(arguments):
-    """The command in this process; QUICK_GRAPHS in the environment runs it in `quick_graphs`."""
+    """The command in this process; QUICK_RUNS in the environment runs it in `quick_runs`."""
     from infoxlm_keras.command_line import run_command
     from infoxlm_keras.commands import pretrain
 
-    with quick_graphs() if os.environ.get("QUICK_GRAPHS") else contextlib.nullcontext():
+    with quick_runs() if os.environ.get("QUICK_RUNS") else contextlib.nullcontext():
         run_command(lambda: pretrain.main(arguments))
 
 
@@ -137,6 +164,9 @@ def main():
         request = json.loads(line)
         if "wait" in request:
             answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+        elif "poll" in request:
+            process, status = os.waitpid(request["poll"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if process else None
         else:
             answer = os.fork()
             if answer == 0:

@@ -1,9 +1,11 @@
-"""TensorFlow's graphs without the rewriting that pays off after many steps only; it is a fifth of a short run's time.
+"""Short runs without what pays off in long ones only: rewritten graphs, a fifth of their time, and plots.
 
-Results differ in rounding, so runs that are compared bit by bit must all have it or none of them.
+Results differ in rounding, so runs that are compared bit by bit must all have it or none of them. On JAX and PyTorch,
+where TensorFlow reads data and computes with whole numbers only, no number differs.
 """
 
 import contextlib
+from unittest import mock
 
 
 @contextlib.contextmanager
@@ -16,3 +18,10 @@ def quick_graphs():
         yield
     finally:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
+@contextlib.contextmanager
+def quick_runs():
+    """`quick_graphs`, and runs of the pre-training command draw no plots."""
+    with quick_graphs(), mock.patch("infoxlm_keras.runs.fitting.refresh_plots"):
+        yield

@@ -11,7 +11,7 @@ import pytest
 import backend_worker
 from backend_worker import build, named_variables
 from infoxlm_keras.tokenizer import PAD_ID
-from quick_graphs import quick_graphs
+from quick_runs import quick_graphs
 from repository import SUPPORT
 from tiny_pretraining import array, joint_batch
 
