@@ -7,14 +7,14 @@ In a test:
         commands.wait(process)
 
 As a script it is the process that forks. It reads a request a line: `{"arguments", "environment", "log", "processes"}`
-starts `recipes/pretrain.py`'s command and answers with a process id; `{"wait": id}` answers with its exit code, and
-`{"poll": id}` with null as long as it runs. With `processes` a worker group of that size is started as `torchrun`
-starts one.
+starts `recipes/pretrain.py`'s command and answers with a process id; `{"wait": id}` answers with its exit code. With
+`processes` a worker group of that size is started as `torchrun` starts one.
 """
 
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -69,10 +69,11 @@ class ForkedProcess:
 
     def __init__(self, commands, process):
         self.commands, self.process, self.code = commands, process, None
+        self.descriptor = os.pidfd_open(process)  # is readable when the process has ended
 
     def poll(self):
-        if self.code is None:
-            self.code = self.commands._ask({"poll": self.process})
+        if self.code is None and select.select([self.descriptor], [], [], 0)[0]:
+            self.wait()
         return self.code
 
     def send_signal(self, number):
@@ -81,8 +82,8 @@ class ForkedProcess:
 
     def wait(self):
         if self.code is None:
-            self.code = self.commands._ask({"wait": self.process})
-        self.commands.running.discard(self.process)
+            self.code = self.commands.wait(self.process)
+            os.close(self.descriptor)
         return self.code
 
 
@@ -164,9 +165,6 @@ def main():
         request = json.loads(line)
         if "wait" in request:
             answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
-        elif "poll" in request:
-            process, status = os.waitpid(request["poll"], os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if process else None
         else:
             answer = os.fork()
             if answer == 0:
