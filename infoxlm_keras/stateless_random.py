@@ -6,6 +6,7 @@ TensorFlow share. No generator state exists, so any reader, replica or restart d
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +37,17 @@ def _numpy_shift(bits, distance):
     return bits >> np.uint64(distance)
 
 
+def _start(key):
+    """uint64 scalar: what a key adds to every index."""
+    with np.errstate(over="ignore"):
+        return _mix(np.asarray([key], np.uint64) + _INCREMENT, _numpy_shift)[0]
+
+
 def random_bits(key: int, indices: Any) -> Array:
     """uint64 array like `indices` (integer array): independent uniform 64-bit numbers under `key`."""
     indices = np.asarray(indices).astype(np.uint64)
     with np.errstate(over="ignore"):
-        start = _mix(np.asarray([key], np.uint64) + _INCREMENT, _numpy_shift)
+        start = _start(key)
         return _mix(_mix((indices + np.uint64(1)) * _INCREMENT + start, _numpy_shift) + start, _numpy_shift)
 
 
@@ -60,19 +67,32 @@ def tf_random_bits(key: int | tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
     """`random_bits` in TensorFlow: uint64 tensor like `indices` (any integer tensor), equal number for number."""
     import tensorflow as tf
 
+    if isinstance(key, int):
+        start = tf.constant(_start(key), tf.uint64)
+    else:
+        key = tf.cast(key, tf.uint64)
+        start = _tf_mix()(key + tf.constant(_INCREMENT, tf.uint64))
+    spread = (tf.cast(indices, tf.uint64) + tf.constant(1, tf.uint64)) * tf.constant(_INCREMENT, tf.uint64)
+    bits = _tf_mix()(_tf_mix()(spread + start) + start)
+    bits.set_shape(tf.broadcast_static_shape(spread.shape, start.shape))
+    return bits
+
+
+@functools.cache
+def _tf_mix():
+    """`_mix` in TensorFlow, traced once: it is in the graphs of the streams some hundred times."""
+    import tensorflow as tf
+
     def shift_right(bits, distance):
         return tf.bitwise.right_shift(bits, tf.constant(distance, tf.uint64))
 
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec(None, tf.uint64)])
     def mix(bits):
         bits = tf.bitwise.bitwise_xor(bits, shift_right(bits, 30)) * tf.constant(_MULTIPLIERS[0], tf.uint64)
         bits = tf.bitwise.bitwise_xor(bits, shift_right(bits, 27)) * tf.constant(_MULTIPLIERS[1], tf.uint64)
         return tf.bitwise.bitwise_xor(bits, shift_right(bits, 31))
 
-    increment = tf.constant(_INCREMENT, tf.uint64)
-    key = tf.constant(key, tf.uint64) if isinstance(key, int) else tf.cast(key, tf.uint64)
-    start = mix(key + increment)
-    indices = tf.cast(indices, tf.uint64)
-    return mix(mix((indices + tf.constant(1, tf.uint64)) * increment + start) + start)
+    return mix
 
 
 def tf_fold(key: int | tf.Tensor, *indices: int | tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,9 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import tempfile
+import types
 
 import hypothesis
 import pytest
@@ -36,34 +38,47 @@ def pytest_configure(config):
 # The files that take longest, by `make test TEST_ARGUMENTS=--durations=400`. They start first: with one of them at the
 # end, one process would work and the others wait. What is not listed follows in its order.
 LONGEST_FILES = (
-    "commands/test_pretrain.py",
-    "training/test_torch_configurations.py",
+    "commands/test_pretrain_jax_processes.py",
+    "runs/test_resume.py",
     "distribution/test_stream_parity.py",
     "distribution/test_distribution_parity.py",
+    "training/test_torch_configurations.py",
+    "commands/test_pretrain_torch_processes.py",
+    "commands/test_pretrain.py",
+    "runs/test_remote_runs.py",
+    "test_keras_contract.py",
     "training/test_backends.py",
     "commands/test_pretrain_distributed.py",
-    "commands/test_pretrain_jax_processes.py",
-    "runs/test_remote_runs.py",
-    "commands/test_pretrain_torch_processes.py",
-    "runs/test_resume.py",
-    "data/test_streams.py",
-    "distribution/test_keras_workarounds.py",
-    "serving/test_server_files.py",
-    "serving/test_export_other_backends.py",
-    "commands/test_wheel.py",
-    "test_notebook.py",
-    "fuzz/test_fuzz.py",
-    "search/test_search.py",
     "test_environment.py",
-    "data/test_reading_order.py",
     "commands/test_export_recipe.py",
-    "training/test_precision.py",
-    "evaluation/test_sentence_vectors.py",
-    "clients/test_clients.py",
+    "search/test_search.py",
     "finetuning/test_finetune_classification.py",
-    "training/test_optimizer.py",
+    "models/test_rematerialization.py",
+    "serving/test_export_places.py",
+    "test_notebook.py",
+    "compilation/test_compile_step.py",
+    "data/test_streams.py",
+    "training/test_keras_callbacks.py",
+    "building/test_disk_limits.py",
+    "serving/test_server_files.py",
+    "distribution/test_keras_workarounds.py",
+    "test_documentation.py",
+    "evaluation/test_toy_evaluation.py",
+    "building/test_held_out.py",
+    "conversion/test_from_sentence_transformers.py",
+    "data/test_reading_order.py",
+    "fuzz/test_fuzz.py",
+    "clients/test_clients.py",
+    "serving/test_export_other_backends.py",
+    "training/test_precision.py",
+    "runs/test_python_face.py",
+    "serving/test_serving_requests.py",
+    "tasks/test_toy_task.py",
     "serving/test_export_savedmodel.py",
+    "evaluation/test_sentence_vectors.py",
     "commands/test_convert_recipe.py",
+    "commands/test_wheel.py",
+    "training/test_optimizer.py",
 )
 
 
@@ -89,6 +104,25 @@ def skip_what_cannot_compile(items):
     for item in items:
         if item.get_closest_marker("xla") and not compiles_here():
             item.add_marker(pytest.mark.skip(reason="this build of TensorFlow compiles for TPUs only"))
+
+
+@pytest.fixture(scope="session")
+def forked_python():
+    """Runs Python programs without the seconds of TensorFlow's and Keras' imports, see `forked_python`."""
+    from forked_python import ForkedPython
+
+    forked = ForkedPython()
+    yield forked
+    forked.close()
+
+
+@pytest.fixture
+def forked_verification(forked_python, monkeypatch):
+    """The process in which an export is checked is forked, where the test is not about its start."""
+    from infoxlm_keras.serving import verification
+
+    forked = types.SimpleNamespace(run=forked_python.run, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr(verification, "subprocess", forked)
 
 
 @pytest.fixture(scope="session")

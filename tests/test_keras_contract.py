@@ -16,7 +16,7 @@ import keras_contract
 from infoxlm_keras import MMLM, XLCO
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.training.optimizer import build_optimizer
-from keras_contract import EXAMPLES, check, check_saved, save_with_state, trained
+from keras_contract import EXAMPLES, ONE_LAYER, check, check_saved, save_with_state, trained
 from repository import REPOSITORY
 from tiny_pretraining import assert_same, state, tiny_pretrainer
 
@@ -115,7 +115,7 @@ def test_the_export_of_a_pretrainer_names_the_command(saved, tmp_path):
 
 @pytest.mark.parametrize("moment", ["before compile", "after compile"])
 def test_a_partly_frozen_pretrainer_stays_frozen_and_keeps_its_optimizer(tmp_path, moment):
-    pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=8)], dropout=0.0)
+    pretrainer = tiny_pretrainer([MMLM(), XLCO(queue_length=8)], size=ONE_LAYER, dropout=0.0)
     pretrainer.backbone.token_embedding.trainable = False
     if moment == "before compile":
         pretrainer.compile(optimizer=build_optimizer(1e-3, 100))

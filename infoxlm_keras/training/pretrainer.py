@@ -3,7 +3,8 @@
 import copy
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -121,6 +122,8 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         # In units of 10^12 (tera).
         self.flops_metric = keras.metrics.Mean(name="tflop_per_step")
         self.states_flops = all(type(task).flops is not PretextTask.flops for task in self.tasks)
+        # A reference to the data set whose first batch was checked last.
+        self._checked_data: Callable[[], Any] = _no_data
         self.built = True
 
     @property
@@ -169,7 +172,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         return super().fit(x, *arguments, **keywords)
 
     def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:
-        """As `keras.Model.evaluate`; the first batch is checked as in `fit`.
+        """As `keras.Model.evaluate`; the first batch is checked as in `fit`, once for each data set.
 
         Raises:
             InputError: see `infoxlm_keras.data.batches.check_batch`.
@@ -180,10 +183,15 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         return super().evaluate(x, *arguments, **keywords)
 
     def _check_first_batch(self, data):
+        # A data set is read from its beginning each time, and opening it takes longer than a step.
+        if data is None or self._checked_data() is data:
+            return
         batch = first_batch(data)
         if batch is not None:
             names = [task.task_name for task in self.tasks]
             check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
+            if hasattr(data, "element_spec"):
+                self._checked_data = weakref.ref(data)
 
     # === Saving: `pretrainer.save("NAME.keras")` and `keras.saving.load_model` ===
 
@@ -449,6 +457,10 @@ def update_finite(metric: keras.metrics.Metric, value: Tensor, weight: float | T
     finite = ops.isfinite(value)
     weight = ops.where(finite, ops.cast(weight, "float32"), 0.0)
     metric.update_state(ops.where(finite, value, 0.0), sample_weight=weight)
+
+
+def _no_data():
+    return None
 
 
 def _shape(tensor, replicas):

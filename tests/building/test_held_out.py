@@ -1,5 +1,6 @@
 """`--held_out`: no side of a pair that is held out is in a pair that is trained on, in any language or direction."""
 
+import functools
 import random
 
 import pytest
@@ -54,10 +55,17 @@ def sides(manifest, split, number):
     pairs = []
     for part in stream_parts(manifest, split, number):
         for path, first, size in zip(part.paths, part.firsts, part.sizes, strict=True):
-            for record in tf.data.TFRecordDataset(path).skip(int(first)).take(int(size)):
-                feature = tf.train.Example.FromString(record.numpy()).features.feature
-                pairs.append(tuple(tuple(feature[f"{side}_ids"].int64_list.value) for side in ("source", "target")))
+            pairs += pairs_of_shard(path)[int(first) : int(first + size)]
     return pairs
+
+
+@functools.cache
+def pairs_of_shard(path):
+    """list of its pairs: two tuples of token ids each."""
+    features = (
+        tf.train.Example.FromString(record.numpy()).features.feature for record in tf.data.TFRecordDataset(path)
+    )
+    return [tuple(tuple(each[f"{side}_ids"].int64_list.value) for side in ("source", "target")) for each in features]
 
 
 def shared(manifest, number):

@@ -21,6 +21,9 @@ from running import refused, run
 from sample_text import sentences
 from tiny_export import LAYERS, POSITIONS, TEXTS, expected_vectors, tiny_classifier
 
+# `test_by_itself` checks its export in a process that starts anew.
+pytestmark = pytest.mark.usefixtures("forked_verification")
+
 RECIPE = REPOSITORY / "recipes" / "export_savedmodel.py"
 
 

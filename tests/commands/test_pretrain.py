@@ -13,9 +13,17 @@ import yaml
 from infoxlm_keras.commands import pretrain
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.records.manifest import read_manifest
+from quick_runs import quick_runs
 from repository import REPOSITORY
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """All runs in this process; those on the other backends are processes as a user starts them."""
+    with quick_runs():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +93,7 @@ def test_a_run_continues_a_hugging_face_checkpoint(inputs, tokenizer, tmp_path, 
 
 
 def test_the_initial_model_is_the_random_one(inputs, tmp_path):
-    options = ["--steps", 3, "--set", "save_initial_model=true"]
+    options = ["--steps", 3, "--tasks", "mmlm", "--set", "save_initial_model=true"]
     run(pretrain.main, *arguments(inputs, tmp_path / "run", *options))
     initial = load_pretrained(tmp_path / "run" / "initial_model").masked_lm.get_weights()
     assert any(not np.array_equal(a, b) for a, b in zip(initial, weights(tmp_path / "run"), strict=True))

@@ -1,16 +1,15 @@
 """The pre-training command on several replicas: the same run, resumed on any number of them, written by the chief."""
 
 import json
-import os
 import shutil
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+from forking_commands import ForkingCommands
 from infoxlm_keras.commands import pretrain
+from quick_runs import quick_runs
 from repository import REPOSITORY
 from running import run, tree
 from tiny_run import arguments, history, weights
@@ -23,46 +22,34 @@ OPTIONS += ["--set", "data.validation_records=4", "--set", "evaluation.every=4"]
 OPTIONS += ["--set", "evaluation.validation_batches=2"]
 
 
-def start(arguments, log, **environment):
-    """The command as a process of its own on the CPU."""
-    recipe = REPOSITORY / "recipes" / "pretrain.py"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(REPOSITORY),
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-        **environment,
-    }
-    command = [sys.executable, recipe, *map(str, arguments)]
-    with open(log, "w") as file:
-        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
-
-
 @pytest.fixture(scope="module")
 def runs(inputs, tmp_path_factory):
     """dict of strategy to output directory; two workers continue from the checkpoint of two replicas."""
     root = tmp_path_factory.mktemp("distributed")
-    run(pretrain.main, *arguments(inputs, root / "one", *OPTIONS, "--strategy", "one"))
-    mirrored = [*OPTIONS, "--strategy", "mirrored", "--replicas", 2]
-    process = start(arguments(inputs, root / "mirrored", *mirrored), root / "mirrored.log")
-    assert process.wait() == 0, (root / "mirrored.log").read_text()[-3000:]
+    environment = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    with ForkingCommands(REPOSITORY, QUICK_RUNS="1", **environment) as commands:
+        mirrored = [*OPTIONS, "--strategy", "mirrored", "--replicas", 2]
+        process = commands.start(root / "mirrored.log", arguments(inputs, root / "mirrored", *mirrored))
+        with quick_runs():
+            run(pretrain.main, *arguments(inputs, root / "one", *OPTIONS, "--strategy", "one"))
+        assert commands.wait(process) == 0, (root / "mirrored.log").read_text()[-3000:]
 
-    shutil.copytree(root / "mirrored", root / "multiworker")
-    for name in ("model", "checkpoints/step-00000008"):
-        shutil.rmtree(root / "multiworker" / name)
-    with socket.create_server(("localhost", 0)) as first, socket.create_server(("localhost", 0)) as second:
-        workers = [f"localhost:{server.getsockname()[1]}" for server in (first, second)]
-    # The environment names a cluster, and that is what auto then takes.
-    processes = [
-        start(
-            arguments(inputs, root / "multiworker", *OPTIONS),
-            root / f"worker_{index}.log",
-            TF_CONFIG=json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}),
-        )
-        for index in range(2)
-    ]
-    for index, process in enumerate(processes):
-        assert process.wait() == 0, (root / f"worker_{index}.log").read_text()[-3000:]
+        shutil.copytree(root / "mirrored", root / "multiworker")
+        for name in ("model", "checkpoints/step-00000008"):
+            shutil.rmtree(root / "multiworker" / name)
+        with socket.create_server(("localhost", 0)) as first, socket.create_server(("localhost", 0)) as second:
+            workers = [f"localhost:{server.getsockname()[1]}" for server in (first, second)]
+        # The environment names a cluster, and that is what auto then takes.
+        processes = [
+            commands.start(
+                root / f"worker_{index}.log",
+                arguments(inputs, root / "multiworker", *OPTIONS),
+                TF_CONFIG=json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}),
+            )
+            for index in range(2)
+        ]
+        for index, process in enumerate(processes):
+            assert commands.wait(process) == 0, (root / f"worker_{index}.log").read_text()[-3000:]
     return root
 
 

@@ -37,7 +37,7 @@ def free_address():
 @pytest.fixture(scope="module")
 def commands():
     environment = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    with ForkingCommands(REPOSITORY, **environment) as found:
+    with ForkingCommands(REPOSITORY, QUICK_RUNS="1", **environment) as found:
         yield found
 
 

@@ -28,7 +28,7 @@ WITHOUT_DROPOUT = [*OPTIONS, "--set", "model.dropout=0.0"]
 @pytest.fixture(scope="module")
 def commands():
     environment = {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    with ForkingCommands(REPOSITORY, **environment) as found:
+    with ForkingCommands(REPOSITORY, QUICK_RUNS="1", **environment) as found:
         yield found
 
 

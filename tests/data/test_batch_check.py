@@ -79,3 +79,20 @@ def test_the_check_takes_nothing_from_the_data(pretrainer):
     before = int(pretrainer.optimizer.iterations)
     pretrainer.fit(data.map(lambda batch: (batch,)), steps_per_epoch=2, epochs=1, verbose=0)
     assert int(pretrainer.optimizer.iterations) == before + 2
+
+
+def test_a_data_set_is_opened_for_the_check_once(pretrainer):
+    opened = []
+
+    def batches():
+        opened.append(None)
+        yield joint_batch(np.random.default_rng(0), tlm=0)
+
+    specification = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape, array.dtype), next(batches()))
+    opened.clear()
+    data = tf.data.Dataset.from_generator(batches, output_signature=specification)
+    for times in (2, 3):
+        pretrainer.evaluate(data, steps=1, verbose=0)
+        assert len(opened) == times
+    pretrainer.evaluate(data.take(1), steps=1, verbose=0)
+    assert len(opened) == 5

@@ -1,6 +1,7 @@
 """The number of replicas changes nothing: one, two in a process, or two processes, on TensorFlow, JAX and PyTorch."""
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -12,13 +13,14 @@ import pytest
 
 from backend_worker import named_variables
 from distribution_worker import build, results_of, train_distributed
+from quick_runs import quick_graphs
 from repository import SUPPORT
 from tiny_pretraining import array, joint_batch
 
 pytestmark = pytest.mark.slow
 
-STEPS = 20
-BAD_STEP = 9
+STEPS = 10
+BAD_STEP = 5
 SCENARIOS = {
     # In-batch negatives, which lie on both replicas; no clipping.
     "plain": {
@@ -99,23 +101,37 @@ def on_one_replica(directory):
 def results(tmp_path_factory):
     """dict of run to (arrays, facts); the processes run at the same time."""
     directory = tmp_path_factory.mktemp("distribution")
-    found = {"one": (on_one_replica(directory), {})}
+    with quick_graphs():
+        found = {"one": (on_one_replica(directory), {})}
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(socket.create_server(("localhost", 0))) for _ in range(4)]
         *workers, coordinator, torch_address = [f"localhost:{server.getsockname()[1]}" for server in servers]
-    commands = {
-        "mirrored": ("tensorflow", "mirrored", None),
-        "worker_0": ("tensorflow", "multiworker", 0),
-        "worker_1": ("tensorflow", "multiworker", 1),
-        "jax": ("jax", "mirrored", None),
-        "jax_0": ("jax", "multiworker", 0),
-        "jax_1": ("jax", "multiworker", 1),
-        "torch_0": ("torch", "multiworker", 0),
-        "torch_1": ("torch", "multiworker", 1),
+    address, port = torch_address.split(":")
+
+    def cluster(index):
+        return {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})}
+
+    def jax_process(index):
+        return {"INFOXLM_COORDINATOR": coordinator, "INFOXLM_PROCESSES": "2", "INFOXLM_PROCESS": str(index)}
+
+    def rank(index):
+        return {"WORLD_SIZE": "2", "RANK": str(index), "MASTER_ADDR": address, "MASTER_PORT": port}
+
+    runs = {
+        "tensorflow": {
+            "mirrored": ("mirrored", {}),
+            "worker_0": ("multiworker", cluster(0)),
+            "worker_1": ("multiworker", cluster(1)),
+        },
+        "jax": {
+            "jax": ("mirrored", {}),
+            "jax_0": ("multiworker", jax_process(0)),
+            "jax_1": ("multiworker", jax_process(1)),
+        },
+        "torch": {"torch_0": ("multiworker", rank(0)), "torch_1": ("multiworker", rank(1))},
     }
-    worker_file = SUPPORT / "distribution_worker.py"
     processes = {}
-    for name, (backend, strategy, worker) in commands.items():
+    for backend, commands in runs.items():
         environment = {
             **os.environ,
             "KERAS_BACKEND": backend,
@@ -124,24 +140,13 @@ def results(tmp_path_factory):
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "OMP_NUM_THREADS": "1",
         }
-        if backend == "jax" and worker is not None:
-            environment.update(INFOXLM_COORDINATOR=coordinator, INFOXLM_PROCESSES="2", INFOXLM_PROCESS=str(worker))
-        elif backend == "torch":
-            host, port = torch_address.split(":")
-            environment.update(WORLD_SIZE="2", RANK=str(worker), MASTER_ADDR=host, MASTER_PORT=port)
-        elif worker is not None:
-            task = {"type": "worker", "index": worker}
-            environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
-        with open(directory / f"{name}.log", "w") as log:
-            processes[name] = subprocess.Popen(
-                [sys.executable, worker_file, directory, strategy, name],
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-    codes = {name: process.wait() for name, process in processes.items()}
-    for name, code in codes.items():
-        assert code == 0, f"{name}: " + (directory / f"{name}.log").read_text()[-3000:]
+        command = [sys.executable, SUPPORT / "distribution_worker.py", directory, json.dumps(commands)]
+        processes[backend] = subprocess.Popen(command, env=environment)
+    for backend, process in processes.items():
+        code = process.wait()
+        logs = [f"{name}: {(directory / f'{name}.log').read_text()[-3000:]}" for name in runs[backend]]
+        assert code == 0, "\n".join(logs)
+    for name in itertools.chain(*runs.values()):
         with np.load(directory / f"{name}.npz") as file:
             arrays = {key: file[key] for key in file.files}
         found[name] = arrays, json.loads((directory / f"{name}.json").read_text())

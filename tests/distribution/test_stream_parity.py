@@ -1,25 +1,25 @@
 """Shipped configurations, scaled down in sizes only, on real streams: two replicas and two workers equal one device.
 
-The streams have three length buckets and held-out records, so the number of columns changes from step to step; the
+The streams have two length buckets and held-out records, so the number of columns changes from step to step; the
 model has dropout. Replicas draw different masks (`draw_differently_on_each_replica`), so the run on one device draws,
 for each half of a batch, what the replica with this half draws: then all numbers must be equal.
 """
 
 import json
-import os
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import yaml
 
-from infoxlm_keras.commands import build_bitext, build_monolingual
+from forking_commands import ForkingCommands
+from infoxlm_keras.commands import build_bitext, build_monolingual, pretrain
 from infoxlm_keras.config import load_config
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.reports.history import SPEEDS, read_rows
-from repository import CONFIGURATIONS, SUPPORT
+from quick_runs import quick_runs
+from replica_dropout import drop_as_replicas_do
+from repository import CONFIGURATIONS, REPOSITORY
 from running import run
 from sample_text import sentences
 from tiny_run import weights
@@ -27,7 +27,7 @@ from tiny_run import weights
 pytestmark = pytest.mark.slow
 
 RECIPES = CONFIGURATIONS
-STEPS = 20
+STEPS = 8
 MODEL = {
     "num_layers": 1,
     "hidden_dim": 16,
@@ -44,7 +44,7 @@ RUN = {
     # XLA would compile for each bucket and device; `test_distribution_parity` has compiled steps.
     "jit_compile": False,
     "data": {"validation_records": 8},
-    "evaluation": {"every": 10, "validation_batches": 3},
+    "evaluation": {"every": 4, "validation_batches": 3},
 }
 SCENARIOS = {
     # 16 micro-batches, bfloat16, clipping, joint_count, a contrast of raw dot products: the paper's.
@@ -62,13 +62,6 @@ SCENARIOS = {
         "optimizer": {"warmup_steps": 2, "accumulation_steps": 2},
     },
 }
-RUNS = {
-    "one": ("2", ["--strategy", "one"], list(SCENARIOS)),
-    "mirrored": ("0", ["--strategy", "mirrored", "--replicas", "2"], list(SCENARIOS)),
-    # A cluster can be joined once in a process.
-    "worker_0": ("0", ["--strategy", "multiworker"], ["infoxlm_base"]),
-    "worker_1": ("0", ["--strategy", "multiworker"], ["infoxlm_base"]),
-}
 CASES = [("infoxlm_base", "mirrored"), ("infoxlm_base", "worker"), ("demo", "mirrored")]
 
 
@@ -82,13 +75,13 @@ def make_records(root, tokenizer_dir):
         (root / "pairs" / f"en-{language}.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs))
     common = ["--tokenizer", tokenizer_dir, "--output_dir", root / "data", "--processes", 1]
     run(build_monolingual.main, "--input", root / "text", *common, "--sequence_length", 32)
-    lengths = ["--lengths", 12, 20, 30, "--max_length", 30, "--truncate"]
+    lengths = ["--lengths", 12, 30, "--max_length", 30, "--truncate"]
     run(build_bitext.main, "--input", root / "pairs", *common, *lengths)
 
 
 @pytest.fixture(scope="module")
 def runs(tokenizer_dir, tmp_path_factory):
-    """A directory with `<scenario>/<run>`, the output directory of each run; the processes run at the same time."""
+    """A directory with `<scenario>/<run>`, the output directory of each run; `one` runs in this process."""
     root = tmp_path_factory.mktemp("streams")
     make_records(root, tokenizer_dir)
     for name, sizes in SCENARIOS.items():
@@ -96,30 +89,34 @@ def runs(tokenizer_dir, tmp_path_factory):
         (root / f"{name}.yaml").write_text(yaml.safe_dump(settings))
     with socket.create_server(("localhost", 0)) as first, socket.create_server(("localhost", 0)) as second:
         workers = [f"localhost:{server.getsockname()[1]}" for server in (first, second)]
-    processes = {}
-    for name, (replicas, strategy, scenarios) in RUNS.items():
-        commands = [
-            ["--config", f"{root}/{scenario}.yaml", "--data_dir", f"{root}/data", *strategy]
-            + ["--output_dir", f"{root}/{scenario}/{name.partition('_')[0]}"]
-            for scenario in scenarios
-        ]
-        (root / f"{name}.json").write_text(json.dumps(commands))
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-        environment.pop("TF_CONFIG", None)
-        if name.startswith("worker"):
-            task = {"type": "worker", "index": int(name[-1])}
-            environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
-        worker_file = SUPPORT / "stream_parity_worker.py"
-        with open(root / f"{name}.log", "w") as log:
-            processes[name] = subprocess.Popen(
-                [sys.executable, worker_file, replicas, root / f"{name}.json"],
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-    codes = {name: process.wait() for name, process in processes.items()}
-    for name, code in codes.items():
-        assert code == 0, f"{name}: " + (root / f"{name}.log").read_text()[-3000:]
+
+    def arguments(scenario, name, *strategy):
+        inputs = ["--config", root / f"{scenario}.yaml", "--data_dir", root / "data"]
+        return [*inputs, *strategy, "--output_dir", root / scenario / name]
+
+    environment = {
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "QUICK_RUNS": "1",
+    }
+    with ForkingCommands(REPOSITORY, **environment) as commands:
+        processes = {}
+        for scenario in SCENARIOS:
+            log = root / f"{scenario}.log"
+            mirrored = arguments(scenario, "mirrored", "--strategy", "mirrored", "--replicas", "2")
+            processes[log] = commands.start(log, mirrored)
+        for index in range(2):
+            log = root / f"worker_{index}.log"
+            cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+            worker = arguments("infoxlm_base", "worker", "--strategy", "multiworker")
+            processes[log] = commands.start(log, worker, TF_CONFIG=json.dumps(cluster))
+        with drop_as_replicas_do(2), quick_runs():
+            for scenario in SCENARIOS:
+                run(pretrain.main, *arguments(scenario, "one", "--strategy", "one"))
+        codes = {log: commands.wait(process) for log, process in processes.items()}
+    for log, code in codes.items():
+        assert code == 0, f"{log.stem}: " + log.read_text()[-3000:]
     return root
 
 
@@ -135,7 +132,7 @@ def test_only_sizes_differ_from_the_shipped_configuration(runs):
 
 
 def test_batches_are_of_different_lengths(runs):
-    assert {stream.length for stream in read_manifest(runs / "data", "bitext").streams} == {12, 20, 30}
+    assert {stream.length for stream in read_manifest(runs / "data", "bitext").streams} == {12, 30}
     padding = [row["padding_share"] for row in read_rows(runs / "infoxlm_base" / "one" / "history.csv") if row["step"]]
     assert len(padding) == STEPS and max(padding) - min(padding) > 0.05
 
@@ -153,7 +150,7 @@ def test_every_step_equals_that_of_one_device(runs, scenario, strategy):
             tolerance = 0.035 if name.endswith("accuracy") else 2e-3 if name == "gradient_norm" and half else 1e-4
             assert other[name] == pytest.approx(row[name], rel=tolerance, abs=tolerance), (name, row["step"])
     validated = [row["step"] for row in actual if "val_loss" in row]
-    assert validated == [0, 10, 20]
+    assert validated == [0, 4, 8]
     assert {row["tokens_per_step"] for row in actual[1:]} != {actual[1]["tokens_per_step"]}
 
 

@@ -34,6 +34,7 @@ def test_the_vectors_are_those_of_the_embedder_at_the_trained_layer(model, pooli
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
+@pytest.mark.usefixtures("forked_verification")
 def test_the_vectors_are_those_of_the_saved_model(model, tmp_path):
     import tensorflow as tf
     import tensorflow_text  # noqa: F401 - registers the operations

@@ -21,11 +21,13 @@ def modules(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def toy_run(modules, inputs, tmp_path_factory):
+def toy_run(forked_python, modules, inputs, tmp_path_factory):
     """(directory of a run with the evaluation, what it printed)."""
     directory = tmp_path_factory.mktemp("toy") / "run"
     settings = ["--set", f"evaluation.row_length.rows={ROWS}"]
-    done = run_with_row(modules, "evaluation", "pretrain", *arguments(inputs, directory, *OPTIONS, *settings))
+    done = run_with_row(
+        forked_python, modules, "evaluation", "pretrain", *arguments(inputs, directory, *OPTIONS, *settings)
+    )
     assert done.returncode == 0, done.stderr
     return directory, done.stdout
 
@@ -63,22 +65,22 @@ def test_tensorboard_shows_it_in_a_group_of_its_own(toy_run):
     assert {"row_length/mean", "row_length/longest"} <= set(events.Tags()["scalars"])
 
 
-def test_the_overview_draws_its_panel(toy_run, modules):
+def test_the_overview_draws_its_panel(forked_python, toy_run, modules):
     code = (
         "import sys; from infoxlm_keras.reports.plots import read_history, run_overview\n"
         "for axes in run_overview(*read_history(sys.argv[1])).axes:\n"
         "    legend = axes.get_legend()\n"
         "    print(axes.get_title(loc='left'), [] if legend is None else [text.get_text() for text in legend.texts])\n"
     )
-    done = run_with_row(modules, "evaluation", toy_run[0] / "history.csv", code=code)
+    done = run_with_row(forked_python, modules, "evaluation", toy_run[0] / "history.csv", code=code)
     assert done.returncode == 0, done.stderr
     assert "Length of token vectors ['mean', 'longest']" in done.stdout
 
 
-def test_the_command_line_has_its_command(modules):
-    done = run_with_row(modules, "evaluation", "--help")
+def test_the_command_line_has_its_command(forked_python, modules):
+    done = run_with_row(forked_python, modules, "evaluation", "--help")
     assert "evaluate-row-length" in done.stdout and "measure token vectors" in done.stdout
-    helped = run_with_row(modules, "evaluation", "evaluate-row-length", "--help")
+    helped = run_with_row(forked_python, modules, "evaluation", "evaluate-row-length", "--help")
     assert helped.returncode == 0, helped.stderr
     assert helped.stdout.startswith("usage: infoxlm evaluate-row-length ")
     assert "Measures the length of token vectors." in helped.stdout and "--rows" in helped.stdout
@@ -86,22 +88,24 @@ def test_the_command_line_has_its_command(modules):
     assert "--output" in helped.stdout and "--plots" not in helped.stdout
 
 
-def test_the_command_measures_a_trained_model(toy_run, modules, tmp_path):
+def test_the_command_measures_a_trained_model(forked_python, toy_run, modules, tmp_path):
     output = tmp_path / "found.json"
     options = ["--model", toy_run[0] / "model", "--rows", ROWS, "--output", output]
-    done = run_with_row(modules, "evaluation", "evaluate-row-length", *options)
+    done = run_with_row(forked_python, modules, "evaluation", "evaluate-row-length", *options)
     assert done.returncode == 0, done.stderr
     result = json.loads(output.read_text())
     assert result["mean"] == pytest.approx(mean_length(toy_run[0] / "model"), rel=1e-6)
     assert result["model"]["pretraining"]["steps"] == STEPS
     assert f"mean length {result['mean']:.4f}" in done.stdout and f"wrote {output}" in done.stdout
-    bad = run_with_row(modules, "evaluation", "evaluate-row-length", "--model", toy_run[0] / "model", "--rows", 0)
+    bad = run_with_row(
+        forked_python, modules, "evaluation", "evaluate-row-length", "--model", toy_run[0] / "model", "--rows", 0
+    )
     assert bad.returncode == 2 and bad.stderr == "error: --rows 0: must be at least 1\n"
 
 
-def test_training_is_bit_identical_with_and_without_it(toy_run, modules, inputs, tmp_path):
+def test_training_is_bit_identical_with_and_without_it(forked_python, toy_run, modules, inputs, tmp_path):
     plain = tmp_path / "plain"
-    done = run_with_row(modules, "evaluation", "pretrain", *arguments(inputs, plain, *OPTIONS))
+    done = run_with_row(forked_python, modules, "evaluation", "pretrain", *arguments(inputs, plain, *OPTIONS))
     assert done.returncode == 0, done.stderr
     with_it, without = (load_pretrained(path / "model").masked_lm.get_weights() for path in (toy_run[0], plain))
     for one, other in zip(with_it, without, strict=True):

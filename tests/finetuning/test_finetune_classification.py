@@ -200,6 +200,7 @@ def test_served_pairs_are_cut_where_kerashub_cuts_them(tiny_masked_lm, tokenizer
             np.testing.assert_array_equal(ours, np.array(expected["token_ids"])[:, : ours.shape[1]])
 
 
+@pytest.mark.usefixtures("forked_verification")
 def test_a_fine_tuned_preset_is_served_as_keras_predicts(finished, files, tmp_path):
     classifier = load_text_classifier(finished / "model")
     directory = export_classifier(classifier.model, classifier.tokenizer, tmp_path, max_length=16).directory

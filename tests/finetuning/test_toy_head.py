@@ -16,22 +16,22 @@ def modules(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(modules, tiny_preset, tmp_path_factory):
+def finished(forked_python, modules, tiny_preset, tmp_path_factory):
     """(directory of a run, what it printed)."""
     root = tmp_path_factory.mktemp("toy")
     for language, lines in (("en", sentences("en", 40)), ("de", sentences("de", 12)), ("ru", sentences("ru", 8))):
         (root / f"{language}.txt").write_text("\n".join([*lines, "", lines[0]]) + "\n")
     options = ["--model", tiny_preset, "--train", root / "en.txt", "--dev", root / "de.txt", "--test", root / "ru.txt"]
     options += ["--output_dir", root / "run", "--epochs", 2, "--batch_size", 8, "--learning_rate", 0.01, "--unit", 2]
-    done = run_with_row(modules, "head", "finetune-word-count", *options)
+    done = run_with_row(forked_python, modules, "head", "finetune-word-count", *options)
     assert done.returncode == 0, done.stderr
     return root / "run", done.stdout
 
 
-def test_the_command_line_has_its_command(modules):
-    done = run_with_row(modules, "head", "--help")
+def test_the_command_line_has_its_command(forked_python, modules):
+    done = run_with_row(forked_python, modules, "head", "--help")
     assert "finetune-word-count" in done.stdout and "count the words of texts" in done.stdout
-    helped = run_with_row(modules, "head", "finetune-word-count", "--help")
+    helped = run_with_row(forked_python, modules, "head", "finetune-word-count", "--help")
     assert helped.returncode == 0, helped.stderr
     assert helped.stdout.startswith("usage: infoxlm finetune-word-count ")
     words = " ".join(helped.stdout.split())

@@ -23,11 +23,18 @@ from infoxlm_keras.runs.checkpoint import STATE_FILE, checkpoints, damage, newes
 from infoxlm_keras.runs.dataset import training_dataset
 from infoxlm_keras.runs.directory import RunDirectory
 from object_stores import objects, put
+from quick_runs import quick_graphs
 from running import refused, run, tree
 from tiny_run import history, weights
 
 # One task is enough where only files matter: the step compiles faster.
-TASKS = ("--tasks", "tlm")
+TASKS = ("--tasks", "tlm", "--set", "model.num_layers=1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs():
+    with quick_graphs():
+        yield
 
 
 class Killed(BaseException):

@@ -4,15 +4,16 @@ import contextlib
 import dataclasses
 import json
 import os
+import runpy
 import shutil
 import signal
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 from benchmarks import kill_resume
+from forking_commands import ForkingCommands
 from infoxlm_keras.commands import pretrain
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
@@ -21,6 +22,7 @@ from infoxlm_keras.runs.callbacks import StopOnSignal
 from infoxlm_keras.runs.directory import PRODUCTS
 from infoxlm_keras.runs.pretraining import check_same_data
 from opened_files import opened_files
+from quick_runs import quick_graphs
 from repository import REPOSITORY
 from running import refused, run, tree
 from tiny_run import arguments, history, weights
@@ -30,6 +32,13 @@ INTERVALS = ["--tasks", "mmlm,xlco", "--set", "log_every=3", "--set", "save_ever
 INTERVALS += ["--set", "data.validation_records=4", "--set", "evaluation.validation_batches=0"]
 # Tracing the layers is most of a run's time, and a second one adds no state of another kind.
 INTERVALS += ["--set", "model.num_layers=1"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs():
+    """Of all runs in this process; the processes of the kill benchmark have them as a user has."""
+    with quick_graphs():
+        yield
 
 
 class Killed(Exception):
@@ -253,27 +262,43 @@ def test_other_records_are_refused(uninterrupted):
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_an_evaluation_leaves_training_as_it_is_on_the_other_backends(inputs, tmp_path, backend):
     """One run with an evaluation, continued from the checkpoint after step 4; one without."""
-    recipe = REPOSITORY / "recipes" / "pretrain.py"
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(REPOSITORY)}
     # On JAX one program compiles faster than each of its operations.
     common = [*INTERVALS, "--tasks", "xlco", "--set", f"jit_compile={str(backend == 'jax').lower()}"]
+    with ForkingCommands(REPOSITORY, KERAS_BACKEND=backend, QUICK_RUNS="1") as commands:
 
-    def train(name, *options):
-        line = [sys.executable, recipe, *arguments(inputs, tmp_path / name, *common, *options)]
-        subprocess.run([str(part) for part in line], env=environment, check=True)
+        def train(name, *options):
+            log = tmp_path / f"{name}.log"
+            process = commands.start(log, arguments(inputs, tmp_path / name, *common, *options))
+            assert commands.wait(process) == 0, log.read_text()[-3000:]
 
-    train("plain")
-    train("evaluated", *evaluation(inputs))
+        train("plain")
+        train("evaluated", *evaluation(inputs))
+        assert last_state(tmp_path / "evaluated") == last_state(tmp_path / "plain")
+        shutil.rmtree(tmp_path / "evaluated" / "checkpoints" / "step-00000008")
+        train("evaluated", *evaluation(inputs), "--set", "keep_best=none")
     assert last_state(tmp_path / "evaluated") == last_state(tmp_path / "plain")
-    shutil.rmtree(tmp_path / "evaluated" / "checkpoints" / "step-00000008")
-    train("evaluated", *evaluation(inputs), "--set", "keep_best=none")
-    assert last_state(tmp_path / "evaluated") == last_state(tmp_path / "plain")
+
+
+def run_here(script, *options):
+    """A script of the project in this process."""
+    run(runpy.run_path(str(REPOSITORY / script))["main"], *options)
 
 
 @pytest.mark.slow
-def test_the_kill_benchmark_finds_nothing_lost(tmp_path):
-    options = ["--output_dir", tmp_path / "out", "--kills", 2, "--stops", 1, "--steps", 60]
-    run(kill_resume.main, *options)
+def test_the_kill_benchmark_finds_nothing_lost(tmp_path, monkeypatch):
+    """The run without interruption is a process of its own, with another order of sets; the others are forked."""
+    monkeypatch.setattr(kill_resume, "recipe", run_here)
+    monkeypatch.setitem(kill_resume.SETTINGS["model"], "num_layers", 1)
+    start = kill_resume.start
+    with ForkingCommands(REPOSITORY, KERAS_BACKEND="tensorflow") as commands:
+
+        def start_forked(command, output_dir):
+            if output_dir.name == "reference":
+                return start(command, output_dir)
+            return commands.popen(f"{output_dir}.log", [*command[2:], "--output_dir", output_dir])
+
+        monkeypatch.setattr(kill_resume, "start", start_forked)
+        run(kill_resume.main, "--output_dir", tmp_path / "out", "--kills", 2, "--stops", 1, "--steps", 60)
     results = read_json(tmp_path / "out" / "kill_resume.json")
     assert [len(results[name]["moments"]) for name in ("SIGKILL", "SIGTERM")] == [2, 1]
     assert results["SIGKILL"]["moments"][1]["hit"] == "the writing of a checkpoint"

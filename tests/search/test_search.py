@@ -1,6 +1,7 @@
 """recipes/search.py against a search by NumPy, and its refusals."""
 
 import bz2
+import functools
 import gzip
 import json
 import os
@@ -14,6 +15,7 @@ import google_crc32c
 import numpy as np
 import pytest
 
+from infoxlm_keras.commands import search
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
 from infoxlm_keras.search.index import IndexWriter
 from infoxlm_keras.serving import export_embedding, export_masked_lm
@@ -22,6 +24,7 @@ from running import refused, run, tree
 from sample_text import multilingual_sentences
 from tiny_export import expected_vectors
 
+LOADED = functools.lru_cache(search.load_embedder)
 RECIPE = REPOSITORY / "recipes" / "search.py"
 MAIN = runpy.run_path(str(RECIPE))["main"]
 SENTENCES = [text.encode() for text in multilingual_sentences(30)]
@@ -47,6 +50,12 @@ def places(model, tmp_path_factory):
     run(MAIN, "index", "--model", paths["serving"] / "1", "--input", paths["input"], "--output_dir", paths["index"],
         "--vectors", "float32", "--batch_size", 17)  # fmt: skip
     return {**paths, "lines": lines}
+
+
+@pytest.fixture
+def loaded_once(monkeypatch):
+    """The tests that ask for it are not about loading models, so a model is loaded once for all of them."""
+    monkeypatch.setattr(search, "load_embedder", LOADED)
 
 
 def test_nearest_sentences_equal_numpy(places, model, tmp_path, capsys):
@@ -78,6 +87,7 @@ COMPRESSORS = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("loaded_once")
 @pytest.mark.parametrize("ending", ["txt", "bom", "crlf", *COMPRESSORS])
 def test_every_form_of_the_input_gives_the_same_index(places, tmp_path, ending):
     content = places["input"].read_bytes()
@@ -103,6 +113,7 @@ def test_every_form_of_the_input_gives_the_same_index(places, tmp_path, ending):
         assert result["query"].encode() == sentence
 
 
+@pytest.mark.usefixtures("loaded_once")
 def test_bad_input(places, tmp_path, capsys):
     (tmp_path / "empty").write_text("\n \n")
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"line\n" * 5000)[:-20])
@@ -179,6 +190,7 @@ def seal(facts):
     return json.dumps({**facts, "crc32c": google_crc32c.Checksum(plain.encode()).hexdigest().decode()})
 
 
+@pytest.mark.usefixtures("loaded_once")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -241,11 +253,11 @@ def test_any_paths(places, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_any_encoding_of_the_output(places, encoding):
+def test_any_encoding_of_the_output(places, encoding, forked_python):
     """What the terminal cannot show is replaced; brackets of a sentence are no markup."""
     texts = ["улица 房子 [/red] [bold]", "\udcff"]
     command = [sys.executable, RECIPE, "query", "--index", places["index"], "--top_k", "30"]
-    process = subprocess.run(
+    process = forked_python.run(
         [*command, *[os.fsencode(part) for text in texts for part in ("--text", text)]],
         env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(RECIPE.parents[1]), "COLUMNS": "200"},
         capture_output=True,
@@ -257,23 +269,25 @@ def test_any_encoding_of_the_output(places, encoding):
         assert texts[0] in output
 
 
-def test_a_full_disk_leaves_nothing(places, tmp_path):
+def test_a_full_disk_leaves_nothing(places, tmp_path, forked_python):
     """Under a limit of file sizes each write may be the one that fails."""
     # JAX's import sets this variable; a user's shell does not.
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
-    for limit in (100, 700, 1500, 4000):
-        code = (
-            "import resource, runpy, sys\n"
-            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-            f"sys.argv = ['search.py', *sys.argv[1:]]\nrunpy.run_path({str(RECIPE)!r}, run_name='__main__')"
-        )
-        command = [sys.executable, "-c", code, "index", "--model", places["serving"] / "1", "--input", places["input"]]
-        process = subprocess.run(
-            [*command, "--output_dir", tmp_path / "new" / "out"],
-            env={**environment, "PYTHONPATH": str(RECIPE.parents[1])},
-            capture_output=True,
-            text=True,
-        )
+    environment["PYTHONPATH"] = str(REPOSITORY)
+    words = ["index", "--model", places["serving"] / "1", "--input", places["input"]]
+    words += ["--output_dir", tmp_path / "new" / "out"]
+    under_limit = (
+        "import resource, runpy, sys\n"
+        "limit = int(sys.argv.pop(1))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    # One as a user runs it, where an import may print too.
+    starts = [(subprocess.run, 700), *((forked_python.run, limit) for limit in (100, 700, 1500, 4000))]
+    for start, limit in starts:
+        command = [sys.executable, "-c", under_limit, str(limit), RECIPE, *words]
+        process = start(command, env=environment, capture_output=True, text=True)
         assert process.returncode == 2, process.stderr
         assert process.stderr.startswith("error: ") and process.stderr.count("\n") == 1, process.stderr
         assert "would be larger than a file may be" in process.stderr or "size of a file limited" in process.stderr

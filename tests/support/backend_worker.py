@@ -5,6 +5,7 @@ Reads `inputs.npz` (weights, batches) and `scenarios.json` from the directory; w
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -21,8 +22,9 @@ from keras import ops  # noqa: E402
 
 from infoxlm_keras import MMLM, TLM, XLCO, MomentumSchedule  # noqa: E402
 from infoxlm_keras.runs.queue_filling import fill_queue  # noqa: E402
-from tiny_pretraining import TWO_LAYERS, tiny_pretrainer  # noqa: E402
+from tiny_pretraining import TINY_SIZE, tiny_pretrainer  # noqa: E402
 
+SIZES = {number: dataclasses.replace(TINY_SIZE, num_layers=number) for number in (1, 2)}
 TASKS = {"mmlm": MMLM, "tlm": TLM, "xlco": XLCO}
 
 
@@ -33,7 +35,11 @@ def build(scenario, jit_compile, weights=None):
     options = {"xlco": {**settings, "momentum": momentum}, "mmlm": scenario.get("mmlm", {})}
     tasks = [TASKS[name](**options.get(name, {})) for name in scenario["tasks"]]
     pretrainer = tiny_pretrainer(
-        tasks, size=TWO_LAYERS, jit_compile=jit_compile, **scenario["optimizer"], **scenario["pretrainer"]
+        tasks,
+        size=SIZES[scenario["num_layers"]],
+        jit_compile=jit_compile,
+        **scenario["optimizer"],
+        **scenario["pretrainer"],
     )
     if weights is not None:
         variables = named_variables(pretrainer)

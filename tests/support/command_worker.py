@@ -8,12 +8,14 @@ import pathlib
 import sys
 
 from infoxlm_keras.commands import pretrain
+from quick_runs import quick_runs
 
 
 def main(path):
     for arguments in json.loads(pathlib.Path(path).read_text()):
         print(f"command {arguments}", flush=True)
-        pretrain.main(arguments)
+        with quick_runs():
+            pretrain.main(arguments)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
-"""Trains tiny pretrainers on several replicas: `python distribution_worker.py DIRECTORY STRATEGY NAME`.
+"""Trains tiny pretrainers on several replicas: `python distribution_worker.py DIRECTORY RUNS`.
 
-Reads `inputs.npz` and `scenarios.json` as `backend_worker.py` does; writes `NAME.npz` and `NAME.json`. The strategy is
-one of the command line's, on two CPU devices; for `multiworker` TF_CONFIG (on JAX INFOXLM_PROCESS,
-on PyTorch RANK) says which worker this is.
+RUNS holds, as JSON, `{NAME: [STRATEGY, ENVIRONMENT]}`; each run has a process of its own, forked from this one, which
+has imported everything. It reads `inputs.npz` and `scenarios.json` as `backend_worker.py` does, and writes `NAME.npz`,
+`NAME.json` and `NAME.log`. The strategy is one of the command line's, on two CPU devices; for `multiworker` TF_CONFIG
+(on JAX INFOXLM_PROCESS, on PyTorch RANK) says which worker it is.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import sys
+import traceback
 
 if __name__ == "__main__":
     if os.environ["KERAS_BACKEND"] != "tensorflow":
@@ -25,10 +28,11 @@ from infoxlm_keras.distribution.agreement import check_agreement, on_any_worker
 from infoxlm_keras.distribution.strategies import choose_distribution
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.rematerialization import rematerialize_layers
+from quick_runs import quick_graphs
 from tiny_pretraining import TINY_SIZE, tiny_pretrainer
 
 # Strategies that cut weights over the devices, with the scenario and the number of steps of each.
-CUT = (("model_parallel", "plain", 8), ("fsdp", "accumulated", 12), ("fsdp", "together", 10))
+CUT = (("model_parallel", "plain", 8), ("fsdp", "accumulated", 8), ("fsdp", "together", 10))
 # All kinds of variables once: tracing takes most of the time.
 ONE_LAYER = dataclasses.replace(TINY_SIZE, num_layers=1)
 
@@ -134,5 +138,29 @@ def main(directory, strategy, name):
     (directory / f"{name}.json").write_text(json.dumps(facts))
 
 
+def start(directory, name, strategy, environment):
+    """The id of a process that was forked for a run."""
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        with open(directory / f"{name}.log", "w") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        os.environ.update(environment)
+        with quick_graphs() if keras.backend.backend() == "tensorflow" else contextlib.nullcontext():
+            main(directory, strategy, name)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]), *sys.argv[2:])
+    folder = pathlib.Path(sys.argv[1])
+    runs = json.loads(sys.argv[2]).items()
+    processes = [start(folder, name, strategy, environment) for name, (strategy, environment) in runs]
+    sys.exit(any([os.waitpid(process, 0)[1] for process in processes]))

@@ -11,11 +11,15 @@ starts `recipes/pretrain.py`'s command and answers with a process id; `{"wait": 
 `processes` a worker group of that size is started as `torchrun` starts one.
 """
 
+import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+
+from quick_runs import quick_runs
 
 
 class ForkingCommands:
@@ -50,10 +54,37 @@ class ForkingCommands:
         self.running.discard(process)
         return code
 
+    def popen(self, log, arguments):
+        """The command as `subprocess.Popen` would give it."""
+        return ForkedProcess(self, self.start(log, arguments))
+
     def _ask(self, request):
         self.server.stdin.write(json.dumps(request) + "\n")
         self.server.stdin.flush()
         return json.loads(self.server.stdout.readline())
+
+
+class ForkedProcess:
+    """What is used of `subprocess.Popen`."""
+
+    def __init__(self, commands, process):
+        self.commands, self.process, self.code = commands, process, None
+        self.descriptor = os.pidfd_open(process)  # is readable when the process has ended
+
+    def poll(self):
+        if self.code is None and select.select([self.descriptor], [], [], 0)[0]:
+            self.wait()
+        return self.code
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.process, number)
+
+    def wait(self):
+        if self.code is None:
+            self.code = self.commands.wait(self.process)
+            os.close(self.descriptor)
+        return self.code
 
 
 def run_in_child(request):
@@ -83,11 +114,12 @@ def run_in_child(request):
 
 
 def run_pretrain(arguments):
-    """The command in this process."""
+    """The command in this process; QUICK_RUNS in the environment runs it in `quick_runs`."""
     from infoxlm_keras.command_line import run_command
     from infoxlm_keras.commands import pretrain
 
-    run_command(lambda: pretrain.main(arguments))
+    with quick_runs() if os.environ.get("QUICK_RUNS") else contextlib.nullcontext():
+        run_command(lambda: pretrain.main(arguments))
 
 
 def run_worker(arguments):

@@ -5,10 +5,15 @@ DIRECTORY, and saves one as `<backend>.keras`.
 """
 
 import copy
+import dataclasses
 import inspect
 import json
 import pathlib
 import sys
+
+if __name__ == "__main__":
+    # Not needed on the other backends, and slow to import.
+    sys.modules["tensorflow"] = sys.modules["tensorflow_text"] = None
 
 import keras
 import numpy as np
@@ -21,8 +26,11 @@ from infoxlm_keras.models.fused_attention import CutLength, PadLength
 from infoxlm_keras.tasks.masked_lm import MaskedLanguageModeling
 from infoxlm_keras.training.optimizer import WarmupLinearDecay
 from infoxlm_keras.training.smoothed_mean import SmoothedMean
-from tiny_pretraining import TWO_LAYERS, array, joint_batch, state, tiny_masked_lm, tiny_pretrainer
+from tiny_pretraining import TINY_SIZE, array, joint_batch, state, tiny_masked_lm, tiny_pretrainer
 
+ONE_LAYER = dataclasses.replace(TINY_SIZE, num_layers=1)
+# Otherwise JAX compiles each operation for itself.
+COMPILED = keras.backend.backend() == "jax"
 BATCH = joint_batch(np.random.default_rng(3))
 INPUTS = {name: BATCH["mmlm"][name] for name in ("token_ids", "padding_mask")}
 LINEAR = MomentumSchedule("linear", value=0.5, final_value=0.75, start_step=2, end_step=6)
@@ -46,7 +54,7 @@ def filled(queue):
 def loss_of_task(task):
     """The loss of a task that is bound to an encoder of fixed weights."""
     keras.utils.set_random_seed(4)
-    task.bind(Encoder(tiny_masked_lm(size=TWO_LAYERS)))
+    task.bind(Encoder(tiny_masked_lm(size=ONE_LAYER)))
     result = task.result(tensors(BATCH.get(task.task_name, BATCH["mmlm"])), training=False)
     return [result.loss_sum, task.weight_at(1), task.weight_at(9)]
 
@@ -65,7 +73,7 @@ def loss_of_pretrainer(pretrainer):
 def example_pretrainer():
     tasks = [MMLM(max_logits=100), TLM(weight=0.25), XLCO(queue_length=16, momentum=LINEAR)]
     options = {"loss_combination": "sum_of_means", "accumulation_steps": 1, "clip_norm": 0.5}
-    return tiny_pretrainer(tasks, size=TWO_LAYERS, learning_rate=0.01, warmup_steps=2, **options)
+    return tiny_pretrainer(tasks, size=ONE_LAYER, learning_rate=0.01, warmup_steps=2, jit_compile=COMPILED, **options)
 
 
 # Class -> (an object whose arguments are not the defaults, its values after the object was built anew).
@@ -79,7 +87,7 @@ EXAMPLES = {
     MMLM: (lambda: MMLM(max_logits=100, weight=0.5), loss_of_task),
     TLM: (lambda: TLM(max_logits=100, weight=0.5), loss_of_task),
     XLCO: (
-        lambda: XLCO(2, 16, 0.5, "mean", True, True, True, True, LINEAR, 5, 0.25),
+        lambda: XLCO(1, 16, 0.5, "mean", True, True, True, True, LINEAR, 5, 0.25),
         loss_of_task,
     ),
     SmoothedMean: (lambda: SmoothedMean("bound", decay=0.5), smoothed),
@@ -91,7 +99,7 @@ EXAMPLES = {
     ),
     InfoXLMPretrainer: (example_pretrainer, loss_of_pretrainer),
     QuestionAnswering: (
-        lambda: QuestionAnswering(tiny_masked_lm().backbone, name="spans"),
+        lambda: QuestionAnswering(tiny_masked_lm(ONE_LAYER).backbone, name="spans"),
         lambda model: [model(INPUTS)],
     ),
 }
@@ -142,6 +150,7 @@ def check_saved(directory, backend):
             np.testing.assert_array_equal(value, saved[name])
     bias = next(variable for variable in loaded.trainable_variables if variable.name == "bias")
     assert not loaded.optimizer._use_weight_decay(bias)
+    loaded.jit_compile = COMPILED
     loaded.fit(((BATCH,) for _ in range(1)), steps_per_epoch=1, verbose=0, shuffle=False)
     assert int(ops.convert_to_numpy(loaded.optimizer.iterations)) == 3
     return loaded

@@ -1,7 +1,6 @@
 """An evaluation and a fine-tuning head of one file each, written on the spot, and processes with a row for them."""
 
 import os
-import subprocess
 import sys
 
 from repository import REPOSITORY
@@ -165,6 +164,12 @@ ROWS = {
         "FINETUNING_HEADS['word_count'] = FineTuningRow('toy_head:WordCount', 'count the words of texts')\n"
     ),
 }
+# In a process that was forked, what the project has imported is imported anew, with the row.
+ANEW = (
+    "import sys\n"
+    "for name in [name for name in sys.modules if name.partition('.')[0] == 'infoxlm_keras']:\n"
+    "    del sys.modules[name]\n"
+)
 COMMAND = "from infoxlm_keras.commands.dispatch import console_script\nconsole_script()\n"
 
 
@@ -175,12 +180,12 @@ def write_modules(directory):
     return directory
 
 
-def run_with_row(directory, kind, *arguments, code=COMMAND):
-    """A process that adds the row of `kind` and runs `code`, by default `infoxlm` with `arguments`."""
+def run_with_row(forked_python, directory, kind, *arguments, code=COMMAND):
+    """A process of `forked_python` that adds the row of `kind` and runs `code`, else `infoxlm` with `arguments`."""
     path = os.pathsep.join(map(str, (directory, REPOSITORY)))
     environment = {**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": "tensorflow", "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-c", ROWS[kind] + code, *map(str, arguments)],
+    return forked_python.run(
+        [sys.executable, "-c", ANEW + ROWS[kind] + code, *map(str, arguments)],
         env=environment,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""TensorFlow, JAX and PyTorch train alike: the same weights and batches, a process each, step by step."""
+"""TensorFlow, JAX and PyTorch train alike: the same weights and batches, step by step."""
 
 import json
 import os
@@ -8,20 +8,24 @@ import sys
 import numpy as np
 import pytest
 
+import backend_worker
 from backend_worker import build, named_variables
 from infoxlm_keras.tokenizer import PAD_ID
+from quick_runs import quick_graphs
 from repository import SUPPORT
 from tiny_pretraining import array, joint_batch
 
 pytestmark = pytest.mark.slow
 
-STEPS = 20
-BAD_STEP = 9
-BACKENDS = ("tensorflow", "jax", "torch")
+STEPS = 10
+BAD_STEP = 5
+OTHERS = ("jax", "torch")
+BACKENDS = ("tensorflow", *OTHERS)
 # PyTorch runs each step eagerly and is what the others are compared with; `compiled_on` says where XLA compiles it.
 SCENARIOS = {
     # All tasks, contrast as from random weights, the vocabulary of 50 in chunks of 16.
     "sum_of_means": {
+        "num_layers": 2,
         "tasks": ["mmlm", "tlm", "xlco"],
         "mmlm": {"max_logits": 300},
         "xlco": {
@@ -39,11 +43,12 @@ SCENARIOS = {
     },
     # Micro-batches, the reference's contrast after an enable step, a schedule, and one step that is not finite.
     "joint_count": {
+        "num_layers": 1,
         "tasks": ["mmlm", "tlm", "xlco"],
         "mmlm": {"max_logits": 150},
         "xlco": {
             "queue_length": 13,
-            "universal_layer": 2,
+            "universal_layer": 1,
             "enable_step": 3,
             "momentum": {"kind": "exponential", "value": 0.5, "final_value": 0.9},
         },
@@ -73,26 +78,19 @@ def write_inputs(directory):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """dict of backend to (arrays, facts); the three processes run at the same time."""
+    """dict of backend to (arrays, facts); JAX and PyTorch have processes of their own, which run at the same time."""
     directory = tmp_path_factory.mktemp("backends")
     write_inputs(directory)
-    worker = SUPPORT / "backend_worker.py"
     processes = {}
-    for backend in BACKENDS:
-        environment = {
-            **os.environ,
-            "KERAS_BACKEND": backend,
-            "CUDA_VISIBLE_DEVICES": "",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "OMP_NUM_THREADS": "1",
-        }
+    for backend in OTHERS:
+        environment = {**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, SUPPORT / "backend_worker.py", directory]
         with open(directory / f"{backend}.log", "w") as log:
-            processes[backend] = subprocess.Popen(
-                [sys.executable, worker, directory], env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
-    codes = {backend: process.wait() for backend, process in processes.items()}
-    for backend, code in codes.items():
-        assert code == 0, (directory / f"{backend}.log").read_text()[-3000:]
+            processes[backend] = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    with quick_graphs():
+        backend_worker.main(directory)
+    for backend, process in processes.items():
+        assert process.wait() == 0, (directory / f"{backend}.log").read_text()[-3000:]
     found = {}
     for backend in BACKENDS:
         with np.load(directory / f"{backend}.npz") as file:
@@ -139,7 +137,7 @@ def test_equal_metrics_at_every_step(results, scenario, backend):
 def test_the_stated_flops_are_those_that_pytorch_counts(results, scenario):
     """MMLM, TLM and XLCO, its cut at the universal layer, with and without in-batch negatives and micro-batches."""
     counted, stated, logged = results["torch"][1][f"flops {scenario}"]
-    assert counted == stated > 1e6
+    assert counted == stated > 5e5
     assert logged == pytest.approx(stated, rel=1e-6)
 
 

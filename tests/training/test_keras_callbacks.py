@@ -1,17 +1,22 @@
 """Keras' own optimizers by name and callbacks, as a user of `InfoXLMPretrainer.fit` brings them."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from infoxlm_keras import MMLM, XLCO, InfoXLMPretrainer, InputError
-from tiny_pretraining import TWO_LAYERS, array, assert_same, joint_batch, state, tiny_masked_lm, tiny_pretrainer
+from tiny_pretraining import TINY_SIZE, array, assert_same, joint_batch, state, tiny_masked_lm, tiny_pretrainer
 
+ONE_LAYER = dataclasses.replace(TINY_SIZE, num_layers=1)
 BATCHES = [joint_batch(np.random.default_rng(seed), tlm=0) for seed in range(3)]
 
 
 def made(**options):
-    return tiny_pretrainer([MMLM(), XLCO(queue_length=16)], size=TWO_LAYERS, learning_rate=0.01, **options)
+    return tiny_pretrainer(
+        [MMLM(), XLCO(queue_length=16, universal_layer=1)], size=ONE_LAYER, learning_rate=0.01, **options
+    )
 
 
 def train(pretrainer, *callbacks, epochs=2):
@@ -21,7 +26,7 @@ def train(pretrainer, *callbacks, epochs=2):
 
 @pytest.mark.parametrize("optimizer", ["adam", {"class_name": "SGD", "config": {"learning_rate": 0.5}}])
 def test_an_optimizer_by_name_trains(optimizer):
-    pretrainer = InfoXLMPretrainer(tiny_masked_lm(size=TWO_LAYERS), [MMLM()])
+    pretrainer = InfoXLMPretrainer(tiny_masked_lm(size=ONE_LAYER), [MMLM()])
     pretrainer.compile(optimizer=optimizer)
     before = [array(variable) for variable in pretrainer.trainable_variables]
     pretrainer.fit(((BATCHES[0],) for _ in range(1)), steps_per_epoch=1, verbose=0)
@@ -42,7 +47,7 @@ def test_an_optimizer_by_name_trains(optimizer):
     ],
 )
 def test_what_compile_cannot_use_is_refused(options, message):
-    pretrainer = InfoXLMPretrainer(tiny_masked_lm(size=TWO_LAYERS), [MMLM()])
+    pretrainer = InfoXLMPretrainer(tiny_masked_lm(size=ONE_LAYER), [MMLM()])
     with pytest.raises(InputError, match=message):
         pretrainer.compile(**options)
     with pytest.raises(InputError, match="not compiled"):

@@ -10,6 +10,7 @@ import pytest
 from infoxlm_keras.commands import pretrain
 from infoxlm_keras.config import load_config
 from infoxlm_keras.reports.history import SPEEDS, read_rows
+from quick_runs import quick_runs
 from repository import CONFIGURATIONS, SUPPORT
 from running import run
 
@@ -34,7 +35,7 @@ SIZES = {
     "optimizer.warmup_steps": 1,
 }
 # Held-out records and pairs, which are measured while training.
-MEASURED = {"data.validation_records": 4, "evaluation.every": 2, "evaluation.validation_batches": 1}
+MEASURED = {"data.validation_records": 4, "evaluation.every": STEPS, "evaluation.validation_batches": 1}
 
 
 def arguments_of(inputs, name, output_dir, *more, **settings):
@@ -49,7 +50,8 @@ def arguments_of(inputs, name, output_dir, *more, **settings):
 def runs(inputs, tmp_path_factory):
     """A directory with the output directories `NAME` of PyTorch, `tensorflow` (demo), and `log`."""
     root = tmp_path_factory.mktemp("torch")
-    run(pretrain.main, *arguments_of(inputs, "demo", root / "tensorflow", jit_compile=False))
+    with quick_runs():
+        run(pretrain.main, *arguments_of(inputs, "demo", root / "tensorflow", jit_compile=False))
     commands = [arguments_of(inputs, name, root / name) for name in NAMES]
     # From TensorFlow's initial weights.
     commands.append(arguments_of(inputs, "demo", root / "same", "--init", root / "tensorflow" / "initial_model"))
