@@ -77,7 +77,9 @@ def _traced(config, vocabulary_size, lengths):
     try:
         return step.experimental_get_compiler_ir(batch)(stage="hlo_serialized")
     except (tf.errors.OpError, ValueError) as error:
-        raise InputError(f"TensorFlow gives no XLA program of the step: {' '.join(str(error).split())[:600]}") from None
+        raise InputError(
+            f"TensorFlow gives no XLA program of the step: {' '.join(str(error).split())[:600]}"
+        ) from None
 
 
 def _stablehlo(hlo):
