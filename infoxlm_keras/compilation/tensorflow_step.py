@@ -39,8 +39,8 @@ def compile_tensorflow_step(
     if target.chips != 1 or strategy != "mirrored":
         one = {"tpu": "tpu:v5e:1x1", "gpu": "gpu:h100:1", "cpu": "cpu:1"}[target.platform]
         raise InputError(
-            f"--target {target.name}, --strategy {strategy}: TensorFlow's step is compiled for one chip; give a target "
-            f"such as {one}, or set KERAS_BACKEND=jax"
+            f"--target {target.name}, --strategy {strategy}: TensorFlow's step is compiled for one chip; give a "
+            f"target such as {one}, or set KERAS_BACKEND=jax"
         )
     (device,) = target.devices()
     started = time.perf_counter()
