@@ -126,6 +126,7 @@ def test_refused_in_one_line(target, more, message):
     assert process.returncode == 2 and message in process.stderr and process.stderr.count("\n") == 1, process.stderr
 
 
+@pytest.mark.xla
 def test_the_step_of_tensorflow(tmp_path, monkeypatch, capsys):
     for name in ("JAX_PLATFORMS", "XLA_FLAGS"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
