@@ -5,10 +5,10 @@
   KERAS_BACKEND=jax infoxlm compile-step --config infoxlm_base --target gpu:h100:8 --set mmlm.batch_size=64
   KERAS_BACKEND=jax infoxlm compile-step --config tiny --target cpu:8
 
-The compilers of TPUs and GPUs run on any x86 machine. No weight is allocated, except with KERAS_BACKEND=tensorflow, whose
-step is compiled for one chip (tpu:v5e:1x1, gpu:h100:1) and whose variables take memory here. The figures are the compiler's, for
-one chip and one step: memory by kind, arithmetic, memory traffic, messages between the chips, calls of fused
-attention. A program that calls the host, or whose shapes depend on values, is an error.
+The compilers of TPUs and GPUs run on any x86 machine, and no weight is allocated. With KERAS_BACKEND=tensorflow the
+step is compiled for one chip (tpu:v5e:1x1, gpu:h100:1), and its variables take memory here. The figures are the
+compiler's, for one chip and one step: memory by kind, arithmetic, memory traffic, messages between the chips, calls
+of fused attention. A program that calls the host, or whose shapes depend on values, is an error.
 
 Targets: tpu:v4:2x2x1, tpu:v5e:2x4, tpu:v5p:2x2x1, tpu:v6e:2x4 (accelerator and topology; extra `xla-tpu`), gpu:h100:8
 (GPUs of one machine; extra `xla-cuda`), cpu:8 (parts of this machine's CPU, to look at messages). A batch size counts

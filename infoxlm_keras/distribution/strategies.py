@@ -67,11 +67,11 @@ def choose_distribution(
             f"--strategy {name} on {backend}"
         )
     variables = {option: f"INFOXLM_{option.upper()}" for option in ("coordinator", "processes", "process")}
-    variable = next((found for found in variables.values() if os.environ.get(found)), None)
-    several = variable is not None and os.environ.get(variables["processes"]) != "1"
+    given = [found for found in variables.values() if os.environ.get(found)]
+    several = given and os.environ.get(variables["processes"]) != "1"
     if several and (backend != "jax" or name not in ("multiworker", "tpu", "auto")):
         raise InputError(
-            f"{variable} = {os.environ[variable]} is set: goes with KERAS_BACKEND=jax and --strategy multiworker or "
+            f"{given[0]} = {os.environ[given[0]]} is set: goes with KERAS_BACKEND=jax and --strategy multiworker or "
             f"tpu, and under --strategy {name} on {backend} each process would train alone; unset it, or give one of "
             "these strategies"
         )

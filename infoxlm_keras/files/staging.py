@@ -43,7 +43,7 @@ def named(text: str) -> str:
 def naming_addresses() -> Iterator[None]:
     """What the block prints has addresses in place of the local paths that stand for them, as `named`."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Naming(sys.stdout), _Naming(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _Naming(sys.stdout), _Naming(sys.stderr)
     try:
         yield
     finally:

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from infoxlm_keras.commands import compile_step as compile_command
 from repository import REPOSITORY
+from running import refused, run
 
 pytestmark = pytest.mark.slow
 
@@ -134,3 +136,28 @@ def test_the_compiler_for_gpus_takes_the_step(tmp_path):
 def test_refused_in_one_line(target, more, message):
     process, _ = compile_step(target, *more)
     assert process.returncode == 2 and message in process.stderr and process.stderr.count("\n") == 1, process.stderr
+
+
+@pytest.mark.xla
+def test_the_step_of_tensorflow(tmp_path, monkeypatch, capsys):
+    for name in ("JAX_PLATFORMS", "XLA_FLAGS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    settings = {**SIZE, "optimizer.accumulation_steps": 1, "tasks": "[tlm, xlco]"}
+    flags = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    lengths = ["--vocabulary_size", PIECES, "--block_length", BLOCK, "--pair_length", PAIR]
+    common = ["--config", "tiny", *flags, *lengths, "--output", tmp_path / "step.json"]
+    run(compile_command.main, "--target", "cpu:1", *common)
+    result = json.loads((tmp_path / "step.json").read_text())
+    program = result["program"]
+    assert result["backend"] == "tensorflow" and result["chips"] == 1 and program["messages"] == {}
+    # Weights, key encoder and two moments; the queue, biases and norms are far less than a second table.
+    table = 4 * PIECES * DIM
+    assert 4 * table < program["argument_bytes"] < 6 * table
+    assert program["output_bytes"] - program["alias_bytes"] < 4096
+    # The logits of the predictions alone, forward and backward: a fifth of the tokens of a pair at most.
+    assert program["flops"] > 3 * 2 * ROWS * 2 * PAIR // 8 * PIECES * DIM
+
+    message = refused(capsys, compile_command.main, "--target", "cpu:2", *common)
+    assert (
+        "TensorFlow's step is compiled for one chip; give a target such as cpu:1, or set KERAS_BACKEND=jax" in message
+    )
