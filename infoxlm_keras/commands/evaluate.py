@@ -17,6 +17,7 @@ import rich
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_atomically, write_json
+from infoxlm_keras.files.overwriting import refuse_overwriting
 from infoxlm_keras.files.remote_arguments import with_local_paths
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
             raise InputError(f"{option} {path}: is a directory; give a file, for instance {path}/{name}.{ending}")
     if options.plots is not None and options.plots.is_file():
         raise InputError(f"--plots {options.plots}: is a file; give a directory")
+    refuse_overwriting(vars(options), ["output", "csv"])
     evaluation = kind.from_options(options)
     model = load_pretrained(options.model)
     print_settings(f"evaluate_{name}", {**vars(options), **evaluation.resolve(model)})

@@ -29,6 +29,7 @@ from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
+from infoxlm_keras.files.overwriting import refuse_overwriting
 from infoxlm_keras.files.remote_arguments import with_local_paths
 
 with quiet_imports():
@@ -41,6 +42,7 @@ with quiet_imports():
 
 # More comparisons of numbers than these take hours on a few cores.
 MANY_COMPARISONS = 1e15
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
 @with_local_paths(inputs=("source", "target", "gold"), outputs=("output", "results"))
@@ -51,11 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for option, path in (("--output", options.output), ("--results", options.results)):
         if path is not None and path.is_dir():
             raise InputError(f"{option} {path}: is a directory; give a file")
+    if options.output.suffix in COMPRESSED:
+        raise InputError(f"--output {options.output}: is written as plain text; leave {options.output.suffix} out")
+    refuse_overwriting(vars(options), ["output", "results"])
     model = load_pretrained(options.model)
     vector = sentence_vector(model, options.layer, options.pooling, max_length=options.max_length, lowest=0)
     resolved = {"layer": vector.layer, "pooling": vector.pooling, "max_length": vector.max_length}
     print_settings("mine_bitext", {**vars(options), **resolved})
-    result = mine_bitext(model, vector, options.source, options.target, options.output, settings, options.gold)
+    files = (options.source, options.target, options.output)
+    result = mine_bitext(model, vector, *files, settings, options.gold, options.keep_work)
     comparisons = result["source"]["sentences"] * result["target"]["sentences"] * model.backbone.hidden_dim
     if settings.index == "exact" and comparisons > MANY_COMPARISONS:
         print("note: with this many sentences --index usearch is much faster")
@@ -124,3 +130,8 @@ def report(result: dict[str, Any]) -> None:
         for name, label in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")):
             table.add_row(label, f"{100 * gold[name]:.2f}%")
     rich.print(table)
+    if gold is not None and gold["f1"] == 0.0:
+        print(
+            "warning: no pair that was found is a gold pair; ids are line numbers from 1, or those of --ids, the "
+            "source's first"
+        )

@@ -101,11 +101,12 @@ def evaluate_retrieval(
         the highest mean over languages and directions *on these pairs*. `unknown_tokens` is the share of tokens that
         the vocabulary lacks.
 
-        With a margin: "neighbours". With `bootstrap`: "intervals" of each language, the mean and each group,
-        `{"source_to_target": [[lower, upper], ...], ...}` at 95%. With `xsim`: "xsim" of each language and the
-        mean, error rates in 0..1 by direction. With `mixed_pool`:
+        With a margin or `xsim`: "neighbours". With `bootstrap`: "intervals" of each language, the mean and each group,
+        `{"source_to_target": [[lower, upper], ...], ...}` at 95%. With `xsim`: "xsim_margin", and "xsim" of each
+        language and the mean, error rates in 0..1 by direction. With `mixed_pool`:
 
-            {"mixed_pool": {"layer": int, "sentences": int, "mean": {"accuracy", "own_language"},
+            {"mixed_pool": {"layer": int, "similarity": "cosine", "sentences": int,
+                            "mean": {"accuracy": float, "own_language": float},
                             "languages": {"en": {"sentences": int, "accuracy": float, "own_language": float}, ...}}}
 
         where `accuracy` is the share of a language's sentences whose nearest one in the whole pool translates them,
@@ -162,7 +163,8 @@ def evaluate_retrieval(
         "layer_definition": LAYER_DEFINITION,
         "pooling": pooling,
         "similarity": options.similarity,
-        **({} if options.similarity == COSINE else {"neighbours": options.neighbours}),
+        **({"neighbours": options.neighbours} if options.xsim or options.similarity != COSINE else {}),
+        **({"xsim_margin": _xsim_margin(options)} if options.xsim else {}),
         "layers": embedder.layers,
         "best_layer": best_layer(embedder.layers, mean),
         "languages": languages,
@@ -206,8 +208,7 @@ def _measured(sources, targets, options):
         for direction, of_direction in zip(DIRECTIONS, credits, strict=True)
     }
     if options.xsim:
-        margin = "ratio" if options.similarity == COSINE else options.similarity
-        errors = [xsim_errors(*pair, margin, options.neighbours) for pair in pairs]
+        errors = [xsim_errors(*pair, _xsim_margin(options), options.neighbours) for pair in pairs]
         scores["xsim"] = dict(zip(DIRECTIONS, map(list, zip(*errors, strict=True)), strict=True))
     return scores, credits
 
@@ -221,6 +222,10 @@ def _mean_of(names, languages, resampled):
     if all("xsim" in row for row in rows.values()):
         mean["xsim"] = mean_over_languages({name: row["xsim"] for name, row in rows.items()})
     return mean
+
+
+def _xsim_margin(options):
+    return "ratio" if options.similarity == COSINE else options.similarity
 
 
 def _intervals(means):
@@ -244,7 +249,8 @@ def _mixed_pool(pair_sets, vectors, layer):
         for number, name in enumerate(names)
     }
     mean = {key: float(np.mean([row[key] for row in languages.values()])) for key in ("accuracy", "own_language")}
-    return {"layer": layer, "sentences": len(sentences), "mean": mean, "languages": languages}
+    facts = {"layer": layer, "similarity": COSINE, "sentences": len(sentences)}
+    return {**facts, "mean": mean, "languages": languages}
 
 
 def _filed_under(pair_set):

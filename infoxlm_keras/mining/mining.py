@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -69,6 +70,8 @@ class MiningSettings:
         for name in ("neighbours", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)}: must be at least 1")
+        if self.threshold is not None and math.isnan(self.threshold):
+            raise InputError("threshold = nan: must be a number")
 
 
 def mine_bitext(

@@ -44,7 +44,10 @@ def language_table(result: dict[str, Any], layer: int) -> rich.table.Table:
 
 def xsim_table(result: dict[str, Any], layer: int) -> rich.table.Table:
     """xSIM's error rates per language, both ways, at one hidden state; arguments as `language_table`."""
-    table = _table(f"xSIM's error rate in %, hidden state {layer}", ("language", *_headings(result)))
+    table = _table(
+        f"xSIM's error rate in %, by {result['xsim_margin']} over {result['neighbours']}, hidden state {layer}",
+        ("language", *_headings(result)),
+    )
     index, names = result["layers"].index(layer), list(result["languages"])
     for name in names:
         table.add_row(name, *_cells(result["languages"][name]["xsim"], index), end_section=name == names[-1])
@@ -59,7 +62,7 @@ def mixed_pool_table(result: dict[str, Any]) -> rich.table.Table:
         result: dict of `evaluate_retrieval` with a part "mixed_pool".
     """
     pool = result["mixed_pool"]
-    title = f"Among the {pool['sentences']:,} sentences of all languages, in %, hidden state {pool['layer']}"
+    title = f"Among the {pool['sentences']:,} sentences of all languages by cosine, in %, hidden state {pool['layer']}"
     table = _table(title, ("language", "sentences", "nearest translates", "nearest is of its language"))
     for name, row in pool["languages"].items():
         last = name == list(pool["languages"])[-1]
@@ -123,7 +126,7 @@ def retrieval_report(result: dict[str, Any], info: Any = None) -> list[rich.tabl
     if "mixed_pool" in result:
         printed.append(mixed_pool_table(result))
     ranked = result["similarity"]
-    ranked += f" over {result['neighbours']} neighbours" if "neighbours" in result else ""
+    ranked += f" over {result['neighbours']} neighbours" if ranked != "cosine" else ""
     return [
         *printed,
         *unknown_token_warnings(result),

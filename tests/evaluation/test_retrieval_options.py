@@ -232,6 +232,7 @@ def test_the_command_measures_all_of_it(pairs, tiny_preset, tiny_masked_lm, toke
         assert result["mean"][direction] == result["groups"]["both"][direction] == [pytest.approx(mean)]
         errors = np.mean([row["xsim"][direction][0] for row in both])
         assert result["mean"]["xsim"][direction] == [pytest.approx(errors)]
+    assert result["xsim_margin"] == "ratio" and result["mixed_pool"]["similarity"] == "cosine"
     pool = result["mixed_pool"]
     assert pool["sentences"] == sum(row["sentences"] for row in pool["languages"].values()) == 36
     assert list(pool["languages"]) == ["en", "de", "hi"]
@@ -245,7 +246,7 @@ def test_the_command_measures_all_of_it(pairs, tiny_preset, tiny_masked_lm, toke
     assert float(rows[0]["accuracy"]) == both[0]["source_to_target"][0]
     assert float(rows[1]["upper"]) == both[0]["intervals"]["target_to_source"][0][1]
     printed = capsys.readouterr().out
-    for words in ("xSIM's error rate", "Among the 36 sentences of all languages", "95%", "ratio over 3 neighbours"):
+    for words in ("xSIM's error rate", "Among the 36 sentences of all languages by", "95%", "ratio over 3 neighbours"):
         assert words in printed
     # The same again, and without the additions the same accuracies.
     found = evaluate_retrieval(
@@ -264,6 +265,7 @@ BAD_INPUT = {
     "group": (["--groups", "tatoeba-14"], "--groups tatoeba-14: there are no pairs of ar"),
     "neighbours": (["--neighbours", "0"], "neighbours = 0: must be at least 1"),
     "bootstrap": (["--bootstrap", "-1"], "bootstrap = -1: must be at least 0"),
+    "two outputs": (["--output", "x.json", "--csv", "./x.json"], "--output and --csv are one file"),
     "pivot": (["--pivot", "??"], "pivot = '??': is no language"),
 }
 

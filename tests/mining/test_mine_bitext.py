@@ -171,6 +171,18 @@ def test_kept_work_serves_other_scores_and_not_other_vectors(arguments, tmp_path
     assert not mine_bitext(*fewer, **named)["resumed"] and not (tmp_path / ".pairs.tsv.work").exists()
 
 
+def test_the_command_keeps_the_work_and_warns_of_gold_pairs_that_do_not_match(data, tiny_preset, tmp_path, capsys):
+    (tmp_path / "other.gold").write_text("7\t1\n")
+    output, results = tmp_path / "pairs.tsv", tmp_path / "results.json"
+    files = ["--source", data / "left.txt", "--target", data / "right.txt.gz", "--output", output]
+    options = ["--gold", tmp_path / "other.gold", "--direction", "intersection", "--results", results]
+    for resumed in (False, True):
+        run(main, "--model", tiny_preset, *files, *options, "--keep_work")
+        assert json.loads(results.read_text())["resumed"] is resumed
+        assert (tmp_path / ".pairs.tsv.work").is_dir()
+    assert "no pair that was found is a gold pair" in capsys.readouterr().out
+
+
 def test_the_graph_of_usearch_and_half_precision_give_the_exact_pairs_here(arguments, tmp_path):
     pytest.importorskip("usearch")
     found = []
@@ -226,6 +238,9 @@ BAD_INPUT = {
     "neighbours": ({"--neighbours": "0"}, "neighbours = 0: must be at least 1"),
     "layer": ({"--layer": "3"}, "layer 3: the encoder has hidden states 0..2"),
     "output": ({"--output": "."}, "is a directory; give a file"),
+    "the gold pairs as output": ({"--gold": "five.gold", "--output": "five.gold"}, "is an input as well (--gold)"),
+    "compressed output": ({"--output": "five.gold.gz"}, "is written as plain text; leave .gz out"),
+    "threshold": ({"--threshold": "nan"}, "threshold = nan: must be a number"),
 }
 
 
