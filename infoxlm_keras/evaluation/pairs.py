@@ -104,7 +104,7 @@ def read_pair_sets(
     pair_sets: dict[str, PairSet] = {}
     sets = (
         _read_pair_set(entry.reader, languages, max_pairs, passed_over, name)
-        for entry, languages in zip(found.entries, _languages(found.entries), strict=True)
+        for entry, languages in zip(found.entries, _languages(found.entries, name), strict=True)
     )
     bucc = (_bucc_pair_set(file, max_pairs, passed_over, name) for file in gold_files)
     for pair_set in itertools.chain(sets, bucc):
@@ -145,7 +145,7 @@ def _given_twice(pair_set, other):
     return InputError(f"{own[0]}: holds pairs of {pair_set.language}, as {own[1]} does; evaluate one at a time")
 
 
-def _languages(entries):
+def _languages(entries, pivot):
     """(source, target) of each `Entry`, in the file's order.
 
     If several test sets have one language, as NTREX's `fra` and `fra-CA`, country and variant distinguish them.
@@ -153,14 +153,14 @@ def _languages(entries):
     names = [tuple(entry.reader.name.split("-")) for entry in entries]
     often = collections.Counter(frozenset(name) for name in names)
     return [
-        tuple(map(_variety, entry.codes)) if entry.codes and often[frozenset(name)] > 1 else name
+        tuple(_variety(code, pivot) for code in entry.codes) if entry.codes and often[frozenset(name)] > 1 else name
         for entry, name in zip(entries, names, strict=True)
     ]
 
 
-def _variety(code):
-    """As `variety_or_none`, but every variety of English is English, since only the other language is measured."""
-    return ENGLISH if is_english(code) else variety_or_none(code)
+def _variety(code, pivot):
+    """As `variety_or_none`, but every variety of the pivot is the pivot, since only the other language is measured."""
+    return pivot if is_language(code, pivot) else variety_or_none(code)
 
 
 def _read_pair_set(
