@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import time
 from typing import Any
 
 import keras
@@ -10,6 +11,8 @@ import numpy as np
 
 from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.errors import InputError
+
+SECONDS_TO_FETCH = 2.0
 
 
 def check_agreement(value: int, what: str) -> None:
@@ -36,6 +39,15 @@ def number_of(content: Any) -> int:
 def wait_for_workers() -> None:
     """Waits until all workers are here: files that the chief wrote before are there for all of them."""
     values_of_workers(0)
+
+
+def let_others_leave() -> None:
+    """Waits a moment at the end of a run, since the others may still be fetching this worker's last message.
+
+    TensorFlow closes the connections of a process that ends, and a message that is not yet fetched is lost with them.
+    """
+    if keras.backend.backend() == "tensorflow" and current_distribution().num_workers > 1:
+        time.sleep(SECONDS_TO_FETCH)
 
 
 def on_any_worker(flag: bool) -> bool:

@@ -10,7 +10,7 @@ import keras
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.config import RunSettings
 from infoxlm_keras.distribution import current_distribution, is_chief
-from infoxlm_keras.distribution.agreement import check_agreement, number_of, wait_for_workers
+from infoxlm_keras.distribution.agreement import check_agreement, let_others_leave, number_of, wait_for_workers
 from infoxlm_keras.distribution.host_compiler import compiles_here
 from infoxlm_keras.distribution.strategies import check_batches
 from infoxlm_keras.errors import InputError
@@ -214,6 +214,7 @@ class PretrainingRun:
         best = self._save_best()
         # A worker that ends closes the connections of the others, so all wait until the chief has written everything.
         check_agreement(steps, "the last step")
+        let_others_leave()
         return RunResult(self._last_row(), steps, self.directory.model, best=best, tasks=tuple(self.pretrainer.tasks))
 
     def _save_best(self):
