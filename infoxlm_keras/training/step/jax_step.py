@@ -90,7 +90,7 @@ class TrainStep(StepParts):
     def restore_padding_row(self, row: Tensor) -> None:
         """Restores the row of `<pad>`, which gradients of the tied output and weight decay must not change."""
         embeddings = self.backbone.token_embedding.embeddings
-        # Not a write of one row: it cannot be fused with the update, and the key encoder's average would need a copy.
+        # A choice for each row, which the compiler fuses with the update.
         is_row = jax.numpy.arange(embeddings.shape[0])[:, None] == PAD_ID
         embeddings.assign(jax.numpy.where(is_row, row, embeddings.value))
 
