@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.languages import language_name
-from infoxlm_keras.text.readers.chunks import decode_lines
 from infoxlm_keras.text.readers.inputs import PassedOver, path_kind
-from infoxlm_keras.text.readers.line_input import line_stream
+from infoxlm_keras.text.readers.line_input import all_lines
 
 GOLD = re.compile(r"(?P<source>[A-Za-z]{2,3})-(?P<target>[A-Za-z]{2,3})\..+\.gold")
 
@@ -49,7 +48,7 @@ def read_bucc(
     paths = [gold.with_name(f"{gold.name.removesuffix('gold')}{code}") for code in codes]
     sides = [_sentences(path) for path in paths]
     pairs = []
-    for number, line in enumerate(_lines(gold), start=1):
+    for number, line in enumerate(all_lines(gold), start=1):
         names = line.split()
         if not names:
             continue
@@ -75,7 +74,7 @@ def read_bucc(
 def _sentences(path):
     """{id: sentence} of a side."""
     found: dict[str, str] = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(all_lines(path), start=1):
         name, tab, text = line.partition("\t")
         name, text = name.strip(), text.strip()
         if not line.strip():
@@ -86,11 +85,3 @@ def _sentences(path):
             raise InputError(f"{path}: line {number}: the id {name} is given twice")
         found[name] = text
     return found
-
-
-def _lines(path):
-    lines: list[str] = []
-    with line_stream(path) as stream:
-        while body := stream.read_body():
-            lines += decode_lines(body, stream.place, len(lines) + 1)
-    return lines

@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = 2  # <s> and </s>
 
 
+def checked_length(backbone: "keras_hub.models.XLMRobertaBackbone", max_length: int | None, shortest: int) -> int:
+    """int: `max_length`, or the encoder's positions for None.
+
+    Raises:
+        InputError: if it is not in `shortest`..positions.
+    """
+    longest = backbone.max_sequence_length
+    max_length = longest if max_length is None else max_length
+    if not shortest <= max_length <= longest:
+        raise InputError(f"max_length = {max_length}: must be in {shortest}..{longest}, the encoder's positions")
+    return max_length
+
+
 class TextEmbedder:
     """Turns texts into pooled hidden states. Create it once and call it often: it compiles each shape only once.
 
@@ -57,12 +70,7 @@ class TextEmbedder:
         max_length: int | None = None,
     ) -> None:
         check_pooling(pooling)
-        longest = backbone.max_sequence_length
-        max_length = longest if max_length is None else max_length
-        if not SPECIAL_TOKENS < max_length <= longest:
-            raise InputError(
-                f"max_length = {max_length}: must be in {SPECIAL_TOKENS + 1}..{longest}, the encoder's positions"
-            )
+        max_length = checked_length(backbone, max_length, SPECIAL_TOKENS + 1)
         if batch_size < 1:
             raise InputError(f"batch_size = {batch_size}: must be at least 1")
         self.layers = list(range(backbone.num_layers + 1) if layers is None else layers)

@@ -24,6 +24,7 @@ def test_an_input_is_not_replaced(options, tmp_path, monkeypatch):
     (tmp_path / "sub").mkdir()
     (tmp_path / "link.txt").symlink_to("a.txt")
     (name,) = options
+    refuse_overwriting({**options, "layer": 1, "xsim": True, "output": pathlib.Path("c.txt"), "csv": None}, ["output"])
     with pytest.raises(InputError, match=rf"^--output a.txt: is an input as well \(--{name}\)"):
         refuse_overwriting({**options, "output": pathlib.Path("a.txt"), "csv": None}, ["output", "csv"])
 
@@ -32,9 +33,3 @@ def test_two_outputs_are_two_files(tmp_path):
     options = {"output": tmp_path / "a", "csv": tmp_path / "." / "a"}
     with pytest.raises(InputError, match="--output and --csv are one file"):
         refuse_overwriting(options, ["output", "csv"])
-
-
-def test_other_options_are_no_files(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    options = {"output": pathlib.Path("out.json"), "source": "in.txt", "layer": 1, "groups": ["g=de,fr"], "xsim": True}
-    refuse_overwriting(options, ["output"])

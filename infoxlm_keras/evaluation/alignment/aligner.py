@@ -11,7 +11,7 @@ from keras import ops
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.alignment.methods import METHODS
-from infoxlm_keras.evaluation.embedding import batches, pad, padded_lengths, rows_by_length
+from infoxlm_keras.evaluation.embedding import batches, checked_length, pad, padded_lengths, rows_by_length
 from infoxlm_keras.models.encoder import hidden_states_model
 from infoxlm_keras.tokenizer import END_ID, START_ID
 
@@ -90,11 +90,7 @@ class WordAligner:
         for name, value, values in (("encoding", encoding, ENCODINGS), ("similarity", similarity, SIMILARITIES)):
             if value not in values:
                 raise InputError(f"{name} = {value!r}: must be one of {', '.join(values)}")
-        longest = backbone.max_sequence_length
-        max_length = longest if max_length is None else max_length
-        shortest = JOINT_SPECIAL_TOKENS + 2
-        if not shortest <= max_length <= longest:
-            raise InputError(f"max_length = {max_length}: must be in {shortest}..{longest}, the encoder's positions")
+        max_length = checked_length(backbone, max_length, JOINT_SPECIAL_TOKENS + 2)
         if batch_size < 1:
             raise InputError(f"batch_size = {batch_size}: must be at least 1")
         self.layers = list(range(backbone.num_layers + 1) if layers is None else layers)

@@ -15,9 +15,8 @@ import numpy as np
 from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import staging
-from infoxlm_keras.text.readers.chunks import decode_lines
 from infoxlm_keras.text.readers.inputs import plain_name
-from infoxlm_keras.text.readers.line_input import line_stream
+from infoxlm_keras.text.readers.line_input import all_lines
 
 MARKS = ("S", "P")
 WORD_NUMBERINGS = ("auto", "0", "1")
@@ -107,7 +106,7 @@ def read_alignment_set(
             sentences, names file and line; if there is no sure link.
     """
     source, target, gold = (staging.local_copy(path) for path in (source, target, gold))
-    sides = [[line.split() for line in _lines(path)] for path in (source, target)]
+    sides = [[line.split() for line in all_lines(path)] for path in (source, target)]
     if len(sides[0]) != len(sides[1]):
         raise InputError(f"{source}: has {len(sides[0])} lines, but {target} has {len(sides[1])}; line n translates n")
     rows = _rows(gold)
@@ -167,7 +166,7 @@ class _Row:
 def _rows(gold):
     """list of `_Row`: the lines of a gold file, with its own numbers."""
     rows = []
-    for number, line in enumerate(_lines(gold), start=1):
+    for number, line in enumerate(all_lines(gold), start=1):
         columns = line.split()
         if not columns:
             continue
@@ -214,14 +213,6 @@ def _shown(numbers):
 
 def _array(links):
     return np.array(sorted(links), np.int64).reshape(-1, 2)
-
-
-def _lines(path):
-    lines: list[str] = []
-    with line_stream(path) as stream:
-        while body := stream.read_body():
-            lines += decode_lines(body, stream.place, len(lines) + 1)
-    return lines
 
 
 def _pair_folders(folder):

@@ -6,7 +6,7 @@ from typing import Self
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.text.readers.chunks import LineStream
+from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
 from infoxlm_keras.text.readers.inputs import path_kind
 
 STANDARD_INPUT = "-"
@@ -51,3 +51,12 @@ def line_stream(path: PathLike) -> LineStream:
         if kind == "folder":
             raise InputError(f"{path}: is a folder; name a file in it")
     return LineStream(os.fspath(path))
+
+
+def all_lines(path: PathLike) -> list[str]:
+    """The lines of a small file, without their ends; arguments and errors as of `line_stream` and `decode_lines`."""
+    lines: list[str] = []
+    with line_stream(path) as stream:
+        while body := stream.read_body():
+            lines += decode_lines(body, stream.place, len(lines) + 1)
+    return lines

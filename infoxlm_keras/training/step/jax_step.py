@@ -272,8 +272,7 @@ def _in_one_piece(function, carry, step):
     It is the branch of a condition that always holds: `step` counts from 1. `jax.lax.optimization_barrier` does
     not serve: on CPUs the compiler removes it before it chooses the order.
     """
-    carry_spec, outputs = jax.eval_shape(function, carry)
-    del carry_spec
+    _, outputs = jax.eval_shape(function, carry)
 
     def never(carry):
         return carry, jax.tree.map(lambda output: jax.numpy.zeros(output.shape, output.dtype), outputs)
