@@ -27,6 +27,10 @@ FINETUNING_HEADS = {
         "infoxlm_keras.finetuning.classification:ClassificationHead",
         "fine-tune a classifier in one language, measure it in all",
     ),
+    "qa": FineTuningRow(
+        "infoxlm_keras.finetuning.question_answering_head:QuestionAnsweringHead",
+        "fine-tune question answering in one language, measure it in all",
+    ),
 }
 
 

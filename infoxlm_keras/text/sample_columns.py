@@ -89,7 +89,7 @@ class SampleColumns:
     def _language(self, row, place):
         """The language of a row whose texts do not say it."""
         if self.language is None:
-            self._file_language = self._file_language or _language_of(self.path)
+            self._file_language = self._file_language or language_of_file(self.path)
             return self._file_language
         code = row.get(self.language)
         if not isinstance(code, (str, type(None))):
@@ -175,8 +175,12 @@ def _text_columns(path, names):
     return found
 
 
-def _language_of(path):
-    """The language that a file's name or folder says."""
+def language_of_file(path: pathlib.Path) -> str:
+    """The language that a file's name (a part between dots) or its folder's name says.
+
+    Raises:
+        InputError: if neither says one, or the name says several.
+    """
     several = ""
     for parts in (plain_name(path).split(".")[:-1], [path.resolve().parent.name]):
         codes = {part: language_or_none(part) for part in parts if part.lower() not in NO_LANGUAGES}
