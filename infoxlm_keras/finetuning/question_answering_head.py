@@ -4,27 +4,24 @@ import argparse
 import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from infoxlm_keras.annotations import Array, PathLike, Tensor
+from infoxlm_keras.annotations import Array, PathLike, Tensor, Tensors
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.answer_scores import answer_scores
 from infoxlm_keras.evaluation.answer_spans import best_spans
 from infoxlm_keras.files import write_json
-from infoxlm_keras.finetuning.head import FineTuningHead
-from infoxlm_keras.finetuning.loop import FineTuningSettings
+from infoxlm_keras.finetuning.head import FineTuningHead, cross_entropy
+from infoxlm_keras.finetuning.settings import FineTuningSettings
 from infoxlm_keras.finetuning.task_preset import write_task_preset
-from infoxlm_keras.models import QuestionAnswering, with_dropout
+from infoxlm_keras.models import QuestionAnswering
 from infoxlm_keras.text.question_windows import QuestionWindows, answer_targets, question_windows
 from infoxlm_keras.text.questions import Questions, read_questions
 from infoxlm_keras.tokenizer import PAD_ID
-
-if TYPE_CHECKING:
-    from infoxlm_keras.pretrained import PretrainedModel
 
 DESCRIPTION = """Fine-tunes a model that finds the answer of a question in a text, and measures it in every language.
 
@@ -36,9 +33,8 @@ from the file's name (docs/finetuning.md). All files are read and checked before
 files are compared by MLQA's rules, all others by SQuAD's.
 
 Writes to OUTPUT_DIR: model/ (KerasHub preset: infoxlm export-savedmodel --head qa serves it), results.json, f1.png,
-and with --predictions the answers of each language, in the form that the official programs take.
+and with --predictions the answers of each language, in the form that the official programs take (runs/*/predictions).
 """
-DEFAULT_MAX_LENGTH = 384
 FEW = 3  # ids that a note names
 IMPOSSIBLE = -1e9  # logit of padding
 
@@ -80,6 +76,7 @@ class QuestionAnsweringHead(FineTuningHead):
     Settings = QuestionAnsweringSettings
     description = DESCRIPTION
     metric = "f1"
+    default_max_length = 384
 
     def __init__(
         self,
@@ -88,9 +85,9 @@ class QuestionAnsweringHead(FineTuningHead):
         test: Sequence[Questions] = (),
     ) -> None:
         super().__init__(training, development, test)
-        self.predictions: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        self._windows: dict[int, QuestionWindows] = {}
-        self._passed_over: dict[str, dict[str, list[str]]] = {}
+        self.settings: QuestionAnsweringSettings | None = None
+        self._answers: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        self._windows: dict[tuple, QuestionWindows] = {}
         for part in self.training:
             if not any(start is not None for question in part.questions for start in question.starts):
                 raise InputError(
@@ -123,44 +120,46 @@ class QuestionAnsweringHead(FineTuningHead):
         return {"rules": sorted({part.rules for part in (*self.development, *self.test)})}
 
     def notes(self) -> list[str]:
-        """Lines on answers that are not at their offset, and after `build` on questions that do not fit."""
-        data = {"training": self.training, "development": self.development, "test": self.test}
         found = []
-        for name, parts in data.items():
-            for part in parts:
-                for file, ids in part.misplaced.items():
-                    use = "passed over if no other is" if name == "training" else "compared all the same"
-                    found.append(f"note: {name}: {_named(file, ids)} with an answer that is not at its offset; {use}")
-        for name, reasons in self._passed_over.items():
-            found += [f"note: {name}: {_named('', ids)} {reason}" for reason, ids in reasons.items()]
+        for name, part in self._parts():
+            for file, ids in part.misplaced.items():
+                use = "only its other answers are learned" if name == "training" else "it is compared all the same"
+                found.append(f"note: {name}: {file}: {_named(ids)} with an answer that is not at its offset; {use}")
         return found
 
-    def build(self, model: "PretrainedModel", settings: QuestionAnsweringSettings) -> None:
-        """Makes `model`, a `QuestionAnswering`, and the windows of all questions."""
-        keras.utils.set_random_seed(settings.seed)
-        backbone = with_dropout(model.masked_lm, settings.dropout).backbone
-        positions = backbone.max_sequence_length
-        self.max_length = min(DEFAULT_MAX_LENGTH, positions) if settings.max_length is None else settings.max_length
-        if self.max_length > positions:
-            raise InputError(f"max_length = {self.max_length}: the model has {positions} positions")
-        self.settings, self.tokenizer = settings, model.tokenizer
-        self.model = QuestionAnswering(backbone)
-        self._windows, self._passed_over = {}, {}
-        for name, parts in (("training", self.training), ("development", self.development), ("test", self.test)):
-            for part in parts:
-                cut = [part.questions[number].id for number in self.windows(part).cut]
-                if cut:
-                    reasons = self._passed_over.setdefault(f"{name} in {part.language}", {})
-                    reasons[f"cut to max_question = {settings.max_question} tokens"] = cut
-        self._targets = [self._learned(part) for part in self.training]
+    def fitting_notes(self) -> list[str]:
+        assert self.settings is not None
+        found = []
+        for name, part in self._parts():
+            cut = [part.questions[number].id for number in self.windows(part).cut]
+            if cut:
+                limit = f"max_question = {self.settings.max_question}"
+                found.append(f"note: {name} in {part.language}: {_named(cut)} cut to {limit} tokens")
+        for part in self.training:
+            reasons: dict[str, list[str]] = {}
+            for number, reason in answer_targets(part.questions, self.windows(part))[1].items():
+                reasons.setdefault(reason, []).append(part.questions[number].id)
+            for reason, ids in reasons.items():
+                found.append(f"note: training in {part.language}: {_named(ids)} passed over, with {reason}")
+        return found
+
+    def make_model(self, settings: QuestionAnsweringSettings) -> keras.Model:
+        self.settings = settings
+        return QuestionAnswering(self.backbone)
 
     def windows(self, part: Questions) -> QuestionWindows:
-        """The windows of the questions of `part`; made once."""
-        if id(part) not in self._windows:
-            self._windows[id(part)] = question_windows(
-                self.tokenizer, part.questions, self.max_length, self.settings.stride, self.settings.max_question
-            )
-        return self._windows[id(part)]
+        """The windows of the questions of `part`; made once for all runs with the same tokenizer and lengths."""
+        assert self.settings is not None
+        limits = self.max_length, self.settings.stride, self.settings.max_question
+        key = id(part), self.tokenizer.fingerprint, *limits
+        if key not in self._windows:
+            self._windows[key] = question_windows(self.tokenizer, part.questions, *limits)
+        return self._windows[key]
+
+    def _parts(self):
+        for name, parts in (("training", self.training), ("development", self.development), ("test", self.test)):
+            for part in parts:
+                yield name, part
 
     def training_arrays(self) -> dict[str, Array]:
         """All windows of the training questions; of those that are passed over, none.
@@ -169,9 +168,12 @@ class QuestionAnsweringHead(FineTuningHead):
             dict of `token_ids`, `padding_mask` (int32 [windows, length]), `targets` (int32 [windows, 2], first and
             last token of the answer; 0 where the window does not hold it) and `weights` (float32 [windows], ones).
         """
-        kept = [targets[:, 0] >= 0 for targets in self._targets]
         windows = [self.windows(part) for part in self.training]
-        targets = np.concatenate([targets[keep] for targets, keep in zip(self._targets, kept, strict=True)])
+        learned = [
+            answer_targets(part.questions, found)[0] for part, found in zip(self.training, windows, strict=True)
+        ]
+        kept = [targets[:, 0] >= 0 for targets in learned]
+        targets = np.concatenate([targets[keep] for targets, keep in zip(learned, kept, strict=True)])
         if not len(targets):
             files = ", ".join(file for part in self.training for file in part.files)
             raise InputError(f"{files}: no window holds a whole answer; give a larger --max_length")
@@ -182,24 +184,22 @@ class QuestionAnsweringHead(FineTuningHead):
             "weights": np.ones(len(targets), np.float32),
         }
 
-    def losses(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def losses(self, outputs: Tensor, batch: Tensors) -> tuple[Tensor, Tensor]:
         """The mean cross-entropy of start and end over the tokens of each window, and whether both are right."""
         mask = ops.expand_dims(ops.cast(batch["padding_mask"], "float32"), -1)
         logits = ops.cast(outputs, "float32") * mask + (1 - mask) * IMPOSSIBLE
-        logits = ops.transpose(logits, (0, 2, 1))  # [batch, 2, length]
-        losses = keras.losses.sparse_categorical_crossentropy(batch["targets"], logits, from_logits=True)
-        right = ops.equal(ops.argmax(logits, axis=-1), ops.cast(batch["targets"], "int32"))
-        return ops.mean(losses, axis=-1), ops.cast(ops.all(right, axis=-1), "float32")
+        losses, correct = cross_entropy(batch["targets"], ops.transpose(logits, (0, 2, 1)))
+        return ops.mean(losses, axis=-1), ops.min(correct, axis=-1)
 
     def measure(
         self, parts: Sequence[Questions], batch_size: int, progress: Callable[[int], object]
     ) -> dict[str, dict[str, float]]:
         scores: dict[str, dict[str, float]] = {"f1": {}, "exact_match": {}}
-        self.predictions = {}
+        self._answers = {}
         for part in parts:
             windows = self.windows(part)
             inputs = {"token_ids": windows.token_ids, "padding_mask": windows.padding_mask}
-            logits = np.asarray(self.predict(inputs, batch_size), np.float32)
+            logits = self.predict(inputs, batch_size)
             if not np.isfinite(logits).all():
                 row = int(np.flatnonzero(~np.isfinite(logits).all(axis=(1, 2)))[0])
                 raise InputError(
@@ -207,7 +207,7 @@ class QuestionAnsweringHead(FineTuningHead):
                     "not finite; its weights or precision are broken"
                 )
             answers = self.answers(part, logits)
-            self.predictions[part.language] = answers
+            self._answers[part.language] = answers
             for name, value in self.scores(part, answers).items():
                 scores[name][part.language] = value
             progress(len(part))
@@ -220,6 +220,7 @@ class QuestionAnsweringHead(FineTuningHead):
             part: `Questions`.
             logits: float32 [windows, length, 2] of `windows(part)`.
         """
+        assert self.settings is not None
         windows, settings = self.windows(part), self.settings
         spans = best_spans(logits, windows.rows, windows.places, windows.counts, settings.max_answer, settings.n_best)
         found = {}
@@ -239,18 +240,21 @@ class QuestionAnsweringHead(FineTuningHead):
         ]
         return {name: float(np.mean([scores[name] for scores in every])) for name in ("f1", "exact_match")}
 
-    def chance(self) -> float:
+    def chance(self) -> float | None:
         """F1 of the answers that the place in the text alone makes most likely, mean over the measured languages.
 
         A start logit is the logarithm of how many training answers begin at this token of the text (plus 1), an end
-        logit of how many end there: the guess knows neither question nor text.
+        logit of how many end there: the guess knows neither question nor text. None before `build`.
         """
+        if self.settings is None:
+            return None
         counts = np.ones((self.max_length, 2))
-        for part, targets in zip(self.training, self._targets, strict=True):
+        for part in self.training:
             windows = self.windows(part)
+            targets, _ = answer_targets(part.questions, windows)
             whole = (targets[:, 0] > 0) & (windows.firsts == 0)
             for side in range(2):
-                np.add.at(counts[:, side], (targets[whole, side] - windows.places[whole]), 1)
+                np.add.at(counts[:, side], targets[whole, side] - windows.places[whole], 1)
         found = []
         for part in self.test or self.development:
             windows = self.windows(part)
@@ -266,34 +270,19 @@ class QuestionAnsweringHead(FineTuningHead):
     def save(self, directory: PathLike) -> None:
         write_task_preset(directory, self.model, self.tokenizer)
 
-    def write_predictions(self, output: PathLike) -> list[pathlib.Path]:
-        """Writes the answers of the last `measure` into OUTPUT/predictions, if the settings ask for them.
+    def write_predictions(self, directory: PathLike) -> None:
+        """Writes the answers of the last `measure` into DIRECTORY/predictions, if the settings ask for them.
 
         `LANGUAGE.json` holds {id: answer}, as SQuAD's and MLQA's programs take it; `LANGUAGE.nbest.json` holds {id:
         list of {"text", "score"}}.
-
-        Returns:
-            list of paths that were written.
         """
-        if not self.settings.predictions:
-            return []
-        directory = pathlib.Path(output) / "predictions"
-        directory.mkdir(parents=True, exist_ok=True)
-        written = []
-        for language, answers in self.predictions.items():
-            best = {name: found[0]["text"] for name, found in answers.items()}
-            for name, content in ((f"{language}.json", best), (f"{language}.nbest.json", answers)):
-                write_json(directory / name, content)
-                written.append(directory / name)
-        return written
-
-    def _learned(self, part):
-        """The targets of a training part; notes the questions that are passed over."""
-        targets, passed_over = answer_targets(part.questions, self.windows(part))
-        reasons = self._passed_over.setdefault(f"training in {part.language}", {})
-        for number, reason in passed_over.items():
-            reasons.setdefault(f"with {reason}, passed over", []).append(part.questions[number].id)
-        return targets
+        if self.settings is None or not self.settings.predictions:
+            return
+        folder = pathlib.Path(directory) / "predictions"
+        folder.mkdir(parents=True, exist_ok=True)
+        for language, answers in self._answers.items():
+            write_json(folder / f"{language}.json", {name: found[0]["text"] for name, found in answers.items()})
+            write_json(folder / f"{language}.nbest.json", answers)
 
 
 def _stacked(arrays, padding):
@@ -303,8 +292,6 @@ def _stacked(arrays, padding):
     return np.concatenate(widened)
 
 
-def _named(file, ids):
+def _named(ids):
     more = f" and {len(ids) - FEW:,} more" if len(ids) > FEW else ""
-    plural = "s" if len(ids) > 1 else ""
-    place = f"{file}: " if file else ""
-    return f"{place}{len(ids):,} question{plural} ({', '.join(ids[:FEW])}{more})"
+    return f"{len(ids):,} question{'s' * (len(ids) > 1)} ({', '.join(ids[:FEW])}{more})"
