@@ -106,8 +106,8 @@ def question_windows(
     for place, row in enumerate(rows):
         token_ids[place, : len(row)] = row
         mask[place, : len(row)] = 1
-    columns = np.array(facts, np.int32).reshape(-1, 4).T
-    return QuestionWindows(token_ids, mask, *columns, contexts, cut)
+    numbers, places, firsts, counts = np.array(facts, np.int32).reshape(-1, 4).T
+    return QuestionWindows(token_ids, mask, numbers, places, firsts, counts, contexts, cut)
 
 
 def window_starts(tokens: int, room: int, stride: int) -> list[int]:

@@ -51,7 +51,7 @@ class SampleColumns:
         self.label = next((name for name in LABEL_NAMES if name in folded), None)
         self.language = next((name for name in LANGUAGE_NAMES if name in folded), None)
         self.texts = _text_columns(path, folded)
-        self._file_language = None
+        self._file_language: str | None = None
         if self.label is None or not self.texts:
             missing = "a label" if self.label is None else "texts"
             raise InputError(
