@@ -51,7 +51,19 @@ def finished(preset, tmp_path_factory):
     train = write_samples(root / "train", "en", 300)
     tests = [write_samples(root / language / "test", language, 40, 700) for language in ("en", "de", "ru")]
     options = ["--model", preset, "--train", train, "--test", *tests, "--output_dir", root / "run"]
-    options += ["--epochs", 3, "--batch_size", 16, "--learning_rate", 0.02, "--dropout", 0, "--max_length", 40, "--predictions"]
+    options += [
+        "--epochs",
+        3,
+        "--batch_size",
+        16,
+        "--learning_rate",
+        0.02,
+        "--dropout",
+        0,
+        "--max_length",
+        40,
+        "--predictions",
+    ]
     run(finetune_tagging.main, *options)
     return root
 
