@@ -97,8 +97,8 @@ def question_windows(
         before = [START_ID, *ids, END_ID, END_ID]
         room = max_length - SPECIAL_TOKENS - len(ids)
         for first in window_starts(len(context), room, stride):
-            part = context.token_ids[first : first + room].tolist()
-            rows.append([*before, *part, END_ID])
+            part = context.token_ids[first : first + room]
+            rows.append(np.concatenate([before, part, [END_ID]], dtype=np.int32))
             facts.append((number, len(before), first, len(part)))
     length = min(max_length, -(-max(map(len, rows), default=8) // 8) * 8)
     token_ids = np.full((len(rows), length), PAD_ID, np.int32)
