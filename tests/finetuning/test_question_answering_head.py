@@ -12,12 +12,14 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.answer_scores import answer_scores
 from infoxlm_keras.finetuning.question_answering import load_question_answering
 from infoxlm_keras.finetuning.question_answering_head import QuestionAnsweringHead, QuestionAnsweringSettings
-from infoxlm_keras.pretrained import PretrainedModel
+from infoxlm_keras.models import EncoderSize, build_masked_lm
+from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo, save_pretrained
 from infoxlm_keras.serving import QuestionAnsweringModule
 from infoxlm_keras.text.questions import Question, Questions
 from running import refused, run
 from sample_text import sentences
 
+MARK = "opens"  # one token, in no German or Russian sentence
 LIMITS = {"max_length": 48, "stride": 12, "max_question": 8, "max_answer": 6}
 
 
@@ -29,6 +31,17 @@ def part(language, count, sentences_each=1, rules="squad"):
         answer = context.split()[2]
         place = len(" ".join(context.split()[:2])) + 1
         questions.append(Question(f"{language}-{number}", "where?", context, (answer,), (place,)))
+    return Questions(language, language, rules, questions, files=[f"{language}.json"])
+
+
+def marked(language, count, start=0, rules="squad"):
+    """Questions whose answer is the same word in every language, somewhere in the text."""
+    questions = []
+    for number, text in enumerate(sentences(language, count, start)):
+        words = [word for word in text.strip(".").split() if word != MARK]
+        words.insert(number % (len(words) + 1), MARK)
+        context = " ".join(words)
+        questions.append(Question(f"{language}-{number}", "where?", context, (MARK,), (context.index(MARK),)))
     return Questions(language, language, rules, questions, files=[f"{language}.json"])
 
 
@@ -164,28 +177,46 @@ def test_what_is_passed_over_is_named(tiny_masked_lm, tokenizer):
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_preset, tmp_path_factory):
+def finished(tokenizer, tmp_path_factory):
     root = tmp_path_factory.mktemp("qa")
+    size = EncoderSize(num_layers=2, hidden_dim=32, num_heads=4, intermediate_dim=64, max_sequence_length=64)
+    masked_lm = build_masked_lm(size, tokenizer.vocabulary_size, dropout=0.0)
+    save_pretrained(root / "model", masked_lm, tokenizer, PretrainingInfo(universal_layer=1))
     tests = [
-        write(root / "xquad.ru.json", part("ru", 6)),
-        write(root / "test-context-de-question-de.json", part("de", 6)),
+        write(root / "xquad.ru.json", marked("ru", 20)),
+        write(root / "test-context-de-question-de.json", marked("de", 20)),
     ]
-    options = ["--model", tiny_preset, "--train", write(root / "xquad.en.json", part("en", 24)), "--test", *tests]
-    options += ["--output_dir", root / "run", "--epochs", 1, "--batch_size", 8, "--no-jit_compile"]
-    run(finetune_qa.main, *options, *(f"--{name}={value}" for name, value in LIMITS.items()), "--predictions")
+    options = [
+        "--model",
+        root / "model",
+        "--train",
+        write(root / "xquad.en.json", marked("en", 160)),
+        "--test",
+        *tests,
+    ]
+    options += ["--output_dir", root / "run", "--epochs", 4, "--batch_size", 16, "--learning_rate", 0.02]
+    options += ["--dropout", 0, "--no-jit_compile", "--predictions"]
+    run(finetune_qa.main, *options, *(f"--{name}={value}" for name, value in LIMITS.items()))
     return root
+
+
+def test_what_is_learned_in_one_language_beats_the_guess_in_others(finished, tiny_masked_lm, tokenizer):
+    results = json.loads((finished / "run/results.json").read_text())
+    head = QuestionAnsweringHead([marked("en", 160)], [], [marked("ru", 20), marked("de", 20, rules="mlqa")])
+    head.build(PretrainedModel(tiny_masked_lm, tokenizer, None), QuestionAnsweringSettings(**LIMITS))
+    assert results["mean"] > head.chance() + 0.2
 
 
 def test_the_predictions_give_the_scores_by_each_files_rules(finished):
     results = json.loads((finished / "run/results.json").read_text())
-    assert results["samples"] == {"de": 6, "ru": 6} and results["rules"] == ["mlqa", "squad"]
+    assert results["samples"] == {"de": 20, "ru": 20} and results["rules"] == ["mlqa", "squad"]
     assert results["settings"]["stride"] == 12 and (finished / "run/f1.png").is_file()
     (folder,) = (finished / "run/runs").glob("*/predictions")
     for language, rules in (("ru", "squad"), ("de", "mlqa")):
         predicted = json.loads((folder / f"{language}.json").read_text())
         n_best = json.loads((folder / f"{language}.nbest.json").read_text())
         every = []
-        for question in part(language, 6).questions:
+        for question in marked(language, 20).questions:
             assert predicted[question.id] in question.context
             texts, scores = zip(*((found["text"], found["score"]) for found in n_best[question.id]), strict=True)
             assert texts[0] == predicted[question.id] and 1 <= len(set(texts)) == len(texts) <= 5
@@ -204,7 +235,7 @@ def test_the_served_model_gives_the_same_answers(finished):
         predicted = json.loads((folder / f"{language}.json").read_text())
         questions = [
             question
-            for question in part(language, 6).questions
+            for question in marked(language, 20).questions
             if len(tokenizer.encode(question.context)) <= 48 - 4 - 8
         ]
         assert len(questions) >= 3
