@@ -31,6 +31,8 @@ RUN_ELSEWHERE = {
     "pretrain": "tests/commands/test_pretrain.py",
     "export-savedmodel": "tests/commands/test_export_recipe.py",
     "finetune-classification": "tests/finetuning/test_finetune_classification.py",
+    "finetune-qa": "tests/finetuning/test_question_answering_head.py",
+    "finetune-tagging": "tests/finetuning/test_tagging.py",
     "evaluate-alignment": "tests/evaluation/test_alignment_evaluation.py",
     "mine-bitext": "tests/mining/test_mine_bitext.py",
     "convert-checkpoint": "tests/commands/test_convert_recipe.py",

@@ -14,8 +14,8 @@ Formats:
 
   keras                  a preset that every KerasHub task of XLM-R opens, and every command here
   keras-embedder         a preset of keras_hub.models.XLMRobertaTextEmbedder, cut above the universal layer
-  hf                     AutoModelForMaskedLM, AutoModel and AutoTokenizer open it; a fine-tuned classifier or
-                         question answering keeps its head and its labels
+  hf                     AutoModelForMaskedLM, AutoModel and AutoTokenizer open it; a fine-tuned classifier,
+                         question answering or tagger keeps its head and its labels
   sentence-transformers  SentenceTransformer(DIR).encode gives the SavedModel's vectors; cut above the universal layer
 """
 

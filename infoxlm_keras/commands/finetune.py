@@ -150,6 +150,8 @@ def train(
         if not is_chief():
             return
         check_space(output, run.head.backbone)
+        for line in run.head.fitting_notes():
+            print(line, flush=True)
         if options.overwrite:
             # Everything for the new runs was read and fits.
             output.start_over()

@@ -14,6 +14,8 @@ In reading order:
     alignment/                sentence pairs of words -> links between words -> error rate
     alignment_evaluation.py   how well the links between words agree with gold links
     retrieval_evaluation.py   how often a sentence's nearest neighbour is its translation
+    answer_spans.py, answer_scores.py   logits -> answers -> exact match and F1 (NumPy)
+    tag_scores.py             tags -> F1 of spans
     validation_loss.py        the pretext tasks' losses on held-out records
 """
 

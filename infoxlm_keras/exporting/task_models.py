@@ -1,10 +1,11 @@
-"""Fine-tuned models with their heads, as transformers stores them: classifiers and question answering.
+"""Fine-tuned models with their heads, as transformers stores them: classifiers, question answering and taggers.
 
 transformers and KerasHub have the same classification head: dense, tanh and dense, on the last hidden state at `<s>`.
 """
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,7 +20,7 @@ from infoxlm_keras.files import read_json
 from infoxlm_keras.tokenizer import Tokenizer
 
 LABELS_FILE = "labels.json"
-CLASSIFIER, QUESTION_ANSWERING = "TextClassifier", "QuestionAnswering"
+CLASSIFIER, QUESTION_ANSWERING, TAGGER = "TextClassifier", "QuestionAnswering", "TokenClassification"
 
 
 @dataclasses.dataclass
@@ -52,7 +53,7 @@ class TaskModel:
 
 
 def task_kind(source: PathLike) -> str | None:
-    """`CLASSIFIER` or `QUESTION_ANSWERING` if the preset `source` is of that kind, else None.
+    """`CLASSIFIER`, `QUESTION_ANSWERING` or `TAGGER` if the preset `source` is of that kind, else None.
 
     Raises:
         InputError: as `locate`, or if the preset is damaged.
@@ -61,7 +62,7 @@ def task_kind(source: PathLike) -> str | None:
     if location.layout != KERAS or location.directory is None:
         return None
     name = task_class_name(location.directory) or ""
-    return next((kind for kind in (CLASSIFIER, QUESTION_ANSWERING) if name.endswith(kind)), None)
+    return next((kind for kind in _LOADERS if name.endswith(kind)), None)
 
 
 def load_task_model(source: PathLike) -> TaskModel:
@@ -70,7 +71,9 @@ def load_task_model(source: PathLike) -> TaskModel:
     Raises:
         InputError: if the preset is damaged, or transformers has no equal head.
     """
-    return (_classifier if task_kind(source) == CLASSIFIER else _question_answering)(source)
+    kind = task_kind(source)
+    assert kind is not None
+    return _LOADERS[kind](source)
 
 
 def read_labels(directory: PathLike, classes: int) -> list[str] | None:
@@ -113,8 +116,7 @@ def _classifier(source):
         print(f"note: {source}: has no {LABELS_FILE}; its classes are named {labels[0]} to {labels[-1]}")
     dense, output = model.pooled_dense, model.output_dense
     config = {
-        "id2label": {str(number): label for number, label in enumerate(labels)},
-        "label2id": {label: number for number, label in enumerate(labels)},
+        **_names(labels),
         "problem_type": "single_label_classification",
         "classifier_dropout": model.dropout,
     }
@@ -145,6 +147,36 @@ def _question_answering(source):
         {},
         model.backbone.max_sequence_length,
     )
+
+
+def _tagger(source):
+    from infoxlm_keras.finetuning.token_classification import load_token_classification
+
+    model, tokenizer, labels = load_token_classification(_directory(source), dtype="float32")
+    return TaskModel(
+        model.backbone,
+        tokenizer,
+        "XLMRobertaForTokenClassification",
+        "token-classification",
+        _dense("classifier", model.output_dense),
+        f"tagger of {', '.join(labels)}",
+        {**_names(labels), "classifier_dropout": model.dropout},
+        model.backbone.max_sequence_length,
+    )
+
+
+_LOADERS: dict[str, Callable[[PathLike], TaskModel]] = {
+    CLASSIFIER: _classifier,
+    QUESTION_ANSWERING: _question_answering,
+    TAGGER: _tagger,
+}
+
+
+def _names(labels):
+    return {
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
 
 
 def _directory(source: PathLike) -> pathlib.Path:

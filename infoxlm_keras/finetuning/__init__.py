@@ -9,7 +9,9 @@ In reading order:
                             task of the pretrainer), sample_batches.py, development_scores.py and prediction.py
     trials.py               several seeds and learning rates, and what they say together
     classification.py       KerasHub's classifier on a pre-trained encoder; `text/labelled_texts.py` reads the data
-    question_answering.py   saving and loading a question-answering model
+    question_answering_head.py   spans of texts as answers; `text/questions.py` reads the data
+    tagging.py              tags of words; `text/tagged_sentences.py` reads the data
+    question_answering.py, token_classification.py   their models on disk, by task_preset.py
     run_output.py           the folder of a command
     transfer.py             what a language loses that was not trained on
 """
@@ -33,7 +35,20 @@ if TYPE_CHECKING:
     )
     from infoxlm_keras.finetuning.head import FineTuningHead as FineTuningHead
     from infoxlm_keras.finetuning.loop import FineTuningRun as FineTuningRun, Stopped as Stopped
+    from infoxlm_keras.finetuning.question_answering import (
+        load_question_answering as load_question_answering,
+        save_question_answering as save_question_answering,
+    )
+    from infoxlm_keras.finetuning.question_answering_head import (
+        QuestionAnsweringHead as QuestionAnsweringHead,
+        QuestionAnsweringSettings as QuestionAnsweringSettings,
+    )
     from infoxlm_keras.finetuning.settings import FineTuningSettings as FineTuningSettings
+    from infoxlm_keras.finetuning.tagging import TaggingHead as TaggingHead, TaggingSettings as TaggingSettings
+    from infoxlm_keras.finetuning.token_classification import (
+        load_token_classification as load_token_classification,
+        save_token_classification as save_token_classification,
+    )
     from infoxlm_keras.finetuning.transfer import transfer_gap as transfer_gap
 
 __getattr__, __dir__, __all__ = lazy_exports(
@@ -52,7 +67,11 @@ __getattr__, __dir__, __all__ = lazy_exports(
         ),
         "head": ("FineTuningHead",),
         "loop": ("FineTuningRun", "Stopped"),
+        "question_answering": ("load_question_answering", "save_question_answering"),
+        "question_answering_head": ("QuestionAnsweringHead", "QuestionAnsweringSettings"),
         "settings": ("FineTuningSettings",),
+        "tagging": ("TaggingHead", "TaggingSettings"),
+        "token_classification": ("load_token_classification", "save_token_classification"),
         "transfer": ("transfer_gap",),
     },
 )

@@ -114,6 +114,10 @@ class FineTuningHead:
         """Lines on the data that a user should know before training, besides the rows that were left out."""
         return []
 
+    def fitting_notes(self) -> list[str]:
+        """Lines on samples that do not fit the model's tokens and positions; known after `build`, before training."""
+        return []
+
     def build(self, model: PretrainedModel, settings: Any) -> None:
         """Makes `model` on the encoder of a `PretrainedModel`, with random weights of the head.
 

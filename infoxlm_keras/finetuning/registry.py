@@ -27,6 +27,14 @@ FINETUNING_HEADS = {
         "infoxlm_keras.finetuning.classification:ClassificationHead",
         "fine-tune a classifier in one language, measure it in all",
     ),
+    "qa": FineTuningRow(
+        "infoxlm_keras.finetuning.question_answering_head:QuestionAnsweringHead",
+        "fine-tune question answering in one language, measure it in all",
+    ),
+    "tagging": FineTuningRow(
+        "infoxlm_keras.finetuning.tagging:TaggingHead",
+        "fine-tune tags of words in one language, measure them in all",
+    ),
 }
 
 

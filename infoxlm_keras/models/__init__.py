@@ -1,4 +1,4 @@
-"""The encoder: KerasHub's XLM-R backbone, its hidden states by index, pooling, and a question-answering head."""
+"""The encoder: KerasHub's XLM-R backbone, its hidden states by index, pooling, and heads for answers and tags."""
 
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         EncoderSize as EncoderSize,
         default_universal_layer as default_universal_layer,
     )
+    from infoxlm_keras.models.token_classification import TokenClassification as TokenClassification
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -28,5 +29,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "pooling": ("l2_normalize", "pool"),
         "question_answering": ("QuestionAnswering",),
         "sizes": ("ENCODER_SIZES", "EncoderSize", "default_universal_layer"),
+        "token_classification": ("TokenClassification",),
     },
 )

@@ -1,1 +1,1 @@
-"""Text before it is encoded: languages, readers, cleaning, vocabularies, labelled texts."""
+"""Text before it is encoded: languages, readers, cleaning, vocabularies, labelled texts, questions, tagged words."""

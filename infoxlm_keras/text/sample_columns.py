@@ -51,7 +51,7 @@ class SampleColumns:
         self.label = next((name for name in LABEL_NAMES if name in folded), None)
         self.language = next((name for name in LANGUAGE_NAMES if name in folded), None)
         self.texts = _text_columns(path, folded)
-        self._file_language = None
+        self._file_language: str | None = None
         if self.label is None or not self.texts:
             missing = "a label" if self.label is None else "texts"
             raise InputError(
@@ -89,7 +89,7 @@ class SampleColumns:
     def _language(self, row, place):
         """The language of a row whose texts do not say it."""
         if self.language is None:
-            self._file_language = self._file_language or _language_of(self.path)
+            self._file_language = self._file_language or language_of_file(self.path)
             return self._file_language
         code = row.get(self.language)
         if not isinstance(code, (str, type(None))):
@@ -175,8 +175,12 @@ def _text_columns(path, names):
     return found
 
 
-def _language_of(path):
-    """The language that a file's name or folder says."""
+def language_of_file(path: pathlib.Path) -> str:
+    """The language that a file's name (a part between dots) or its folder's name says.
+
+    Raises:
+        InputError: if neither says one, or the name says several.
+    """
     several = ""
     for parts in (plain_name(path).split(".")[:-1], [path.resolve().parent.name]):
         codes = {part: language_or_none(part) for part in parts if part.lower() not in NO_LANGUAGES}

@@ -21,7 +21,7 @@ from keras import ops
 
 from infoxlm_keras import MMLM, TLM, XLCO, InfoXLMPretrainer, MomentumSchedule, PretextTask
 from infoxlm_keras.contrast import KeyEncoder, KeyQueue, MovingAverage
-from infoxlm_keras.models import Encoder, QuestionAnswering
+from infoxlm_keras.models import Encoder, QuestionAnswering, TokenClassification
 from infoxlm_keras.models.fused_attention import CutLength, PadLength
 from infoxlm_keras.tasks.masked_lm import MaskedLanguageModeling
 from infoxlm_keras.training.optimizer import WarmupLinearDecay
@@ -100,6 +100,10 @@ EXAMPLES = {
     InfoXLMPretrainer: (example_pretrainer, loss_of_pretrainer),
     QuestionAnswering: (
         lambda: QuestionAnswering(tiny_masked_lm(ONE_LAYER).backbone, name="spans"),
+        lambda model: [model(INPUTS)],
+    ),
+    TokenClassification: (
+        lambda: TokenClassification(tiny_masked_lm(ONE_LAYER).backbone, 3, dropout=0.5, name="tags"),
         lambda model: [model(INPUTS)],
     ),
 }

@@ -57,7 +57,7 @@ HEADS = {
     ),
     "qa": HeadRow(
         "infoxlm_keras.serving.heads.question_answering:load_question_answering_head",
-        "question, context -> answer, score, start, end [batch]; what save_question_answering wrote",
+        "question, context -> answer, score, start, end [batch]; the model of finetune-qa",
         settings={
             "max_answer": {"type": int, "metavar": "N", "help": "tokens of the longest answer; unset: 30"},
             "max_windows": {"type": int, "metavar": "N", "help": "windows of the longest context; unset: 16"},

@@ -1,0 +1,141 @@
+"""Readers of files in SQuAD's form: languages from names, what is left out, and what is refused."""
+
+import json
+
+import pytest
+
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.questions import read_questions
+
+CONTEXT = "The old bridge stands beside the river."
+
+
+def entry(name, answer="bridge", start=8, question="what stands?", **more):
+    return {"id": name, "question": question, "answers": [{"text": answer, "answer_start": start}], **more}
+
+
+def write(path, *entries, context=CONTEXT):
+    path.parent.mkdir(exist_ok=True)
+    content = {"version": "1.1", "data": [{"title": "x", "paragraphs": [{"context": context, "qas": list(entries)}]}]}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "answers", "rules"),
+    [
+        ("xquad.ar.json", "ar", "ar", "squad"),
+        ("train-v1.1.json", "en", "en", "squad"),
+        ("test-context-de-question-en.json", "de-en", "de", "mlqa"),
+        ("dev-context-zh-question-zh.json", "zh", "zh", "mlqa"),
+        ("tydiqa.goldp.ar.dev.json", "ar", "ar", "squad"),
+        ("tydiqa.en.train.json", "en", "en", "squad"),
+        ("squad.translate.train.en-de.json", "de", "de", "squad"),
+        ("vi_squad-translate-train-train-v1.1.json", "vi", "vi", "squad"),
+        ("sw/test.json", "sw", "sw", "squad"),
+    ],
+)
+def test_the_language_is_read_from_the_name(tmp_path, name, language, answers, rules):
+    (part,) = read_questions([write(tmp_path / name, entry("1"))])
+    assert (part.language, part.answer_language, part.rules, len(part)) == (language, answers, rules, 1)
+
+
+def test_tydiqas_first_release_has_the_language_in_the_ids(tmp_path):
+    path = write(
+        tmp_path / "tydiqa-goldp-v1.1-dev.json", entry("finnish-1-2"), entry("arabic-7-1"), entry("finnish-2")
+    )
+    assert {part.language: len(part) for part in read_questions([path])} == {"ar": 1, "fi": 2}
+    assert [part.language for part in read_questions([path], ["fin"])] == ["fi"]
+    write(path, entry("klingon-1"))
+    with pytest.raises(InputError, match=r"question klingon-1: does not begin with the name of a language of TyDiQA"):
+        read_questions([path])
+
+
+def test_what_has_no_answer_is_left_out_and_counted(tmp_path):
+    path = write(
+        tmp_path / "xquad.en.json",
+        entry("good"),
+        entry("blank", answer=" "),
+        entry("empty", question=" "),
+        entry("impossible", is_impossible=True),
+        {"id": "none", "question": "x", "answers": []},
+        {"id": "unlabelled", "question": "x"},
+        entry("moved", start=9),
+        entry("before", start=-31),
+        {"id": "nowhere", "question": "x", "answers": [{"text": "river"}]},
+    )
+    (part,) = read_questions([path])
+    assert [question.id for question in part.questions] == ["good", "moved", "before", "nowhere"]
+    assert part.reasons == {
+        str(path): {"no gold answer": 3, "an empty question": 1, "no possible answer (is_impossible)": 1}
+    }
+    assert part.left_out == 5
+    assert part.misplaced == {str(path): ["moved", "before", "nowhere"]}
+    assert [question.starts for question in part.questions] == [(8,), (None,), (None,), (None,)]
+    assert len(read_questions([path], max_samples=2)[0]) == 2
+
+
+def test_several_gold_answers_and_files_of_one_language(tmp_path):
+    several = entry("1")
+    several["answers"] += [{"text": "old bridge", "answer_start": 4}, {"text": "", "answer_start": 0}]
+    paths = [write(tmp_path / "a.en.json", several), write(tmp_path / "b.en.json", entry("2"))]
+    (part,) = read_questions(paths)
+    assert part.files == [str(path) for path in paths]
+    assert part.questions[0].answers == ("bridge", "old bridge") and part.questions[0].starts == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], r"lacks the list data; questions have SQuAD's form"),
+        ({"data": {}}, r"lacks the list data"),
+        ({"data": []}, r"holds no question"),
+        ({"data": [{"title": "x"}]}, r"data\[0\]: lacks the list paragraphs"),
+        ({"data": [{"paragraphs": [{"qas": []}]}]}, r"data\[0\]: paragraphs\[0\]: context is nothing, not text"),
+        ({"data": [{"paragraphs": [{"context": "x"}]}]}, r"paragraphs\[0\]: lacks the list qas"),
+        ({"data": [{"paragraphs": [{"context": "x", "qas": [3]}]}]}, r"qas\[0\]: is a int, not an object"),
+        ({"data": [{"paragraphs": [{"context": "x", "qas": [{"id": 3}]}]}]}, r"qas\[0\]: id is a int, not text"),
+    ],
+)
+def test_another_form_is_refused_with_its_place(tmp_path, content, message):
+    path = tmp_path / "xquad.en.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=f"{path}: .*{message}|{path}: {message}"):
+        read_questions([path])
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([entry("a"), entry("a")], "question a: this id comes twice, the first time in"),
+        ([entry("a", start="8")], r"question a: answers\[0\]: answer_start is a str; give the number of a character"),
+        ([entry("a", answer=3)], r"question a: answers\[0\]: text is a int, not text"),
+        ([entry("a", question=None)], "question a: question is nothing, not text"),
+        ([entry("a", question="x\0")], "question a: question: holds a NUL character"),
+        ([entry("a", answer="")], "no question with a gold answer of en; left out: 1 x no gold answer"),
+    ],
+)
+def test_a_broken_question_is_refused_with_its_id(tmp_path, entries, message):
+    path = write(tmp_path / "xquad.en.json", *entries)
+    with pytest.raises(InputError, match=f"{path}.*{message}"):
+        read_questions([path])
+
+
+def test_names_that_say_no_language_or_the_wrong_one(tmp_path):
+    for name, message in (
+        ("questions.json", "its name does not say the language"),
+        ("translate-test-context-de-question-de.json", "MLQA's translate-test, whose texts are English"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_questions([write(tmp_path / name, entry("1"))])
+    path = write(tmp_path / "xquad.en.json", entry("1"))
+    with pytest.raises(InputError, match="is given 2 times"):
+        read_questions([path, path])
+    cross = write(tmp_path / "test-context-de-question-en.json", entry("1"))
+    assert [part.language for part in read_questions([path, cross], ["de-en"])] == ["de-en"]
+    with pytest.raises(InputError, match="no question with a gold answer of de"):
+        read_questions([path], ["de"])
+    with pytest.raises(InputError, match="nowhere.json: no such file"):
+        read_questions([tmp_path / "nowhere.json"])
+    with pytest.raises(InputError, match="are compared by the rules of mlqa, but"):
+        read_questions([path, write(tmp_path / "dev-context-en-question-en.json", entry("2"))])
