@@ -47,9 +47,15 @@ class StepMetrics(_Model):
             averages = {"accuracy": result["correct_sum"], **result["averages"]}
             values = {key: total / ops.maximum(result["count"], 1.0) for key, total in averages.items()}
             values["loss"] = mean
-            values["mi_lower_bound"] = ops.log(result["num_candidates"]) - mean
+            values["mi_lower_bound"] = values.get("log_candidates", ops.log(result["num_candidates"])) - mean
             for key, value in values.items():
                 update_finite(self.task_metrics[name][key], value, count)
+            for key, further in result["further"].items():
+                mean = further["loss_sum"] / ops.maximum(further["count"], 1.0)
+                further_count = ops.where(ops.isfinite(mean), further["count"], 0.0)
+                accuracy = further["correct_sum"] / ops.maximum(further["count"], 1.0)
+                update_finite(self.task_metrics[name][f"{key}_loss"], mean, further_count)
+                update_finite(self.task_metrics[name][f"{key}_accuracy"], accuracy, further_count)
             update_finite(self.smoothed_bounds[name], values["mi_lower_bound"], count)
 
     def update_step_metrics(self, token_counts: Tensors, loss: Tensor, norm: Tensor) -> None:
@@ -87,5 +93,6 @@ def update_finite(metric: keras.metrics.Metric, value: Tensor, weight: float | T
 
 
 def _task_metrics(task):
-    names = ["loss", "accuracy", "mi_lower_bound", *task.average_names]
+    further = [f"{name}_{quantity}" for name in task.further_names for quantity in ("loss", "accuracy")]
+    names = ["loss", "accuracy", "mi_lower_bound", *task.average_names, *further]
     return {name: keras.metrics.Mean(name=f"{task.task_name}_{name}") for name in names}
