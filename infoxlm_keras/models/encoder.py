@@ -153,8 +153,25 @@ def hidden_states_model(
     return keras.Model(backbone.input, [states[layer] for layer in layers], name="hidden_states")
 
 
+def hidden_states_of_layers(
+    backbone: keras_hub.models.XLMRobertaBackbone, layers: Iterable[keras.layers.Layer]
+) -> list[Tensor]:
+    """Symbolic hidden states of `backbone.input`: its embeddings, then each of `layers` on the state before it.
+
+    Args:
+        backbone: `XLMRobertaBackbone`, whose own Transformer layers are not used.
+        layers: Transformer layers of another backbone, of the same width.
+    """
+    if keras.backend.backend() == "jax":
+        return hidden_states(backbone, layers)
+    states = [backbone.embeddings_dropout.output]
+    for layer in layers:
+        states.append(layer(states[-1], padding_mask=backbone.input["padding_mask"]))
+    return states
+
+
 def _hidden_states(backbone):
     """Symbolic hidden states 0..L."""
     if keras.backend.backend() == "jax":
-        return hidden_states(backbone)
+        return hidden_states(backbone, backbone.transformer_layers)
     return [backbone.embeddings_dropout.output, *(layer.output for layer in backbone.transformer_layers)]

@@ -19,6 +19,8 @@ ROWS = {
     "tlm": "infoxlm_keras.tasks.masked_lm:TLM",
     "xlco": "infoxlm_keras.tasks.xlco:XLCO",
     "dwa": "infoxlm_keras.tasks.word_alignment:DWA",
+    "mrtd": "infoxlm_keras.tasks.replaced_tokens:MRTD",
+    "trtd": "infoxlm_keras.tasks.replaced_tokens:TRTD",
 }
 # The tasks of a configuration that names none: InfoXLM's.
 DEFAULT_TASKS = ("mmlm", "tlm", "xlco")

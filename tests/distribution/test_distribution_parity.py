@@ -22,9 +22,9 @@ pytestmark = pytest.mark.slow
 STEPS = 10
 BAD_STEP = 5
 SCENARIOS = {
-    # In-batch negatives, which lie on both replicas; no clipping.
+    # In-batch negatives, which lie on both replicas; replaced tokens; no clipping.
     "plain": {
-        "tasks": ["mmlm", "xlco"],
+        "tasks": ["mmlm", "xlco", "mrtd"],
         "xlco": {
             "queue_length": 13,
             "universal_layer": 1,
@@ -73,7 +73,7 @@ def batches_of(number, name):
     generator = np.random.default_rng(number)
     batches = []
     for step in range(STEPS):
-        sizes = {task: 8 if task in SCENARIOS[name]["tasks"] else 0 for task in ("mmlm", "tlm", "xlco")}
+        sizes = {task: 8 if task in SCENARIOS[name]["tasks"] else 0 for task in ("mmlm", "tlm", "xlco", "mrtd")}
         batch = joint_batch(generator, **sizes, pairs="dwa" in SCENARIOS[name]["tasks"])
         if name == "accumulated" and step == BAD_STEP:
             batch["tlm"]["mask_weights"][-1, 0] = np.inf

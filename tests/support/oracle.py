@@ -204,6 +204,38 @@ def word_alignment(parameters, pointer, batch, labels):
     return loss, count, correct, log_candidates
 
 
+def drawn_piece(logits, uniform):
+    """The first piece whose cumulative probability exceeds `uniform`."""
+    total = 0.0
+    for piece, probability in enumerate(softmax(logits)):
+        total += probability
+        if total > uniform:
+            return piece
+    return len(logits) - 1
+
+
+def replaced_tokens(parameters, head, batch):
+    """(corrupted ids, replaced 0 or 1), both [batch, length], by the generator's `parameters` and `head`."""
+    logits = masked_lm_logits(parameters, head, batch)
+    corrupted, replaced = batch["token_ids"].copy(), np.zeros(batch["token_ids"].shape)
+    for row, slot in zip(*batch["mask_weights"].nonzero(), strict=True):
+        place = batch["mask_positions"][row, slot]
+        corrupted[row, place] = drawn_piece(logits[row, slot], batch["sample_uniforms"][row, slot])
+        replaced[row, place] = corrupted[row, place] != batch["mask_ids"][row, slot]
+    return corrupted, replaced
+
+
+def replaced_token_detection(parameters, detection, corrupted, replaced, padding_mask):
+    """(loss sum, tokens, right ones); `detection` is ((kernel, bias), (kernel, bias)) of its two layers."""
+    state = hidden_states(parameters, corrupted, padding_mask)[-1]
+    (dense, dense_bias), (output, output_bias) = detection
+    logits = (gelu(state @ dense + dense_bias) @ output + output_bias)[..., 0]
+    probabilities = 1.0 / (1.0 + np.exp(-logits))
+    losses = -np.log(np.where(replaced == 1, probabilities, 1.0 - probabilities))
+    right = ((logits > 0) == (replaced == 1)) * padding_mask
+    return float((losses * padding_mask).sum()), int(padding_mask.sum()), int(right.sum())
+
+
 def combined(loss_sums, counts, weights, rule):
     """The paper's sum of means, or the authors' weighted sums over the count of all that has a weight."""
     if rule == "sum_of_means":

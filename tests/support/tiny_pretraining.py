@@ -47,6 +47,11 @@ def tiny_pretrainer(tasks, learning_rate=1e-3, total_steps=100, warmup_steps=0, 
         # All similarities that are not positive are replaced by one number: with many, rounding chooses among them.
         for layer in pretrainer.backbone.transformer_layers:
             layer._feedforward_layer_norm.beta.assign(array(layer._feedforward_layer_norm.beta) + 1.0)
+    for name in ("mrtd", "trtd"):
+        if pretrainer.task(name) is not None:
+            # What only it has: with shared embeddings, those are the encoder's.
+            known = {id(variable) for variable in pretrainer.masked_lm.weights}
+            randomize([v for v in pretrainer.task(name).trainable_variables if id(v) not in known], seed + 2)
     optimizer = build_optimizer(learning_rate, total_steps, warmup_steps)
     pretrainer.compile(optimizer=optimizer, jit_compile=jit_compile)
     return pretrainer
@@ -115,7 +120,12 @@ def pair_batch(generator, batch_size, length):
     }
 
 
-def joint_batch(generator, mmlm=6, tlm=4, xlco=5, pairs=False):
+def with_draws(generator, batch):
+    """A batch of MRTD or TRTD: that of masked LM at `batch`, which masks different positions, and uniform numbers."""
+    return {**batch, "sample_uniforms": generator.random(batch["mask_ids"].shape, "float32")}
+
+
+def joint_batch(generator, mmlm=6, tlm=4, xlco=5, mrtd=0, trtd=0, pairs=False):
     """A batch of all tasks; a task of 0 samples is left out. With `pairs` TLM's sequences have two sentences."""
     batch = {}
     if mmlm:
@@ -124,6 +134,9 @@ def joint_batch(generator, mmlm=6, tlm=4, xlco=5, pairs=False):
         batch["tlm"] = translation_batch(generator, tlm, 13) if pairs else masked_lm_batch(generator, tlm, 10)
     if xlco:
         batch["xlco"] = pair_batch(generator, xlco, 8)
+    for name, samples, length in (("mrtd", mrtd, 14), ("trtd", trtd, 11)):
+        if samples:
+            batch[name] = with_draws(generator, translation_batch(generator, samples, length))
     return batch
 
 

@@ -23,11 +23,12 @@ OTHERS = ("jax", "torch")
 BACKENDS = ("tensorflow", *OTHERS)
 # PyTorch runs each step eagerly and is what the others are compared with; `compiled_on` says where XLA compiles it.
 SCENARIOS = {
-    # All tasks, contrast as from random weights, the vocabulary of 50 in chunks of 16.
+    # InfoXLM's tasks, contrast as from random weights, replaced tokens; the vocabulary of 50 in chunks of 16.
     "sum_of_means": {
         "num_layers": 2,
-        "tasks": ["mmlm", "tlm", "xlco"],
+        "tasks": ["mmlm", "tlm", "xlco", "mrtd"],
         "mmlm": {"max_logits": 300},
+        "mrtd": {"max_logits": 300, "shared_embeddings": False},
         "xlco": {
             "queue_length": 13,
             "universal_layer": 1,
@@ -45,7 +46,7 @@ SCENARIOS = {
     # are aligned from the third step on.
     "joint_count": {
         "num_layers": 1,
-        "tasks": ["mmlm", "tlm", "xlco", "dwa"],
+        "tasks": ["mmlm", "tlm", "xlco", "dwa", "trtd"],
         "dwa": {"enable_step": 2},
         "mmlm": {"max_logits": 150},
         "xlco": {
@@ -68,7 +69,8 @@ def write_inputs(directory):
         for variable_name, variable in named_variables(build(scenario, jit_compile=False)).items():
             arrays[f"{name}|weight|{variable_name}"] = array(variable).astype(variable.dtype)
         for step in range(STEPS):
-            batch = joint_batch(generator, mmlm=6, tlm=4, xlco=6, pairs="dwa" in scenario["tasks"])
+            sizes = {task: 4 for task in ("mrtd", "trtd") if task in scenario["tasks"]}
+            batch = joint_batch(generator, mmlm=6, tlm=4, xlco=6, **sizes, pairs="dwa" in scenario["tasks"])
             if name == "joint_count" and step == BAD_STEP:
                 batch["tlm"]["mask_weights"][0, 0] = np.inf
             for task, tensors in batch.items():
