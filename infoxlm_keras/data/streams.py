@@ -1,8 +1,8 @@
-"""The three streams MMLM, TLM and XLCO as `tf.data.Dataset`s that start at any step (TensorFlow).
+"""The streams of the pretext tasks as `tf.data.Dataset`s that start at any step (TensorFlow).
 
 Batch number s of a stream is a pure function of (seed, s). `StratifiedSchedule` chooses languages and length buckets,
-`RecordOrder` records, and `stateless_random` masks and flips. Every batch of TLM and XLCO comes from one length
-bucket, the same for both at a step, so the number of shapes is the number of buckets. Each stream has two splits,
+`RecordOrder` records, and `stateless_random` masks and flips. Every batch of pairs comes from one length
+bucket, the same for all tasks at a step, so the number of shapes is the number of buckets. Each stream has two splits,
 "train" and "validation", without a common record (`infoxlm_keras.data.split`).
 """
 
@@ -169,7 +169,7 @@ class MonolingualStream(MaskingStream):
 
 
 class BitextStream(MaskingStream):
-    """Batches of translation pairs, each from one length bucket; base of TLM and XLCO.
+    """Batches of translation pairs, each from one length bucket; base of TLM, TRTD and XLCO.
 
     Args:
         manifest: `Manifest` of kind "bitext".

@@ -145,7 +145,8 @@ def torch_flops(scenario, weights, batch):
     from torch.utils.flop_counter import FlopCounterMode
 
     # In chunks of the vocabulary, logits are computed twice to save memory.
-    pretrainer = build({**scenario, "mmlm": {}}, False, weights)
+    whole = {name: {**scenario[name], "max_logits": 10**9} for name in ("mmlm", "mrtd") if name in scenario}
+    pretrainer = build({**scenario, **whole}, False, weights)
     batch = keras.tree.map_structure(ops.convert_to_tensor, batch)
     counter = FlopCounterMode(display=False)
     # Its table by module fails where a layer without gradients reads a part of a weight that is trained.

@@ -139,7 +139,7 @@ def test_equal_metrics_at_every_step(results, scenario, backend):
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_stated_flops_are_those_that_pytorch_counts(results, scenario):
-    """MMLM, TLM and XLCO, its cut at the universal layer, with and without in-batch negatives and micro-batches."""
+    """All tasks; XLCO's cut at the universal layer, with and without in-batch negatives; with micro-batches."""
     counted, stated, logged = results["torch"][1][f"flops {scenario}"]
     assert counted == stated > 5e5
     assert logged == pytest.approx(stated, rel=1e-6)
