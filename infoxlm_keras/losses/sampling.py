@@ -42,9 +42,9 @@ def chunked_sampled_pieces(
     Returns:
         int32 [predictions].
     """
-    constant = [ops.stop_gradient(value) for value in (features, embeddings, bias)]
+    features, embeddings, bias = (ops.stop_gradient(value) for value in (features, embeddings, bias))
     labels = ops.zeros_like(uniforms, dtype="int32")
-    chunks = VocabularyChunks(*constant, labels, chunk_size)
+    chunks = VocabularyChunks(features, embeddings, bias, labels, chunk_size)
     log_sum, _, _ = vocabulary_statistics(chunks)
 
     def body(index, carry):

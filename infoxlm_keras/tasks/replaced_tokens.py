@@ -194,9 +194,9 @@ class ReplacedTokenDetection(MaskedLanguageModeling):
             ops.convert_to_tensor(generator.token_embedding.embeddings),
             ops.convert_to_tensor(generator.masked_lm_head._bias),
         )
-        flat = [ops.reshape(tensor, (-1,)) for tensor in (ids, weights, uniforms)]
-        loss = chunked_masked_lm_loss(*arguments, *flat[:2], chunk, training)
-        pieces = chunked_sampled_pieces(*arguments, flat[2], chunk)
+        flat_ids, flat_weights, flat_uniforms = (ops.reshape(tensor, (-1,)) for tensor in (ids, weights, uniforms))
+        loss = chunked_masked_lm_loss(*arguments, flat_ids, flat_weights, chunk, training)
+        pieces = chunked_sampled_pieces(*arguments, flat_uniforms, chunk)
         return loss, ops.reshape(pieces, ops.shape(uniforms))
 
 

@@ -215,8 +215,10 @@ def test_weights_cut_over_two_devices_train_alike(results):
     losses, parts = results["jax"][1]["model_parallel plain"]
     np.testing.assert_allclose(losses, results["one"][0]["plain|metric|loss"][: len(losses)], rtol=1e-4)
     # Of the encoder and of its moving average: embedding, query, key and value (2 each), 4 more matrices and biases;
-    # of the optimizer two moments of each.
-    assert len(parts) == 4 * (1 + 6 + 1 + 3) and sum("token_embedding" in path for path in parts) == 4
+    # of the optimizer two moments of each. Of the generator the same, but for embedding and average.
+    assert (
+        len(parts) == 4 * (1 + 6 + 1 + 3) + 3 * (6 + 1 + 3) and sum("token_embedding" in path for path in parts) == 4
+    )
 
 
 def test_weights_and_optimizer_cut_over_the_replicas_train_alike(results):
