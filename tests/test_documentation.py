@@ -50,6 +50,7 @@ NOT_RUN = {
     ("docs/data_preparation.md", "mkdir paracrawl"): "unpacks a download",
     ("docs/data_preparation.md", "infoxlm build-monolingual --input de.txt.xz"): "reads c4 from TFDS",
     ("docs/distribution.md", "export TF_CONFIG"): "for two machines; tests/distribution sets it for one",
+    ("docs/evaluation.md", "import mteb"): "downloads; tests/pretrained/test_mteb_model.py has tasks of its own",
     ("docs/records.md", "DIR/"): "names of files",
     ("docs/serving.md", "serving/infoxlm/"): "names of files",
     ("docs/serving.md", "docker run"): "needs the server's image",
