@@ -9,7 +9,7 @@ from infoxlm_keras.reports.page.blocks import Block, Chart, Section, Table, Text
 from infoxlm_keras.reports.page.cells import NOTHING, by_run, percent
 from infoxlm_keras.reports.page.charts import dot_chart, heat_map, line_chart
 from infoxlm_keras.reports.page.run_contents import RunContents, score_names
-from infoxlm_keras.reports.retrieval_tables import unknown_token_warnings
+from infoxlm_keras.reports.retrieval_tables import cut_sentence_warnings, unknown_token_warnings
 
 ARROWS = dict(zip(DIRECTIONS, ("source → target", "target → source"), strict=True))
 ACCURACY = "accuracy in %"
@@ -30,7 +30,11 @@ def retrieval_section(runs: Sequence[RunContents]) -> Section | None:
         "Retrieval",
         [
             *(Text(_how(name, result)) for name, result in results.items()),
-            *(Text(line) for result in results.values() for line in unknown_token_warnings(result)),
+            *(
+                Text(line)
+                for result in results.values()
+                for line in (*unknown_token_warnings(result), *cut_sentence_warnings(result))
+            ),
             *_by_layer(results),
             *_by_language(results),
             *(Chart(f"{name}: mean of both directions in %", _heat_map(result)) for name, result in results.items()),
