@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,34 +19,43 @@ import rich.table
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.commands.device_options import add_device_options, distribution_of
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
-from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.interruption import exit_status, termination_raises
 
 if TYPE_CHECKING:
+    import keras
+
     from infoxlm_keras.finetuning.head import FineTuningHead, Samples
-    from infoxlm_keras.finetuning.loop import FineTuningSettings
+    from infoxlm_keras.finetuning.settings import FineTuningSettings
+    from infoxlm_keras.finetuning.trials import Trial
 
 with quiet_imports():
-    from infoxlm_keras.finetuning.loop import transfer_gap
+    from infoxlm_keras.distribution import current_distribution, is_chief
+    from infoxlm_keras.distribution.agreement import check_agreement, let_others_leave
+    from infoxlm_keras.distribution.strategies import ending_together
+    from infoxlm_keras.finetuning.loop import FineTuningRun, Stopped
     from infoxlm_keras.finetuning.registry import head_class
-    from infoxlm_keras.finetuning.run_output import (
-        RESULTS,
-        check_output,
-        check_space,
-        lost_when_interrupted,
-        result_files,
-        save_model,
-        the_model_stays,
-    )
-    from infoxlm_keras.interruption import termination_raises
+    from infoxlm_keras.finetuning.run_output import FineTuningOutput, existing_parent
+    from infoxlm_keras.finetuning.settings import DTYPES
+    from infoxlm_keras.finetuning.transfer_gap import transfer_gap
+    from infoxlm_keras.finetuning.trials import best_trial, chosen_learning_rate, run_trials, summary, trial_settings
     from infoxlm_keras.pretrained import load_pretrained
     from infoxlm_keras.reports.plots import accuracy_by_language, save_figure
 
+RUNNING = """
+The same command again continues from the newest checkpoint, whatever ended the run: a kill, a full disk, SIGTERM or
+Ctrl-C. On SIGTERM or Ctrl-C the run finishes its update, saves and exits with 0; a second signal ends it at once. A
+killed run ends with the same weights as one that was not.
 
-# What an epoch's record holds besides the numbers of training.
-NOT_OF_TRAINING = ("epoch", "development", "development_mean")
+Several values of --learning_rate and --seed are a grid of runs. The learning rate is the one whose mean over the seeds
+is best on --dev; results.json has mean and standard deviation of every learning rate, and model/ is the best seed.
+
+The devices are chosen as for infoxlm pretrain, by --strategy (docs/distribution.md), the Keras backend by the
+environment variable KERAS_BACKEND. A batch size counts all replicas and micro-batches together.
+"""
 
 
 def command(name: str) -> Callable[..., None]:
@@ -57,101 +68,176 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     """Runs the command of the head `name` with `arguments` (list of str; None: those of the process)."""
     kind = head_class(name)
     options = parse(kind, arguments)
-    settings = kind.Settings(
-        **{field.name: getattr(options, field.name) for field in dataclasses.fields(kind.Settings)}
-    )
-    output = pathlib.Path(options.output_dir)
-    check_output(output, options.overwrite, result_files(kind))
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(kind.Settings)}
+    settings = kind.Settings(**{**given, "learning_rate": options.learning_rate[0], "seed": options.seed[0]})
+    all_settings = trial_settings(settings, options.learning_rate, options.seed, bool(options.dev))
+    in_common = {name: str(value) for name, value in vars(options).items() if name not in ("process", "output_dir")}
+    with ending_together(distribution := distribution_of(options, in_common)), distribution.scope():
+        output = FineTuningOutput(pathlib.Path(options.output_dir), kind)
+        output.check(options.overwrite)
+        head = read_head(kind, options)
+        if is_chief():
+            print_facts(head, options, settings)
+        with termination_raises(), output.claimed() if is_chief() else contextlib.nullcontext():
+            try:
+                trials = train(head, output, options, all_settings)
+                if is_chief():
+                    finish(head, output, options, settings, trials)
+                check_agreement(len(trials), "the number of runs")
+                let_others_leave()
+            except Stopped as stopped:
+                if is_chief():
+                    again = " without --overwrite" if options.overwrite else ""
+                    print(f"{stopped}, which is saved; to continue, repeat the command{again}")
+            except KeyboardInterrupt as interrupt:
+                print(
+                    f"interrupted; {output.path} holds the last checkpoint; to continue, repeat the command",
+                    file=sys.stderr,
+                )
+                raise SystemExit(exit_status(interrupt)) from None
+
+
+def read_head(kind: type[FineTuningHead], options: argparse.Namespace) -> FineTuningHead:
+    """The head with all its data, which are checked."""
     check_kept_apart({"--train": options.train, "--dev": options.dev, "--test": options.test})
+    if not options.dev and not options.test:
+        raise InputError("--dev and --test: give at least one of them; there is nothing to measure")
     training = kind.read(options.train, options.train_languages, options.max_train_samples)
     development, test = (kind.read(paths) if paths else [] for paths in (options.dev, options.test))
-    if not development and not test:
-        raise InputError("--dev and --test: give at least one of them; there is nothing to measure")
-    head = kind(training, development, test)
+    return kind(training, development, test)
+
+
+def print_facts(head: FineTuningHead, options: argparse.Namespace, settings: FineTuningSettings) -> None:
+    """Prints the settings, what was read and what was left out."""
     print_settings(
-        f"finetune_{name}",
+        f"finetune_{head.name}",
         {
             **dataclasses.asdict(settings),
+            "learning_rate": ", ".join(map(str, options.learning_rate)),
+            "seed": ", ".join(map(str, options.seed)),
             "model": options.model,
             **{
                 key: ", ".join(map(str, value)) if isinstance(value, list) else value
                 for key, value in head.facts().items()
             },
-            "training": describe(training),
-            "development": describe(development),
-            "test": describe(test),
-            "output_dir": output,
+            "training": describe(head.training),
+            "development": describe(head.development),
+            "test": describe(head.test),
+            "output_dir": options.output_dir,
+            "devices": ", ".join(current_distribution().devices) or "one",
         },
     )
-    for parts in (training, development, test):
+    for parts in (head.training, head.development, head.test):
         print_left_out(parts)
     for line in head.notes():
         print(line)
     sys.stdout.flush()
-    with termination_raises():
-        with lost_when_interrupted(output):
-            head.build(load_pretrained(options.model), settings)
-            check_space(output, head.model)
-            epochs = head.train(settings)
-        save_model(head, output, options.overwrite)
-        with the_model_stays(output / "model"):
-            measure(head, options, settings, epochs)
 
 
-def measure(
-    head: FineTuningHead, options: argparse.Namespace, settings: FineTuningSettings, epochs: list[dict[str, Any]]
+def train(
+    head: FineTuningHead,
+    output: FineTuningOutput,
+    options: argparse.Namespace,
+    all_settings: Sequence[FineTuningSettings],
+) -> list[Trial]:
+    """Makes or continues all runs."""
+
+    def prepare(run: FineTuningRun) -> None:
+        if not is_chief():
+            return
+        check_space(output, run.head.backbone)
+        if options.overwrite:
+            # Everything for the new runs was read and fits.
+            output.start_over()
+
+    load = functools.partial(load_pretrained, options.model, dtype=all_settings[0].dtype)
+    return run_trials(head, load, all_settings, output.runs, prepare, fresh=options.overwrite)
+
+
+def finish(
+    head: FineTuningHead,
+    output: FineTuningOutput,
+    options: argparse.Namespace,
+    settings: FineTuningSettings,
+    trials: Sequence[Trial],
 ) -> None:
-    """Measures the trained head, writes the results and prints them."""
-    output, languages = pathlib.Path(options.output_dir), [part.language for part in head.training]
-    for epoch in epochs:
-        shown = f"  development {epoch['development_mean']:.4f}" if head.development else ""
-        numbers = [f"{name} {value:.4f}" for name, value in epoch.items() if name not in NOT_OF_TRAINING]
-        print("  ".join([f"epoch {epoch['epoch']}", *numbers]) + shown)
+    """Keeps the chosen model, writes the results and prints them."""
+    rate = chosen_learning_rate(trials)
+    chosen = best_trial(trial for trial in trials if trial.learning_rate == rate)
+    output.keep(chosen, trials)
+    languages = [part.language for part in head.training]
     measured = head.test or head.development
-    with progress_bar("Measuring", sum(map(len, measured)), "samples") as advance:
-        scores = head.measure(measured, options.batch_size, lambda samples: advance(samples, samples))
     data = {"training": head.training, "development": head.development, "test": head.test}
-    chosen = scores[head.metric]
+    scores = chosen.result["scores"]
     results = {
         "model": readable(options.model),
-        "settings": dataclasses.asdict(settings),
+        "settings": chosen.result["settings"],
         **head.facts(),
         "training": {part.language: len(part) for part in head.training},
-        "epochs": epochs,
-        "measured_on": "test" if head.test else "development (which chose the epoch)",
+        "update": chosen.result["update"],
+        "updates": chosen.result["updates"],
+        "evaluations": chosen.result["evaluations"],
+        "measured_on": "test" if head.test else "development (which chose the update)",
         "samples": {part.language: len(part) for part in measured},
         "left_out": {
             name: {readable(file): reasons for file, reasons in left_out(parts).items()}
             for name, parts in data.items()
         },
         **scores,
-        "mean": sum(chosen.values()) / len(chosen),
-        "transfer_gap": transfer_gap(chosen, languages),
+        "mean": chosen.mean(head.metric),
+        "transfer_gap": transfer_gap(scores[head.metric], languages),
+        "runs": [
+            {
+                "directory": f"{output.runs.name}/{trial.directory.name}",
+                "learning_rate": trial.learning_rate,
+                "seed": trial.result["settings"]["seed"],
+                "development_mean": trial.development_mean,
+                "mean": {metric: trial.mean(metric) for metric in trial.result["scores"]},
+            }
+            for trial in trials
+        ],
+        "summary": summary(trials),
     }
-    try:
-        write_json(output / RESULTS, results)
-    finally:
-        report(results, list(scores), head.metric)
-    plot = f"{head.metric}.png"
-    save_figure(accuracy_by_language(chosen, languages, head.chance(), head.metric), output / plot)
-    print(f"wrote {output}/model, {RESULTS} and {plot}")
+    write_json(output.results, results)
+    report(results, list(scores), head.metric)
+    save_figure(accuracy_by_language(scores[head.metric], languages, head.chance(), head.metric), output.plot)
+    print(f"wrote {output.model}, {output.results.name} and {output.plot.name}")
+
+
+def check_space(output: FineTuningOutput, model: keras.Model) -> None:
+    """Raises `InputError` if the disk has no space for a model and two checkpoints with the optimizer's state."""
+    parent = existing_parent(output.path)
+    needed, free = 4 * model.count_params() * 7, shutil.disk_usage(parent).free
+    if needed > free:
+        raise InputError(
+            f"{parent}: the run needs {needed / 1e6:,.1f} MB, for the model and two checkpoints, but "
+            f"{free / 1e6:,.1f} MB are free; free some space, or give another --output_dir"
+        )
 
 
 def parse(kind: type[FineTuningHead], arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of the command of `kind`, a `FineTuningHead` class."""
     defaults = kind.Settings()
-    parser = argument_parser(kind.description)
+    parser = argument_parser(kind.description.rstrip() + "\n" + RUNNING)
     parser.add_argument("--model", required=True, help="model to fine-tune: preset, Hugging Face directory or id")
     parser.add_argument("--train", required=True, nargs="+", metavar="FILE", help=f"{kind.samples} for training")
-    parser.add_argument("--dev", nargs="+", metavar="FILE", help=f"{kind.samples} that select the best epoch")
+    parser.add_argument("--dev", nargs="+", metavar="FILE", help=f"{kind.samples} that select the best update")
     parser.add_argument("--test", nargs="+", metavar="FILE", help=f"{kind.samples} whose {kind.metric} is reported")
     parser.add_argument("--output_dir", required=True, help="folder for the model and the results")
-    parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in OUTPUT_DIR")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="start over: replace what an earlier command left in OUTPUT_DIR"
+    )
     parser.add_argument("--train_languages", nargs="+", metavar="LANG", help="languages of --train to use; unset: all")
     parser.add_argument("--max_train_samples", type=int, metavar="N", help="use only the first N of each language")
     parser.add_argument("--epochs", type=int, default=defaults.epochs, help="passes over --train")
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="samples per update")
-    parser.add_argument("--learning_rate", type=float, default=defaults.learning_rate, help="peak learning rate")
+    parser.add_argument(
+        "--learning_rate",
+        type=float,
+        nargs="+",
+        default=[defaults.learning_rate],
+        help="peak learning rate; several: a run for each, and --dev chooses",
+    )
     parser.add_argument(
         "--warmup_share",
         type=float,
@@ -163,11 +249,45 @@ def parse(kind: type[FineTuningHead], arguments: Sequence[str] | None) -> argpar
     )
     parser.add_argument("--dropout", type=float, default=defaults.dropout, help="dropout rate of encoder and head")
     parser.add_argument(
-        "--max_length", type=int, help="maximum tokens per sample; unset: 128, or all positions if fewer"
+        "--max_length",
+        type=int,
+        default=defaults.max_length,
+        help=f"maximum tokens per sample; unset: {kind.default_max_length}, or all positions if fewer",
     )
     parser.add_argument(
-        "--seed", type=int, default=defaults.seed, help="seed of the head's weights, dropout and the order of samples"
+        "--seed",
+        type=int,
+        nargs="+",
+        default=[defaults.seed],
+        help="seed of the head's weights, dropout and the order of samples; several: a run for each",
     )
+    parser.add_argument(
+        "--evaluate_every", type=int, metavar="N", help="measure --dev every N updates; unset: after each epoch"
+    )
+    parser.add_argument(
+        "--patience", type=int, metavar="N", help="end after N measures without a new best one; unset: never early"
+    )
+    parser.add_argument("--save_every", type=int, default=defaults.save_every, help="updates between checkpoints")
+    parser.add_argument(
+        "--accumulation_steps",
+        type=int,
+        default=defaults.accumulation_steps,
+        help="cut each batch into N micro-batches: less memory, the same update",
+    )
+    parser.add_argument("--dtype", choices=DTYPES, default=defaults.dtype, help="precision of encoder and head")
+    parser.add_argument(
+        "--lora_rank",
+        type=int,
+        metavar="R",
+        help="train low-rank matrices beside queries and values, and the head, only (LoRA); unset: all weights",
+    )
+    parser.add_argument(
+        "--jit_compile",
+        action=argparse.BooleanOptionalAction,
+        default=defaults.jit_compile,
+        help="compile the step by XLA (TensorFlow)",
+    )
+    add_device_options(parser)
     kind.add_arguments(parser)
     return parser.parse_args(arguments)
 
@@ -245,3 +365,27 @@ def report(results: Mapping[str, Any], scores: Sequence[str], chosen: str) -> No
         if value is not None:
             table.add_row(name, "", *(f"{100 * value:.1f}" if score == chosen else "" for score in scores))
     rich.print(table)
+    if len(results["runs"]) > 1:
+        report_runs(results, scores)
+
+
+def report_runs(results: Mapping[str, Any], scores: Sequence[str]) -> None:
+    """Prints a row a learning rate: mean and standard deviation over its seeds, in %."""
+    table = rich.table.Table(title="Mean over languages in %, and standard deviation over seeds", box=rich.box.SIMPLE)
+    for name in ("learning rate", "seeds", "development", *scores):
+        table.add_column(name, justify="right")
+    for row in results["summary"]:
+        cells = [shown_deviation(row["mean"][score]) for score in scores]
+        kept = " *" if row["learning_rate"] == results["settings"]["learning_rate"] else ""
+        development = row["development_mean"]
+        shown = "" if development is None else shown_deviation(development)
+        table.add_row(f"{row['learning_rate']:g}{kept}", str(len(row["seeds"])), shown, *cells)
+    rich.print(table)
+    print(f"* chosen; model/ is its seed {results['settings']['seed']}")
+
+
+def shown_deviation(numbers: Mapping[str, float | None]) -> str:
+    """`mean_and_deviation` in percent, for a table: "76.2 ± 0.3"."""
+    mean, deviation = numbers["mean"], numbers["sd"]
+    assert mean is not None
+    return f"{100 * mean:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")

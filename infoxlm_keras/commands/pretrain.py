@@ -37,8 +37,8 @@ The Keras backend is chosen by the environment variable KERAS_BACKEND.
 
 from collections.abc import Sequence
 
-from infoxlm_keras.choices import STRATEGIES
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.commands.device_options import add_device_options, distribution_of
 from infoxlm_keras.configs import shipped_configurations
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
@@ -50,22 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", required=True, help=f"YAML file of settings, or the name of one of {shipped}")
     parser.add_argument("--data_dir", required=True, help="directory that holds mmlm/ and bitext/")
     parser.add_argument("--output_dir", required=True, help="directory of this run")
-    parser.add_argument("--strategy", choices=STRATEGIES, default="auto", help="devices to train on")
-    parser.add_argument("--replicas", type=int, metavar="N", help="with mirrored: GPUs, or logical CPUs, to use")
-    parser.add_argument("--tpu", metavar="NAME", help="with tpu: its name, its grpc:// address, or local")
-    parser.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="JAX, multiworker: where process 0 listens; or INFOXLM_COORDINATOR"
-    )
-    parser.add_argument("--processes", type=int, metavar="N", help="JAX, multiworker: how many; or INFOXLM_PROCESSES")
-    parser.add_argument(
-        "--process", type=int, metavar="I", help="JAX, multiworker: the number of this one from 0; or INFOXLM_PROCESS"
-    )
-    parser.add_argument(
-        "--coordinator_timeout",
-        type=float,
-        metavar="SECONDS",
-        help="JAX, PyTorch: all processes must come within; unset: 300",
-    )
+    add_device_options(parser)
     parser.add_argument("--tasks", help="comma-separated pretext tasks, such as mmlm,tlm; overrides the configuration")
     parser.add_argument(
         "--init", help="model to continue from: a preset or Hugging Face directory, org/name, or a KerasHub name"
@@ -91,15 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         import infoxlm_keras.runs.pretraining  # noqa: F401
         from infoxlm_keras.config import flatten, load_config
-        from infoxlm_keras.distribution.strategies import choose_distribution, ending_together
+        from infoxlm_keras.distribution.strategies import ending_together
 
     config = load_config(options.config, overrides)
     with quiet_imports():
-        cluster = {option: getattr(options, option) for option in ("coordinator", "processes", "process")}
-        cluster["timeout"] = options.coordinator_timeout
         in_common = {name: str(value) for name, value in flatten(config).items()}
         in_common.update({f"--{name}": str(getattr(options, name)) for name in ("init", "fresh", "overwrite")})
-        distribution = choose_distribution(options.strategy, options.replicas, options.tpu, cluster, in_common)
+        distribution = distribution_of(options, in_common)
     with ending_together(distribution):
         _train(config, options, distribution)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from infoxlm_keras.config import RunSettings
+
+
+class EncoderSize(Protocol):
+    """The dimensions that a strategy may cut."""
+
+    @property
+    def hidden_dim(self) -> int: ...
+    @property
+    def num_heads(self) -> int: ...
+    @property
+    def intermediate_dim(self) -> int: ...
 
 
 def choose_distribution(
@@ -122,7 +133,16 @@ def check_batches(config: RunSettings, distribution: Distribution) -> None:
                 f"make it a multiple of {distribution.num_replicas}, for instance --set {task}.batch_size="
                 f"{-(-batch_size // distribution.num_replicas) * distribution.num_replicas}"
             )
-    size = config.model.encoder_size
+    check_parts(config.model.encoder_size, distribution)
+
+
+def check_parts(size: EncoderSize, distribution: Distribution) -> None:
+    """Raises InputError unless an encoder of `size` can be cut into equal parts, where `distribution` cuts it.
+
+    Args:
+        size: what has `hidden_dim`, `num_heads` and `intermediate_dim`: an `EncoderSize`, or a backbone.
+        distribution: `Distribution`.
+    """
     if distribution.name == "fsdp":
         parts = len(distribution.devices)
         for name in ("hidden_dim", "intermediate_dim"):

@@ -4,10 +4,14 @@ In reading order:
 
     head.py                 what a head is: its data, its model, its scores
     registry.py             the heads by name
-    loop.py                 the training of all heads; the transfer gap
+    settings.py             how it is trained
+    loop.py                 one run: built or restored, trained, measured, saved. It uses head_task.py (the head as a
+                            task of the pretrainer), sample_batches.py, development_scores.py and prediction.py
+    trials.py               several seeds and learning rates, and what they say together
     classification.py       KerasHub's classifier on a pre-trained encoder; `text/labelled_texts.py` reads the data
     question_answering.py   saving and loading a question-answering model
-    run_output.py           the trained model is saved first and stays if a later step fails
+    run_output.py           the folder of a command
+    transfer_gap.py         what a language loses that was not trained on
 """
 
 from typing import TYPE_CHECKING
@@ -17,40 +21,38 @@ from infoxlm_keras.lazy import lazy_exports
 if TYPE_CHECKING:
     # The same names, for editors and type checkers.
     from infoxlm_keras.finetuning.classification import (
+        ClassificationHead as ClassificationHead,
         ClassificationSettings as ClassificationSettings,
         LabelledTexts as LabelledTexts,
         TextClassifier as TextClassifier,
-        build_classifier as build_classifier,
         check_labels as check_labels,
         class_names as class_names,
-        finetune_classifier as finetune_classifier,
         load_text_classifier as load_text_classifier,
         read_labelled_texts as read_labelled_texts,
         read_labels as read_labels,
     )
     from infoxlm_keras.finetuning.head import FineTuningHead as FineTuningHead
-    from infoxlm_keras.finetuning.loop import (
-        FineTuningSettings as FineTuningSettings,
-        finetune as finetune,
-        transfer_gap as transfer_gap,
-    )
+    from infoxlm_keras.finetuning.loop import FineTuningRun as FineTuningRun, Stopped as Stopped
+    from infoxlm_keras.finetuning.settings import FineTuningSettings as FineTuningSettings
+    from infoxlm_keras.finetuning.transfer_gap import transfer_gap as transfer_gap
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "classification": (
+            "ClassificationHead",
             "ClassificationSettings",
             "LabelledTexts",
             "TextClassifier",
-            "build_classifier",
             "check_labels",
             "class_names",
-            "finetune_classifier",
             "load_text_classifier",
             "read_labelled_texts",
             "read_labels",
         ),
         "head": ("FineTuningHead",),
-        "loop": ("FineTuningSettings", "finetune", "transfer_gap"),
+        "loop": ("FineTuningRun", "Stopped"),
+        "settings": ("FineTuningSettings",),
+        "transfer_gap": ("transfer_gap",),
     },
 )

@@ -5,27 +5,25 @@ every language. *Translate-train-all* trains on the translations into all langua
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import keras_hub
 import numpy as np
 
-from infoxlm_keras.annotations import Array, PathLike
+from infoxlm_keras.annotations import Array, PathLike, Tensor, Tensors
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.disk_room import check_room
-from infoxlm_keras.finetuning.head import FineTuningHead
-from infoxlm_keras.finetuning.loop import FineTuningSettings, finetune
-from infoxlm_keras.models import with_dropout
+from infoxlm_keras.finetuning.head import FineTuningHead, cross_entropy
+from infoxlm_keras.finetuning.prediction import predict, prediction_model
+from infoxlm_keras.finetuning.settings import FineTuningSettings
 from infoxlm_keras.pretrained import load_classifier
 from infoxlm_keras.text.labelled_texts import LabelledTexts, read_labelled_texts
 from infoxlm_keras.text.labels import check_labels, class_names, read_labels, write_labels
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
-
-if TYPE_CHECKING:
-    from infoxlm_keras.pretrained import PretrainedModel
 
 DESCRIPTION = """Fine-tunes a classifier of texts, or of pairs of texts, and measures it in every language.
 
@@ -40,18 +38,17 @@ Files are tab-separated with a header, CSV, JSON lines or Parquet: XNLI, MultiNL
 your own with the columns label, text (or sentence1, sentence2) and language. Without a column language, the
 language is read from the file's name (train.en.tsv) or from the columns' names (sentence1_sw). All files are read
 and checked before training begins. Rows without a gold label or text are left out and counted. The
-epoch that is best on --dev (mean over languages) is kept.
+update that is best on --dev (mean over languages) is kept; without --dev the last one.
 
 Writes to OUTPUT_DIR: model/ (KerasHub preset with labels.json: infoxlm export-savedmodel --head classifier serves
-it) as soon as training ends, then results.json and accuracy.png. SIGTERM or Ctrl-C during training leaves nothing.
+it), results.json, accuracy.png, and runs/ with the numbers of each run.
 """
-DEFAULT_MAX_LENGTH = 128
 TASK_WEIGHTS_FILE = "task.weights.h5"  # KerasHub's name of the file with the weights of encoder and head
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationSettings(FineTuningSettings):
-    """The training settings of a classifier; see `infoxlm_keras.finetuning.loop.FineTuningSettings`."""
+    """The training settings of a classifier; see `infoxlm_keras.finetuning.settings.FineTuningSettings`."""
 
 
 @dataclasses.dataclass
@@ -69,6 +66,11 @@ class TextClassifier:
     tokenizer: Tokenizer
     labels: list[str]
     max_length: int
+
+    @functools.cached_property
+    def predictions(self) -> keras.Model:
+        """The model that `accuracies` calls, see `infoxlm_keras.finetuning.prediction`."""
+        return prediction_model(self.model)
 
     def inputs(self, texts: Sequence[Sequence[str]]) -> dict[str, Array]:
         """The model's inputs, `token_ids` and `padding_mask`, for a list of lists of str (one for each side)."""
@@ -103,17 +105,14 @@ class TextClassifier:
         check_labels(self.labels, parts)
         found = {}
         for part in parts:
-            targets = self.targets(part)
-            predicted = self.model.predict(self.inputs(part.texts), batch_size=batch_size, verbose=0)
-            logits = np.asarray(predicted, np.float32)
+            logits = predict(self.predictions, self.inputs(part.texts), batch_size, progress)
             if not np.isfinite(logits).all():
                 row = int(np.flatnonzero(~np.isfinite(logits).all(axis=-1))[0])
                 raise InputError(
                     f"{part.language}: the classifier's outputs for sample {row} (from 0) are not finite; its weights "
                     "or precision are broken"
                 )
-            found[part.language] = float(np.mean(logits.argmax(axis=-1) == targets))
-            progress(len(part))
+            found[part.language] = float(np.mean(logits.argmax(axis=-1) == self.targets(part)))
         return found
 
     def save(self, directory: PathLike) -> None:
@@ -150,73 +149,6 @@ def load_text_classifier(directory: PathLike) -> TextClassifier:
     max_length = model.preprocessor.sequence_length
     model.preprocessor = None
     return TextClassifier(model, tokenizer, labels, max_length)
-
-
-def build_classifier(model: "PretrainedModel", labels: list[str], settings: ClassificationSettings) -> TextClassifier:
-    """A classifier on the encoder of `model`, with a randomly initialised head.
-
-    Args:
-        model: `infoxlm_keras.pretrained.PretrainedModel`.
-        labels: list of str.
-        settings: `ClassificationSettings`.
-
-    Returns:
-        `TextClassifier`.
-
-    Raises:
-        InputError: for fewer than two labels, or a `max_length` beyond the model's positions.
-    """
-    if len(labels) < 2:
-        raise InputError(f"labels = {labels}: a classifier needs at least two in its training data")
-    keras.utils.set_random_seed(settings.seed)
-    backbone = with_dropout(model.masked_lm, settings.dropout).backbone
-    positions = backbone.max_sequence_length
-    max_length = min(DEFAULT_MAX_LENGTH, positions) if settings.max_length is None else settings.max_length
-    if max_length > positions:
-        raise InputError(f"max_length = {max_length}: the model has {positions} positions")
-    classifier = keras_hub.models.XLMRobertaTextClassifier(
-        backbone, num_classes=len(labels), preprocessor=None, dropout=settings.dropout
-    )
-    return TextClassifier(classifier, model.tokenizer, labels, max_length)
-
-
-def finetune_classifier(
-    classifier: TextClassifier,
-    training: Sequence[LabelledTexts],
-    development: Sequence[LabelledTexts],
-    settings: ClassificationSettings,
-    verbose: str | int = "auto",
-) -> list[dict[str, Any]]:
-    """Trains with `fit` and keeps the epoch with the best mean accuracy over the development languages.
-
-    Args:
-        classifier: `TextClassifier`, from `build_classifier`.
-        training: list of `LabelledTexts`; all their samples are shuffled together.
-        development: list of `LabelledTexts`, empty if there is none; the last epoch is kept then.
-        settings: `ClassificationSettings`.
-        verbose: as of `keras.Model.fit`.
-
-    Returns:
-        list of dicts, one an epoch: `epoch` (from 1), `loss`, `accuracy` (of training), and, with development data,
-        `development` (accuracy of each language) and `development_mean`.
-
-    Raises:
-        InputError: for a label of the development data that is not the training's, or a loss that is not finite.
-    """
-    check_labels(classifier.labels, development)
-    sides = range(len(training[0].texts))
-    inputs = classifier.inputs([[text for part in training for text in part.texts[side]] for side in sides])
-    targets = np.concatenate([classifier.targets(part) for part in training])
-    return finetune(
-        classifier.model,
-        inputs,
-        targets,
-        settings,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        (lambda: classifier.accuracies(development, settings.batch_size)) if development else None,
-        verbose,
-    )
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], max_length: int) -> dict[str, Array]:
@@ -291,12 +223,21 @@ class ClassificationHead(FineTuningHead):
                     found.append(f"note: {name} in {part.language} has no sample labelled {', '.join(absent)}")
         return found
 
-    def build(self, model: "PretrainedModel", settings: ClassificationSettings) -> None:
-        self.classifier = build_classifier(model, self.labels, settings)
-        self.model = self.classifier.model
+    def make_model(self, settings: ClassificationSettings) -> keras.Model:
+        model = keras_hub.models.XLMRobertaTextClassifier(
+            self.backbone, num_classes=len(self.labels), preprocessor=None, dropout=settings.dropout
+        )
+        self.classifier = TextClassifier(model, self.tokenizer, self.labels, self.max_length)
+        return model
 
-    def train(self, settings: ClassificationSettings) -> list[dict[str, Any]]:
-        return finetune_classifier(self.classifier, self.training, self.development, settings)
+    def training_arrays(self) -> dict[str, Array]:
+        sides = range(len(self.training[0].texts))
+        inputs = self.classifier.inputs([[text for part in self.training for text in part.texts[s]] for s in sides])
+        targets = np.concatenate([self.classifier.targets(part) for part in self.training])
+        return {**inputs, "targets": targets, "weights": np.ones(len(targets), np.float32)}
+
+    def losses(self, outputs: Tensor, batch: Tensors) -> tuple[Tensor, Tensor]:
+        return cross_entropy(batch["targets"], outputs)
 
     def measure(
         self, parts: Sequence[LabelledTexts], batch_size: int, progress: Callable[[int], object]

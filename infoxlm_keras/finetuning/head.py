@@ -7,9 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
+import keras_hub
+from keras import ops
 
-from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.finetuning.loop import FineTuningSettings
+from infoxlm_keras.annotations import Array, PathLike, Tensor, Tensors
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.finetuning.prediction import predict, prediction_model
+from infoxlm_keras.finetuning.settings import FineTuningSettings
+from infoxlm_keras.models import with_dropout
+from infoxlm_keras.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from infoxlm_keras.pretrained import PretrainedModel
@@ -39,7 +45,8 @@ class FineTuningHead:
     """One fine-tuning: its data, and after `build` its model. `infoxlm finetune-<name>` runs it.
 
     The command calls `read` for each of `--train`, `--dev` and `--test`; the constructor, which checks that they fit
-    together; `build`, `train`, `save`; and `measure` on the data that is reported.
+    together; then for each run `build`, `training_arrays`, `losses` in each step, `measure` on the data that is
+    reported, and `save`.
 
     Args:
         training, development, test: lists of `Samples`, each of different languages.
@@ -49,8 +56,13 @@ class FineTuningHead:
         description: str, the text of `--help`.
         samples: str, the content of the files of `--train`, as `--help` names it.
         Settings: `FineTuningSettings`, or a subclass whose further fields are options of `add_arguments`.
-        metric: str, the score that chooses the epoch, that is drawn, and of which mean and transfer gap are reported.
-        model: keras.Model that is trained; exists after `build`.
+        metric: str, the score, the higher the better, that chooses the update that is kept, that is drawn, and of
+            which mean and transfer gap are reported.
+        default_max_length: int, tokens of the longest sample where the settings name none.
+        masked_lm, backbone, tokenizer: of the encoder that is trained; exist after `build`.
+        max_length: int, tokens of the longest sample; exists after `build`.
+        model: keras.Model from `token_ids` and `padding_mask`, int32 [batch, length], to one output, of shape
+            [batch, length, ...] only if it has a vector a token; exists after `build`.
 
     Raises:
         InputError: if the data do not fit together.
@@ -61,12 +73,18 @@ class FineTuningHead:
     samples: str = ""
     Settings: type[FineTuningSettings] = FineTuningSettings
     metric: str = "accuracy"
+    default_max_length: int = 128
+    masked_lm: keras_hub.models.XLMRobertaMaskedLM
+    backbone: keras_hub.models.XLMRobertaBackbone
+    tokenizer: Tokenizer
+    max_length: int
     model: keras.Model
 
     def __init__(self, training: Sequence[Any], development: Sequence[Any] = (), test: Sequence[Any] = ()) -> None:
         self.training = list(training)
         self.development = list(development)
         self.test = list(test)
+        self._predictions: keras.Model | None = None
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -102,11 +120,48 @@ class FineTuningHead:
         Raises:
             InputError: for settings that do not fit the encoder.
         """
+        keras.utils.set_random_seed(settings.seed)
+        self.masked_lm = with_dropout(model.masked_lm, settings.dropout)
+        self.backbone = self.masked_lm.backbone
+        self.tokenizer = model.tokenizer
+        positions = self.backbone.max_sequence_length
+        default = min(self.default_max_length, positions)
+        self.max_length = default if settings.max_length is None else settings.max_length
+        if self.max_length > positions:
+            raise InputError(f"max_length = {self.max_length}: the model has {positions} positions")
+        self.model = self.make_model(settings)
+        self._predictions = None
+        if settings.lora_rank is not None:
+            self.backbone.enable_lora(settings.lora_rank)
+
+    def make_model(self, settings: Any) -> keras.Model:
+        """The `model` on `backbone`; `tokenizer` and `max_length` are known."""
         raise NotImplementedError
 
-    def train(self, settings: Any) -> list[dict[str, Any]]:
-        """Trains on `training` and keeps the epoch that is best on `development`; returns the epochs of `finetune`."""
+    def training_arrays(self) -> dict[str, Array]:
+        """All samples of `training`, arrays [samples, ...].
+
+        `token_ids` and `padding_mask`, int32 [samples, length]; what `losses` needs; and `weights`, float32 [samples]
+        or [samples, length]: 1 where there is something to predict, else 0.
+        """
         raise NotImplementedError
+
+    def losses(self, outputs: Tensor, batch: Tensors) -> tuple[Tensor, Tensor]:
+        """(losses, correct) of a batch, each of the shape of its `weights`, float32; `correct` in 0..1.
+
+        Args:
+            outputs: what `model` gives for the batch.
+            batch: rows of `training_arrays`, as tensors.
+        """
+        raise NotImplementedError
+
+    def predict(
+        self, inputs: dict[str, Array], batch_size: int, progress: Callable[[int], object] = lambda samples: None
+    ) -> Array:
+        """The outputs of `model` for arrays `token_ids` and `padding_mask`, float32; see `finetuning.prediction`."""
+        if self._predictions is None:
+            self._predictions = prediction_model(self.model)
+        return predict(self._predictions, inputs, batch_size, progress)
 
     def measure(
         self, parts: Sequence[Any], batch_size: int, progress: Callable[[int], object]
@@ -120,6 +175,9 @@ class FineTuningHead:
         """
         raise NotImplementedError
 
+    def write_predictions(self, directory: PathLike) -> None:
+        """Writes what the last `measure` found for each sample into the folder of the run; the base writes nothing."""
+
     def chance(self) -> float | None:
         """The score of guessing, a line in the plot; None for no line."""
         return None
@@ -127,3 +185,23 @@ class FineTuningHead:
     def save(self, directory: PathLike) -> None:
         """Writes the trained model into the existing `directory`."""
         raise NotImplementedError
+
+
+def cross_entropy(targets: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """(losses, correct) of the choice of one of several classes, float32 [...] each.
+
+    Args:
+        targets: int [...], the right class; values out of range must have the weight 0.
+        logits: [..., classes], of any float type.
+
+    Example:
+    ```python
+    cross_entropy(ops.array([1]), ops.array([[0.0, 0.0]]))  # log 2; 0, because the first class is taken of equals
+    ```
+    """
+    logits = ops.cast(logits, "float32")
+    classes = logits.shape[-1]
+    targets = ops.clip(ops.cast(targets, "int32"), 0, classes - 1)
+    of_target = ops.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    correct = ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), targets), "float32")
+    return ops.logsumexp(logits, axis=-1) - of_target, correct

@@ -1,141 +1,290 @@
-"""The loop of all heads: `fit`, one epoch after the other, and the epoch that is best on development data is kept."""
+"""One fine-tuning run of a head: built or restored, trained to its last update, measured, saved.
 
+    RUN/run.json            settings and a digest of the training samples: a run is continued with the same ones only
+    RUN/checkpoints/        the newest state, and the best on development data; removed when the run is complete
+    RUN/development.json    every measure on development data
+    RUN/history.csv         loss, accuracy, speed; development scores. `tensorboard/` has the same numbers
+    RUN/model/              the trained model: the best on development data, else the last
+    RUN/result.json         its scores; it is written last
+
+The state of a run and its batches are those of pre-training: a killed run ends with the same weights as one that was
+not.
+"""
+
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
-from infoxlm_keras.annotations import Array
+from infoxlm_keras.annotations import Array, PathLike
+from infoxlm_keras.distribution import current_distribution, is_chief
+from infoxlm_keras.distribution.agreement import check_agreement, wait_for_workers
+from infoxlm_keras.distribution.chips import peak_flops_of_run
 from infoxlm_keras.distribution.host_compiler import compiles_here
+from infoxlm_keras.distribution.strategies import check_parts
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.training.optimizer import WarmupLinearDecay, without_decay_of_biases
+from infoxlm_keras.files import MODEL_FILES, new_directory, read_json, write_json
+from infoxlm_keras.finetuning.development_scores import DEVELOPMENT_MEAN, DevelopmentScores, read_measures
+from infoxlm_keras.finetuning.head import FineTuningHead
+from infoxlm_keras.finetuning.head_task import HeadTask, merge_lora, trainer_of
+from infoxlm_keras.finetuning.sample_batches import SampleBatches
+from infoxlm_keras.finetuning.settings import FineTuningSettings
+from infoxlm_keras.pretrained import PretrainedModel
+from infoxlm_keras.progress import progress_bar
+from infoxlm_keras.reports.history import HistoryFile
+from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
+from infoxlm_keras.runs.callbacks import Checkpoints, IntervalLog, SkippedSteps, StopOnSignal, StopSignals
+from infoxlm_keras.runs.checkpoint import Restored, newest_step, restore_best, restore_newest
+from infoxlm_keras.runs.pretraining import seed_everything
+from infoxlm_keras.training.optimizer import build_optimizer
+
+RUN_FILE, MEASURES_FILE, RESULT_FILE = "run.json", "development.json", "result.json"
+# Updates in a row without finite gradients after which a run ends.
+MAX_CONSECUTIVE_SKIPS = 10
+LONGEST_LOG_INTERVAL, SHORTEST_LOG_INTERVAL = 50, 10
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuningSettings:
-    """The training settings of a head; every value is checked.
+class DevelopmentLine:
+    """What the progress line shows of the development scores: a stand-in for a task."""
 
-    Attributes:
-        epochs: int >= 1.
-        batch_size: int >= 1, samples an update.
-        learning_rate: float > 0, the peak; it rises over the first `warmup_share` of all updates, then falls to 0.
-        warmup_share: float in 0..1.
-        weight_decay: float >= 0, decoupled; not on biases and layer norms.
-        dropout: float in [0, 1), of encoder and head.
-        max_length: int, tokens of a sample, special tokens included. Longer samples are cut; of a pair, the longer
-            side. None: 128, or the model's number of positions if that is smaller.
-        seed: int.
-    """
-
-    epochs: int = 3
-    batch_size: int = 32
-    learning_rate: float = 2e-5
-    warmup_share: float = 0.1
-    weight_decay: float = 0.01
-    dropout: float = 0.1
-    max_length: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        limits = {
-            "epochs": (self.epochs >= 1, "at least 1"),
-            "batch_size": (self.batch_size >= 1, "at least 1"),
-            "learning_rate": (self.learning_rate > 0, "positive"),
-            "warmup_share": (0 <= self.warmup_share < 1, "in 0..1, below 1"),
-            "weight_decay": (self.weight_decay >= 0, "at least 0"),
-            "dropout": (0 <= self.dropout < 1, "in 0..1, below 1"),
-            "max_length": (self.max_length is None or self.max_length >= 8, "at least 8"),
-        }
-        for name, (holds, limit) in limits.items():
-            if not holds:
-                raise InputError(f"{name} = {getattr(self, name)}: must be {limit}")
+    task_name: str = "development"
+    label: str = ""
+    console_numbers: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"mean": "development {:.1%}"})
 
 
-def finetune(
-    model: keras.Model,
-    inputs: Mapping[str, Array],
-    targets: Array,
-    settings: FineTuningSettings,
-    loss: Any,
-    metrics: Sequence[keras.metrics.Metric] = (),
-    development: Callable[[], dict[str, float]] | None = None,
-    verbose: str | int = "auto",
-) -> list[dict[str, Any]]:
-    """Trains `model` and leaves it with the weights of the epoch whose mean over `development` is highest.
+class Stopped(Exception):
+    """A signal ended a run, which is saved; `str()` says where it stands."""
+
+
+class FineTuningRun:
+    """One run: call `train`, then `finish`.
 
     Args:
-        model: keras.Model from `inputs` to what `loss` takes.
-        inputs: dict of arrays [samples, ...].
-        targets: array [samples, ...].
-        settings: `FineTuningSettings`.
-        loss, metrics: as of `keras.Model.compile`.
-        development: function without arguments, called after each epoch, that gives a score of each language; the
-            higher the better. None: the last epoch is kept.
-        verbose: as of `keras.Model.fit`.
-
-    Returns:
-        list of dicts, one an epoch: `epoch` (from 1), `loss`, each of `metrics` (of training), and, with
-        `development`, `development` (the scores) and `development_mean`.
+        head: `FineTuningHead` with its data.
+        load: function that gives the `PretrainedModel` to train; it is called once.
+        settings: of the type `head.Settings`.
+        directory: str or path, the folder of the run; a run of equal settings that it holds is continued.
 
     Raises:
-        InputError: for a loss that is not finite.
+        InputError: for settings that do not fit the model or the devices.
     """
-    keras.utils.set_random_seed(settings.seed)
-    order = np.random.default_rng(settings.seed)
-    batch_size = min(settings.batch_size, len(targets))
-    updates = settings.epochs * -(-len(targets) // batch_size)
-    model.compile(
-        optimizer=_optimizer(settings, updates),
-        loss=loss,
-        metrics=list(metrics),
-        # Keras compiles where it sees a TPU, even if the model does not run there.
-        jit_compile="auto" if compiles_here() else False,
-    )
-    epochs, best, best_weights = [], -np.inf, None
-    for epoch in range(1, settings.epochs + 1):
-        # Shuffled here because the order of `fit` depends on the backend's random numbers.
-        shuffled = order.permutation(len(targets))
-        history = model.fit(
-            {name: values[shuffled] for name, values in inputs.items()},
-            targets[shuffled],
-            batch_size=batch_size,
-            initial_epoch=epoch - 1,
-            epochs=epoch,
-            shuffle=False,
-            verbose=verbose,
-        ).history
-        record: dict[str, Any] = {"epoch": epoch}
-        record.update({name: history[name][0] for name in ("loss", *(metric.name for metric in metrics))})
-        if not np.isfinite(record["loss"]):
-            raise InputError(f"epoch {epoch}: the loss is not finite; lower learning_rate = {settings.learning_rate}")
-        if development is not None:
-            record["development"] = development()
-            record["development_mean"] = float(np.mean(list(record["development"].values())))
-            if record["development_mean"] > best:
-                best, best_weights = record["development_mean"], model.get_weights()
-        epochs.append(record)
-    if best_weights is not None:
-        model.set_weights(best_weights)
-    return epochs
 
-
-def transfer_gap(scores: Mapping[str, float], training_languages: Sequence[str]) -> float | None:
-    """Score in the training language minus the mean over all other languages, float (the paper, section 4.3).
-
-    None unless there is exactly one training language, and both it and another language were measured.
-    """
-    others = [score for language, score in scores.items() if language not in training_languages]
-    if len(training_languages) != 1 or training_languages[0] not in scores or not others:
-        return None
-    return scores[training_languages[0]] - float(np.mean(others))
-
-
-def _optimizer(settings, updates):
-    schedule = WarmupLinearDecay(settings.learning_rate, int(settings.warmup_share * updates), updates)
-    return without_decay_of_biases(
-        keras.optimizers.AdamW(
-            schedule, weight_decay=settings.weight_decay, beta_2=0.98, epsilon=1e-6, global_clipnorm=1.0
+    def __init__(
+        self,
+        head: FineTuningHead,
+        load: Callable[[], PretrainedModel],
+        settings: FineTuningSettings,
+        directory: PathLike,
+    ) -> None:
+        self.head = head
+        self.settings = settings
+        self.path = pathlib.Path(directory)
+        self.checkpoints = self.path / "checkpoints"
+        compiled = settings.jit_compile and compiles_here()
+        seed_everything(settings.seed, compiled=compiled)
+        distribution = current_distribution()
+        with distribution.variables():
+            head.build(load(), settings)
+            check_parts(head.backbone, distribution)
+            self.trainer = trainer_of(head, settings.accumulation_steps)
+        arrays = head.training_arrays()
+        self.samples = SampleBatches(
+            arrays,
+            settings.batch_size,
+            settings.epochs,
+            settings.seed,
+            distribution.num_replicas * settings.accumulation_steps,
+            HeadTask.task_name,
         )
-    )
+        self.updates = self.samples.updates
+        self.every = min(settings.evaluate_every or self.samples.updates_per_epoch, self.updates)
+        self._identity = {"settings": dataclasses.asdict(settings), "samples": digest(arrays)}
+        with distribution.variables():
+            optimizer = build_optimizer(
+                settings.learning_rate,
+                self.updates,
+                int(settings.warmup_share * self.updates),
+                weight_decay=settings.weight_decay,
+            )
+            # Whatever a TPU runs is compiled, and it takes no further request.
+            self.trainer.compile(optimizer=optimizer, jit_compile=compiled and _compiles_by_request())
+
+    def train(self) -> None:
+        """Trains to the last update, or until `patience` ends it.
+
+        Raises:
+            Stopped: after SIGTERM or Ctrl-C; the run is saved.
+            InputError: for gradients that are not finite, or if the folder holds a run of other settings or samples.
+        """
+        self._check_same_run()
+        restored = restore_newest(
+            self.checkpoints,
+            self.trainer,
+            before_assigning=lambda step: check_agreement(step, "the update to resume at"),
+        )
+        if restored is not None:
+            print(f"resuming at update {restored.step} of {self.updates}", flush=True)
+        start = 0 if restored is None else restored.step
+        if is_chief():
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.path / RUN_FILE, self._identity)
+        received, step = self._fit(start, restored)
+        if received is not None:
+            wait_for_workers()
+            raise Stopped(f"stopped by {received} at update {newest_step(self.checkpoints)} of {self.updates}")
+        self.last_update = step
+
+    def finish(self) -> dict[str, Any]:
+        """Restores the best update, saves the model and measures it; returns the content of `result.json`."""
+        wait_for_workers()
+        head, settings = self.head, self.settings
+        best = restore_best(self.checkpoints, self.trainer, DEVELOPMENT_MEAN if head.development else None)
+        if settings.lora_rank is not None:
+            merge_lora(head.backbone)
+        if is_chief():
+            with (
+                current_distribution().alone(),
+                new_directory(self.path / "model", replace=True, holds=MODEL_FILES) as directory,
+            ):
+                head.save(directory)
+        measured = head.test or head.development
+        with progress_bar("Measuring", sum(map(len, measured)), "samples") as advance:
+            scores = head.measure(measured, settings.batch_size, lambda samples: advance(samples, samples))
+        result = {
+            "settings": dataclasses.asdict(settings),
+            "updates": self.last_update,
+            "evaluations": read_measures(self.path / MEASURES_FILE, self.last_update),
+            "update": self.last_update if best is None else best[0],
+            DEVELOPMENT_MEAN: None if best is None else best[1],
+            "scores": scores,
+        }
+        if is_chief():
+            head.write_predictions(self.path)
+            write_json(self.path / RESULT_FILE, result)
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        return result
+
+    def _fit(self, start: int, restored: Restored | None) -> tuple[str | None, int]:
+        """(name of the signal that stopped training, or None; the last update)."""
+        head, chief = self.head, is_chief()
+        with contextlib.ExitStack() as stack:
+            recorder = Recorder(self._writers(start) if chief else ())
+            stack.callback(recorder.close)
+            stop = stack.enter_context(StopSignals())
+            scores = DevelopmentScores(
+                head,
+                recorder,
+                start,
+                self.updates,
+                self.every,
+                self.samples.updates_per_epoch,
+                self.settings.batch_size,
+                self.path / MEASURES_FILE,
+                self.settings.patience,
+            )
+            if start >= self.updates or scores.exhausted:
+                return None, start
+            limit = min(MAX_CONSECUTIVE_SKIPS, self.updates)
+            log = IntervalLog(
+                recorder,
+                start,
+                self.updates,
+                log_interval(self.every),
+                {HeadTask.task_name: self.samples.batch_size},
+                () if restored is None else restored.metrics,
+                peak_flops_of_run(self.settings.dtype, None),
+            )
+            checkpoints = Checkpoints(
+                self.checkpoints,
+                start,
+                self.settings.save_every,
+                1,
+                {},
+                recorder,
+                DEVELOPMENT_MEAN if head.development else None,
+                write=chief,
+            )
+            end = StopOnSignal(start, stop)
+            callbacks = [NotFinite(limit, start, self.settings.learning_rate), log, scores, checkpoints, end]
+            steps = self.updates - start
+            data, steps = self.samples.dataset(start), self.updates - start
+            self.trainer.fit(data, epochs=1, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=callbacks)
+            done = end.step == self.updates or scores.exhausted
+            return None if done else stop.received, end.step
+
+    def _writers(self, start):
+        board = TensorBoardLog(self.path / "tensorboard", start, [HeadTask.task_name, "development"])
+        shown: list[Any] = [*self.trainer.tasks, DevelopmentLine()]
+        line = ProgressLine(self.updates, start, shown)
+        return [HistoryFile(self.path / "history.csv", start), board, line]
+
+    def _check_same_run(self):
+        """Raises `InputError` if the folder holds a run of other settings or samples."""
+        if not self.checkpoints.is_dir() or not (self.path / RUN_FILE).is_file():
+            return
+        before = read_json(self.path / RUN_FILE)
+        if not isinstance(before, dict) or not isinstance(before.get("settings"), dict):
+            raise InputError(f"{self.path / RUN_FILE}: is damaged; start over with --overwrite")
+        different = self.settings.differences(before["settings"])
+        if before.get("samples") != self._identity["samples"]:
+            different.append("the training samples were others")
+        if different:
+            raise InputError(
+                f"{self.path}: holds an unfinished run of another kind: {', '.join(different)}; repeat its command to "
+                "continue it, or start over with --overwrite"
+            )
+
+
+class NotFinite(SkippedSteps):
+    """Ends a run after `limit` updates in a row whose gradients were not finite.
+
+    Args:
+        limit, start_step: int.
+        learning_rate: float, for the message.
+    """
+
+    def __init__(self, limit: int, start_step: int, learning_rate: float) -> None:
+        super().__init__(limit, start_step)
+        self.learning_rate = learning_rate
+
+    def after_step(self) -> None:
+        before, self.skipped = self.skipped, self.counter(self._model.skipped_steps)
+        if self.skipped == before:
+            return
+        if not self._model.uses_loss_scale:
+            self.report(f"update {self.step}: gradients were not finite, the update is skipped")
+        if self.counter(self._model.consecutive_skipped_steps) >= self.limit:
+            raise InputError(
+                f"updates {self.step - self.limit + 1}..{self.step}: gradients were not finite {self.limit} times in "
+                f"a row; lower learning_rate = {self.learning_rate}, or see whether the model's weights are sound"
+            )
+
+
+def digest(arrays: Mapping[str, Array]) -> str:
+    """SHA-256 of the names and values of `arrays`, in hexadecimal."""
+    found = hashlib.sha256()
+    for name, values in sorted(arrays.items()):
+        found.update(f"{name} {values.dtype} {values.shape}\n".encode())
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()
+
+
+def log_interval(every: int) -> int:
+    """Updates from one row of history.csv to the next: a divisor of `every` (int), so each measure has a loss.
+
+    The largest one of 10..50, else `every` itself.
+    """
+    divisors = (n for n in range(LONGEST_LOG_INTERVAL, SHORTEST_LOG_INTERVAL - 1, -1) if every % n == 0)
+    return next(divisors, every)
+
+
+def _compiles_by_request():
+    import keras
+
+    return keras.backend.backend() != "torch" and current_distribution().name != "tpu"

@@ -1,134 +1,118 @@
-"""The output files of a fine-tuning run: a trained model is not lost, and no file is written partially."""
+"""The output folder of a fine-tuning command: what it may hold before, and what is in it at the end."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import pathlib
 import shutil
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from infoxlm_keras.command_line import describe_os_error
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import MODEL_FILES, new_directory
-from infoxlm_keras.interruption import exit_status, signals_wait
+from infoxlm_keras.finetuning.loop import RUN_FILE
+from infoxlm_keras.finetuning.trials import Trial
 
 if TYPE_CHECKING:
-    import keras
-
     from infoxlm_keras.finetuning.head import FineTuningHead
 
-RESULTS = "results.json"
+RESULTS, RUNS, MODEL, LOCK = "results.json", "runs", "model", ".lock"
 
 
-def result_files(head: "FineTuningHead | type[FineTuningHead]") -> tuple[str, ...]:
-    """Names of the files that are written beside the model: the results and the plot of the head's score."""
-    return RESULTS, f"{head.metric}.png"
+class FineTuningOutput:
+    """The folder of a fine-tuning command; it alone knows the names in it.
 
+    Args:
+        path: path of the folder.
+        head: `FineTuningHead` or its class.
 
-def check_output(output: pathlib.Path, overwrite: bool, files: Iterable[str]) -> None:
-    """Raises `InputError`, before training, if the model or one of `files` could not be written to `output`."""
-    model = output / "model"
-    if model.is_dir() and any(model.iterdir()) and not overwrite:
-        raise InputError(f"{output}: holds a fine-tuned model already; give another --output_dir, or --overwrite")
-    if model.exists() and not model.is_dir():
-        raise InputError(f"{model}: is not a directory; remove it, or give another --output_dir")
-    for name in files:
-        if (output / name).is_dir():
-            raise InputError(f"{output / name}: is a directory; remove it, or give another --output_dir")
-    parent = existing_parent(output)
-    if not parent.is_dir():
-        raise InputError(f"{parent}: is not a directory; give another --output_dir")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{parent}: permission denied; give another --output_dir")
+    Attributes:
+        path, model, runs, results, plot: paths.
+    """
 
+    def __init__(self, path: pathlib.Path, head: "FineTuningHead | type[FineTuningHead]") -> None:
+        self.path = path
+        self.model = path / MODEL
+        self.runs = path / RUNS
+        self.results = path / RESULTS
+        self.plot = path / f"{head.metric}.png"
 
-def check_space(output: pathlib.Path, model: "keras.Model") -> None:
-    """Raises `InputError` if the disk has no space for the weights of `model`."""
-    parent = existing_parent(output)
-    needed, free = 4 * model.count_params(), shutil.disk_usage(parent).free
-    if needed > free:
-        raise InputError(
-            f"{parent}: the fine-tuned model needs {needed / 1e6:,.1f} MB, but {free / 1e6:,.1f} MB are free; free "
-            "some space, or give another --output_dir"
-        )
+    def check(self, overwrite: bool) -> None:
+        """Raises `InputError`, before training, if the folder holds a complete result or cannot be written."""
+        for directory in (self.model, self.runs):
+            if directory.exists() and not directory.is_dir():
+                raise InputError(f"{directory}: is not a directory; remove it, or give another --output_dir")
+        for file in (self.results, self.plot):
+            if file.is_dir():
+                raise InputError(f"{file}: is a directory; remove it, or give another --output_dir")
+        if not overwrite and self.model.is_dir() and any(self.model.iterdir()):
+            raise InputError(
+                f"{self.path}: holds a fine-tuned model already; give another --output_dir, or --overwrite"
+            )
+        if overwrite and self.runs.is_dir():
+            others = [path for path in self.runs.iterdir() if not (path / RUN_FILE).is_file()]
+            if others:
+                raise InputError(
+                    f"{others[0]}: is no run of this command, so {self.runs} is not replaced; give another "
+                    "--output_dir"
+                )
+        parent = existing_parent(self.path)
+        if not parent.is_dir():
+            raise InputError(f"{parent}: is not a directory; give another --output_dir")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise InputError(f"{parent}: permission denied; give another --output_dir")
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Makes the folder and locks it for this process; a folder that is empty at the end is removed again.
+
+        Raises:
+            InputError: if another process trains in it.
+        """
+        missing = [path for path in (self.path, *self.path.absolute().parents) if not path.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = self.path / LOCK
+        with open(lock, "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    file.seek(0)
+                    raise InputError(
+                        f"{self.path}: process {file.read().strip() or 'unknown'} is fine-tuning in it; wait for it, "
+                        "or give another --output_dir"
+                    ) from None
+                print(f"warning: {self.path}: its file system knows no locks; start one run only in it")
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    for path in missing:
+                        path.rmdir()
+
+    def start_over(self) -> None:
+        """Removes what an earlier command wrote."""
+        for directory in (self.runs, self.model):
+            if directory.is_dir():
+                shutil.rmtree(directory)
+        for file in (self.results, self.plot):
+            file.unlink(missing_ok=True)
+
+    def keep(self, chosen: Trial, trials: Sequence[Trial]) -> None:
+        """Moves the model of `chosen` to its place, and removes those of the other runs."""
+        source = chosen.directory / MODEL
+        if source.is_dir():
+            if self.model.is_dir():
+                shutil.rmtree(self.model)
+            os.replace(source, self.model)
+        for trial in trials:
+            shutil.rmtree(trial.directory / MODEL, ignore_errors=True)
 
 
 def existing_parent(path: pathlib.Path) -> pathlib.Path:
     """The deepest part of `path` that exists, `path` itself included."""
     return next(part for part in (path, *path.absolute().parents) if os.path.lexists(part))
-
-
-@contextlib.contextmanager
-def lost_when_interrupted(output: pathlib.Path) -> Iterator[None]:
-    """Ends the process on SIGTERM or Ctrl-C with a message that says what is lost."""
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        _end(interrupt, f"interrupted during training: the trained weights are lost, {output} is unchanged")
-
-
-@contextlib.contextmanager
-def the_model_stays(model: pathlib.Path) -> Iterator[None]:
-    """Adds to every error of the block that the trained model is complete in `model` (path)."""
-    note = f"the fine-tuned model is complete in {model}"
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{error}; {note}") from error
-    except OSError as error:
-        raise InputError(f"{describe_os_error(error)}; {note}") from error
-    except KeyboardInterrupt as interrupt:
-        _end(interrupt, f"interrupted; {note}")
-    except Exception:
-        print(note, file=sys.stderr)
-        raise
-
-
-def save_model(head: "FineTuningHead", output: pathlib.Path, overwrite: bool) -> None:
-    """Writes the model to OUTPUT/model, and removes the results of an earlier model beside it.
-
-    SIGTERM and Ctrl-C take effect after that and end the process.
-
-    Args:
-        head: `FineTuningHead`, trained.
-        output: path.
-        overwrite: bool, replace a model that is there.
-
-    Raises:
-        InputError: if the model could not be written there. The message names the directory for temporary files where
-            it was saved instead, or says that it is lost.
-    """
-    model = output / "model"
-    try:
-        with signals_wait():
-            try:
-                with new_directory(model, overwrite, holds=MODEL_FILES) as directory:
-                    head.save(directory)
-            except Exception as error:
-                _rescue(head, error)
-            for name in result_files(head):
-                (output / name).unlink(missing_ok=True)
-    except KeyboardInterrupt as interrupt:
-        _end(interrupt, f"interrupted; the fine-tuned model is complete in {model}, it was not measured")
-
-
-def _rescue(head, error):
-    """Saves the model to a temporary directory after `error` at its own place; always raises."""
-    reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="finetuned_"))
-    try:
-        head.save(directory)
-    except Exception:
-        shutil.rmtree(directory)
-        lost = (
-            f"{directory.parent} cannot hold the trained model either, so it is lost (set TMPDIR to a disk with space)"
-        )
-        raise InputError(f"{reason}; {lost}") from error
-    raise InputError(f"{reason}; the fine-tuned model is complete in {directory}, move it from there") from error
-
-
-def _end(interrupt, message):
-    print(message, file=sys.stderr)
-    raise SystemExit(exit_status(interrupt)) from None

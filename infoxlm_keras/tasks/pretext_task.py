@@ -80,6 +80,7 @@ class PretextTask(keras.layers.Layer):
         label: str, the name in tables, on the console and in plots.
         Settings: subclass of `TaskSettings`, the task's section of a configuration.
         record_kind: str, the kind of records that its stream reads: `"mmlm"` (blocks) or `"bitext"` (pairs).
+        bounds_information: bool, whether `log N - loss` bounds a mutual information, and is logged.
         average_names: names of the entries of `TaskResult.averages`.
         console_numbers: dict of metric name to a format string, shown on the console line behind the loss.
         panels: dict of a plot's title to {metric name: legend}, for the overview of a run.
@@ -90,6 +91,7 @@ class PretextTask(keras.layers.Layer):
     label: str = None  # type: ignore[assignment]
     Settings: type[TaskSettings] = TaskSettings
     record_kind: str = "bitext"
+    bounds_information: bool = True
     average_names: tuple[str, ...] = ()
     console_numbers: dict[str, str] = {}
     panels: dict[str, dict[str, str]] = {}

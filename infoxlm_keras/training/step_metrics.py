@@ -29,7 +29,9 @@ class StepMetrics(_Model):
         """Makes them, once, when the tasks are known."""
         self.task_metrics = {task.task_name: _task_metrics(task) for task in self.tasks}
         self.smoothed_bounds = {
-            task.task_name: SmoothedMean(f"{task.task_name}_mi_lower_bound_smoothed") for task in self.tasks
+            task.task_name: SmoothedMean(f"{task.task_name}_mi_lower_bound_smoothed")
+            for task in self.tasks
+            if task.bounds_information
         }
         self.total_loss_metric = keras.metrics.Mean(name="loss")
         self.gradient_norm_metric = keras.metrics.Mean(name="gradient_norm")
@@ -47,10 +49,11 @@ class StepMetrics(_Model):
             averages = {"accuracy": result["correct_sum"], **result["averages"]}
             values = {key: total / ops.maximum(result["count"], 1.0) for key, total in averages.items()}
             values["loss"] = mean
-            values["mi_lower_bound"] = ops.log(result["num_candidates"]) - mean
+            if name in self.smoothed_bounds:
+                values["mi_lower_bound"] = ops.log(result["num_candidates"]) - mean
+                update_finite(self.smoothed_bounds[name], values["mi_lower_bound"], count)
             for key, value in values.items():
                 update_finite(self.task_metrics[name][key], value, count)
-            update_finite(self.smoothed_bounds[name], values["mi_lower_bound"], count)
 
     def update_step_metrics(self, token_counts: Tensors, loss: Tensor, norm: Tensor) -> None:
         """Adds one update's tokens, total loss and gradient norm to the metrics; what is not finite is left out."""
@@ -87,5 +90,6 @@ def update_finite(metric: keras.metrics.Metric, value: Tensor, weight: float | T
 
 
 def _task_metrics(task):
-    names = ["loss", "accuracy", "mi_lower_bound", *task.average_names]
+    bounds = ["mi_lower_bound"] if task.bounds_information else []
+    names = ["loss", "accuracy", *bounds, *task.average_names]
     return {name: keras.metrics.Mean(name=f"{task.task_name}_{name}") for name in names}

@@ -189,6 +189,9 @@ class TrainStep(StepParts):
             # A loop, which is compiled once and holds the activations of one micro-batch at a time.
             traced = tf.function(of_one, autograph=False).get_concrete_function(tf.TensorSpec((), tf.int32))
             outputs = tf.nest.map_structure(lambda one: tf.TensorSpec(one.shape, one.dtype), traced.structured_outputs)
+            if not outputs:
+                # No task has tensors that replicas exchange, and `map_fn` needs some.
+                return {}
             indices = tf.range(self.accumulation_steps)
             return tf.map_fn(traced, indices, fn_output_signature=outputs, parallel_iterations=1)
 

@@ -1,0 +1,82 @@
+"""The batches of a head's samples: batch number s is a function of the seed and s alone, so a run can resume at s."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from infoxlm_keras.annotations import Array, Batch
+from infoxlm_keras.errors import InputError
+
+
+class SampleBatches:
+    """Every epoch holds all samples once, in an order of its own.
+
+    All batches have one shape. The last one of an epoch is filled up with rows whose `weights` are 0.
+
+    Args:
+        arrays: dict of arrays [samples, ...], `weights` among them.
+        batch_size: int, samples an update; fewer if there are fewer samples.
+        epochs: int.
+        seed: int.
+        parts: int, replicas times micro-batches, into which each batch is cut.
+        name: str, the task's name in a batch.
+
+    Attributes:
+        batch_size, updates_per_epoch, updates: int.
+
+    Raises:
+        InputError: if a batch cannot be cut into equal parts.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, Array], batch_size: int, epochs: int, seed: int, parts: int = 1, name: str = "head"
+    ) -> None:
+        if batch_size % parts:
+            raise InputError(
+                f"batch_size = {batch_size}: cannot be divided among {parts} replicas times micro-batches; make it a "
+                f"multiple of {parts}, for instance {-(-batch_size // parts) * parts}"
+            )
+        self.arrays = dict(arrays)
+        self.samples = len(self.arrays["weights"])
+        self.batch_size = min(batch_size, -(-self.samples // parts) * parts)
+        self.updates_per_epoch = -(-self.samples // self.batch_size)
+        self.updates = epochs * self.updates_per_epoch
+        self.seed = seed
+        self.name = name
+
+    def rows(self, update: int) -> Array:
+        """int [batch_size], the samples of batch number `update` (from 0); -1 stands for none."""
+        epoch, place = divmod(update, self.updates_per_epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.samples)
+        rows = order[place * self.batch_size : (place + 1) * self.batch_size]
+        return np.concatenate([rows, np.full(self.batch_size - len(rows), -1)])
+
+    def batch(self, update: int) -> Batch:
+        """Batch number `update`, `{name: {name: array [batch_size, ...]}}`."""
+        rows = self.rows(update)
+        # Copies of a sample, which is safer than rows without any token.
+        batch = {name: values[np.where(rows < 0, rows[0], rows)] for name, values in self.arrays.items()}
+        batch["weights"][rows < 0] = 0.0
+        return {self.name: batch}
+
+    def batches(self, start: int) -> Iterator[tuple[Batch]]:
+        """Yields the batches from number `start` to the last."""
+        for update in range(start, self.updates):
+            yield (self.batch(update),)
+
+    def dataset(self, start: int) -> Any:
+        """What `fit` reads from batch number `start` on: a `tf.data.Dataset` on TensorFlow, else a generator."""
+        if keras.backend.backend() != "tensorflow":
+            return self.batches(start)
+        import tensorflow as tf
+
+        signature = {
+            name: tf.TensorSpec((self.batch_size, *values.shape[1:]), values.dtype)
+            for name, values in self.arrays.items()
+        }
+        dataset = tf.data.Dataset.from_generator(
+            lambda: self.batches(start), output_signature=({self.name: signature},)
+        )
+        return dataset.prefetch(2)
