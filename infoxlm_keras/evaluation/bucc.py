@@ -47,7 +47,7 @@ def chosen_splits(files: Sequence[pathlib.Path], passed_over: list[PassedOver]) 
         match = GOLD.fullmatch(file.name)
         assert match is not None
         pairs.setdefault((match["source"], match["target"]), {})[match["split"]] = file
-    chosen = []
+    chosen: list[pathlib.Path] = []
     for splits in pairs.values():
         if len(splits) > 1 and SAMPLE in splits:
             sample = splits.pop(SAMPLE)

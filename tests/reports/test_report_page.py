@@ -51,16 +51,35 @@ def write_finetuning(folder):
         "model": "runs/demo/model",
         "settings": {"epochs": 2, "learning_rate": 2e-5},
         "training": {"en": 100},
-        "epochs": [{"epoch": 1, "development": {"en": 0.5}, "development_mean": 0.5}],
         "measured_on": "test",
         "samples": {"en": 10, "sw": 20},
         "left_out": {},
         "accuracy": {"en": 0.875, "sw": 0.5},
         "mean": 0.6875,
         "transfer_gap": 0.375,
+        "summary": [
+            {
+                "learning_rate": 2e-5,
+                "seeds": [0, 1],
+                "development_mean": None,
+                "mean": {"accuracy": {"mean": 0.6875, "sd": 0.0125}},
+            }
+        ],
     }
     (folder / "results.json").write_text(json.dumps(results))
+    write_trial(folder)
     return folder
+
+
+def write_trial(folder, seed=0):
+    """A run of a fine-tuning command after one of two epochs."""
+    trial = folder / "runs" / f"lr-2e-05_seed-{seed}"
+    trial.mkdir(parents=True)
+    (trial / "run.json").write_text(json.dumps({"settings": {"epochs": 2, "seed": seed}, "samples": "abc"}))
+    measures = [
+        {"update": 9, "epoch": 1.0, "training_loss": 0.75, "development": {"en": 0.5}, "development_mean": 0.5}
+    ]
+    (trial / "development.json").write_text(json.dumps(measures))
 
 
 class Page(html.parser.HTMLParser):
@@ -168,6 +187,7 @@ def test_the_markdown_has_what_differs_the_results_and_the_data(written):
         "| MMLM loss in nats | 7.25 | 8.125 |",
         "| transfer gap in percentage points | 37.5 |",
         "| sw | 50.0 |",
+        "| xnli | 2e-05 | 0, 1 | – | 68.8 ± 1.2 |",
         "| records of mmlm | sha256:abc |",
         r"| \<b\>second\| | 7 | 1 | mmlm samples 8..15 (de 2) |",
     ):
@@ -187,6 +207,17 @@ def test_the_report_names_the_files_as_the_run_does(tmp_path):
     assert directory.skipped_steps.name == run_contents.SKIPPED
     assert directory.language_probabilities.name == run_contents.LANGUAGES
     assert directory.model / "infoxlm.json" == tmp_path / run_contents.MODEL_INFO
+
+
+def test_a_fine_tuning_in_progress_is_shown_as_far_as_it_is(tmp_path):
+    write_trial(tmp_path / "xnli")
+    write_trial(tmp_path / "xnli", seed=1)
+    page, markdown = write_report([tmp_path / "xnli"], tmp_path / "report.html")
+    assert "| state | not finished |" in markdown.read_text()
+    rows = [row for spec in specs_of(page.read_text()) for rows in _rows(spec) for row in rows]
+    for seed in (0, 1):
+        for y in (50.0, 0.75):
+            assert {"name": f"lr-2e-05_seed-{seed}", "x": 1.0, "y": y} in rows
 
 
 def test_a_row_that_is_being_written_is_left_to_the_next_report(tmp_path):
@@ -240,6 +271,8 @@ def test_an_evaluation_goes_to_the_run_that_holds_its_model(tmp_path):
         ("pretraining.json", '{"step": 3}', r"pretraining\.json: is not .* 'last_interval' is missing"),
         ("language_probabilities.json", '{"mmlm": {"de": {}}}', r"language_probabilities\.json: is not"),
         ("retrieval_x.json", "{}", r"retrieval_x\.json: holds no results of infoxlm evaluate-retrieval"),
+        ("runs/a/run.json", "[]", r"run\.json: must hold an object"),
+        ("runs/a/development.json", '[{"update": 1}]', r"development\.json: is not .* 'epoch' is missing"),
         ("results.json", "{}", r"results\.json: holds neither the results of infoxlm finetune-"),
         (
             "results.json",
@@ -250,6 +283,8 @@ def test_an_evaluation_goes_to_the_run_that_holds_its_model(tmp_path):
 )
 def test_a_damaged_file_is_named_and_nothing_is_written(tmp_path, file, content, message):
     run = write_run(tmp_path / "run")
+    write_trial(run)
+    (run / "runs" / "lr-2e-05_seed-0").rename(run / "runs" / "a")
     (run / file).write_text(content)
     with pytest.raises(InputError, match=message):
         write_report([run], tmp_path / "report.md")

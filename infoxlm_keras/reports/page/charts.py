@@ -49,7 +49,8 @@ def line_chart(rows: Rows, names: Sequence[str], x_title: str, y_title: str) -> 
     alt = altair()
     places = sorted({row["x"] for row in rows})
     # Layers and epochs are whole numbers, of which none is between two.
-    ticks = {"values": places, "format": "d"} if len(places) <= MOST_TICKS else {"tickCount": 6}
+    whole = all(place == int(place) for place in places)
+    ticks = {"values": places, "format": ",d"} if whole and len(places) <= MOST_TICKS else {"tickCount": 6}
     base = alt.Chart(alt.Data(values=list(rows))).encode(
         x=alt.X("x:Q", title=x_title, axis=alt.Axis(labelSeparation=8, **ticks)),
         color=_color(alt, names),

@@ -1,6 +1,7 @@
 """The sections of a report on what was measured: retrieval, and fine-tuning with its transfer gap."""
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,8 +45,9 @@ def retrieval_section(runs: Sequence[RunContents]) -> Section | None:
 
 def finetuning_section(runs: Sequence[RunContents]) -> Section | None:
     """Scores of fine-tuned models by language, and the transfer gap; None if no run was fine-tuned."""
-    tuned = [run for run in runs if run.results]
-    if not tuned:
+    started = [run for run in runs if run.results or run.trials]
+    tuned = [run for run in started if run.results]
+    if not started:
         return None
     blocks: list[Block] = []
     rows = [
@@ -54,11 +56,13 @@ def finetuning_section(runs: Sequence[RunContents]) -> Section | None:
         ("mean over languages in %", lambda run: percent(run.results.get("mean"))),
         ("transfer gap in percentage points", lambda run: percent(run.results.get("transfer_gap"))),
     ]
-    blocks.append(by_run(tuned, rows, title="Transfer"))
+    if tuned:
+        blocks.append(by_run(tuned, rows, title="Transfer"))
     names = list(dict.fromkeys(name for run in tuned for name in score_names(run.results)))
     for name in names:
         blocks += _score(tuned, name)
-    blocks += _epochs(tuned)
+    blocks += _seeds(tuned)
+    blocks += _measures(started)
     gap = "The transfer gap is the score in the training language minus the mean over all other languages."
     return Section("Fine-tuning", [Text(gap), *blocks])
 
@@ -164,14 +168,47 @@ def _score(runs, name):
     return [Chart(f"{name} by language", draw), Table(columns, cells, title=f"{name} in % by language")]
 
 
-def _epochs(runs):
-    rows = [
-        {"name": run.label, "x": epoch["epoch"], "y": 100 * epoch["development_mean"]}
+def _seeds(runs):
+    """A table of the mean and the standard deviation over the seeds of each learning rate."""
+    names = list(dict.fromkeys(name for run in runs for row in run.results.get("summary", ()) for name in row["mean"]))
+    cells = [
+        [
+            run.label,
+            f"{row['learning_rate']:g}",
+            ", ".join(map(str, row["seeds"])),
+            _deviation(row["development_mean"]),
+        ]
+        + [_deviation(row["mean"].get(name)) for name in names]
         for run in runs
-        for epoch in run.results.get("epochs", ())
-        if epoch.get("development_mean") is not None
+        for row in run.results.get("summary", ())
     ]
-    if not rows:
+    if not cells:
         return []
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    return [Chart("Development mean by epoch", functools.partial(line_chart, rows, names, "epoch", "in %"))]
+    columns = ["run", "learning rate", "seeds", "development", *names]
+    return [Table(columns, cells, title="Mean over languages in %, and standard deviation over seeds")]
+
+
+def _deviation(part):
+    if part is None:
+        return NOTHING
+    return percent(part["mean"]) + ("" if part.get("sd") is None else f" ± {percent(part['sd'])}")
+
+
+def _measures(runs):
+    """Charts of what was measured while the runs trained."""
+    charts: list[Block] = []
+    for key, title, scale in (
+        ("development_mean", "Development mean in %", 100),
+        ("training_loss", "Loss of training", 1),
+    ):
+        rows = []
+        for run in runs:
+            for name, measures in run.trials.items():
+                parts = [run.label] * (len(runs) > 1) + [name] * (len(runs) == 1 or len(run.trials) > 1)
+                for record in measures:
+                    if key in record and math.isfinite(record[key]):
+                        rows.append({"name": " · ".join(parts), "x": record["epoch"], "y": scale * record[key]})
+        if rows:
+            names = list(dict.fromkeys(row["name"] for row in rows))
+            charts.append(Chart(title, functools.partial(line_chart, rows, names, "epoch", title)))
+    return charts

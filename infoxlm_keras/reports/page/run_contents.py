@@ -24,6 +24,8 @@ CONFIG, HISTORY, SKIPPED, LANGUAGES, PRETRAINING, RESULTS, MODEL_INFO = (
     "model/infoxlm.json",
 )
 RETRIEVAL = "retrieval*.json"
+# A fine-tuning command has a folder for each learning rate and seed.
+TRIALS, MEASURES = "runs/*/run.json", "development.json"
 
 
 @dataclasses.dataclass
@@ -41,6 +43,8 @@ class RunContents:
         pretraining: dict, what the finished pre-training wrote.
         model_info: dict, what model/ tells of its pre-training.
         results: dict, the results of a fine-tuning run.
+        trials: {name: list of measures}, of each run of a fine-tuning command what it measured while it trained: dicts
+            with `epoch`, and `training_loss` and `development_mean` where there are any.
         timing: dict of a stage of the demo to seconds.
         retrieval: {name: result of `evaluate_retrieval`}.
     """
@@ -55,6 +59,7 @@ class RunContents:
     pretraining: dict[str, Any] = dataclasses.field(default_factory=dict)
     model_info: dict[str, Any] = dataclasses.field(default_factory=dict)
     results: dict[str, Any] = dataclasses.field(default_factory=dict)
+    trials: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     timing: dict[str, float] = dataclasses.field(default_factory=dict)
     retrieval: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
@@ -112,6 +117,7 @@ def read_run(path: PathLike, label: str | None = None) -> RunContents:
         run.retrieval[file.stem] = read_retrieval(file)
     if (place / RESULTS).is_file():
         _read_results(place / RESULTS, run)
+    _read_trials(run)
     if not (run.settings or run.history or run.pretraining or run.results or run.retrieval):
         raise InputError(
             f"{place}: holds no run: neither {CONFIG} nor {HISTORY} nor {RESULTS}; give the --output_dir of "
@@ -183,12 +189,35 @@ def _read_results(path, run):
             for name in scores:
                 [float(value) for value in content[name].values()]
             run.settings = {**flat(content["settings"]), "model": content["model"]}
+            _check_summary(content.get("summary", ()))
         run.results = content
     elif "timing" in content:
         with parsing(path, "what infoxlm demo wrote"):
             run.timing = {str(name): float(seconds) for name, seconds in content["timing"].items()}
     else:
         raise InputError(f"{path}: holds neither the results of infoxlm finetune-... nor those of infoxlm demo")
+
+
+def _check_summary(summary):
+    for row in summary:
+        float(row["learning_rate"]), list(row["seeds"])
+        for part in row["mean"].values():
+            float(part["mean"])
+
+
+def _read_trials(run):
+    """The runs of a fine-tuning command, one for each learning rate and seed; it may still be in progress."""
+    for file in sorted(run.path.glob(TRIALS)):
+        run.kind = "fine-tuning"
+        settings = read_json(file, dict).get("settings")
+        with parsing(file, "what infoxlm finetune-... wrote"):
+            run.settings = run.settings or flat(settings)
+        measures = file.with_name(MEASURES)
+        found = read_json(measures, list) if measures.is_file() else []
+        with parsing(measures, "what infoxlm finetune-... wrote"):
+            for record in found:
+                float(record["epoch"]), float(record.get("development_mean", 0)), float(record.get("training_loss", 0))
+        run.trials[file.parent.name] = found
 
 
 def score_names(results: Mapping[str, Any]) -> list[str]:
