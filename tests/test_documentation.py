@@ -32,6 +32,7 @@ RUN_ELSEWHERE = {
     "export-savedmodel": "tests/commands/test_export_recipe.py",
     "finetune-classification": "tests/finetuning/test_finetune_classification.py",
     "evaluate-alignment": "tests/evaluation/test_alignment_evaluation.py",
+    "xtreme": "tests/xtreme/test_xtreme.py",
     "report": "tests/reports/test_report_page.py",
     "mine-bitext": "tests/mining/test_mine_bitext.py",
     "convert-checkpoint": "tests/commands/test_convert_recipe.py",

@@ -67,10 +67,12 @@ def task_stages(
         words += ["--test", *files["dev"]]
     else:
         if files.get("dev"):
-            words += ["--dev", *files["dev"]]
+            words += ["--dev", *files["dev"], "--dev_languages", "en"]
         words += ["--test", *files["test"]]
     for option, values in options.items():
-        words += [f"--{option}", *values]
+        # Options without a value: `predictions=true`, `jit_compile=false`.
+        flag = {("true",): [f"--{option}"], ("false",): [f"--no-{option}"]}.get(tuple(values))
+        words += flag or [f"--{option}", *values]
     training = Stage(folder.name, [*words, "--output_dir", str(folder)], folder / RESULTS)
     if task.kind != "squad":
         return [training]
@@ -95,7 +97,7 @@ def parse_settings(given: Sequence[str], chosen: Sequence[str]) -> dict[str, dic
         task, dot, option = key.rpartition(".")
         if not equals or not option or not value:
             raise InputError(f"--set {item}: write NAME=VALUE or TASK.NAME=VALUE, such as epochs=1 or xnli.epochs=2")
-        if option in ("model", "train", "dev", "test", "output_dir", "train_languages"):
+        if option in ("model", "train", "dev", "test", "output_dir", "train_languages", "dev_languages"):
             raise InputError(f"--set {item}: {option} is what this command chooses")
         if dot and task not in tuned:
             raise InputError(f"--set {item}: {task!r} is none of the tasks that are fine-tuned, {', '.join(tuned)}")
