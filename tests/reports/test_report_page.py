@@ -17,7 +17,11 @@ from infoxlm_keras.runs.directory import RunDirectory
 from retrieval_results import retrieval_result
 
 CONFIG = "steps: 20\nseed: {seed}\ntasks: [mmlm]\nlog_every: 5\nmodel:\n  size: tiny\n"
-HISTORY = "step,loss,mmlm_loss,mmlm_mi_lower_bound,tokens_per_second\n5,9.5,9.25,0.5,1000\n10,8.5,8.125,1.5,1200\n"
+HISTORY = """\
+step,loss,mmlm_loss,mmlm_mi_lower_bound,tokens_per_second,retrieval_source_to_target
+5,9.5,9.25,0.5,1000,
+10,8.5,8.125,1.5,1200,0.25
+"""
 
 
 def write_run(folder, seed=1, finished=False):
@@ -161,6 +165,7 @@ def test_the_charts_hold_the_numbers_of_the_run_and_can_be_drawn(written):
     assert len(specs) == sum("data-chart" in attributes for _, attributes in Page(written[0]).elements)
     values = [row for spec in specs for rows in _rows(spec) for row in rows]
     assert {"name": "first", "x": 10, "y": 8.125} in values
+    assert {"name": "first · source → target", "x": 10, "y": 0.25} in values
     in_percent = {"name": "first · retrieval_heldout", "language": "de", "x": 75.0, "lower": 62.5, "upper": 87.5}
     assert in_percent in values
     assert {"language": "fr", "layer": 1, "value": 50.0} in values
@@ -228,7 +233,7 @@ def test_a_row_that_is_being_written_is_left_to_the_next_report(tmp_path):
 
 def test_numbers_that_are_not_finite_are_left_out_of_the_charts(tmp_path):
     run = write_run(tmp_path / "run")
-    (run / "history.csv").write_text(HISTORY + "15,nan,inf,-inf,1100\n")
+    (run / "history.csv").write_text(HISTORY + "15,nan,inf,-inf,1100,\n")
     page, _ = write_report([run], tmp_path / "report.html")
     values = [row["y"] for spec in specs_of(page.read_text()) for rows in _rows(spec) for row in rows if "y" in row]
     assert 8.125 in values and None not in values
@@ -261,7 +266,7 @@ def test_an_evaluation_goes_to_the_run_that_holds_its_model(tmp_path):
     [
         ("config.yaml", "a: [", r"config\.yaml: is not valid YAML"),
         ("config.yaml", "- 1", r"config\.yaml: must hold `key: value` lines"),
-        ("history.csv", HISTORY + "15,x,1,1,1\n", r"history\.csv: line 4: is not a number"),
+        ("history.csv", HISTORY + "15,x,1,1,1,\n", r"history\.csv: line 4: is not a number"),
         (
             "skipped_steps.jsonl",
             '{"first_step": 1}\n',

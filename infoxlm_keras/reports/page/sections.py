@@ -18,6 +18,8 @@ OF_TASKS = (
     ("_mi_lower_bound", "lower bound of mutual information in nats"),
     ("_accuracy", "accuracy"),
 )
+# Columns of the retrieval that is measured while a run trains.
+OF_RETRIEVAL = {"retrieval_source_to_target": "source → target", "retrieval_target_to_source": "target → source"}
 # Columns of their own: name, meaning.
 OF_RUNS = (
     ("tokens_per_second", "tokens a second"),
@@ -149,6 +151,7 @@ def _losses(runs):
         for task in tasks:
             columns = {f"{task}{ending}": "", f"{VALIDATION}{task}{ending}": "held-out records"}
             charts.append(_line_chart(runs, f"{task.upper()}: {meaning}", columns))
+    charts.append(_line_chart(runs, "Held-out retrieval while training: accuracy", OF_RETRIEVAL))
     blocks: list[Block] = [chart for chart in charts if chart is not None]
     rows = [
         (f"{task.upper()} {meaning}", functools.partial(_last_of, f"{task}{ending}"))
