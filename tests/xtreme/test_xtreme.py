@@ -14,6 +14,7 @@ from infoxlm_keras.xtreme.discovery import find_tasks
 from infoxlm_keras.xtreme.plan import MEASURE, parse_settings, task_stages
 from infoxlm_keras.xtreme.results import console_table, markdown, notes, read_task, results_rows, table_cells
 from infoxlm_keras.xtreme.tasks import TASKS
+from quick_runs import quick_graphs
 from sample_text import sentences
 
 # As they are distributed: {task: {split: paths}}; those of the last list are passed over.
@@ -145,6 +146,7 @@ def test_each_command_is_one_that_its_parser_takes(distributed):
                 assert options["learning_rate"] == [{"xnli": 1e-5}.get(name, TASKS[name].settings["learning_rate"])]
                 # 32 samples an update, as 8 x 4 and 4 x 8 in XTREME's scripts.
                 assert options["batch_size"] == 32 and options["train_languages"] == ["en"]
+                assert options["dev_languages"] == (["en"] if options["dev"] else None)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,8 @@ def test_tasks_run_once_and_another_model_is_refused(small_data, tiny_preset, tm
     assert in_process == [] and not (tmp_path / "out").exists()
     assert "POS: no file; not run, missing: UD's en_...-ud-train.conllu; UD's xx_...-ud-test.conllu" in printed
     assert f"--threshold (of {tmp_path}/out/bucc/de_dev.json)" in printed
-    xtreme.main(arguments)
+    with quick_graphs():
+        xtreme.main(arguments)
     assert in_process == ["finetune-classification", "evaluate-retrieval", "mine-bitext", "mine-bitext"]
     out = tmp_path / "out"
     dev, test = (json.loads((out / f"bucc/de_{split}.json").read_text()) for split in ("dev", "test"))
