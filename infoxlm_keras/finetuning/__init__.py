@@ -11,7 +11,7 @@ In reading order:
     classification.py       KerasHub's classifier on a pre-trained encoder; `text/labelled_texts.py` reads the data
     question_answering.py   saving and loading a question-answering model
     run_output.py           the folder of a command
-    transfer_gap.py         what a language loses that was not trained on
+    transfer.py             what a language loses that was not trained on
 """
 
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from infoxlm_keras.finetuning.head import FineTuningHead as FineTuningHead
     from infoxlm_keras.finetuning.loop import FineTuningRun as FineTuningRun, Stopped as Stopped
     from infoxlm_keras.finetuning.settings import FineTuningSettings as FineTuningSettings
-    from infoxlm_keras.finetuning.transfer_gap import transfer_gap as transfer_gap
+    from infoxlm_keras.finetuning.transfer import transfer_gap as transfer_gap
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -53,6 +53,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "head": ("FineTuningHead",),
         "loop": ("FineTuningRun", "Stopped"),
         "settings": ("FineTuningSettings",),
-        "transfer_gap": ("transfer_gap",),
+        "transfer": ("transfer_gap",),
     },
 )

@@ -301,10 +301,9 @@ def test_a_preset_in_shards(preset):
 
 
 def test_a_classifiers_head(tiny_preset, tmp_path):
-    from infoxlm_keras.finetuning import ClassificationSettings
-    from infoxlm_keras.finetuning.classification import build_classifier
+    from built_heads import built_classifier
 
-    classifier = build_classifier(load_pretrained(tiny_preset), ["a", "b"], ClassificationSettings(max_length=24))
+    classifier = built_classifier(load_pretrained(tiny_preset), ["a", "b"], max_length=24)
     classifier.save(tmp_path)
     assert load_classifier(tmp_path)[0].num_classes == 2
     for value in (3, HUGE, "2", 0, None):
