@@ -106,7 +106,8 @@ def read_head(kind: type[FineTuningHead], options: argparse.Namespace) -> FineTu
     if not options.dev and not options.test:
         raise InputError("--dev and --test: give at least one of them; there is nothing to measure")
     training = kind.read(options.train, options.train_languages, options.max_train_samples)
-    development, test = (kind.read(paths) if paths else [] for paths in (options.dev, options.test))
+    development = kind.read(options.dev, options.dev_languages) if options.dev else []
+    test = kind.read(options.test) if options.test else []
     return kind(training, development, test)
 
 
@@ -234,6 +235,7 @@ def parse(kind: type[FineTuningHead], arguments: Sequence[str] | None) -> argpar
         "--overwrite", action="store_true", help="start over: replace what an earlier command left in OUTPUT_DIR"
     )
     parser.add_argument("--train_languages", nargs="+", metavar="LANG", help="languages of --train to use; unset: all")
+    parser.add_argument("--dev_languages", nargs="+", metavar="LANG", help="languages of --dev to use; unset: all")
     parser.add_argument("--max_train_samples", type=int, metavar="N", help="use only the first N of each language")
     parser.add_argument("--epochs", type=int, default=defaults.epochs, help="passes over --train")
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="samples per update")

@@ -232,7 +232,7 @@ def test_a_directory_or_a_dangling_link_in_a_files_place(file, preset):
 
 ODD_INFO = {
     "universal_layer": [99, -1, "1", True, None],
-    "pooling": ["max", 5, None, ["cls"]],
+    "pooling": ["median", 5, None, ["cls"]],
     "normalize": ["yes", 1, None],
     "steps": [-1, "3", 1.5],
     "tasks": ["xlco", [1], None],
