@@ -71,7 +71,7 @@ def task_stages(
         words += ["--test", *files["test"]]
     for option, values in options.items():
         # Options without a value: `predictions=true`, `jit_compile=false`.
-        flag = {("true",): [f"--{option}"], ("false",): [f"--no-{option}"]}.get(tuple(values))
+        flag = {"true": [f"--{option}"], "false": [f"--no-{option}"]}.get(" ".join(values))
         words += flag or [f"--{option}", *values]
     training = Stage(folder.name, [*words, "--output_dir", str(folder)], folder / RESULTS)
     if task.kind != "squad":
