@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from infoxlm_keras.runs.dataset import training_dataset as training_dataset
     from infoxlm_keras.tasks.masked_lm import MMLM as MMLM, TLM as TLM
     from infoxlm_keras.tasks.pretext_task import PretextTask as PretextTask
+    from infoxlm_keras.tasks.replaced_tokens import MRTD as MRTD, TRTD as TRTD
+    from infoxlm_keras.tasks.word_alignment import DWA as DWA
     from infoxlm_keras.tasks.xlco import XLCO as XLCO
     from infoxlm_keras.tokenizer import Tokenizer as Tokenizer
     from infoxlm_keras.training.optimizer import build_optimizer as build_optimizer
@@ -49,6 +51,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "runs.dataset": ("training_dataset",),
         "tasks.masked_lm": ("MMLM", "TLM"),
         "tasks.pretext_task": ("PretextTask",),
+        "tasks.replaced_tokens": ("MRTD", "TRTD"),
+        "tasks.word_alignment": ("DWA",),
         "tasks.xlco": ("XLCO",),
         "conversion.tokenizers": ("load_tokenizer",),
         "tokenizer": ("Tokenizer",),

@@ -1,6 +1,6 @@
 """The values that settings choose from, importable without Keras: commands check them before they import Keras."""
 
-POOLINGS = ("cls", "mean")
+POOLINGS = ("cls", "mean", "max")
 LOSS_COMBINATIONS = ("sum_of_means", "joint_count")
 MOMENTUM_SCHEDULES = ("constant", "constant_with_refresh", "linear", "exponential")
 CONVERSION_FORMATS = ("keras", "keras-embedder", "hf", "sentence-transformers")

@@ -24,8 +24,8 @@ from infoxlm_keras.evaluation.evaluation import Evaluation
 from infoxlm_keras.evaluation.registry import evaluation_classes
 from infoxlm_keras.files import load_yaml, parsing, read_yaml
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
-from infoxlm_keras.settings import NonNegativeInt, OneOf, PositiveInt, Settings, TaskSettings, defaults_of
-from infoxlm_keras.tasks.registry import ROWS, task_classes
+from infoxlm_keras.settings import NonNegativeInt, OneOf, PositiveInt, Settings, defaults_of
+from infoxlm_keras.tasks.registry import DEFAULT_TASKS, task_classes, tasks_with_batches
 from infoxlm_keras.training.optimizer import build_optimizer
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
@@ -126,7 +126,7 @@ class RunSettings(Settings):
 
     steps: PositiveInt = _OPTIMIZER.total_steps
     seed: int = pydantic.Field(default=0, ge=0, lt=2**32)
-    tasks: list[Annotated[str, OneOf(task_classes())]] = list(ROWS)
+    tasks: list[Annotated[str, OneOf(task_classes())]] = list(DEFAULT_TASKS)
     loss_combination: Annotated[str, OneOf(LOSS_COMBINATIONS)] = _PRETRAINER.loss_combination
     jit_compile: bool = True
     # Steps of one call of the compiled function; logs and checkpoints are written at multiples of it.
@@ -145,9 +145,14 @@ class RunSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    def task(self, name: str) -> TaskSettings:
+    def task(self, name: str) -> Any:
         """The section of the pretext task `name`."""
         return getattr(self, name)
+
+    @property
+    def batch_sizes(self) -> dict[str, int]:
+        """dict of task to samples of a micro-batch, of the tasks that have a batch of their own."""
+        return {name: self.task(name).batch_size for name in tasks_with_batches(self.tasks)}
 
 
 def _evaluation_section():
@@ -222,6 +227,9 @@ def check_config(values: Mapping[str, Any], source: PathLike = "configuration") 
             f"--steps {whole}, or --set steps_per_execution=1"
         )
     for name in config.tasks:
+        host = task_classes()[name].host
+        if host is not None and host not in config.tasks:
+            raise InputError(f"{source}: tasks = {config.tasks}: {name} works on the batch of {host}; add {host}")
         problem = task_classes()[name].problem(config.task(name))
         if problem is not None:
             raise InputError(f"{source}: {problem}")

@@ -43,6 +43,12 @@ class TaskSettings(Settings):
     weight: pydantic.NonNegativeFloat = 1.0
 
 
+class HostedTaskSettings(Settings):
+    """What a pretext task has that uses another one's batch: its factor in the loss."""
+
+    weight: pydantic.NonNegativeFloat = 1.0
+
+
 def defaults_of(component: Any) -> types.SimpleNamespace:
     """The defaults that a class or function declares, so that settings need not repeat them.
 

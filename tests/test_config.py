@@ -143,7 +143,7 @@ def test_resolved_settings_read_back(tmp_path):
         ({"xlco": {"universal_layer": 0}}, ["xlco.universal_layer = 0"]),
         ({"xlco": {"temperature": 0}}, ["xlco.temperature = 0"]),
         ({"xlco": {"temperature": float("nan")}}, ["xlco.temperature = nan"]),
-        ({"xlco": {"pooling": "max"}}, ["xlco.pooling = 'max'", "'cls' or 'mean'"]),
+        ({"xlco": {"pooling": "median"}}, ["xlco.pooling = 'median'", "'cls', 'mean' or 'max'"]),
         ({"xlco": {"queue_length": 31}}, ["xlco.queue_length = 31", "xlco.batch_size = 32"]),
         ({"xlco": {"momentum": {"value": 1.5}}}, ["xlco.momentum.value = 1.5", "equal to 1"]),
         ({"xlco": {"momentum": {"kind": "cosine"}}}, ["xlco.momentum.kind = 'cosine'", "'exponential'"]),

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = {"config": options.config, "target": target.name, "strategy": options.strategy}
     settings["backend"] = keras.backend.backend()
     settings["vocabulary"] = options.vocabulary_size
-    sizes = {f"{name}.batch_size": config.task(name).batch_size for name in config.tasks}
+    sizes = {f"{name}.batch_size": size for name, size in config.batch_sizes.items()}
     shapes = {"block_length": block, "pair_length": lengths.pair, "dtype": config.model.dtype}
     with quiet_imports():
         # The compilers report missing drivers when they start.
@@ -91,7 +91,7 @@ def report(config: Any, target: Any, compiled: Any) -> dict[str, Any]:
     return {
         "chips": target.chips,
         "chip": dataclasses.asdict(chip),
-        "batch_sizes": {name: config.task(name).batch_size for name in config.tasks},
+        "batch_sizes": config.batch_sizes,
         "accumulation_steps": config.optimizer.accumulation_steps,
         "program": facts,
         **bounds,

@@ -6,7 +6,8 @@ Each stage is one of the project's commands, printed before it runs, so that you
 whose output is complete does not run again, and training resumes from its last checkpoint: after an interruption,
 repeat the command. To start afresh, remove the output directory.
 
-Writes to OUTPUT_DIR: results.json and plots/ (the report), model/ (KerasHub preset), serving/1/ (SavedModel).
+Writes to OUTPUT_DIR: results.json, plots/ and report.html (see infoxlm report), model/ (KerasHub preset), serving/1/
+(SavedModel).
 """
 
 import argparse
@@ -133,9 +134,22 @@ def report(output: pathlib.Path, timing: Mapping[str, float]) -> None:
     results = build_results(untrained, trained, training, {**previous, **speed, **timing})
     draw_plots(output, trained, results)
     write_json(output / "results.json", results)
+    write_page(output)
     rich.print(results_table(results))
     total = sum(value for name, value in results["timing"].items() if name not in SPEEDS)
-    print(f"results.json, plots/, model/ and serving/1/ are in {output} ({total:,.0f} s in all stages)")
+    print(f"results.json, plots/, the report, model/ and serving/1/ are in {output} ({total:,.0f} s in all stages)")
+
+
+def write_page(output: pathlib.Path) -> None:
+    """Writes the report on the run; as Markdown only where the libraries of the page are not installed."""
+    from infoxlm_keras.commands.report import NAME, write_report
+    from infoxlm_keras.reports.page.html import page_problem
+
+    problem = page_problem()
+    for path in write_report([output], (output / NAME).with_suffix(".md" if problem else ".html")):
+        print(f"wrote {path}")
+    if problem:
+        print(f"{NAME} is not written: {problem}")
 
 
 def draw_plots(output: pathlib.Path, trained: dict[str, Any], results: dict[str, Any]) -> None:

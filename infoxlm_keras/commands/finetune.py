@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import pathlib
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,14 +35,15 @@ with quiet_imports():
     from infoxlm_keras.distribution import current_distribution, is_chief
     from infoxlm_keras.distribution.agreement import check_agreement, let_others_leave
     from infoxlm_keras.distribution.strategies import ending_together
-    from infoxlm_keras.finetuning.loop import FineTuningRun, Stopped
+    from infoxlm_keras.finetuning.loop import FineTuningRun, Stopped, weights_stay
     from infoxlm_keras.finetuning.registry import head_class
     from infoxlm_keras.finetuning.run_output import FineTuningOutput, existing_parent
     from infoxlm_keras.finetuning.settings import DTYPES
-    from infoxlm_keras.finetuning.transfer_gap import transfer_gap
+    from infoxlm_keras.finetuning.transfer import transfer_gap
     from infoxlm_keras.finetuning.trials import best_trial, chosen_learning_rate, run_trials, summary, trial_settings
     from infoxlm_keras.pretrained import load_pretrained
     from infoxlm_keras.reports.plots import accuracy_by_language, save_figure
+    from infoxlm_keras.runs.directory import RunDirectory
 
 RUNNING = """
 The same command again continues from the newest checkpoint, whatever ended the run: a kill, a full disk, SIGTERM or
@@ -63,7 +63,7 @@ def command(name: str) -> Callable[..., None]:
     return functools.partial(main, name)
 
 
-@with_local_paths(inputs=("train", "dev", "test"), outputs=("output_dir",))
+@with_local_paths(inputs=("train", "dev", "test"))
 def main(name: str, arguments: Sequence[str] | None = None) -> None:
     """Runs the command of the head `name` with `arguments` (list of str; None: those of the process)."""
     kind = head_class(name)
@@ -72,17 +72,22 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     settings = kind.Settings(**{**given, "learning_rate": options.learning_rate[0], "seed": options.seed[0]})
     all_settings = trial_settings(settings, options.learning_rate, options.seed, bool(options.dev))
     in_common = {name: str(value) for name, value in vars(options).items() if name not in ("process", "output_dir")}
-    with ending_together(distribution := distribution_of(options, in_common)), distribution.scope():
-        output = FineTuningOutput(pathlib.Path(options.output_dir), kind)
+    with (
+        ending_together(distribution := distribution_of(options, in_common)),
+        distribution.scope(),
+        RunDirectory.opened(options.output_dir) as directory,
+    ):
+        output = FineTuningOutput(directory.path, kind)
         output.check(options.overwrite)
         head = read_head(kind, options)
         if is_chief():
             print_facts(head, options, settings)
         with termination_raises(), output.claimed() if is_chief() else contextlib.nullcontext():
             try:
-                trials = train(head, output, options, all_settings)
+                trials = train(head, output, options, all_settings, directory.publish)
                 if is_chief():
-                    finish(head, output, options, settings, trials)
+                    with weights_stay(output.path):
+                        finish(head, output, options, trials)
                 check_agreement(len(trials), "the number of runs")
                 let_others_leave()
             except Stopped as stopped:
@@ -90,10 +95,8 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
                     again = " without --overwrite" if options.overwrite else ""
                     print(f"{stopped}, which is saved; to continue, repeat the command{again}")
             except KeyboardInterrupt as interrupt:
-                print(
-                    f"interrupted; {output.path} holds the last checkpoint; to continue, repeat the command",
-                    file=sys.stderr,
-                )
+                held = f"{output.runs} holds the last checkpoint; to continue, repeat the command"
+                print(f"interrupted; {held if output.runs.is_dir() else 'nothing was written'}", file=sys.stderr)
                 raise SystemExit(exit_status(interrupt)) from None
 
 
@@ -103,7 +106,8 @@ def read_head(kind: type[FineTuningHead], options: argparse.Namespace) -> FineTu
     if not options.dev and not options.test:
         raise InputError("--dev and --test: give at least one of them; there is nothing to measure")
     training = kind.read(options.train, options.train_languages, options.max_train_samples)
-    development, test = (kind.read(paths) if paths else [] for paths in (options.dev, options.test))
+    development = kind.read(options.dev, options.dev_languages) if options.dev else []
+    test = kind.read(options.test) if options.test else []
     return kind(training, development, test)
 
 
@@ -139,8 +143,9 @@ def train(
     output: FineTuningOutput,
     options: argparse.Namespace,
     all_settings: Sequence[FineTuningSettings],
+    publish: Callable[[], None],
 ) -> list[Trial]:
-    """Makes or continues all runs."""
+    """Makes or continues all runs; `publish` brings what is saved to a store."""
 
     def prepare(run: FineTuningRun) -> None:
         if not is_chief():
@@ -153,14 +158,13 @@ def train(
             output.start_over()
 
     load = functools.partial(load_pretrained, options.model, dtype=all_settings[0].dtype)
-    return run_trials(head, load, all_settings, output.runs, prepare, fresh=options.overwrite)
+    return run_trials(head, load, all_settings, output.runs, prepare, options.overwrite, publish)
 
 
 def finish(
     head: FineTuningHead,
     output: FineTuningOutput,
     options: argparse.Namespace,
-    settings: FineTuningSettings,
     trials: Sequence[Trial],
 ) -> None:
     """Keeps the chosen model, writes the results and prints them."""
@@ -200,9 +204,10 @@ def finish(
         ],
         "summary": summary(trials),
     }
-    write_json(output.results, results)
     report(results, list(scores), head.metric)
     save_figure(accuracy_by_language(scores[head.metric], languages, head.chance(), head.metric), output.plot)
+    # Last, since a folder with results is complete.
+    write_json(output.results, results)
     print(f"wrote {output.model}, {output.results.name} and {output.plot.name}")
 
 
@@ -230,6 +235,7 @@ def parse(kind: type[FineTuningHead], arguments: Sequence[str] | None) -> argpar
         "--overwrite", action="store_true", help="start over: replace what an earlier command left in OUTPUT_DIR"
     )
     parser.add_argument("--train_languages", nargs="+", metavar="LANG", help="languages of --train to use; unset: all")
+    parser.add_argument("--dev_languages", nargs="+", metavar="LANG", help="languages of --dev to use; unset: all")
     parser.add_argument("--max_train_samples", type=int, metavar="N", help="use only the first N of each language")
     parser.add_argument("--epochs", type=int, default=defaults.epochs, help="passes over --train")
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="samples per update")

@@ -1,6 +1,6 @@
-"""Pre-trains an InfoXLM encoder with any of its three tasks, from scratch or from a trained model.
+"""Pre-trains an InfoXLM encoder with any of its pretext tasks, from scratch or from a trained model.
 
-Reads the records that infoxlm build-monolingual (MMLM) and infoxlm build-bitext (TLM, XLCO) wrote.
+Reads the records that infoxlm build-monolingual (MMLM, MRTD) and infoxlm build-bitext (TLM, XLCO, DWA, TRTD) wrote.
 
   infoxlm pretrain --config tiny --data_dir data --output_dir runs/tiny
   infoxlm pretrain --config infoxlm_base --init xlm_roberta_base_multi \\

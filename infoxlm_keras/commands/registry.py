@@ -39,6 +39,8 @@ COMMANDS = {
     "compile-step": ("training", "compile the step for TPUs and GPUs that are not at hand"),
     **_family("evaluate", "evaluation"),
     "mine-bitext": ("evaluation", "find translations in two files that are not aligned"),
+    "xtreme": ("evaluation", "run the tasks of XTREME, one table beside published scores"),
+    "report": ("evaluation", "one page on a run, or on several side by side"),
     "convert-checkpoint": ("models", "convert from and to Hugging Face, sentence-transformers, KerasHub"),
     "export-savedmodel": ("models", "export a SavedModel that takes strings"),
     "search": ("models", "index sentences and find the nearest ones"),

@@ -32,7 +32,9 @@ def find_batch(
 
     def attempt(rows):
         batch_size = rows * target.chips
-        sections = {name: config.task(name).model_copy(update={"batch_size": batch_size}) for name in config.tasks}
+        sections = {
+            name: config.task(name).model_copy(update={"batch_size": batch_size}) for name in config.batch_sizes
+        }
         tried = config.model_copy(update=sections)
         try:
             compiled = compile_step(tried, target, vocabulary_size, lengths, strategy)

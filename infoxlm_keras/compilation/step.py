@@ -126,10 +126,9 @@ def batch_shapes(config: RunSettings, lengths: SampleLengths) -> dict[str, Any]:
     """dict of task to dict of name to (shape, dtype): a batch of one update, all micro-batches together."""
     masking = Masking(**config.masking.model_dump())
     shapes = {}
-    for name in config.tasks:
-        settings = config.task(name)
-        samples = settings.batch_size * config.optimizer.accumulation_steps
-        shapes[name] = task_class(name).batch_shapes(settings, samples, lengths, masking)
+    for name, batch_size in config.batch_sizes.items():
+        samples = batch_size * config.optimizer.accumulation_steps
+        shapes[name] = task_class(name).batch_shapes(config.task(name), samples, lengths, masking)
     return shapes
 
 

@@ -6,8 +6,8 @@
     config_sentence_transformers.json     prompts, truncated dimensions
 
 The encoder of such a folder can always be read. Its vectors can be reproduced if they are the last hidden state,
-pooled with "cls" or "mean". Other modules (Dense, a weighted mean, a default prompt ...) raise an error when a vector
-is requested.
+pooled with "cls", "mean" or "max". Other modules (Dense, a weighted mean, a default prompt ...) raise an error when a
+vector is requested.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ class FolderVector:
     """The vectors of a sentence-transformers folder.
 
     Attributes:
-        pooling: "cls" or "mean", of the last hidden state.
+        pooling: "cls", "mean" or "max", of the last hidden state.
         normalize: bool, whether they are scaled to unit length.
         max_length: int, tokens of the longest input with `<s>` and `</s>`; None: the encoder's positions.
         refusal: str, why they cannot be reproduced here, and empty if they can. With a refusal the other attributes
@@ -123,7 +123,7 @@ def _pooling_and_scale(modules, directory):
     path = dict(reversed(modules))["Pooling"] / "config.json"
     pooling = _pooling(_settings(path, required=True), path)
     if pooling not in POOLINGS:
-        raise _Refusal(f"{path}: pooling {pooling!r} cannot be expressed here, only {' and '.join(POOLINGS)}")
+        raise _Refusal(f"{path}: pooling {pooling!r} cannot be expressed here, only {', '.join(POOLINGS)}")
     return pooling, "Normalize" in kinds
 
 

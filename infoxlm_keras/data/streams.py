@@ -1,8 +1,8 @@
-"""The three streams MMLM, TLM and XLCO as `tf.data.Dataset`s that start at any step (TensorFlow).
+"""The streams of the pretext tasks as `tf.data.Dataset`s that start at any step (TensorFlow).
 
 Batch number s of a stream is a pure function of (seed, s). `StratifiedSchedule` chooses languages and length buckets,
-`RecordOrder` records, and `stateless_random` masks and flips. Every batch of TLM and XLCO comes from one length
-bucket, the same for both at a step, so the number of shapes is the number of buckets. Each stream has two splits,
+`RecordOrder` records, and `stateless_random` masks and flips. Every batch of pairs comes from one length
+bucket, the same for all tasks at a step, so the number of shapes is the number of buckets. Each stream has two splits,
 "train" and "validation", without a common record (`infoxlm_keras.data.split`).
 """
 
@@ -24,7 +24,7 @@ from infoxlm_keras.data.split import StreamPart, stream_parts
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.language_sampling import language_probabilities
 from infoxlm_keras.records.manifest import Manifest
-from infoxlm_keras.stateless_random import random_key, tf_fold, tf_random_permutation, tf_uniform
+from infoxlm_keras.stateless_random import random_key, tf_fold, tf_random_bits, tf_random_permutation, tf_uniform
 from infoxlm_keras.tokenizer import PAD_ID
 
 # Nothing that is mapped over a data set branches on tensors, and a rewrite of its source takes a second in each run.
@@ -93,7 +93,29 @@ class LanguageMixture:
         return found
 
 
-class MonolingualStream:
+class MaskingStream:
+    """Base of the streams that hide tokens to be predicted."""
+
+    masking: Masking
+    vocabulary_size: int
+
+    def masked(self, token_ids: tf.Tensor, indices: tf.Tensor, key: int) -> dict[str, tf.Tensor]:
+        """What `mask_tokens` makes of `token_ids`, int32 [batch, length], and `padding_mask`; see there."""
+        masked = mask_tokens(token_ids, indices, self.masking, self.vocabulary_size, random_key(key, "mask"))
+        return {**masked, "padding_mask": padding_mask(token_ids)}
+
+
+class WithDraws(MaskingStream):
+    """Adds `sample_uniforms`, float32 [batch, predictions] in [0, 1): one number a prediction, of the sample alone."""
+
+    def masked(self, token_ids: tf.Tensor, indices: tf.Tensor, key: int) -> dict[str, tf.Tensor]:
+        batch = super().masked(token_ids, indices, key)
+        row_keys = tf.expand_dims(tf_random_bits(random_key(key, "draw"), indices), 1)
+        slots = tf.expand_dims(tf.range(batch["mask_ids"].shape[1], dtype=tf.int64), 0)
+        return {**batch, "sample_uniforms": tf_uniform(row_keys, slots)}
+
+
+class MonolingualStream(MaskingStream):
     """MMLM batches: blocks of one language each, languages drawn with exponent alpha.
 
     Args:
@@ -140,15 +162,14 @@ class MonolingualStream:
             token_ids = token_ids.to_tensor(default_value=PAD_ID, shape=[None, self.length])
             token_ids = tf.ensure_shape(token_ids, [self.batch_size, self.length])
             indices = number * self.batch_size + tf.range(self.batch_size, dtype=tf.int64)
-            masked = mask_tokens(token_ids, indices, self.masking, self.vocabulary_size, random_key(self.key, "mask"))
-            return {**masked, "padding_mask": padding_mask(token_ids)}
+            return self.masked(token_ids, indices, self.key)
 
         batches = self.mixture.dataset(start_step * self.batch_size, self.batch_size)
         return _numbered(batches, start_step).map(collate, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-class BitextStream:
-    """Batches of translation pairs, each from one length bucket; base of TLM and XLCO.
+class BitextStream(MaskingStream):
+    """Batches of translation pairs, each from one length bucket; base of TLM, TRTD and XLCO.
 
     Args:
         manifest: `Manifest` of kind "bitext".
@@ -247,8 +268,19 @@ class TLMStream(BitextStream):
     ) -> dict[str, tf.Tensor]:
         flip = tf_uniform(random_key(key, "direction"), indices) < 0.5
         token_ids = translation_pairs(source, target, flip, 2 * length + 3)
-        masked = mask_tokens(token_ids, indices, self.masking, self.vocabulary_size, random_key(key, "mask"))
-        return {**masked, "padding_mask": padding_mask(token_ids)}
+        return self.masked(token_ids, indices, key)
+
+
+class MRTDStream(WithDraws, MonolingualStream):
+    """MRTD batches: MMLM's, with `sample_uniforms`."""
+
+    name = "mrtd"
+
+
+class TRTDStream(WithDraws, TLMStream):
+    """TRTD batches: TLM's, with `sample_uniforms`."""
+
+    name = "trtd"
 
 
 class XLCOStream(BitextStream):

@@ -119,14 +119,12 @@ def ending_together(distribution: Distribution) -> contextlib.AbstractContextMan
 
 def global_batch_sizes(config: RunSettings) -> dict[str, int]:
     """dict of task name to samples of one update, all replicas and micro-batches together."""
-    sizes = {task: config.task(task).batch_size for task in config.tasks}
-    return {task: size * config.optimizer.accumulation_steps for task, size in sizes.items()}
+    return {task: size * config.optimizer.accumulation_steps for task, size in config.batch_sizes.items()}
 
 
 def check_batches(config: RunSettings, distribution: Distribution) -> None:
     """Raises InputError unless micro-batches, and the encoder where it is cut too, can be cut into equal parts."""
-    for task in config.tasks:
-        batch_size = config.task(task).batch_size
+    for task, batch_size in config.batch_sizes.items():
         if batch_size % distribution.num_replicas:
             raise InputError(
                 f"{task}.batch_size = {batch_size}: cannot be divided among {distribution.num_replicas} replicas; "

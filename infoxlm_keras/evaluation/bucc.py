@@ -15,7 +15,9 @@ from infoxlm_keras.text.languages import language_name
 from infoxlm_keras.text.readers.inputs import PassedOver, path_kind
 from infoxlm_keras.text.readers.line_input import all_lines
 
-GOLD = re.compile(r"(?P<source>[A-Za-z]{2,3})-(?P<target>[A-Za-z]{2,3})\..+\.gold")
+GOLD = re.compile(r"(?P<source>[A-Za-z]{2,3})-(?P<target>[A-Za-z]{2,3})\.(?P<split>.+)\.gold")
+# The split that BUCC gives out to show the form of the others.
+SAMPLE = "sample"
 
 
 def bucc_files(item: PathLike) -> list[pathlib.Path]:
@@ -25,6 +27,40 @@ def bucc_files(item: PathLike) -> list[pathlib.Path]:
     if kind == "file":
         return [path] if GOLD.fullmatch(path.name) else []
     return sorted(file for file in path.iterdir() if GOLD.fullmatch(file.name)) if kind == "folder" else []
+
+
+def chosen_splits(files: Sequence[pathlib.Path], passed_over: list[PassedOver]) -> list[pathlib.Path]:
+    """The one split of each pair of languages that is measured.
+
+    Args:
+        files: gold files of one folder, or one that was given by its name.
+        passed_over: list to which a sample is added that lies beside another split.
+
+    Returns:
+        list of path.
+
+    Raises:
+        InputError: if a pair of languages has several splits besides the sample.
+    """
+    pairs: dict[tuple[str, str], dict[str, pathlib.Path]] = {}
+    for file in files:
+        match = GOLD.fullmatch(file.name)
+        assert match is not None
+        pairs.setdefault((match["source"], match["target"]), {})[match["split"]] = file
+    chosen: list[pathlib.Path] = []
+    for splits in pairs.values():
+        if len(splits) > 1 and SAMPLE in splits:
+            sample = splits.pop(SAMPLE)
+            beside = " and ".join(file.name for file in splits.values())
+            passed_over.append(
+                PassedOver(str(sample), f"the sample, beside {beside}; give the file itself to measure it")
+            )
+        if len(splits) > 1:
+            names = " and ".join(file.name for file in splits.values())
+            folder = next(iter(splits.values())).parent
+            raise InputError(f"{folder}: holds several splits of one pair, {names}; give one of these files")
+        chosen += splits.values()
+    return chosen
 
 
 def read_bucc(

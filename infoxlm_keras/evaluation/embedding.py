@@ -46,7 +46,7 @@ class TextEmbedder:
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
         layers: hidden states to return, indices in 0..L (0 = embeddings, l = after Transformer layer l); None: all.
             Layers above the highest are not computed.
-        pooling: "cls" or "mean", see `infoxlm_keras.models.pool`.
+        pooling: "cls", "mean" or "max", see `infoxlm_keras.models.pool`.
         batch_size: int, texts a forward pass.
         max_length: int, tokens a text with `<s>` and `</s>`; longer texts are cut. None: the encoder's positions.
 

@@ -10,7 +10,7 @@ import numpy as np
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.bootstrap import SEED, bootstrap_means, interval
-from infoxlm_keras.evaluation.embedding import TextEmbedder
+from infoxlm_keras.evaluation.embedding import SPECIAL_TOKENS, TextEmbedder
 from infoxlm_keras.evaluation.margin import NEIGHBOURS
 from infoxlm_keras.evaluation.mixed_pool import mixed_pool_credits, pool_of
 from infoxlm_keras.evaluation.pairs import is_language
@@ -90,16 +90,17 @@ def evaluate_retrieval(
         dict, ready for JSON, equal for equal weights and pairs:
 
             {"layer_definition": str, "pooling": "mean", "similarity": "cosine", "layers": [0, 1, ...],
-             "best_layer": int,
+             "best_layer": int, "max_length": int,
              "languages": {"de": {"source": "en", "target": "de", "candidates": N, "chance": 1 / N,
                                   "unknown_tokens": {"source": float, "target": float},
+                                  "cut_sentences": {"source": int, "target": int},
                                   "source_to_target": [float, ...], "target_to_source": [float, ...]}, ...},
              "mean": {"source_to_target": [float, ...], "target_to_source": [float, ...]},
              "chance": float, "groups": {"tatoeba-14": {"languages": [...], "source_to_target": [...], ...}}}
 
         where lists of floats have one accuracy in 0..1 for each of `layers`, and `best_layer` is the hidden state with
         the highest mean over languages and directions *on these pairs*. `unknown_tokens` is the share of tokens that
-        the vocabulary lacks.
+        the vocabulary lacks, and `cut_sentences` the number of sentences with more than `max_length` tokens.
 
         With a margin or `xsim`: "neighbours". With `bootstrap`: "intervals" of each language, the mean and each group,
         `{"source_to_target": [[lower, upper], ...], ...}` at 95%. With `xsim`: "xsim_margin", and "xsim" of each
@@ -130,12 +131,12 @@ def evaluate_retrieval(
     resampled: dict[str, Array] = {}
     kept: list[Array] = []
     sources: list[str] | None = None
-    source_vectors, source_unknown = np.empty(0), 0.0
+    source_vectors, source_facts = np.empty(0), (0.0, 0)
     for name, pair_set in zip(names, pair_sets, strict=True):
         # Parallel test sets share one English side: embed it once.
         if sources is None or pair_set.sources != sources:
             sources, source_vectors = pair_set.sources, embedder(pair_set.sources, progress)
-            source_unknown = unknown_share(tokenizer, sources)
+            source_facts = token_facts(tokenizer, sources, embedder.max_length)
         elif progress is not None:
             progress(len(sources))
         target_vectors = embedder(pair_set.targets, progress)
@@ -150,12 +151,14 @@ def evaluate_retrieval(
             seed = SEED + zlib.crc32("\n".join(sources).encode("utf-8", "surrogatepass"))
             resampled[name] = bootstrap_means(credits, options.bootstrap, seed)
             scores["intervals"] = _intervals(resampled[name])
+        target_facts = token_facts(tokenizer, pair_set.targets, embedder.max_length)
         languages[name] = {
             "source": pair_set.source_language,
             "target": pair_set.target_language,
             "candidates": len(sources),
             "chance": 1 / len(sources),
-            "unknown_tokens": {"source": source_unknown, "target": unknown_share(tokenizer, pair_set.targets)},
+            "unknown_tokens": {"source": source_facts[0], "target": target_facts[0]},
+            "cut_sentences": {"source": source_facts[1], "target": target_facts[1]},
             **scores,
         }
     mean = _mean_of(names, languages, resampled)
@@ -167,6 +170,7 @@ def evaluate_retrieval(
         **({"xsim_margin": _xsim_margin(options)} if options.xsim else {}),
         "layers": embedder.layers,
         "best_layer": best_layer(embedder.layers, mean),
+        "max_length": embedder.max_length,
         "languages": languages,
         "mean": mean,
         "chance": float(np.mean([row["chance"] for row in languages.values()])),
@@ -192,10 +196,16 @@ def pivot_first(pair_set: "PairSet") -> "PairSet":
     return pair_set
 
 
-def unknown_share(tokenizer: "Tokenizer", texts: Sequence[str]) -> float:
-    """The share of the tokens of `texts` (list of str) that are unknown to the vocabulary, float in 0..1."""
-    token_ids, _ = tokenizer.encode_ragged(list(texts))
-    return float(np.mean(token_ids == UNKNOWN_ID)) if len(token_ids) else 0.0
+def token_facts(tokenizer: "Tokenizer", texts: Sequence[str], max_length: int) -> tuple[float, int]:
+    """What the vocabulary and the positions of an encoder lose of `texts` (list of str).
+
+    Returns:
+        (float in 0..1, int): the share of their tokens that are unknown to the vocabulary, and how many of the texts
+        have more than `max_length` tokens, `<s>` and `</s>` included, so that their ends are cut.
+    """
+    token_ids, lengths = tokenizer.encode_ragged(list(texts))
+    unknown = float(np.mean(token_ids == UNKNOWN_ID)) if len(token_ids) else 0.0
+    return unknown, int(np.count_nonzero(lengths > max_length - SPECIAL_TOKENS))
 
 
 def _measured(sources, targets, options):

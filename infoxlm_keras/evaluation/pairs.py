@@ -8,7 +8,7 @@ from typing import Any
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.evaluation.bucc import bucc_files, read_bucc
+from infoxlm_keras.evaluation.bucc import bucc_files, chosen_splits, read_bucc
 from infoxlm_keras.files import staging
 from infoxlm_keras.text.languages import language_or_none, variety_or_none
 from infoxlm_keras.text.readers import find_bitext
@@ -98,9 +98,10 @@ def read_pair_sets(
     if name is None:
         raise InputError(f"pivot = {pivot!r}: is no language; give a code such as en or deu_Latn")
     local = [staging.local_argument(item) for item in inputs]
-    gold_files = [file for item in local for file in bucc_files(item)]
+    passed_over: list[PassedOver] = []
+    gold_files = [file for item in local for file in chosen_splits(bucc_files(item), passed_over)]
     found = find_bitext([item for item in local if not bucc_files(item)], fields, pivot=name)
-    passed_over = list(found.passed_over)
+    passed_over += found.passed_over
     pair_sets: dict[str, PairSet] = {}
     sets = (
         _read_pair_set(entry.reader, languages, max_pairs, passed_over, name)
@@ -148,7 +149,8 @@ def _given_twice(pair_set, other):
 def _languages(entries, pivot):
     """(source, target) of each `Entry`, in the file's order.
 
-    If several test sets have one language, as NTREX's `fra` and `fra-CA`, country and variant distinguish them.
+    If several test sets have one language, as NTREX's `fra` and `fra-CA` or Tatoeba's `dtp` and `kzj`, country,
+    variant and codes that ISO has merged distinguish them.
     """
     names = [tuple(entry.reader.name.split("-")) for entry in entries]
     often = collections.Counter(frozenset(name) for name in names)

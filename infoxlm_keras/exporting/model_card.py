@@ -59,7 +59,7 @@ vectors = SentenceTransformer("PATH").encode(["Good morning", "Guten Morgen"])
 A vector is hidden state {layer} of the original {depth} layers (0 = embeddings; the layers above it are not in
 this folder), {pooling}, {scale}. {projection}
 """
-_POOLINGS = {"cls": "at `<s>`", "mean": "the mean over all tokens"}
+_POOLINGS = {"cls": "at `<s>`", "mean": "the mean over all tokens", "max": "the maximum over all tokens"}
 
 
 def model_card(

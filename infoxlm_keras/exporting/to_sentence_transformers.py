@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Names that every release since 0.3 understands.
 _MODULES = "sentence_transformers.models"
-_POOLINGS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
+_POOLINGS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "max": "pooling_mode_max_tokens"}
 
 
 def write_sentence_transformers(
@@ -39,7 +39,6 @@ def write_sentence_transformers(
     pooling = {
         "word_embedding_dimension": model.backbone.hidden_dim,
         **{name: kind == vector.pooling for kind, name in _POOLINGS.items()},
-        "pooling_mode_max_tokens": False,
         "pooling_mode_mean_sqrt_len_tokens": False,
     }
     write_json(directory / "1_Pooling" / "config.json", pooling)

@@ -13,7 +13,7 @@ In reading order:
     tagging.py              tags of words; `text/tagged_sentences.py` reads the data
     question_answering.py, token_classification.py   their models on disk, by task_preset.py
     run_output.py           the folder of a command
-    transfer_gap.py         what a language loses that was not trained on
+    transfer.py             what a language loses that was not trained on
 """
 
 from typing import TYPE_CHECKING
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         load_token_classification as load_token_classification,
         save_token_classification as save_token_classification,
     )
-    from infoxlm_keras.finetuning.transfer_gap import transfer_gap as transfer_gap
+    from infoxlm_keras.finetuning.transfer import transfer_gap as transfer_gap
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -72,6 +72,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "settings": ("FineTuningSettings",),
         "tagging": ("TaggingHead", "TaggingSettings"),
         "token_classification": ("load_token_classification", "save_token_classification"),
-        "transfer_gap": ("transfer_gap",),
+        "transfer": ("transfer_gap",),
     },
 )

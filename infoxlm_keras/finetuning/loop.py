@@ -16,12 +16,13 @@ import dataclasses
 import hashlib
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from infoxlm_keras.annotations import Array, PathLike
+from infoxlm_keras.command_line import describe_os_error
 from infoxlm_keras.distribution import current_distribution, is_chief
 from infoxlm_keras.distribution.agreement import check_agreement, wait_for_workers
 from infoxlm_keras.distribution.chips import peak_flops_of_run
@@ -62,6 +63,18 @@ class Stopped(Exception):
     """A signal ended a run, which is saved; `str()` says where it stands."""
 
 
+@contextlib.contextmanager
+def weights_stay(path: PathLike) -> Iterator[None]:
+    """Adds to errors of the block that what was trained is in `path`, and how to go on."""
+    note = f"what was trained is in {path}: repeat the command to go on from there"
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}; {note}") from error
+    except OSError as error:
+        raise InputError(f"{describe_os_error(error)}; {note}") from error
+
+
 class FineTuningRun:
     """One run: call `train`, then `finish`.
 
@@ -70,6 +83,7 @@ class FineTuningRun:
         load: function that gives the `PretrainedModel` to train; it is called once.
         settings: of the type `head.Settings`.
         directory: str or path, the folder of the run; a run of equal settings that it holds is continued.
+        publish: function that is called after each checkpoint.
 
     Raises:
         InputError: for settings that do not fit the model or the devices.
@@ -81,8 +95,10 @@ class FineTuningRun:
         load: Callable[[], PretrainedModel],
         settings: FineTuningSettings,
         directory: PathLike,
+        publish: Callable[[], None] = lambda: None,
     ) -> None:
         self.head = head
+        self.publish = publish
         self.settings = settings
         self.path = pathlib.Path(directory)
         self.checkpoints = self.path / "checkpoints"
@@ -141,17 +157,26 @@ class FineTuningRun:
         self.last_update = step
 
     def finish(self) -> dict[str, Any]:
-        """Restores the best update, saves the model and measures it; returns the content of `result.json`."""
+        """Restores the best update, saves the model and measures it; returns the content of `result.json`.
+
+        Raises:
+            InputError: if something cannot be written, or the outputs are not finite; the checkpoints stay.
+        """
         wait_for_workers()
+        with weights_stay(self.checkpoints):
+            result = self._saved_and_measured()
+        if is_chief():
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        return result
+
+    def _saved_and_measured(self):
         head, settings = self.head, self.settings
         best = restore_best(self.checkpoints, self.trainer, DEVELOPMENT_MEAN if head.development else None)
         if settings.lora_rank is not None:
             merge_lora(head.backbone)
         if is_chief():
-            with (
-                current_distribution().alone(),
-                new_directory(self.path / "model", replace=True, holds=MODEL_FILES) as directory,
-            ):
+            model = self.path / "model"
+            with current_distribution().alone(), new_directory(model, replace=True, holds=MODEL_FILES) as directory:
                 head.save(directory)
         measured = head.test or head.development
         with progress_bar("Measuring", sum(map(len, measured)), "samples") as advance:
@@ -167,7 +192,6 @@ class FineTuningRun:
         if is_chief():
             head.write_predictions(self.path)
             write_json(self.path / RESULT_FILE, result)
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
         return result
 
     def _fit(self, start: int, restored: Restored | None) -> tuple[str | None, int]:
@@ -209,6 +233,7 @@ class FineTuningRun:
                 recorder,
                 DEVELOPMENT_MEAN if head.development else None,
                 write=chief,
+                after_save=self.publish if chief else None,
             )
             end = StopOnSignal(start, stop)
             callbacks = [NotFinite(limit, start, self.settings.learning_rate), log, scores, checkpoints, end]

@@ -45,7 +45,9 @@ class FineTuningOutput:
         for file in (self.results, self.plot):
             if file.is_dir():
                 raise InputError(f"{file}: is a directory; remove it, or give another --output_dir")
-        if not overwrite and self.model.is_dir() and any(self.model.iterdir()):
+        # The results are written last. A model without them is that of an unfinished command if there are runs.
+        has_model = self.model.is_dir() and any(self.model.iterdir())
+        if not overwrite and (self.results.exists() or (has_model and not self.runs.is_dir())):
             raise InputError(
                 f"{self.path}: holds a fine-tuned model already; give another --output_dir, or --overwrite"
             )
@@ -96,19 +98,25 @@ class FineTuningOutput:
 
     def start_over(self) -> None:
         """Removes what an earlier command wrote."""
-        for directory in (self.runs, self.model):
-            if directory.is_dir():
-                shutil.rmtree(directory)
         for file in (self.results, self.plot):
             file.unlink(missing_ok=True)
+        for directory in (self.model, self.runs):
+            if directory.is_dir():
+                shutil.rmtree(directory)
 
     def keep(self, chosen: Trial, trials: Sequence[Trial]) -> None:
-        """Moves the model of `chosen` to its place, and removes those of the other runs."""
+        """Moves the model of `chosen` to its place, and removes those of the other runs.
+
+        Raises:
+            InputError: if the model of a run that is complete is gone.
+        """
         source = chosen.directory / MODEL
         if source.is_dir():
             if self.model.is_dir():
                 shutil.rmtree(self.model)
             os.replace(source, self.model)
+        if not self.model.is_dir():
+            raise InputError(f"{source}: the model of a complete run is gone; start over with --overwrite")
         for trial in trials:
             shutil.rmtree(trial.directory / MODEL, ignore_errors=True)
 

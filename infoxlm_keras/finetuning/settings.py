@@ -25,7 +25,8 @@ class FineTuningSettings:
         accumulation_steps: int >= 1, micro-batches an update. They need less memory, and give the same update.
         dtype: "float32", "mixed_bfloat16" or "mixed_float16", the policy of encoder and head.
         lora_rank: int >= 1, trains matrices of this rank beside those of attention's queries and values (Hu et al.,
-            2021), and the head, and nothing else; the saved model holds their sum. None: trains all weights.
+            2021), these layers' biases, and the head, and nothing else; the saved model holds their sum. None: trains
+            all weights.
         evaluate_every: int >= 1, updates from one measure on development data to the next. None: an epoch's.
         patience: int >= 1, training ends after so many measures without a new best one. None: never early.
         save_every: int >= 1, updates from one checkpoint to the next.

@@ -77,6 +77,7 @@ def run_trials(
     directory: pathlib.Path,
     prepare: Callable[[FineTuningRun], None] = lambda run: None,
     fresh: bool = False,
+    publish: Callable[[], None] = lambda: None,
 ) -> list[Trial]:
     """Makes each run, or continues it; those that are complete are read.
 
@@ -89,6 +90,7 @@ def run_trials(
         directory: path, under which each run has its folder.
         prepare: function that is called with the first run that is to be trained, when it is built.
         fresh: bool, `prepare` empties `directory`, so what is there before is not looked at.
+        publish: function that is called after each checkpoint and each complete run.
 
     Returns:
         list of `Trial`s in the order of `all_settings`.
@@ -108,7 +110,7 @@ def run_trials(
                     f"{settings.seed}",
                     flush=True,
                 )
-            run = FineTuningRun(head, load, settings, path)
+            run = FineTuningRun(head, load, settings, path, publish)
             if not prepared:
                 prepare(run)
                 prepared = True
@@ -117,6 +119,7 @@ def run_trials(
         trials.append(Trial(path, result))
         if is_chief():
             _keep_best_model([trial for trial in trials if trial.learning_rate == settings.learning_rate])
+            publish()
     return trials
 
 

@@ -46,8 +46,8 @@ def chunked_masked_lm_loss(
     """
     vocabulary_size = embeddings.shape[0]
     constant = [ops.stop_gradient(value) for value in (features, embeddings, bias)]
-    chunks = _Chunks(constant[0], constant[1], constant[2], mask_ids, chunk_size)
-    log_sum, label_logits, best_pieces = _statistics(chunks)
+    chunks = VocabularyChunks(constant[0], constant[1], constant[2], mask_ids, chunk_size)
+    log_sum, label_logits, best_pieces = vocabulary_statistics(chunks)
     loss_sum = ops.sum((log_sum - label_logits) * mask_weights)
     correct_sum = ops.sum(ops.cast(ops.equal(best_pieces, mask_ids), "float32") * mask_weights)
     if not training:
@@ -68,7 +68,7 @@ def vocabulary_chunk(predictions: int, vocabulary_size: int, max_logits: int) ->
     return min(vocabulary_size, chunk // 128 * 128 if chunk >= 128 else max(chunk, 16))
 
 
-class _Chunks:
+class VocabularyChunks:
     """The logits of one chunk. The last chunk ends with the vocabulary and masks the pieces of the chunk before it."""
 
     def __init__(self, features, embeddings, bias, mask_ids, size):
@@ -90,9 +90,14 @@ class _Chunks:
         logits = ops.cast(ops.matmul(self.features, ops.transpose(rows)), "float32")
         logits = logits + ops.slice(self.bias, (self.start(index),), (self.size,))
         pieces = self.start(index) + ops.arange(self.size, dtype="int32")
-        own = ops.expand_dims(pieces >= index * self.size, 0)
+        own = self.own(index)
         is_label = ops.logical_and(own, ops.equal(ops.expand_dims(pieces, 0), self.labels))
         return ops.where(own, logits, NO_LOGIT), is_label
+
+    def own(self, index):
+        """bool [1, chunk]: False at the pieces of the chunk before it, which only the last chunk repeats."""
+        pieces = self.start(index) + ops.arange(self.size, dtype="int32")
+        return ops.expand_dims(pieces >= index * self.size, 0)
 
     def own_first(self, index, values):
         """`values` [chunk, ...], one a piece; in the last chunk, those of the chunk before it go to the end."""
@@ -102,7 +107,7 @@ class _Chunks:
         return ops.where(index == self.number - 1, ops.roll(values, -masked, axis=0), values)
 
 
-def _statistics(chunks):
+def vocabulary_statistics(chunks):
     """(logsumexp, logit of the label, likeliest piece) of every prediction, each [predictions]."""
 
     def body(index, carry):

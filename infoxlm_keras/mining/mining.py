@@ -6,9 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import keras
-import numpy as np
-
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.embedding import TextEmbedder
@@ -21,6 +18,7 @@ from infoxlm_keras.mining.sentences import SentenceStore
 from infoxlm_keras.mining.vectors import embed_side
 from infoxlm_keras.mining.work_folder import WorkFolder, work_folder
 from infoxlm_keras.models.sentence_vector import SentenceVector
+from infoxlm_keras.pretrained.digest import model_digest
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.search.index import usearch_index
 from infoxlm_keras.search.sentences import input_size
@@ -160,14 +158,6 @@ def mine_bitext(
         "gold": measured,
         "resumed": work.resumed,
     }
-
-
-def model_digest(model: Any) -> str:
-    """A digest of the encoder's weights and its tokenizer, str."""
-    digest = hashlib.blake2b(model.tokenizer.fingerprint.encode(), digest_size=16)
-    for weight in model.backbone.weights:
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).data)
-    return digest.hexdigest()
 
 
 def _file_digest(path):

@@ -4,7 +4,9 @@ Everywhere in this package, the embeddings are hidden state 0, and state `l` is 
 Transformer layer `l` (1..L). XLCO's universal layer 8 of 12 is state 8.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import keras_hub
@@ -78,13 +80,34 @@ class Encoder:
         self.masked_lm = masked_lm
         self.backbone = masked_lm.backbone
         self._models: dict[int, keras.Model] = {}
+        # Models that several tasks share, by name; the task that made one tracks its weights.
+        self.shared_models: dict[str, Any] = {}
+        self._passes: dict[tuple[int, int, int, bool], tuple[Any, Tensor]] | None = None
 
     def hidden_state(self, inputs: dict[str, Tensor], layer: int | None = None, training: bool = False) -> Tensor:
         """Hidden state `layer` (None: the last) of `{"token_ids", "padding_mask"}`; nothing above it is run."""
         layer = self.backbone.num_layers if layer is None else layer
         if layer not in self._models:
             self._models[layer] = hidden_state_model(self.backbone, layer)
-        return self._models[layer](inputs, training=training)
+        if self._passes is None:
+            return self._models[layer](inputs, training=training)
+        # The inputs are kept beside the state, so that no other object can take their identity.
+        key = (layer, id(inputs["token_ids"]), id(inputs["padding_mask"]), training)
+        if key not in self._passes:
+            self._passes[key] = (dict(inputs), self._models[layer](inputs, training=training))
+        return self._passes[key][1]
+
+    @contextlib.contextmanager
+    def one_pass_for_equal_inputs(self) -> Iterator[None]:
+        """Context in which `hidden_state` of the same tensors is computed once, dropout included.
+
+        The states are kept until it ends.
+        """
+        self._passes = {}
+        try:
+            yield
+        finally:
+            self._passes = None
 
 
 def check_layer(layer: int, num_layers: int, lowest: int = 1) -> None:
@@ -130,8 +153,25 @@ def hidden_states_model(
     return keras.Model(backbone.input, [states[layer] for layer in layers], name="hidden_states")
 
 
+def hidden_states_of_layers(
+    backbone: keras_hub.models.XLMRobertaBackbone, layers: Iterable[keras.layers.Layer]
+) -> list[Tensor]:
+    """Symbolic hidden states of `backbone.input`: its embeddings, then each of `layers` on the state before it.
+
+    Args:
+        backbone: `XLMRobertaBackbone`, whose own Transformer layers are not used.
+        layers: Transformer layers of another backbone, of the same width.
+    """
+    if keras.backend.backend() == "jax":
+        return hidden_states(backbone, layers)
+    states = [backbone.embeddings_dropout.output]
+    for layer in layers:
+        states.append(layer(states[-1], padding_mask=backbone.input["padding_mask"]))
+    return states
+
+
 def _hidden_states(backbone):
     """Symbolic hidden states 0..L."""
     if keras.backend.backend() == "jax":
-        return hidden_states(backbone)
+        return hidden_states(backbone, backbone.transformer_layers)
     return [backbone.embeddings_dropout.output, *(layer.output for layer in backbone.transformer_layers)]

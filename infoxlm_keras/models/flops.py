@@ -6,6 +6,7 @@ With H = hidden_dim, I = intermediate_dim, V = vocabulary_size, and n sequences 
     masked-LM head           2 P (H^2 + H V)                 P = n * predictions a sequence
     projection of vectors    2 n H^2
     contrast                 2 n H N                         N = candidates beside the positive
+    products of M with N vectors of each sequence   2 n M N H
 
 8 H^2 are the four matrices of attention (query, key, value, output), 2 H^2 each. 4 H I are the two matrices of the
 feed-forward layer. 4 L H are the two products of attention with all L tokens (scores, and the weighted sum). A product
@@ -64,3 +65,8 @@ def projection_flops(width: int, vectors: Number) -> Number:
 def contrast_flops(width: int, queries: Number, candidates: Number) -> Number:
     """Forward FLOPs of the similarities of `queries` vectors with `candidates` vectors of `width` numbers."""
     return 2.0 * queries * candidates * width
+
+
+def pairwise_flops(width: int, sequences: Number, queries: Number, keys: Number) -> Number:
+    """Forward FLOPs of the products of `queries` with `keys` vectors of `width` numbers, in each of `sequences`."""
+    return 2.0 * sequences * queries * keys * width

@@ -5,6 +5,7 @@ where no attention score is dropped (`dropout` 0, as when continuing from XLM-R)
 a row for each query, and lengths are even. Elsewhere these layers change no value.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -55,13 +56,14 @@ class CutLength(keras.layers.Layer):
         return (states_shape[0], padding_mask_shape[1], *states_shape[2:])
 
 
-def hidden_states(backbone: keras_hub.models.XLMRobertaBackbone) -> list[Tensor]:
+def hidden_states(backbone: keras_hub.models.XLMRobertaBackbone, layers: Iterable[keras.layers.Layer]) -> list[Tensor]:
     """Symbolic hidden states 0..L of a backbone's inputs, equal to the backbone's own for every row of every batch.
 
     Padded queries attend to the same keys as the others, as in the backbone.
 
     Args:
-        backbone: `XLMRobertaBackbone` of L layers.
+        backbone: `XLMRobertaBackbone`.
+        layers: L Transformer layers on its embeddings: its own, or those of another backbone.
 
     Returns:
         list of L + 1 symbolic tensors [batch, length, hidden_dim].
@@ -76,7 +78,7 @@ def hidden_states(backbone: keras_hub.models.XLMRobertaBackbone) -> list[Tensor]
     state = backbone.embeddings_dropout.output
     states = [state]
     state = pad(state)
-    for layer in backbone.transformer_layers:
+    for layer in layers:
         state = layer(state, padding_mask=keys, attention_mask=attention_mask)
         states.append(cut(state, padding_mask))
     return states

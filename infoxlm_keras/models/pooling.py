@@ -6,6 +6,9 @@ from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.errors import InputError
 
+# Padding takes this value for the maximum over tokens.
+BELOW_ALL = -3e38
+
 
 def check_pooling(pooling: str) -> None:
     """Raises InputError unless `pooling` is one of `POOLINGS`."""
@@ -19,17 +22,21 @@ def pool(hidden_state: Tensor, padding_mask: Tensor, pooling: str) -> Tensor:
     Args:
         hidden_state: [batch, length, dim], any float dtype.
         padding_mask: [batch, length], 1 for a token and 0 for padding.
-        pooling: "cls" (the vector at `<s>`, as the paper's contrast) or "mean" (over all tokens, special ones
-            included, as the published Tatoeba evaluation).
+        pooling: "cls" (the vector at `<s>`, as the paper's contrast), "mean" (over all tokens, special ones included,
+            as the published Tatoeba evaluation) or "max" (the largest value of each dimension over the same tokens).
 
     Returns:
-        float32 [batch, dim].
+        float32 [batch, dim]; zeros for a row without a token with "mean" and "max".
     """
     check_pooling(pooling)
     if pooling == "cls":
         return ops.cast(hidden_state[:, 0], "float32")
+    hidden_state = ops.cast(hidden_state, "float32")
     weights = ops.expand_dims(ops.cast(padding_mask, "float32"), -1)  # [batch, length, 1]
-    total = ops.sum(ops.cast(hidden_state, "float32") * weights, axis=1)
+    if pooling == "max":
+        largest = ops.max(ops.where(weights > 0, hidden_state, BELOW_ALL), axis=1)
+        return ops.where(ops.max(weights, axis=1) > 0, largest, 0.0)
+    total = ops.sum(hidden_state * weights, axis=1)
     return total / ops.maximum(ops.sum(weights, axis=1), 1.0)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class SentenceVector:
-    """Hidden state `layer` (1..L), pooled ("cls" or "mean"), scaled to unit length if `normalize`.
+    """Hidden state `layer` (1..L), pooled ("cls", "mean" or "max"), scaled to unit length if `normalize`.
 
     `max_length` is the number of tokens that a text is cut to, with `<s>` and `</s>`.
 
@@ -59,7 +59,7 @@ def sentence_vector(
         model: `infoxlm_keras.pretrained.PretrainedModel`.
         layer: int; None: the universal layer it was trained with, or the usual one for its depth. Of a
             sentence-transformers folder it is the last.
-        pooling: "cls" or "mean"; None: as trained, else "mean".
+        pooling: "cls", "mean" or "max"; None: as trained, else "mean".
         normalize: bool; None: as the model's history says, else True.
         max_length: int; None: as the model's history says, else all positions.
         lowest: int, the lowest layer that is allowed.

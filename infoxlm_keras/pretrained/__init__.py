@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         load_pretrained as load_pretrained,
     )
     from infoxlm_keras.pretrained.model import PretrainedModel as PretrainedModel
+    from infoxlm_keras.pretrained.mteb_model import MTEBModel as MTEBModel
     from infoxlm_keras.pretrained.saving import (
         save_pretrained as save_pretrained,
         write_preset as write_preset,
@@ -33,6 +34,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "information": ("PretrainingInfo", "read_info", "write_info"),
         "loading": ("has_masked_lm_head", "load_classifier", "load_pretrained"),
         "model": ("PretrainedModel",),
+        "mteb_model": ("MTEBModel",),
         "saving": ("save_pretrained", "write_preset"),
     },
 )

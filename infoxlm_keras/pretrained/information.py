@@ -20,7 +20,7 @@ class PretrainingInfo:
 
     Attributes:
         universal_layer: int, hidden state that XLCO contrasted (index 0 = embeddings).
-        pooling: "cls" or "mean", how its vectors were pooled.
+        pooling: "cls", "mean" or "max", how its vectors were pooled.
         normalize: bool, whether they were compared by cosine.
         steps: int, optimizer updates.
         tasks: list of str.

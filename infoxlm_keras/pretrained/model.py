@@ -59,7 +59,7 @@ class PretrainedModel:
             batch_size: int, texts a forward pass.
             progress: bool, whether a progress bar is shown; None: for more than 1,000 texts.
             layer: int in 0..L, another hidden state (0 = embeddings); None: as trained.
-            pooling: "cls" or "mean"; None: as trained.
+            pooling: "cls", "mean" or "max"; None: as trained.
 
         Returns:
             float32 [len(texts), dim]; [dim] for one str; [0, dim] for an empty list.

@@ -30,7 +30,10 @@ def language_table(result: dict[str, Any], layer: int) -> rich.table.Table:
         rich.table.Table, with the means in the last rows.
     """
     intervals = "intervals" in result["mean"]
-    headings = [part for heading in _headings(result) for part in (heading, *["95%"] * intervals)]
+    headings = list(_headings(result))
+    if intervals:
+        # Headings on two lines, so that a narrow screen has room for the intervals.
+        headings = [part for heading in headings for part in (heading.replace("→", "→\n"), "95%")]
     table = _table(f"Accuracy in %, hidden state {layer}", ("language", "candidates", *headings))
     index, names = result["layers"].index(layer), list(result["languages"])
     for name in names:
@@ -91,6 +94,25 @@ def unknown_token_warnings(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def cut_sentence_warnings(result: dict[str, Any]) -> list[str]:
+    """A line for each language of which sentences were cut, since they have more tokens than the model takes.
+
+    Args:
+        result: dict of `evaluate_retrieval`.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    for row in result["languages"].values():
+        for side in ("source", "target"):
+            cut = row.get("cut_sentences", {}).get(side, 0)
+            counts[row[side]] = max((cut, row["candidates"]), counts.get(row[side], (0, 0)))
+    return [
+        f"warning: {language}: {cut:,} of {sentences:,} sentences ({100 * cut / sentences:.1f}%) have more than "
+        f"{result['max_length']} tokens and were cut (--max_length, or the model's positions)"
+        for language, (cut, sentences) in counts.items()
+        if cut
+    ]
+
+
 def layer_table(result: dict[str, Any], universal_layer: int | None = None) -> rich.table.Table:
     """Mean accuracy over languages of every hidden state measured, with the best marked.
 
@@ -130,6 +152,7 @@ def retrieval_report(result: dict[str, Any], info: Any = None) -> list[rich.tabl
     return [
         *printed,
         *unknown_token_warnings(result),
+        *cut_sentence_warnings(result),
         f"ranked by {ranked}; a random choice finds {100 * result['chance']:.2f}% in the mean of the languages",
         f"layer: {result['layer_definition']}",
     ]
@@ -138,20 +161,23 @@ def retrieval_report(result: dict[str, Any], info: Any = None) -> list[rich.tabl
 def retrieval_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The accuracies as rows of a CSV file: one for each language, mean and group, direction and layer.
 
+    A pool of all languages has one row for each language and one for the mean, without direction.
+
     Args:
         result: dict of `evaluate_retrieval`.
 
     Returns:
-        list of {"kind": "language", "mean" or "group", "name": str, "direction": str, "layer": int, "accuracy": float,
-        "lower", "upper": float or "", "xsim_error": float or "", "candidates": int or "", "chance": float or "",
-        "unknown_source", "unknown_target": float or ""}.
+        list of {"kind": "language", "mean", "group", "pool" or "pool mean", "name": str, "direction": str,
+        "layer": int, "accuracy": float, "own_language", "lower", "upper", "xsim_error": float or "",
+        "candidates": int or "", "chance": float or "", "unknown_source", "unknown_target": float or "",
+        "cut_source", "cut_target": int or ""}. In a pool "candidates" are the sentences of all languages.
     """
     parts = [("language", name, row) for name, row in result["languages"].items()]
     parts += [("mean", "mean", result["mean"])]
     parts += [("group", name, group) for name, group in result["groups"].items()]
     rows = []
     for kind, name, part in parts:
-        unknown = part.get("unknown_tokens", {})
+        unknown, cut = part.get("unknown_tokens", {}), part.get("cut_sentences", {})
         for direction in DIRECTIONS:
             for index, layer in enumerate(result["layers"]):
                 lower, upper = part["intervals"][direction][index] if "intervals" in part else ("", "")
@@ -162,6 +188,7 @@ def retrieval_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
                         "direction": direction,
                         "layer": layer,
                         "accuracy": part[direction][index],
+                        "own_language": "",
                         "lower": lower,
                         "upper": upper,
                         "xsim_error": part["xsim"][direction][index] if "xsim" in part else "",
@@ -169,9 +196,24 @@ def retrieval_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
                         "chance": part.get("chance", ""),
                         "unknown_source": unknown.get("source", ""),
                         "unknown_target": unknown.get("target", ""),
+                        "cut_source": cut.get("source", ""),
+                        "cut_target": cut.get("target", ""),
                     }
                 )
-    return rows
+    return [*rows, *_pool_rows(result, list(rows[0]))]
+
+
+def _pool_rows(result, columns):
+    if "mixed_pool" not in result:
+        return []
+    pool = result["mixed_pool"]
+    parts = [("pool", name, part) for name, part in pool["languages"].items()] + [("pool mean", "mean", pool["mean"])]
+    return [
+        dict.fromkeys(columns, "")
+        | {"kind": kind, "name": name, "layer": pool["layer"], "candidates": pool["sentences"]}
+        | {key: part[key] for key in ("accuracy", "own_language")}
+        for kind, name, part in parts
+    ]
 
 
 def read_retrieval(path: PathLike) -> dict[str, Any]:
@@ -315,7 +357,10 @@ def _headings(result):
 def _table(title, headings):
     table = rich.table.Table(title=title, box=rich.box.SIMPLE, title_justify="left", caption_justify="left")
     for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number and heading else "left", no_wrap=True)
+        # Where the screen is too narrow, a name takes two lines; a number is never cut.
+        table.add_column(
+            heading, justify="right" if number and heading else "left", no_wrap=number > 0, overflow="fold"
+        )
     return table
 
 

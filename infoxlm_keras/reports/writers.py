@@ -63,6 +63,14 @@ class TensorBoardLog:
 
     def __init__(self, directory: PathLike, start_step: int = 0, groups: Sequence[str] = ()) -> None:
         self.groups = (*groups, *(evaluation.prefix for evaluation in evaluation_classes().values()))
+        self.writer: EventFileWriter | None = None
+        try:
+            str(directory).encode()
+        except UnicodeEncodeError:
+            print(
+                f"warning: {ascii(str(directory))}: TensorBoard takes only names in UTF-8, so no log is written for it"
+            )
+            return
         self.writer = EventFileWriter(str(directory))
         session = SessionLog(status=SessionLog.START)
         self.writer.add_event(Event(wall_time=time.time(), step=start_step + 1, session_log=session))
@@ -82,11 +90,13 @@ class TensorBoardLog:
 
     def close(self) -> None:
         """Closes the event file."""
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()
 
     def _add(self, step, summary):
-        self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
-        self.writer.flush()
+        if self.writer is not None:
+            self.writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+            self.writer.flush()
 
 
 def tag(name: str, groups: Iterable[str]) -> str:

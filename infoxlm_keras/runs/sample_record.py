@@ -1,4 +1,4 @@
-"""The records that a step read, computed from the order of the data, for messages and audits."""
+"""The records that a step read, computed from the order of the data."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,19 +35,6 @@ def samples_of_steps(
                 run["records"].setdefault(name, {}).setdefault(str(shard), []).append(int(record))
         found[stream.name] = list(runs.values())
     return found
-
-
-def describe_samples(samples: dict[str, list[dict[str, Any]]]) -> str:
-    """One line of what `samples_of_steps` found: ranges of samples, and how many records of each language."""
-    parts = []
-    for task, runs in samples.items():
-        for run in runs:
-            counts = {name: sum(map(len, shards.values())) for name, shards in run["records"].items()}
-            languages = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-            of_length = "" if run["length"] is None else f" of length {run['length']}"
-            read = f" ({languages})" if languages else ""
-            parts.append(f"{task} samples {run['first_sample']}..{run['last_sample']}{of_length}{read}")
-    return "; ".join(parts) or "unknown samples"
 
 
 def _batch(stream, step):

@@ -13,7 +13,7 @@ from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.records.manifest import Manifest, check_tokenizer, read_manifest
-from infoxlm_keras.tasks.registry import task_class
+from infoxlm_keras.tasks.registry import task_class, tasks_with_batches
 from infoxlm_keras.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class TrainingRecords:
         }
         micro_batches = config.optimizer.accumulation_steps if micro_batches is None else micro_batches
         found = []
-        for name in config.tasks if tasks is None else tasks:
+        for name in tasks_with_batches(config.tasks) if tasks is None else tasks:
             settings = config.task(name)
             batch_size = settings.batch_size * micro_batches
             longest = config.data.longest_pair

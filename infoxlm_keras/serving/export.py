@@ -78,7 +78,7 @@ def export_embedding(
         model: `infoxlm_keras.pretrained.PretrainedModel`.
         output_dir: str or path, the directory that holds all versions.
         layer: int, hidden state 0..L to pool; layers above it are not exported. None: the universal layer.
-        pooling: "cls" or "mean"; None: as trained.
+        pooling: "cls", "mean" or "max"; None: as trained.
         normalize: bool, unit vectors.
         max_length: int, longest sequence in tokens, longer text is cut; None: all positions of the model.
         version: int, name of the version directory; None: one more than the highest there.

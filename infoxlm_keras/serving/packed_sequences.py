@@ -77,6 +77,11 @@ class PackedSequences:
         total = tf.math.unsorted_segment_sum(states, self.rows, self.batch)
         return total / tf.cast(tf.maximum(self.row_lengths, 1), states.dtype)[:, None]
 
+    def max(self, states: Tensor) -> Tensor:
+        """The maximum over the tokens of each row: [tokens, dim] -> [batch, dim]; zero for an empty row."""
+        largest = tf.math.unsorted_segment_max(states, self.rows, self.batch)
+        return tf.where(self.row_lengths[:, None] > 0, largest, tf.zeros_like(largest))
+
 
 class AttentionGroup:
     """Some rows of a packed batch, padded to the longest of them and split into heads.

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from infoxlm_keras.tasks.masked_lm import MMLM as MMLM, TLM as TLM
     from infoxlm_keras.tasks.pretext_task import PretextTask as PretextTask, TaskResult as TaskResult
     from infoxlm_keras.tasks.registry import task_class as task_class, task_classes as task_classes
+    from infoxlm_keras.tasks.replaced_tokens import MRTD as MRTD, TRTD as TRTD
+    from infoxlm_keras.tasks.word_alignment import DWA as DWA
     from infoxlm_keras.tasks.xlco import XLCO as XLCO
 
 __getattr__, __dir__, __all__ = lazy_exports(
@@ -17,6 +19,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "masked_lm": ("MMLM", "TLM"),
         "pretext_task": ("PretextTask", "TaskResult"),
         "registry": ("task_class", "task_classes"),
+        "replaced_tokens": ("MRTD", "TRTD"),
+        "word_alignment": ("DWA",),
         "xlco": ("XLCO",),
     },
 )

@@ -87,13 +87,18 @@ class MaskedLanguageModeling(PretextTask):
             num_candidates=ops.cast(self.encoder.backbone.vocabulary_size, "float32"),
         )
 
-    def _loss(self, hidden_state, batch, training):
-        masked_lm, positions = self.encoder.masked_lm, batch["mask_positions"]
+    def vocabulary_chunk(self, positions: Tensor) -> int | None:
+        """int: pieces whose logits are held at once, for predictions at `positions`; None: all of them."""
         vocabulary_size = self.encoder.backbone.vocabulary_size
         static = None not in tuple(positions.shape)
         predictions = positions.shape[0] * positions.shape[1] if static else 0
         chunk = vocabulary_chunk(predictions, vocabulary_size, self.max_logits)
-        if chunk == vocabulary_size:
+        return None if chunk == vocabulary_size else chunk
+
+    def _loss(self, hidden_state, batch, training):
+        masked_lm, positions = self.encoder.masked_lm, batch["mask_positions"]
+        chunk = self.vocabulary_chunk(positions)
+        if chunk is None:
             logits = masked_lm_logits(masked_lm, hidden_state, positions)
             return masked_lm_loss(logits, batch["mask_ids"], batch["mask_weights"])
         return chunked_masked_lm_loss(

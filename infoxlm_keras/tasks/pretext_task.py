@@ -15,7 +15,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.models.flops import Number
 from infoxlm_keras.records.manifest import Manifest
-from infoxlm_keras.settings import TaskSettings
+from infoxlm_keras.settings import Settings, TaskSettings
 
 
 @dataclasses.dataclass
@@ -27,7 +27,10 @@ class TaskResult:
         count: float32 scalar, the number of predictions.
         correct_sum: float32 scalar, predictions whose likeliest candidate is right.
         num_candidates: float32 scalar N of the InfoNCE bound `I >= log N - L`, in nats.
-        averages: dict of metric name to float32 scalar, further quantities summed over predictions.
+        averages: dict of metric name to float32 scalar, further quantities summed over predictions. If one of them is
+            `log_candidates`, its mean takes the place of log N: the predictions have different numbers of candidates.
+        further: dict of name to dict of `loss_sum`, `count` and `correct_sum`, float32 scalars: losses beside the
+            first one, with predictions of their own (`PretextTask.further_counts`).
         state: dict of tensors handed to `after_backward` (XLCO's keys).
     """
 
@@ -36,6 +39,7 @@ class TaskResult:
     correct_sum: Tensor
     num_candidates: Tensor
     averages: Tensors = dataclasses.field(default_factory=dict)
+    further: dict[str, Tensors] = dataclasses.field(default_factory=dict)
     state: Tensors = dataclasses.field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,8 +73,8 @@ class PretextTask(keras.layers.Layer):
     """Base of the pretext tasks.
 
     A task is bound to one encoder by `bind`, before training; then `InfoXLMPretrainer` calls, for each update:
-    `count` (whole batch), `shared` (each micro-batch), `result` (each micro-batch), `after_backward` (each
-    micro-batch), `after_update` (once).
+    `prepare` (each micro-batch), `count` and `further_counts` (whole batch), `shared` (each micro-batch), `result`
+    (each micro-batch), `after_backward` (each micro-batch), `after_update` (once).
 
     Args:
         weight: float >= 0, the task's factor in the loss.
@@ -79,9 +83,12 @@ class PretextTask(keras.layers.Layer):
         task_name: str, the name in configurations, metrics and batches.
         label: str, the name in tables, on the console and in plots.
         Settings: subclass of `TaskSettings`, the task's section of a configuration.
+        host: str or None, the name of the task whose batch and forward pass this one uses. It then has no stream and
+            no batch size, and the two losses have one backward pass. None: the task has a batch of its own.
         record_kind: str, the kind of records that its stream reads: `"mmlm"` (blocks) or `"bitext"` (pairs).
         bounds_information: bool, whether `log N - loss` bounds a mutual information, and is logged.
         average_names: names of the entries of `TaskResult.averages`.
+        further_names: names of the entries of `TaskResult.further`.
         console_numbers: dict of metric name to a format string, shown on the console line behind the loss.
         panels: dict of a plot's title to {metric name: legend}, for the overview of a run.
     """
@@ -89,10 +96,12 @@ class PretextTask(keras.layers.Layer):
     # Each task sets both names.
     task_name: str = None  # type: ignore[assignment]
     label: str = None  # type: ignore[assignment]
-    Settings: type[TaskSettings] = TaskSettings
+    Settings: type[Settings] = TaskSettings
+    host: str | None = None
     record_kind: str = "bitext"
     bounds_information: bool = True
     average_names: tuple[str, ...] = ()
+    further_names: tuple[str, ...] = ()
     console_numbers: dict[str, str] = {}
     panels: dict[str, dict[str, str]] = {}
 
@@ -204,9 +213,20 @@ class PretextTask(keras.layers.Layer):
         """Builds what the task needs on `encoder` (`infoxlm_keras.models.Encoder`)."""
         raise NotImplementedError
 
+    def prepare(self, batch: Tensors) -> Tensors:
+        """dict of tensors [batch, ...] that are added to `batch`, a micro-batch, before anything else sees it.
+
+        For labels that the present weights give (DWA). No gradient flows through them.
+        """
+        return {}
+
     def count(self, batch: Tensors) -> Tensor:
         """float32 scalar: the number of predictions in `batch`, known before the forward pass."""
         raise NotImplementedError
+
+    def further_counts(self, batch: Tensors) -> Tensors:
+        """dict of the names `further_names` to float32 scalars: predictions of the losses beside the first one."""
+        return {}
 
     def shared(self, batch: Tensors) -> Tensors:
         """dict of tensors [batch, ...] that the replicas exchange before `result` (XLCO's keys).
@@ -228,6 +248,10 @@ class PretextTask(keras.layers.Layer):
     def weight_at(self, step: Tensor) -> float | Tensor:
         """The task's weight at update `step` (int32 scalar, the first is 1)."""
         return self.weight
+
+    def further_weights_at(self, step: Tensor) -> dict[str, float | Tensor]:
+        """dict of the names `further_names` to their weights at update `step`, in place of `weight_at`."""
+        return {}
 
     def after_backward(self, state: Tensors) -> None:
         """Takes in `TaskResult.state` once the gradients of a micro-batch are known."""

@@ -7,6 +7,7 @@ A package of its own can add tasks without a change here, by an entry point in t
 import functools
 import importlib
 import importlib.metadata
+from collections.abc import Iterable
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tasks.pretext_task import PretextTask
@@ -17,7 +18,12 @@ ROWS = {
     "mmlm": "infoxlm_keras.tasks.masked_lm:MMLM",
     "tlm": "infoxlm_keras.tasks.masked_lm:TLM",
     "xlco": "infoxlm_keras.tasks.xlco:XLCO",
+    "dwa": "infoxlm_keras.tasks.word_alignment:DWA",
+    "mrtd": "infoxlm_keras.tasks.replaced_tokens:MRTD",
+    "trtd": "infoxlm_keras.tasks.replaced_tokens:TRTD",
 }
+# The tasks of a configuration that names none: InfoXLM's.
+DEFAULT_TASKS = ("mmlm", "tlm", "xlco")
 
 
 @functools.cache
@@ -52,6 +58,11 @@ def task_class(name: str) -> type[PretextTask]:
     if name not in task_classes():
         raise InputError(f"{name!r}: no such pretext task; there are {', '.join(task_classes())}")
     return task_classes()[name]
+
+
+def tasks_with_batches(names: Iterable[str]) -> list[str]:
+    """list of those of the tasks `names` that have a batch of their own, see `PretextTask.host`."""
+    return [name for name in names if task_class(name).host is None]
 
 
 def _load(address):

@@ -63,7 +63,7 @@ class XLCO(PretextTask):
             thirds of the layers. Index 0 would be the embeddings.
         queue_length: int, past keys kept as negatives.
         temperature: float > 0. 0.25 in the reference, on raw dot products.
-        pooling: "cls" (reference) or "mean" over the tokens (from scratch: a random `<s>` carries nothing).
+        pooling: "cls" (reference), "mean" over the tokens (from scratch: a random `<s>` carries nothing) or "max".
         normalize: bool, cosine instead of raw dot products.
         projection: bool, an H x H linear map without bias, initialised N(0, 0.02), after pooling; the key encoder
             has its own moving average of it.

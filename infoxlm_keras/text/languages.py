@@ -109,11 +109,17 @@ def language_or_none(code: str) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def variety_or_none(code: str) -> str | None:
-    """As `language_or_none`, with country and variants: `pt_BR`, `zh_Hant_HK`, `ca_valencia`, and `pt` for `por`."""
+    """As `language_or_none`, with country and variants: `pt_BR`, `zh_Hant_HK`, `ca_valencia`, and `pt` for `por`.
+
+    A code that ISO has merged into another keeps its own name: `kzj` (Coastal Kadazan), today a part of `dtp`.
+    """
     name = language_or_none(code)
     if name is None:
         return None
     tag = _tag(code)
+    own = re.split("[-_]", code.lower())[0]
+    if merged_languages().get(own) == tag.language:
+        name = "_".join([own, *name.split("_")[1:]])
     return "_".join([name, *([tag.territory] if tag.territory else []), *(tag.variants or ())])
 
 
@@ -222,6 +228,20 @@ def extended_languages() -> dict[str, str]:
     """dict of extended language to the language that it stands behind, of IANA's registry: `arz` to `ar`."""
     items = langcodes.registry_parser.parse_registry()
     return {item["Subtag"]: item["Prefix"][0] for item in items if item["Type"] == "extlang"}
+
+
+@functools.cache
+def merged_languages() -> dict[str, str]:
+    """dict of a language that was merged into another one to that, of IANA's registry: `kzj` to `dtp`.
+
+    Left out are codes of two letters: `iw` and `mo` are earlier codes of the same language.
+    """
+    items = langcodes.registry_parser.parse_registry()
+    return {
+        item["Subtag"]: item["Preferred-Value"]
+        for item in items
+        if item["Type"] == "language" and len(item["Subtag"]) == 3 and item.get("Preferred-Value")
+    }
 
 
 @functools.cache

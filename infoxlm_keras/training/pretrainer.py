@@ -93,9 +93,13 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
                 raise InputError(
                     f"tasks: the {task.task_name} task is bound to another pretrainer already; make a new task object"
                 )
-        encoder = Encoder(masked_lm)
+            if task.host is not None and task.host not in names:
+                raise InputError(
+                    f"tasks = {names}: {task.task_name} works on the batch of {task.host}; add {task.host}"
+                )
+        self.encoder = Encoder(masked_lm)
         for task in self.tasks:
-            task.bind(encoder)
+            task.bind(self.encoder)
             task.in_pretrainer = True
 
         counter = {"shape": (), "initializer": "zeros", "trainable": False, "dtype": "int32"}
@@ -113,6 +117,7 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
         )
         self.make_metrics()
         self.states_flops = all(type(task).flops is not PretextTask.flops for task in self.tasks)
+        self.prepares = any(type(task).prepare is not PretextTask.prepare for task in self.tasks)
         # A reference to the data set whose first batch was checked last.
         self._checked_data: Callable[[], Any] = _no_data
         self.built = True
@@ -125,6 +130,12 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
     def task(self, name: str) -> PretextTask | None:
         """The task called `name`, or None."""
         return next((task for task in self.tasks if task.task_name == name), None)
+
+    @property
+    def task_groups(self) -> list[list[PretextTask]]:
+        """The tasks, each with those that use its batch and its forward pass behind it, a list of lists."""
+        hosts = [task for task in self.tasks if task.host is None]
+        return [[host, *(task for task in self.tasks if task.host == host.task_name)] for host in hosts]
 
     def compile(self, optimizer: Any, jit_compile: bool = False, **kwargs: Any) -> None:
         """As `keras.Model.compile`, without a loss: the tasks define it. The pretrainer scales float16 losses.
@@ -179,7 +190,7 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
             return
         batch = first_batch(data)
         if batch is not None:
-            names = [task.task_name for task in self.tasks]
+            names = [task.task_name for task in self.tasks if task.host is None]
             check_batch(batch, names, self.backbone.vocabulary_size, self.backbone.max_sequence_length)
             if hasattr(data, "element_spec"):
                 self._checked_data = weakref.ref(data)
@@ -260,13 +271,34 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
         """int32 scalar: the number of the update in progress, from 1 (skipped ones are not counted)."""
         return ops.cast(ops.convert_to_tensor(self.optimizer.iterations), "int32") + 1
 
+    def batch_of(self, task: PretextTask, batch: Batch) -> Tensors:
+        """The tensors in `batch` that `task` sees: its own, and those of its host; empty if there are none."""
+        own = batch.get(task.task_name, {})
+        return own if task.host is None else {**batch.get(task.host, {}), **own}
+
+    def prepared(self, batch: Batch) -> dict[str, Tensors]:
+        """dict of task name to what `PretextTask.prepare` makes of one micro-batch; other tasks are left out."""
+        found = {task.task_name: task.prepare(self.batch_of(task, batch)) for task in self.tasks}
+        return {name: tensors for name, tensors in found.items() if tensors}
+
+    def with_prepared(self, batch: Batch, prepared: dict[str, Tensors]) -> Batch:
+        """`batch` with the tensors that `prepared` gave."""
+        return {**batch, **{name: {**batch.get(name, {}), **tensors} for name, tensors in prepared.items()}}
+
     def prediction_counts(self, batch: Batch) -> Tensors:
-        """dict of task name to float32 scalar: predictions in the whole batch."""
-        return {task.task_name: task.count(batch[task.task_name]) for task in self.tasks}
+        """dict of task name, or `<task>.<further loss>`, to float32 scalar: predictions in the whole batch."""
+        counts = {task.task_name: task.count(self.batch_of(task, batch)) for task in self.tasks}
+        for task in self.tasks:
+            further = task.further_counts(self.batch_of(task, batch))
+            counts.update({f"{task.task_name}.{name}": count for name, count in further.items()})
+        return counts
 
     def scales(self, counts: Tensors, step: Tensor) -> Tensors:
-        """dict of task name to the factor of its summed loss in the total; see `loss_scales`."""
+        """dict like `counts` to the factor of the summed loss in the total; see `loss_scales`."""
         weights = {task.task_name: task.weight_at(step) for task in self.tasks}
+        for task in self.tasks:
+            further = task.further_weights_at(step)
+            weights.update({f"{task.task_name}.{name}": weight for name, weight in further.items()})
         return loss_scales(counts, weights, self.loss_combination)
 
     def shared(self, batch: Batch) -> dict[str, Tensors]:
@@ -274,7 +306,8 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
 
         Tasks without such tensors are left out, and tasks that `batch` lacks.
         """
-        found = {task.task_name: task.shared(batch[task.task_name]) for task in self.tasks if task.task_name in batch}
+        present = [task for task in self.tasks if (task.host or task.task_name) in batch]
+        found = {task.task_name: task.shared(self.batch_of(task, batch)) for task in present}
         return {name: tensors for name, tensors in found.items() if tensors}
 
     def forward(
@@ -294,23 +327,32 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
         """
         results = {}
         total = ops.zeros((), "float32")
-        for task in self.tasks:
-            loss, results[task.task_name] = self.task_loss(task, batch, scales, training, shared)
+        for tasks in self.task_groups:
+            loss, more_results = self.group_loss(tasks, batch, scales, training, shared)
             total = total + loss
+            results.update(more_results)
         return total, results
 
-    def task_loss(
+    def group_loss(
         self,
-        task: PretextTask,
+        tasks: Sequence[PretextTask],
         batch: Batch,
         scales: Tensors,
         training: bool,
         shared: Mapping[str, SharedTensors] | None = None,
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """`forward` of one task alone: its part of the total, and its `TaskResult.as_dict()`."""
-        name = task.task_name
-        result = task.result(batch[name], training, (shared or {}).get(name))
-        return scales[name] * result.loss_sum, result.as_dict()
+    ) -> tuple[Tensor, dict[str, dict[str, Any]]]:
+        """`forward` of some tasks alone, for instance of one of `task_groups`: equal inputs are encoded once."""
+        total, results = None, {}
+        with self.encoder.one_pass_for_equal_inputs():
+            for task in tasks:
+                name = task.task_name
+                result = task.result(self.batch_of(task, batch), training, (shared or {}).get(name))
+                loss = scales[name] * result.loss_sum
+                for key, further in result.further.items():
+                    loss = loss + scales[f"{name}.{key}"] * further["loss_sum"]
+                total = loss if total is None else total + loss
+                results[name] = result.as_dict()
+        return total, results
 
     def token_counts(self, batch: Batch, replicas: int = 1) -> Tensors:
         """dict of float32 scalars: `tokens`, those of `batch`, and `positions`, the padded ones included.
@@ -339,7 +381,7 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
         """
         total: Number = 0.0
         for task in self.tasks:
-            shapes = {name: _shape(tensor, replicas) for name, tensor in batch[task.task_name].items()}
+            shapes = {name: _shape(tensor, replicas) for name, tensor in self.batch_of(task, batch).items()}
             flops = task.flops(shapes, self.accumulation_steps)
             if flops is None:
                 raise InputError(f"flops: the task {task.task_name} does not state its FLOPs")

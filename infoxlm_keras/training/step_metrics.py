@@ -50,10 +50,17 @@ class StepMetrics(_Model):
             values = {key: total / ops.maximum(result["count"], 1.0) for key, total in averages.items()}
             values["loss"] = mean
             if name in self.smoothed_bounds:
-                values["mi_lower_bound"] = ops.log(result["num_candidates"]) - mean
+                candidates = values.get("log_candidates", ops.log(result["num_candidates"]))
+                values["mi_lower_bound"] = candidates - mean
                 update_finite(self.smoothed_bounds[name], values["mi_lower_bound"], count)
             for key, value in values.items():
                 update_finite(self.task_metrics[name][key], value, count)
+            for key, further in result["further"].items():
+                mean = further["loss_sum"] / ops.maximum(further["count"], 1.0)
+                further_count = ops.where(ops.isfinite(mean), further["count"], 0.0)
+                accuracy = further["correct_sum"] / ops.maximum(further["count"], 1.0)
+                update_finite(self.task_metrics[name][f"{key}_loss"], mean, further_count)
+                update_finite(self.task_metrics[name][f"{key}_accuracy"], accuracy, further_count)
 
     def update_step_metrics(self, token_counts: Tensors, loss: Tensor, norm: Tensor) -> None:
         """Adds one update's tokens, total loss and gradient norm to the metrics; what is not finite is left out."""
@@ -91,5 +98,6 @@ def update_finite(metric: keras.metrics.Metric, value: Tensor, weight: float | T
 
 def _task_metrics(task):
     bounds = ["mi_lower_bound"] if task.bounds_information else []
-    names = ["loss", "accuracy", *bounds, *task.average_names]
+    further = [f"{name}_{quantity}" for name in task.further_names for quantity in ("loss", "accuracy")]
+    names = ["loss", "accuracy", *bounds, *task.average_names, *further]
     return {name: keras.metrics.Mean(name=f"{task.task_name}_{name}") for name in names}

@@ -83,6 +83,7 @@ def cosines(one, other):
 CASES = {
     "cls": {"pooling": "cls"},
     "mean": {"pooling": "mean"},
+    "max": {"pooling": "max"},
     "normalized": {"pooling": "cls", "normalize": True},
     "short": {"pooling": "mean", "max_length": 12},
     "prompts": {"pooling": "mean", "prompts": {"query": "query: ", "document": ""}},
@@ -138,7 +139,6 @@ def _settings(**values):
 
 REFUSED = {
     "weighted mean": ({"pooling": "weightedmean"}, None, ["1_Pooling", "'weightedmean'"]),
-    "max": ({"pooling": "max"}, None, ["'max'"]),
     "two poolings": ({"pooling": ("cls", "mean")}, None, ["'cls and mean'"]),
     "last token": ({"pooling": "lasttoken"}, None, ["'lasttoken'"]),
     "dense": (_dense, None, ["modules.json", "Dense"]),

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.slow
 STEPS = 10
 BAD_STEP = 5
 SCENARIOS = {
-    # In-batch negatives, which lie on both replicas; no clipping.
+    # In-batch negatives, which lie on both replicas; replaced tokens; no clipping.
     "plain": {
-        "tasks": ["mmlm", "xlco"],
+        "tasks": ["mmlm", "xlco", "mrtd"],
         "xlco": {
             "queue_length": 13,
             "universal_layer": 1,
@@ -40,9 +40,10 @@ SCENARIOS = {
         "steps_per_execution": 1,
         "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1", "torch_0", "torch_1"],
     },
-    # Four micro-batches, active clipping, and a step that is not finite because of one replica's sample.
+    # Four micro-batches, active clipping, and a step that is not finite because of one replica's sample. Words are
+    # aligned in TLM's forward pass.
     "accumulated": {
-        "tasks": ["tlm", "xlco"],
+        "tasks": ["tlm", "xlco", "dwa"],
         "xlco": {"queue_length": 21, "universal_layer": 1, "enable_step": 3, "momentum": 0.8},
         "optimizer": {"learning_rate": 5e-3, "total_steps": 25},
         "pretrainer": {"loss_combination": "joint_count", "accumulation_steps": 4, "clip_norm": 0.3},
@@ -61,6 +62,8 @@ SCENARIOS = {
         "runs": ["mirrored"],
     },
 }
+# Their true gradient is zero, and Adam makes steps of what rounding leaves.
+KEY_BIASES = ("key/bias", "pointer_key_bias")
 # The second process must hold the bits of the first, which another test asserts.
 SECOND = ("worker_1", "jax_1", "torch_1")
 CASES = [(scenario, run) for scenario, settings in SCENARIOS.items() for run in settings["runs"] if run not in SECOND]
@@ -70,8 +73,8 @@ def batches_of(number, name):
     generator = np.random.default_rng(number)
     batches = []
     for step in range(STEPS):
-        sizes = {task: 8 if task in SCENARIOS[name]["tasks"] else 0 for task in ("mmlm", "tlm", "xlco")}
-        batch = joint_batch(generator, **sizes)
+        sizes = {task: 8 if task in SCENARIOS[name]["tasks"] else 0 for task in ("mmlm", "tlm", "xlco", "mrtd")}
+        batch = joint_batch(generator, **sizes, pairs="dwa" in SCENARIOS[name]["tasks"])
         if name == "accumulated" and step == BAD_STEP:
             batch["tlm"]["mask_weights"][-1, 0] = np.inf
         batches.append(batch)
@@ -194,7 +197,7 @@ def test_equal_variables_after_training(results, scenario, run):
             assert np.abs(actual).max() < 1e-6 and np.abs(expected).max() < 1e-6
             continue
         # The true gradient of the attention's key bias is zero, and Adam makes steps of what rounding leaves.
-        tolerance = 5e-2 if scenario == "together" else 1e-3 if name.endswith("key/bias") else 1e-4
+        tolerance = 5e-2 if scenario == "together" else 1e-3 if name.endswith(KEY_BIASES) else 1e-4
         limit = tolerance * np.abs(expected).max()
         np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=limit, err_msg=name)
 
@@ -212,8 +215,10 @@ def test_weights_cut_over_two_devices_train_alike(results):
     losses, parts = results["jax"][1]["model_parallel plain"]
     np.testing.assert_allclose(losses, results["one"][0]["plain|metric|loss"][: len(losses)], rtol=1e-4)
     # Of the encoder and of its moving average: embedding, query, key and value (2 each), 4 more matrices and biases;
-    # of the optimizer two moments of each.
-    assert len(parts) == 4 * (1 + 6 + 1 + 3) and sum("token_embedding" in path for path in parts) == 4
+    # of the optimizer two moments of each. Of the generator the same, but for embedding and average.
+    assert (
+        len(parts) == 4 * (1 + 6 + 1 + 3) + 3 * (6 + 1 + 3) and sum("token_embedding" in path for path in parts) == 4
+    )
 
 
 def test_weights_and_optimizer_cut_over_the_replicas_train_alike(results):

@@ -178,6 +178,29 @@ def test_test_sets_in_varieties_of_a_language_are_told_apart(tmp_path):
     assert [item.name for item in found.passed_over] == ["README"]
 
 
+def test_languages_that_were_merged_are_two_test_sets(tmp_path):
+    """Tatoeba has files of Coastal Kadazan (kzj) and of Kadazan Dusun (dtp), of which ISO 639 made one language."""
+    for code in ("dtp", "kzj", "deu"):
+        sides = {f"tatoeba.{code}-eng.{code}": f"{code} 1\n{code} 2\n", f"tatoeba.{code}-eng.eng": "one\ntwo\n"}
+        write(tmp_path, sides)
+    found = read_pair_sets([tmp_path])
+    assert {pair_set.language: pair_set.targets[0] for pair_set in found} == {
+        "de": "deu 1",
+        "dtp": "dtp 1",
+        "kzj": "kzj 1",
+    }
+    # Alone it has the name of today.
+    for name in ("dtp.dtp", "dtp.eng"):
+        (tmp_path / f"tatoeba.{name.replace('.', '-eng.')}").unlink()
+    assert [pair_set.language for pair_set in read_pair_sets([tmp_path])] == ["de", "dtp"]
+
+
+def test_two_codes_of_one_language_are_still_one_test_set(tmp_path):
+    write(tmp_path, {"de-en.tsv": "a\tx\nb\ty\n", "deu-eng.tsv": "a\tx\nb\ty\n"})
+    with pytest.raises(InputError, match="holds pairs of de, as .* does"):
+        read_pair_sets([tmp_path])
+
+
 def test_what_readers_leave_out_is_counted(tmp_path):
     extra = '\n#, fuzzy\nmsgid "perhaps"\nmsgstr "vielleicht"\n'
     (tmp_path / "de.po").write_bytes(catalog([("a", "A"), ("b", "B")], extra=extra))

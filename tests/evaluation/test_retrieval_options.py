@@ -1,10 +1,12 @@
 """Margins, xSIM, intervals, pools of all languages, groups, pivots, BUCC: against direct forms of each definition."""
 
 import csv
+import io
 import json
 
 import numpy as np
 import pytest
+import rich.console
 
 from infoxlm_keras.commands.evaluate_retrieval import main
 from infoxlm_keras.errors import InputError
@@ -13,8 +15,15 @@ from infoxlm_keras.evaluation.bootstrap import bootstrap_means, interval
 from infoxlm_keras.evaluation.evaluator import RetrievalOptions
 from infoxlm_keras.evaluation.language_groups import GROUPS, language_groups
 from infoxlm_keras.evaluation.mixed_pool import mixed_pool_credits, pool_of
-from infoxlm_keras.evaluation.retrieval import SIMILARITIES, retrieval_accuracy, xsim_errors
-from infoxlm_keras.reports.retrieval_tables import unknown_token_warnings
+from infoxlm_keras.evaluation.retrieval import DIRECTIONS, SIMILARITIES, retrieval_accuracy, xsim_errors
+from infoxlm_keras.reports.retrieval_tables import (
+    cut_sentence_warnings,
+    language_table,
+    retrieval_report,
+    retrieval_rows,
+    unknown_token_warnings,
+)
+from retrieval_results import retrieval_result
 from running import refused, run
 from sample_text import sentences
 
@@ -185,6 +194,22 @@ def test_the_gold_pairs_of_bucc_are_read_and_the_rest_is_named(tmp_path):
         ]
 
 
+def test_the_splits_of_bucc_in_one_folder(tmp_path):
+    folder = write_bucc(tmp_path / "bucc")
+    for name, text in BUCC.items():
+        (folder / name.replace("sample", "training")).write_text(text.replace("eins", "EINS"))
+    found = read_pair_sets([folder])
+    assert [pairs.targets[0] for pairs in found] == ["EINS"]
+    assert [
+        item.name for item in found.passed_over if item.reason.startswith("the sample, beside de-en.training")
+    ] == ["de-en.sample.gold"]
+    assert [pairs.targets[0] for pairs in read_pair_sets([folder / "de-en.sample.gold"])] == ["eins"]
+    for name, text in BUCC.items():
+        (folder / name.replace("sample", "dev")).write_text(text)
+    with pytest.raises(InputError, match=r"de-en\.dev\.gold and de-en\.training\.gold; give one of these files"):
+        read_pair_sets([folder])
+
+
 @pytest.mark.parametrize(
     "changed, message",
     [
@@ -198,6 +223,56 @@ def test_the_gold_pairs_of_bucc_are_read_and_the_rest_is_named(tmp_path):
 def test_broken_files_of_bucc_are_named_with_their_line(changed, message, tmp_path):
     with pytest.raises(InputError, match=message):
         read_pair_sets([write_bucc(tmp_path / "bucc", **changed)])
+
+
+def test_sentences_that_are_cut_are_counted_and_named(tiny_masked_lm, tokenizer):
+    short, long = "a", " ".join(sentences("de", 6))
+    english = sentences("en", 3)
+    pair_sets = [
+        PairSet("en", "de", english, [short, long, long + " b"], ("x",)),
+        PairSet("en", "hi", english, ["c", "d", "e"], ("x",)),
+    ]
+    lengths = [len(tokenizer.encode(text)) + 2 for text in [*english, short, long]]
+    limit = max(lengths[:4])
+    assert lengths[-1] > limit
+    result = evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, pair_sets, layers=[1], max_length=limit)
+    assert result["languages"]["de"]["cut_sentences"] == {"source": 0, "target": 2} and result["max_length"] == limit
+    (warning,) = cut_sentence_warnings(result)
+    assert warning.startswith(f"warning: de: 2 of 3 sentences (66.7%) have more than {limit} tokens")
+    assert warning in retrieval_report(result)
+    assert {(row["name"], row["cut_target"]) for row in retrieval_rows(result)} == {("de", 2), ("hi", 0), ("mean", "")}
+    # One token less, and the longest English sentence is cut too.
+    shorter = evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, pair_sets, layers=[1], max_length=limit - 1)
+    assert shorter["languages"]["hi"]["cut_sentences"]["source"] == sum(length == limit for length in lengths[:3])
+
+
+def test_the_rows_of_a_pool_are_those_of_its_table(tiny_masked_lm, tokenizer):
+    pair_sets = [PairSet("en", code, sentences("en", 4), sentences(code, 4), ("x",)) for code in ("de", "hi")]
+    options = RetrievalOptions(mixed_pool=True)
+    result = evaluate_retrieval(tiny_masked_lm.backbone, tokenizer, pair_sets, layers=[1], options=options)
+    rows = retrieval_rows(result)
+    assert len({tuple(row) for row in rows}) == 1, "all rows have the same columns"
+    pool = {row["name"]: row for row in rows if row["kind"].startswith("pool")}
+    assert list(pool) == ["en", "de", "hi", "mean"]
+    for name, row in pool.items():
+        part = result["mixed_pool"]["mean"] if name == "mean" else result["mixed_pool"]["languages"][name]
+        assert (row["accuracy"], row["own_language"], row["candidates"]) == (
+            part["accuracy"],
+            part["own_language"],
+            12,
+        )
+
+
+def test_intervals_are_whole_on_a_narrow_screen():
+    """80 columns, the longest names, and accuracies of 100%."""
+    names = ["pt-zh_Hant_HK", "zh_Hant_HK"]
+    result = retrieval_result({name: ([1.0], [1.0]) for name in names}, candidates=1_000_000)
+    for part in (*result["languages"].values(), result["mean"]):
+        part["intervals"] = {direction: [[1.0, 1.0]] for direction in DIRECTIONS}
+    console = rich.console.Console(width=80, file=io.StringIO())
+    console.print(language_table(result, 0))
+    printed = console.file.getvalue()
+    assert printed.count("100.0-100.0") == 6 and "1,000,000" in printed and "…" not in printed
 
 
 def test_unknown_tokens_are_counted_and_warned_of(tiny_masked_lm, tokenizer):
@@ -248,11 +323,17 @@ def test_the_command_measures_all_of_it(pairs, tiny_preset, tiny_masked_lm, toke
     assert pool["sentences"] == sum(row["sentences"] for row in pool["languages"].values()) == 36
     assert list(pool["languages"]) == ["en", "de", "hi"]
     rows = list(csv.DictReader(table.read_text().splitlines()))
-    assert [(row["kind"], row["name"]) for row in rows[::2]] == [
+    assert [(row["kind"], row["name"]) for row in rows[:8:2]] == [
         ("language", "de"),
         ("language", "hi"),
         ("mean", "mean"),
         ("group", "both"),
+    ]
+    assert [(row["kind"], row["name"]) for row in rows[8:]] == [
+        ("pool", "en"),
+        ("pool", "de"),
+        ("pool", "hi"),
+        ("pool mean", "mean"),
     ]
     assert float(rows[0]["accuracy"]) == both[0]["source_to_target"][0]
     assert float(rows[1]["upper"]) == both[0]["intervals"]["target_to_source"][0][1]

@@ -6,11 +6,10 @@ import keras_hub
 import numpy as np
 import pytest
 
+from built_heads import built_classifier
 from infoxlm_keras.commands import convert_checkpoint as recipe
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.exporting.convert import convert_checkpoint
-from infoxlm_keras.finetuning import ClassificationSettings
-from infoxlm_keras.finetuning.classification import build_classifier
 from infoxlm_keras.finetuning.question_answering import save_question_answering
 from infoxlm_keras.models import QuestionAnswering
 from infoxlm_keras.pretrained import load_pretrained
@@ -29,7 +28,7 @@ def randomize(model):
 def classifier(tiny_preset, tmp_path_factory):
     """(directory, `TextClassifier`) as recipes/finetune_classification.py saves it."""
     directory = tmp_path_factory.mktemp("classifier")
-    classifier = build_classifier(load_pretrained(tiny_preset), LABELS, ClassificationSettings(max_length=24))
+    classifier = built_classifier(load_pretrained(tiny_preset), LABELS, max_length=24)
     randomize(classifier.model)
     classifier.save(directory)
     return directory, classifier

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import types
 
 import keras_hub
@@ -16,21 +15,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from built_heads import built_classifier
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.commands import finetune, finetune_classification
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.finetuning import (
+    ClassificationHead,
     ClassificationSettings,
     LabelledTexts,
     TextClassifier,
-    build_classifier,
     classification,
-    finetune_classifier,
     load_text_classifier,
+    loop,
     read_labelled_texts,
     transfer_gap,
 )
 from infoxlm_keras.finetuning.classification import encode
+from infoxlm_keras.finetuning.loop import FineTuningRun
+from infoxlm_keras.finetuning.run_output import FineTuningOutput
+from infoxlm_keras.models import with_dropout
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo, save_pretrained
 from infoxlm_keras.serving import ClassifierModule, export_classifier
 from running import refused, run, tree
@@ -38,6 +41,7 @@ from sample_text import sentences
 from tiny_export import TEXTS, tiny_classifier
 
 SETTINGS = ["--max_length", 16, "--batch_size", 16, "--learning_rate", 0.02, "--epochs", 6, "--dropout", 0]
+SETTINGS += ["--no-jit_compile"]
 
 
 def write_samples(path, languages, count, start=0):
@@ -91,19 +95,18 @@ def test_what_is_learned_is_measured_in_all_languages(finished):
     assert accuracy["en"] >= 0.9  # the second sentence says it all; guessing gives 0.5
     assert results["mean"] == pytest.approx(np.mean(list(accuracy.values())))
     assert results["transfer_gap"] == pytest.approx(accuracy["en"] - (accuracy["de"] + accuracy["ru"]) / 2)
-    epochs = results["epochs"]
-    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3, 4, 5, 6] and epochs[-1]["loss"] < epochs[0]["loss"] / 2
-    assert set(epochs[0]["development"]) == {"de", "en"}
+    measures = results["evaluations"]
+    assert [measure["epoch"] for measure in measures] == [1, 2, 3, 4, 5, 6]
+    assert measures[-1]["loss"] < measures[0]["loss"] / 2 and set(measures[0]["development"]) == {"de", "en"}
     assert (finished / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_preset_is_the_best_epochs_and_opens_in_kerashub(finished, files):
+def test_the_preset_is_the_best_updates_and_opens_in_kerashub(finished, files):
     results = json.loads((finished / "results.json").read_text())
     classifier = load_text_classifier(finished / "model")
     development = classifier.accuracies(read_labelled_texts([files["dev"]]))
-    assert development in [epoch["development"] for epoch in results["epochs"]]
-    best = max(epoch["development_mean"] for epoch in results["epochs"])
-    assert np.mean(list(development.values())) == pytest.approx(best)
+    best = max(results["evaluations"], key=lambda measure: measure["development_mean"])
+    assert development == best["development"] and results["update"] == best["update"]
     test = read_labelled_texts([files["test"]])
     assert classifier.accuracies(test) == results["accuracy"]
     # Strings through KerasHub's own preprocessing give the same logits.
@@ -160,14 +163,19 @@ def test_refused(preset, files, tmp_path, capsys, options, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_no_number_ends_the_run(preset, tokenizer, tiny_masked_lm):
-    settings = ClassificationSettings(epochs=1, batch_size=4, learning_rate=1e30, max_length=16, dropout=0.0)
+def test_gradients_that_are_not_finite_end_the_run(tokenizer, tiny_masked_lm, tmp_path):
     part = LabelledTexts("en", [sentences("en", 16)], ["a", "b"] * 8, files=["x"])
-    model = PretrainedModel(tiny_masked_lm, tokenizer, None)
-    classifier = build_classifier(model, ["a", "b"], settings)
-    classifier.model.set_weights([np.full(weight.shape, 1e20) for weight in classifier.model.weights])
-    with pytest.raises(InputError, match="epoch 1: the loss is not finite; lower learning_rate"):
-        finetune_classifier(classifier, [part], [], settings, verbose=0)
+    settings = ClassificationSettings(epochs=1, batch_size=4, max_length=16, jit_compile=False)
+
+    def load():
+        # A copy: the model is trained.
+        model = with_dropout(tiny_masked_lm, 0.2)
+        model.set_weights([np.full(weight.shape, 1e20) for weight in model.weights])
+        return PretrainedModel(model, tokenizer, None)
+
+    run = FineTuningRun(ClassificationHead([part]), load, settings, tmp_path / "run")
+    with pytest.raises(InputError, match="updates 1..4: gradients were not finite 4 times in a row; lower learning_r"):
+        run.train()
 
 
 @pytest.mark.parametrize(
@@ -214,8 +222,7 @@ def test_a_fine_tuned_preset_is_served_as_keras_predicts(finished, files, tmp_pa
 @pytest.fixture
 def quick(preset, files, tmp_path, monkeypatch):
     """Options of a run whose training is skipped (it is compiled for seconds): the tests are about what follows."""
-    trained = [{"epoch": 1, "loss": 1.0, "accuracy": 0.5, "development": {}, "development_mean": 0.5}]
-    monkeypatch.setattr(classification, "finetune_classifier", lambda *_: trained)
+    monkeypatch.setattr(FineTuningRun, "_fit", lambda run, start, restored: (None, run.updates))
     options = ["--model", preset, "--train", files["train"], "--test", files["test"], "--max_train_samples", 8]
     return [*options, "--max_length", 16, "--epochs", 1, "--batch_size", 8, "--output_dir", tmp_path / "run"]
 
@@ -258,8 +265,8 @@ def test_files_that_are_joined_are_named(tmp_path):
 
 def test_no_room_for_the_model_is_told_before_training(quick, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1000))
-    monkeypatch.setattr(classification, "finetune_classifier", None)
-    assert "MB, but 0.0 MB are free" in refused(capsys, finetune_classification.main, *quick)
+    monkeypatch.setattr(FineTuningRun, "_fit", None)
+    assert "two checkpoints, but 0.0 MB are free" in refused(capsys, finetune_classification.main, *quick)
     assert not (tmp_path / "run").exists()
 
 
@@ -303,99 +310,96 @@ class Full:
 
 
 @pytest.mark.parametrize(
-    ("name", "failure", "message"),
+    ("owner", "name"),
     [
-        ("write_json", Full, "x: no space left on device"),
-        ("save_figure", Full, "x: no space left on device"),
-        ("accuracy_by_language", Full, "x: no space left on device"),
+        (finetune, "write_json"),
+        (finetune, "save_figure"),
+        (finetune, "accuracy_by_language"),
+        (loop, "write_json"),
+        (TextClassifier, "save"),
+        (TextClassifier, "accuracies"),
     ],
 )
-def test_a_later_failure_leaves_the_trained_model(quick, tmp_path, monkeypatch, capsys, name, failure, message):
-    monkeypatch.setattr(finetune, name, failure)
-    error = refused(capsys, finetune_classification.main, *quick)
-    model = tmp_path / "run/model"
-    assert message in error and f"the fine-tuned model is complete in {model}" in error
-    assert load_text_classifier(model).labels == ["other", "same"]
-    assert (tmp_path / "run/results.json").exists() == (name != "write_json")
+def test_after_a_failure_the_same_command_ends_the_run(quick, tmp_path, monkeypatch, capsys, owner, name):
+    output = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, Full)
+        error = refused(capsys, finetune_classification.main, *quick)
+    assert "x: no space left on device" in error
+    if (owner, name) != (loop, "write_json"):  # its first file is written before training
+        assert f"what was trained is in {output}" in error and "repeat the command" in error
+    assert not (output / "results.json").exists()
+    run(finetune_classification.main, *quick)
+    assert sorted(os.listdir(output)) == ["accuracy.png", "model", "results.json", "runs"]
+    assert load_text_classifier(output / "model").labels == ["other", "same"]
 
 
-def test_outputs_that_are_not_finite_are_no_accuracy(quick, tmp_path, monkeypatch, capsys):
-    def broken(classifier, *_):
-        weights = classifier.model.get_weights()
+def test_outputs_that_are_not_finite_are_no_accuracy(quick, monkeypatch, capsys):
+    def broken(run, start, restored):
+        weights = run.head.model.get_weights()
         weights[-1][:] = np.nan
-        classifier.model.set_weights(weights)
-        return [{"epoch": 1, "loss": 1.0, "accuracy": 0.5}]
+        run.head.model.set_weights(weights)
+        return None, run.updates
 
-    monkeypatch.setattr(classification, "finetune_classifier", broken)
+    monkeypatch.setattr(FineTuningRun, "_fit", broken)
     error = refused(capsys, finetune_classification.main, *quick)
     assert "de: the classifier's outputs for sample 0 (from 0) are not finite" in error
-    assert f"the fine-tuned model is complete in {tmp_path / 'run/model'}" in error
 
 
-def test_a_model_that_cannot_be_saved_in_its_place_is_saved_elsewhere(quick, tmp_path, monkeypatch, capsys):
-    """While the model is trained, another run takes the directory."""
-    output = tmp_path / "run"
-    train = classification.finetune_classifier
-
-    def slow(*arguments):
-        (output / "model").mkdir(parents=True)
-        (output / "model/another").touch()
-        return train(*arguments)
-
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(classification, "finetune_classifier", slow)
-    error = refused(capsys, finetune_classification.main, *quick)
-    (rescued,) = (tmp_path / "temporary").iterdir()
-    assert "model: is not empty" in error and f"the fine-tuned model is complete in {rescued}" in error
-    assert load_text_classifier(rescued).labels == ["other", "same"]
-    assert list(tree(output)) == ["model/another"]
-
-
-def test_a_model_that_no_disk_takes_is_told_to_be_lost(quick, tmp_path, monkeypatch, capsys):
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(TextClassifier, "save", Full)
-    error = refused(capsys, finetune_classification.main, *quick)
-    assert "x: no space left on device" in error and f"{tmp_path / 'temporary'} cannot hold the trained model" in error
-    assert os.listdir(tmp_path / "temporary") == [] and not (tmp_path / "run").exists()
+def test_the_model_of_a_complete_run_that_is_gone_is_no_result(quick, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune, "write_json", Full)
+        refused(capsys, finetune_classification.main, *quick)
+    shutil.rmtree(tmp_path / "run/model")
+    assert "the model of a complete run is gone; start over" in refused(capsys, finetune_classification.main, *quick)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("stage", ["finetune_classifier", "save", "accuracies"])
-def test_signals_leave_nothing_half_written_and_say_what_is_lost(
+@pytest.mark.parametrize("stage", ["load_pretrained", "save", "accuracies"])
+def test_signals_leave_nothing_half_written_and_the_command_can_be_repeated(
     quick, tmp_path, monkeypatch, capsys, stage, number, status
 ):
-    owner = classification if stage == "finetune_classifier" else TextClassifier
+    owner = finetune if stage == "load_pretrained" else TextClassifier
     original = getattr(owner, stage)
 
     def interrupted(*arguments, **keywords):
         os.kill(os.getpid(), number)
         return original(*arguments, **keywords)
 
-    monkeypatch.setattr(owner, stage, interrupted)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as exit:
-        run_command(lambda: finetune_classification.main([str(option) for option in quick]))
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, stage, interrupted)
+        with pytest.raises(SystemExit) as exit:
+            run_command(lambda: finetune_classification.main([str(option) for option in quick]))
     message = capsys.readouterr().err
     assert exit.value.code == status and signal.getsignal(signal.SIGTERM) is before
     output = tmp_path / "run"
-    if stage == "finetune_classifier":
-        assert f"interrupted during training: the trained weights are lost, {output} is unchanged" in message
-        assert not output.exists()
+    if stage == "load_pretrained":
+        assert "interrupted; nothing was written" in message and not output.exists()
     else:
-        assert f"interrupted; the fine-tuned model is complete in {output / 'model'}" in message
-        assert load_text_classifier(output / "model").labels == ["other", "same"]
-        assert os.listdir(output) == ["model"]
+        assert f"interrupted; {output / 'runs'} holds the last checkpoint" in message
+        assert not [path for path in output.rglob("*") if "partial" in path.name]
+    run(finetune_classification.main, *quick)
+    assert load_text_classifier(output / "model").labels == ["other", "same"]
 
 
 def test_overwriting_leaves_no_results_of_the_model_before(quick, tmp_path, monkeypatch, capsys):
     output = tmp_path / "run"
     run(finetune_classification.main, *quick)
-    assert sorted(os.listdir(output)) == ["accuracy.png", "model", "results.json"]
+    assert sorted(os.listdir(output)) == ["accuracy.png", "model", "results.json", "runs"]
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune, "load_pretrained", Full)
+        refused(capsys, finetune_classification.main, *quick, "--overwrite")
+    assert sorted(os.listdir(output)) == ["accuracy.png", "model", "results.json", "runs"]
     monkeypatch.setattr(TextClassifier, "accuracies", Full)
     refused(capsys, finetune_classification.main, *quick, "--overwrite")
-    assert os.listdir(output) == ["model"]
+    assert os.listdir(output) == ["runs"]
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(quick, tmp_path, capsys):
+    with FineTuningOutput(tmp_path / "run", ClassificationHead).claimed():
+        error = refused(capsys, finetune_classification.main, *quick)
+    assert f"process {os.getpid()} is fine-tuning in it" in error and not (tmp_path / "run").exists()
 
 
 def test_odd_paths_and_an_output_that_knows_ascii_only(quick, tmp_path, files):
@@ -437,9 +441,7 @@ def test_odd_paths_and_an_output_that_knows_ascii_only(quick, tmp_path, files):
 def test_a_classifier_that_lacks_a_file_is_refused_and_not_opened_with_a_random_head(
     tiny_masked_lm, tokenizer, tmp_path, name, message
 ):
-    classifier = build_classifier(
-        PretrainedModel(tiny_masked_lm, tokenizer, None), ["0", "1"], ClassificationSettings(max_length=16)
-    )
+    classifier = built_classifier(PretrainedModel(tiny_masked_lm, tokenizer, None), ["0", "1"], max_length=16)
     classifier.save(tmp_path)
     assert load_text_classifier(tmp_path).labels == ["0", "1"]
     (tmp_path / name).unlink()

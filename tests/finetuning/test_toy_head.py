@@ -23,6 +23,7 @@ def finished(forked_python, modules, tiny_preset, tmp_path_factory):
         (root / f"{language}.txt").write_text("\n".join([*lines, "", lines[0]]) + "\n")
     options = ["--model", tiny_preset, "--train", root / "en.txt", "--dev", root / "de.txt", "--test", root / "ru.txt"]
     options += ["--output_dir", root / "run", "--epochs", 2, "--batch_size", 8, "--learning_rate", 0.01, "--unit", 2]
+    options += ["--no-jit_compile"]
     done = run_with_row(forked_python, modules, "head", "finetune-word-count", *options)
     assert done.returncode == 0, done.stderr
     return root / "run", done.stdout
@@ -47,20 +48,21 @@ def test_its_scores_settings_and_facts_are_in_the_results(finished):
     assert results["closeness"]["ru"] == pytest.approx(1 / (1 + results["error"]["ru"]))
     assert results["mean"] == results["closeness"]["ru"] and results["measured_on"] == "test"
     assert [sum(reasons.values()) for reasons in results["left_out"]["training"].values()] == [1]
-    epochs = results["epochs"]
-    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
-    assert set(epochs[0]) == {"epoch", "loss", "error", "development", "development_mean"}
+    measures = results["evaluations"]
+    assert [(measure["update"], measure["epoch"]) for measure in measures] == [(6, 1), (12, 2)]
+    assert set(measures[0]) == {"update", "epoch", "loss", "accuracy", "development", "development_mean"}
 
 
-def test_the_console_has_its_notes_epochs_and_table(finished):
+def test_the_console_has_its_notes_losses_and_table(finished):
     out = finished[1]
     assert "note: words are what white space separates" in out and "1 with no text" in out
     assert "Closeness in %, test" in out and "longest" in out
-    assert any(line.startswith("epoch 2  loss ") and "  error " in line for line in out.splitlines())
+    shown = [line for line in out.splitlines() if line.startswith("step 12/12")]
+    assert "  loss " in shown[0] and "  accuracy " in shown[0] and "  development " in shown[1]
 
 
 def test_the_model_is_saved_and_its_score_is_drawn(finished):
-    assert {path.name for path in finished[0].iterdir()} == {"model", "results.json", "closeness.png"}
+    assert {path.name for path in finished[0].iterdir()} == {"model", "results.json", "closeness.png", "runs"}
     assert [path.name for path in (finished[0] / "model").iterdir()] == ["count.weights.h5"]
 
 

@@ -296,6 +296,19 @@ def test_the_numbers_of_a_hundred_languages_stand_beside_their_names_and_do_not_
     assert width < 9 < height < 30
 
 
+@pytest.mark.parametrize("count, layers", [(1, 1), (41, 1)])
+@pytest.mark.parametrize("title", [None, "Tatoeba, the model of the whole corpus with a learning rate of 0.001"])
+def test_the_title_is_whole(count, layers, title):
+    result = retrieval_result({f"x{number}": ([0.5] * layers, [0.4] * layers) for number in range(count)})
+    figure = retrieval_heatmap(result) if title is None else retrieval_heatmap(result, title)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    (axes,) = figure.axes
+    # The title stands at the left.
+    box = axes._left_title.get_window_extent(renderer)
+    assert box.width > 50 and figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+
+
 @pytest.mark.parametrize("count", [1, 2, 100])
 def test_any_number_of_languages_is_drawn_without_a_warning(count, tmp_path):
     names, result = many(count)

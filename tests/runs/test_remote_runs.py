@@ -12,19 +12,23 @@ from infoxlm_keras.commands import (
     convert_checkpoint,
     evaluate_retrieval,
     export_savedmodel,
+    finetune_classification,
     inspect_records,
     pretrain,
     search,
 )
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import object_ranges, staging, storage
+from infoxlm_keras.finetuning import load_text_classifier
 from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.runs.callbacks import StopOnSignal
 from infoxlm_keras.runs.checkpoint import STATE_FILE, checkpoints, damage, newest_step
 from infoxlm_keras.runs.dataset import training_dataset
 from infoxlm_keras.runs.directory import RunDirectory
 from object_stores import objects, put
 from quick_runs import quick_graphs
 from running import refused, run, tree
+from sample_text import sentences
 from tiny_run import history, weights
 
 # One task is enough where only files matter: the step compiles faster.
@@ -231,3 +235,37 @@ def test_records_in_google_storage_are_inspected(inputs, google_bucket, tmp_path
     run(inspect_records.main, inputs / "data", "--output_dir", tmp_path / "seen")
     there, here = objects(f"{google_bucket}/seen"), tree(tmp_path / "seen")
     assert there.keys() == here.keys() and there["inspection.json"] == here["inspection.json"]
+
+
+def test_fine_tuning_into_a_bucket_goes_on_from_there_on_another_machine(
+    tiny_preset, bucket, tmp_path, monkeypatch, capsys
+):
+    rows = [f"{'ab'[number % 2]}\t{text}" for number, text in enumerate(sentences("en", 8))]
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.en.tsv").write_text("\n".join(["label\ttext", *rows]) + "\n")
+    command = ["--model", tiny_preset, "--train", tmp_path / "train.en.tsv", "--test", tmp_path / "test.en.tsv"]
+    command += ["--epochs", 2, "--batch_size", 4, "--max_length", 16, "--no-jit_compile", "--save_every", 1]
+    run(finetune_classification.main, *command, "--output_dir", tmp_path / "local")
+
+    def killed(callback):
+        if callback.step == 2:
+            raise Killed
+
+    address = f"{bucket}/finetuned"
+    with monkeypatch.context() as patch, object_stores.settings(INFOXLM_STAGING=str(tmp_path / "one")):
+        patch.setattr(StopOnSignal, "after_step", killed)  # after the checkpoint
+        with pytest.raises(Killed):
+            finetune_classification.main([str(option) for option in [*command, "--output_dir", address]])
+    assert any("checkpoints/step-00000002" in name for name in objects(address))
+    with object_stores.settings(INFOXLM_STAGING=str(tmp_path / "two")):
+        capsys.readouterr()
+        run(finetune_classification.main, *command, "--output_dir", address)
+    assert "resuming at update" in capsys.readouterr().out
+    there = objects(address)
+    assert "results.json" in there and "model/task.weights.h5" in there
+    local, remote = (
+        load_text_classifier(path).model.get_weights()
+        for path in (tmp_path / "local/model", staging.local_copy(f"{address}/model"))
+    )
+    assert all(np.array_equal(one, other) for one, other in zip(local, remote, strict=True))
+    assert not [name for name in there if "checkpoints" in name]

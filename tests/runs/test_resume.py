@@ -28,7 +28,8 @@ from running import refused, run, tree
 from tiny_run import arguments, history, weights
 
 # Checkpoints after steps 4 and 8, rows after 3, 6 and 8: a run cut at step 5 has half an interval behind it.
-INTERVALS = ["--tasks", "mmlm,xlco", "--set", "log_every=3", "--set", "save_every=4"]
+INTERVALS = ["--tasks", "mmlm,tlm,xlco,dwa,mrtd", "--set", "log_every=3", "--set", "save_every=4"]
+INTERVALS += ["--set", "mrtd.batch_size=4"]
 INTERVALS += ["--set", "data.validation_records=4", "--set", "evaluation.validation_batches=0"]
 # Tracing the layers is most of a run's time, and a second one adds no state of another kind.
 INTERVALS += ["--set", "model.num_layers=1"]
@@ -139,7 +140,8 @@ def test_what_is_written_for_watching(uninterrupted, evaluated):
     # The queue of 10 was filled before step 1; 4 keys a step.
     assert (float(row["xlco_queue_filled"]), float(row["xlco_queue_age"])) == (1.0, 2.5)
     names = {"loss", "accuracy", "mi_lower_bound"}
-    columns = {f"{task}_{name}" for task in ("mmlm", "xlco") for name in names}
+    columns = {f"{task}_{name}" for task in ("mmlm", "tlm", "xlco", "dwa", "mrtd") for name in names}
+    columns |= {"mrtd_original_share", "mrtd_generator_loss", "mrtd_generator_accuracy"}
     columns |= {"xlco_positive_similarity", "xlco_negative_similarity", "xlco_momentum", "gradient_norm"}
     assert columns | {"learning_rate", "padding_share", "skipped_steps", "tokens_per_step"} <= set(row)
     probabilities = json.loads((uninterrupted / "language_probabilities.json").read_text())

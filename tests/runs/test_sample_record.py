@@ -9,7 +9,8 @@ from infoxlm_keras.data.records import parse_token_lists
 from infoxlm_keras.data.streams import MonolingualStream, TLMStream, XLCOStream
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.reports.language_probabilities import language_probabilities_of
-from infoxlm_keras.runs.sample_record import describe_samples, samples_of_steps
+from infoxlm_keras.reports.skipped_samples import describe_samples
+from infoxlm_keras.runs.sample_record import samples_of_steps
 
 
 def stream_of(kind, inputs, tokenizer, **options):

@@ -23,7 +23,7 @@ def model(tiny_masked_lm, tokenizer):
 
 
 @pytest.mark.parametrize("layer", range(LAYERS + 1))
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_every_layer_and_pooling(model, layer, pooling, normalize):
     module = EmbeddingModule(model, layer, pooling, normalize)

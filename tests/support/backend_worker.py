@@ -20,19 +20,19 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from keras import ops  # noqa: E402
 
-from infoxlm_keras import MMLM, TLM, XLCO, MomentumSchedule  # noqa: E402
+from infoxlm_keras import DWA, MMLM, MRTD, TLM, TRTD, XLCO, MomentumSchedule  # noqa: E402
 from infoxlm_keras.runs.queue_filling import fill_queue  # noqa: E402
 from tiny_pretraining import TINY_SIZE, tiny_pretrainer  # noqa: E402
 
 SIZES = {number: dataclasses.replace(TINY_SIZE, num_layers=number) for number in (1, 2)}
-TASKS = {"mmlm": MMLM, "tlm": TLM, "xlco": XLCO}
+TASKS = {"mmlm": MMLM, "tlm": TLM, "xlco": XLCO, "dwa": DWA, "mrtd": MRTD, "trtd": TRTD}
 
 
 def build(scenario, jit_compile, weights=None):
     """The pretrainer of a scenario; `weights` maps `<number> <path>` to a value for every variable."""
     settings = dict(scenario["xlco"])
     momentum = MomentumSchedule(**settings.pop("momentum"))
-    options = {"xlco": {**settings, "momentum": momentum}, "mmlm": scenario.get("mmlm", {})}
+    options = {**scenario, "xlco": {**settings, "momentum": momentum}}
     tasks = [TASKS[name](**options.get(name, {})) for name in scenario["tasks"]]
     pretrainer = tiny_pretrainer(
         tasks,
@@ -133,16 +133,26 @@ def jax_program(pretrainer, batch):
     return sorted(names), []
 
 
+class OneModule(contextlib.nullcontext):
+    """What PyTorch's counter of operations asks which modules are at work: always the whole."""
+
+    parents = frozenset({"Global"})
+
+
 def torch_flops(scenario, weights, batch):
     """(counted by PyTorch, stated by the tasks, logged): operations of one step's matrix products."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     # In chunks of the vocabulary, logits are computed twice to save memory.
-    pretrainer = build({**scenario, "mmlm": {}}, False, weights)
+    whole = {name: {**scenario[name], "max_logits": 10**9} for name in ("mmlm", "mrtd") if name in scenario}
+    pretrainer = build({**scenario, **whole}, False, weights)
     batch = keras.tree.map_structure(ops.convert_to_tensor, batch)
+    counter = FlopCounterMode(display=False)
+    # Its table by module fails where a layer without gradients reads a part of a weight that is trained.
+    counter.mod_tracker = OneModule()
     # Kernels for the CPU that fuse attention are not counted.
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    with counter, sdpa_kernel(SDPBackend.MATH):
         logs = pretrainer.train_step((batch,))
     return counter.get_total_flops(), pretrainer.flops(batch), float(logs["tflop_per_step"]) * 1e12
 

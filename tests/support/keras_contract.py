@@ -19,19 +19,31 @@ import keras
 import numpy as np
 from keras import ops
 
-from infoxlm_keras import MMLM, TLM, XLCO, InfoXLMPretrainer, MomentumSchedule, PretextTask
+from infoxlm_keras import DWA, MMLM, MRTD, TLM, TRTD, XLCO, InfoXLMPretrainer, MomentumSchedule, PretextTask
 from infoxlm_keras.contrast import KeyEncoder, KeyQueue, MovingAverage
 from infoxlm_keras.models import Encoder, QuestionAnswering, TokenClassification
 from infoxlm_keras.models.fused_attention import CutLength, PadLength
 from infoxlm_keras.tasks.masked_lm import MaskedLanguageModeling
+from infoxlm_keras.tasks.replaced_tokens import ReplacedTokenDetection
 from infoxlm_keras.training.optimizer import WarmupLinearDecay
 from infoxlm_keras.training.smoothed_mean import SmoothedMean
-from tiny_pretraining import TINY_SIZE, array, joint_batch, state, tiny_masked_lm, tiny_pretrainer
+from tiny_pretraining import (
+    TINY_SIZE,
+    array,
+    joint_batch,
+    state,
+    tiny_masked_lm,
+    tiny_pretrainer,
+    translation_batch,
+    with_draws,
+)
 
 ONE_LAYER = dataclasses.replace(TINY_SIZE, num_layers=1)
 # Otherwise JAX compiles each operation for itself.
 COMPILED = keras.backend.backend() == "jax"
 BATCH = joint_batch(np.random.default_rng(3))
+BATCH["dwa"] = translation_batch(np.random.default_rng(5), 4, 13)
+BATCH["mrtd"] = BATCH["trtd"] = with_draws(np.random.default_rng(6), BATCH["dwa"])
 INPUTS = {name: BATCH["mmlm"][name] for name in ("token_ids", "padding_mask")}
 LINEAR = MomentumSchedule("linear", value=0.5, final_value=0.75, start_step=2, end_step=6)
 
@@ -55,7 +67,8 @@ def loss_of_task(task):
     """The loss of a task that is bound to an encoder of fixed weights."""
     keras.utils.set_random_seed(4)
     task.bind(Encoder(tiny_masked_lm(size=ONE_LAYER)))
-    result = task.result(tensors(BATCH.get(task.task_name, BATCH["mmlm"])), training=False)
+    batch = tensors(BATCH.get(task.task_name, BATCH["mrtd"]))
+    result = task.result({**batch, **task.prepare(batch)}, training=False)
     return [result.loss_sum, task.weight_at(1), task.weight_at(9)]
 
 
@@ -90,6 +103,10 @@ EXAMPLES = {
         lambda: XLCO(1, 16, 0.5, "mean", True, True, True, True, LINEAR, 5, 0.25),
         loss_of_task,
     ),
+    DWA: (lambda: DWA(1, 1, 3, 0.5, 4, 0.25), loss_of_task),
+    ReplacedTokenDetection: (lambda: ReplacedTokenDetection(2, False, 3.0, 100, 0.5, name="any"), loss_of_task),
+    MRTD: (lambda: MRTD(2, False, 3.0, 100, 0.5), loss_of_task),
+    TRTD: (lambda: TRTD(2, True, 3.0, 100, 0.5), loss_of_task),
     SmoothedMean: (lambda: SmoothedMean("bound", decay=0.5), smoothed),
     WarmupLinearDecay: (lambda: WarmupLinearDecay(0.1, 3, 9), lambda rate: [rate(step) for step in range(9)]),
     PadLength: (lambda: PadLength(name="pad"), lambda layer: [layer(np.ones((2, 13, 3), "float32"))]),

@@ -136,6 +136,106 @@ def projection_gradient(vectors, projection, keys, queue, temperature, in_batch_
     return vectors.T @ gradient
 
 
+def word_links(similarity, iterations, rounds, factor):
+    """Set of (i, j) of a list of lists: XLM-Align's transport and bidirectional filtering, one entry after another."""
+    m, n = len(similarity), len(similarity[0])
+    plan = [[value if value > 0 else 1e-6 for value in row] for row in similarity]
+    for _ in range(iterations):
+        by_column = [[plan[i][j] / sum(plan[k][j] for k in range(m)) for j in range(n)] for i in range(m)]
+        plan = [[by_column[i][j] / sum(by_column[i]) for j in range(n)] for i in range(m)]
+
+    def mutual(matrix):
+        forward = {(i, max(range(n), key=lambda j: matrix[i][j])) for i in range(m)}
+        backward = {(max(range(m), key=lambda i: matrix[i][j]), j) for j in range(n)}
+        return forward & backward
+
+    links = mutual(plan)
+    for _ in range(rounds - 1 if min(m, n) > 2 else 0):
+        u = [all(i != link[0] for link in links) for i in range(m)]
+        v = [all(j != link[1] for link in links) for j in range(n)]
+        if not any(u) or not any(v):
+            break
+        weighted = [[plan[i][j] * min(1, factor * u[i] + factor * v[j]) for j in range(n)] for i in range(m)]
+        links = links | {(i, j) for i, j in mutual(weighted) if u[i] or v[j]}
+    return links
+
+
+def pair_spans(token_ids):
+    """(first, second): the positions of the two sentences of `<s> e </s> f </s>`, two ranges."""
+    ends = [place for place, token in enumerate(token_ids) if token == 2]
+    return range(1, ends[0]), range(ends[0] + 1, ends[1])
+
+
+def word_alignment_labels(parameters, batch, layer, iterations=2, rounds=2, factor=0.9):
+    """List of dict of position to its partner's position, one a row: self-labelling on the tokens before masking."""
+    token_ids = batch["token_ids"].copy()
+    for row, slot in zip(*batch["mask_weights"].nonzero(), strict=True):
+        token_ids[row, batch["mask_positions"][row, slot]] = batch["mask_ids"][row, slot]
+    states = hidden_states(parameters, token_ids, batch["padding_mask"])[layer]
+    labels = []
+    for row, state in zip(token_ids, states, strict=True):
+        first, second = pair_spans(row)
+        similarity = [[float(state[i] @ state[j]) for j in second] for i in first]
+        found = {}
+        for i, j in sorted(word_links(similarity, iterations, rounds, factor)):
+            found[first[i]] = second[j]  # the last one counts
+            found[second[j]] = first[i]
+        labels.append(found)
+    return labels
+
+
+def word_alignment(parameters, pointer, batch, labels):
+    """(loss sum, predictions, right ones, sum of log candidates); `pointer` has `query` and `key`: (kernel, bias)."""
+    states = hidden_states(parameters, batch["token_ids"], batch["padding_mask"])[-1]
+    loss, count, correct, log_candidates = 0.0, 0, 0, 0.0
+    for row, slot in zip(*batch["mask_weights"].nonzero(), strict=True):
+        place = batch["mask_positions"][row, slot]
+        if place not in labels[row]:
+            continue
+        first, second = pair_spans(batch["token_ids"][row])
+        others = second if place in first else first
+        query = states[row, place] @ pointer["query"][0] + pointer["query"][1]
+        keys = states[row, others.start : others.stop] @ pointer["key"][0] + pointer["key"][1]
+        scores = keys @ query / math.sqrt(len(query))
+        target = labels[row][place] - others.start
+        loss += float(cross_entropy(scores[None], np.array([target]))[0])
+        count, correct = count + 1, correct + (scores.argmax() == target)
+        log_candidates += math.log(len(others))
+    return loss, count, correct, log_candidates
+
+
+def drawn_piece(logits, uniform):
+    """The first piece whose cumulative probability exceeds `uniform`."""
+    total = 0.0
+    for piece, probability in enumerate(softmax(logits)):
+        total += probability
+        if total > uniform:
+            return piece
+    return len(logits) - 1
+
+
+def replaced_tokens(parameters, head, batch):
+    """(corrupted ids, replaced 0 or 1), both [batch, length], by the generator's `parameters` and `head`."""
+    logits = masked_lm_logits(parameters, head, batch)
+    corrupted, replaced = batch["token_ids"].copy(), np.zeros(batch["token_ids"].shape)
+    for row, slot in zip(*batch["mask_weights"].nonzero(), strict=True):
+        place = batch["mask_positions"][row, slot]
+        corrupted[row, place] = drawn_piece(logits[row, slot], batch["sample_uniforms"][row, slot])
+        replaced[row, place] = corrupted[row, place] != batch["mask_ids"][row, slot]
+    return corrupted, replaced
+
+
+def replaced_token_detection(parameters, detection, corrupted, replaced, padding_mask):
+    """(loss sum, tokens, right ones); `detection` is ((kernel, bias), (kernel, bias)) of its two layers."""
+    state = hidden_states(parameters, corrupted, padding_mask)[-1]
+    (dense, dense_bias), (output, output_bias) = detection
+    logits = (gelu(state @ dense + dense_bias) @ output + output_bias)[..., 0]
+    probabilities = 1.0 / (1.0 + np.exp(-logits))
+    losses = -np.log(np.where(replaced == 1, probabilities, 1.0 - probabilities))
+    right = ((logits > 0) == (replaced == 1)) * padding_mask
+    return float((losses * padding_mask).sum()), int(padding_mask.sum()), int(right.sum())
+
+
 def combined(loss_sums, counts, weights, rule):
     """The paper's sum of means, or the authors' weighted sums over the count of all that has a weight."""
     if rule == "sum_of_means":

@@ -50,7 +50,8 @@ def expected_vectors(model, texts, layer, pooling, normalize=True):
         vectors = state[:, 0]
     else:
         lengths = padding_mask.sum(axis=1)
-        vectors = np.stack([row[:length].mean(axis=0) for row, length in zip(state, lengths, strict=True)])
+        reduced = {"mean": np.mean, "max": np.max}[pooling]
+        vectors = np.stack([reduced(row[:length], axis=0) for row, length in zip(state, lengths, strict=True)])
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if normalize else vectors
 
 

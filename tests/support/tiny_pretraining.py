@@ -41,6 +41,17 @@ def tiny_pretrainer(tasks, learning_rate=1e-3, total_steps=100, warmup_steps=0, 
         if xlco.projection:
             randomize([xlco.query_projection], seed + 1)
         xlco.reset_key_encoder()
+    dwa = pretrainer.task("dwa")
+    if dwa is not None:
+        randomize(dwa.trainable_variables, seed + 1)
+        # All similarities that are not positive are replaced by one number: with many, rounding chooses among them.
+        for layer in pretrainer.backbone.transformer_layers:
+            layer._feedforward_layer_norm.beta.assign(array(layer._feedforward_layer_norm.beta) + 1.0)
+    for name in ("mrtd", "trtd"):
+        if pretrainer.task(name) is not None:
+            # What only it has: with shared embeddings, those are the encoder's.
+            known = {id(variable) for variable in pretrainer.masked_lm.weights}
+            randomize([v for v in pretrainer.task(name).trainable_variables if id(v) not in known], seed + 2)
     optimizer = build_optimizer(learning_rate, total_steps, warmup_steps)
     pretrainer.compile(optimizer=optimizer, jit_compile=jit_compile)
     return pretrainer
@@ -74,6 +85,29 @@ def masked_lm_batch(generator, batch_size, length, predictions=3):
     }
 
 
+def translation_batch(generator, batch_size, length, predictions=4):
+    """A batch of TLM, `<s> e </s> f </s> <pad>...`, masked at different positions; row 0 has a short sentence."""
+    token_ids = np.ones((batch_size, length), "int32")
+    batch = {
+        "mask_positions": np.zeros((batch_size, predictions), "int32"),
+        "mask_ids": np.zeros((batch_size, predictions), "int32"),
+        "mask_weights": np.zeros((batch_size, predictions), "float32"),
+    }
+    for row in range(batch_size):
+        first, second = (2, 4) if row == 0 else generator.integers(3, (length - 3) // 2 + 1, 2)
+        pieces = generator.integers(4, VOCABULARY_SIZE - 1, first + second)
+        sequence = [0, *pieces[:first], 2, *pieces[first:], 2]
+        token_ids[row, : len(sequence)] = sequence
+        ordinary = [place for place, token in enumerate(sequence) if token > 2]
+        chosen = generator.permutation(ordinary)[: generator.integers(2, predictions + 1)]
+        used = slice(0, len(chosen))
+        batch["mask_positions"][row, used] = chosen
+        batch["mask_ids"][row, used] = token_ids[row, chosen]
+        batch["mask_weights"][row, used] = 1.0
+        token_ids[row, chosen] = np.where(generator.random(len(chosen)) < 0.8, VOCABULARY_SIZE - 1, 7)
+    return {"token_ids": token_ids, "padding_mask": (token_ids != 1).astype("int32"), **batch}
+
+
 def pair_batch(generator, batch_size, length):
     """A batch of XLCO."""
     query_ids, query_mask = random_sequences(generator, batch_size, length)
@@ -86,15 +120,23 @@ def pair_batch(generator, batch_size, length):
     }
 
 
-def joint_batch(generator, mmlm=6, tlm=4, xlco=5):
-    """A batch of all tasks; a task of 0 samples is left out."""
+def with_draws(generator, batch):
+    """A batch of MRTD or TRTD: that of masked LM at `batch`, which masks different positions, and uniform numbers."""
+    return {**batch, "sample_uniforms": generator.random(batch["mask_ids"].shape, "float32")}
+
+
+def joint_batch(generator, mmlm=6, tlm=4, xlco=5, mrtd=0, trtd=0, pairs=False):
+    """A batch of all tasks; a task of 0 samples is left out. With `pairs` TLM's sequences have two sentences."""
     batch = {}
     if mmlm:
         batch["mmlm"] = masked_lm_batch(generator, mmlm, 12)
     if tlm:
-        batch["tlm"] = masked_lm_batch(generator, tlm, 10)
+        batch["tlm"] = translation_batch(generator, tlm, 13) if pairs else masked_lm_batch(generator, tlm, 10)
     if xlco:
         batch["xlco"] = pair_batch(generator, xlco, 8)
+    for name, samples, length in (("mrtd", mrtd, 14), ("trtd", trtd, 11)):
+        if samples:
+            batch[name] = with_draws(generator, translation_batch(generator, samples, length))
     return batch
 
 

@@ -79,10 +79,11 @@ import pathlib
 
 import keras
 import numpy as np
+from keras import ops
 
 from infoxlm_keras.finetuning.classification import encode
 from infoxlm_keras.finetuning.head import FineTuningHead
-from infoxlm_keras.finetuning.loop import FineTuningSettings, finetune
+from infoxlm_keras.finetuning.settings import FineTuningSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,29 +124,29 @@ class WordCount(FineTuningHead):
     def notes(self):
         return ["note: words are what white space separates"]
 
-    def build(self, model, settings):
-        keras.utils.set_random_seed(settings.seed)
-        self.tokenizer, self.unit = model.tokenizer, settings.unit
-        output = keras.layers.Dense(1, name="count")(model.backbone.output[:, 0])
-        self.model = keras.Model(model.backbone.input, output[:, 0])
+    def make_model(self, settings):
+        self.unit = settings.unit
+        output = keras.layers.Dense(1, name="count")(self.backbone.output[:, 0])
+        return keras.Model(self.backbone.input, output[:, 0])
 
     def arrays(self, parts):
         texts = [text for part in parts for text in part.texts]
-        return encode(self.tokenizer, [texts], 16), np.array([len(text.split()) / self.unit for text in texts])
+        counts = np.array([len(text.split()) / self.unit for text in texts], np.float32)
+        return encode(self.tokenizer, [texts], 16), counts
 
-    def train(self, settings):
+    def training_arrays(self):
         inputs, targets = self.arrays(self.training)
-        measured = lambda: self.measure(self.development, settings.batch_size, lambda count: None)["closeness"]
-        metrics = [keras.metrics.MeanAbsoluteError(name="error")]
-        return finetune(
-            self.model, inputs, targets, settings, "mse", metrics, measured if self.development else None, verbose=0
-        )
+        return {**inputs, "targets": targets, "weights": np.ones_like(targets)}
+
+    def losses(self, outputs, batch):
+        errors = ops.cast(outputs, "float32") - batch["targets"]
+        return errors**2, ops.cast(ops.abs(errors) < 0.5, "float32")
 
     def measure(self, parts, batch_size, progress):
         errors = {}
         for part in parts:
             inputs, targets = self.arrays([part])
-            predicted = np.asarray(self.model.predict(inputs, batch_size=batch_size, verbose=0))
+            predicted = self.predict(inputs, batch_size)
             errors[part.language] = float(np.abs(predicted - targets).mean())
             progress(len(part))
         return {"closeness": {name: 1 / (1 + error) for name, error in errors.items()}, "error": errors}

@@ -9,7 +9,7 @@ from infoxlm_keras.tasks.pretext_task import SampleLengths
 from infoxlm_keras.tasks.registry import task_class
 
 
-@pytest.mark.parametrize("overrides", [[], ["xlco.mixup=false"]])
+@pytest.mark.parametrize("overrides", [["tasks=[mmlm,tlm,xlco,dwa,mrtd,trtd]"], ["xlco.mixup=false"]])
 @pytest.mark.parametrize("micro_batches", [1, 3])
 def test_shapes_are_those_of_a_batch_that_is_read(inputs, overrides, micro_batches):
     config = load_config(inputs / "config.yaml", [*overrides, f"optimizer.accumulation_steps={micro_batches}"])

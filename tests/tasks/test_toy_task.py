@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from infoxlm_keras.runs.sample_record import describe_samples, samples_of_steps
+from infoxlm_keras.reports.skipped_samples import describe_samples
+from infoxlm_keras.runs.sample_record import samples_of_steps
 from repository import REPOSITORY
 from tiny_run import arguments
 from toy_task import write_package

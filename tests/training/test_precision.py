@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 import oracle
-from infoxlm_keras import MMLM, TLM, XLCO, InfoXLMPretrainer
+from infoxlm_keras import DWA, MMLM, MRTD, TLM, XLCO, InfoXLMPretrainer
 from infoxlm_keras.contrast.moving_average import MovingAverage
 from infoxlm_keras.training.loss_scale import next_loss_scale
 from tiny_pretraining import TWO_LAYERS, array, joint_batch, pair_batch, tiny_masked_lm, tiny_pretrainer, values
@@ -215,3 +215,31 @@ def _inputs(batch):
 
 def _side(batch, side):
     return {name: batch[f"{side}_{name}"] for name in ("token_ids", "padding_mask")}
+
+
+@pytest.mark.parametrize(("policy", "compute_dtype"), MIXED)
+def test_word_alignment_and_replaced_tokens_in_half_precision(policy, compute_dtype):
+    """Losses are float32 and near to those in full precision; a step is finite, and weights stay float32."""
+    mixed, full = (
+        tiny_pretrainer([TLM(), DWA(), MRTD()], size=TWO_LAYERS, dtype=dtype, seed=3) for dtype in (policy, "float32")
+    )
+    assert {layer.compute_dtype for layer in mixed.task("mrtd").generator.parts} == {compute_dtype}
+    batch = joint_batch(np.random.default_rng(0), tlm=8, mrtd=8, pairs=True)
+    # The same labels and draws for both: near a tie, half precision chooses others.
+    batch = full.with_prepared(batch, full.prepared(batch))
+    results = [
+        {task.task_name: task.result(pretrainer.batch_of(task, batch), training=True) for task in pretrainer.tasks}
+        for pretrainer in (mixed, full)
+    ]
+    for name, tolerance in (("tlm", 0.05), ("dwa", 0.05), ("mrtd", 0.2)):
+        halves, wholes = (result[name] for result in results)
+        assert halves.loss_sum.dtype == "float32"
+        assert float(halves.loss_sum) == pytest.approx(float(wholes.loss_sum), rel=tolerance)
+    generated = [result["mrtd"].further["generator"]["loss_sum"] for result in results]
+    assert float(generated[0]) == pytest.approx(float(generated[1]), rel=0.05)
+    if mixed.uses_loss_scale:
+        # With a lambda of 50, the first steps of a run lower the scale.
+        mixed.loss_scale.assign(16.0)
+    logs = mixed.train_step((joint_batch(np.random.default_rng(1), tlm=8, mrtd=8, pairs=True),))
+    assert all(np.isfinite(float(value)) for value in logs.values()) and int(mixed.skipped_steps.numpy()) == 0
+    assert dtype_names(mixed.trainable_variables) == {"float32"}

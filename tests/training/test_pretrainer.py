@@ -252,7 +252,7 @@ def test_step_metrics():
         (lambda: [XLCO(universal_layer=3)], {}, r"layer 3: .*1\.\.2"),
         (lambda: [XLCO(temperature=0.0)], {}, "xlco.temperature = 0.0: must be positive"),
         (lambda: [XLCO(temperature=-1.0)], {}, "xlco.temperature = -1.0: must be positive"),
-        (lambda: [XLCO(pooling="max")], {}, "pooling = 'max': must be one of cls, mean"),
+        (lambda: [XLCO(pooling="median")], {}, "pooling = 'median': must be one of cls, mean"),
         (lambda: [XLCO(projection=False, shared_projection=True)], {}, "needs xlco.projection = True"),
         (lambda: [XLCO(queue_length=0)], {}, "queue_length = 0: must be at least 1"),
         (lambda: [XLCO(enable_step=-1)], {}, "xlco.enable_step = -1: must not be negative"),

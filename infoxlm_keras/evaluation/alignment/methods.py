@@ -1,5 +1,7 @@
 """From a similarity matrix of two sentences' pieces to links between them. NumPy only.
 
+`losses/optimal_transport.py` has the last of them for whole batches in training.
+
 Each method is a function of a similarity matrix, float [m, n] (m source pieces, n target pieces), that returns the
 links as a bool array [m, n]. Of equal similarities the first one counts.
 
@@ -12,13 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from infoxlm_keras.annotations import Array
-
-# XLM-Align's code: what replaces a similarity that is not positive, Sinkhorn's iterations, rounds of itermax, and the
-# factor of a candidate of which one side is linked already.
-FLOOR = 1e-6
-SINKHORN_ITERATIONS = 2
-ITERMAX_ROUNDS = 2
-LINKED_FACTOR = 0.9
+from infoxlm_keras.losses.optimal_transport import FLOOR, ITERMAX_ROUNDS, LINKED_FACTOR, SINKHORN_ITERATIONS
 
 
 def mutual_argmax(similarity: Array) -> Array:

@@ -1,5 +1,6 @@
 """Retrieval accuracy by layer and language."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ COLOR_MAP = "Blues"  # one hue from light to dark, readable for colour-blind peo
 
 # More languages stand below each other, on a page that is read downwards, instead of side by side.
 MOST_SIDE_BY_SIDE = 40
+
+
+# Letters of a title in an inch; inches at the left and right of a heat map that its title does not have.
+TITLE_LETTERS_AN_INCH, MARGIN = 11, 1.0
 
 
 @styled
@@ -40,7 +45,8 @@ def retrieval_heatmap(
     tall = len(names) > MOST_SIDE_BY_SIDE
     long, short = (0.23, 0.46) if tall else (0.46, 0.36)  # inches a language, a layer
     sizes = max(2.2 if tall else 5.2, 1.8 + long * len(percents)), max(4.6 if tall else 2.2, 1.1 + short * len(layers))
-    figure = new_figure(*(sizes[::-1] if tall else sizes))
+    width, height = sizes[::-1] if tall else sizes
+    figure = new_figure(width, height)
     axes = figure.subplots()
     options: dict[str, Any] = {"cmap": COLOR_MAP, "vmin": 0, "vmax": 100, "aspect": "auto", "origin": "lower"}
     mean_at = len(names) + 0.25  # a gap separates the mean
@@ -82,7 +88,9 @@ def retrieval_heatmap(
         axes.set_yticks(range(len(layers)), layers)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(title, pad=10)
+    # A title is not taken into account where the axes are laid out: a longer one would be cropped.
+    lines = textwrap.fill(title, max(10, int((width - MARGIN) * TITLE_LETTERS_AN_INCH)))
+    axes.set_title(lines, pad=10)
     return figure
 
 

@@ -77,7 +77,7 @@ def interval_record(model: InfoXLMPretrainer, batch_sizes: Mapping[str, int]) ->
         record["loss_scale"] = _number(model.loss_scale)
     update = int(_number(model.optimizer.iterations))
     for task in model.tasks:
-        numbers = task.state_numbers(update, batch_sizes[task.task_name])
+        numbers = task.state_numbers(update, batch_sizes[task.host or task.task_name])
         record.update({f"{task.task_name}_{name}": value for name, value in numbers.items()})
     return record
 

@@ -9,8 +9,9 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_atomically
+from infoxlm_keras.reports.skipped_samples import describe_samples
 from infoxlm_keras.runs.callbacks.step_callback import StepCallback
-from infoxlm_keras.runs.sample_record import describe_samples, samples_of_steps
+from infoxlm_keras.runs.sample_record import samples_of_steps
 
 
 class SkippedSteps(StepCallback):

@@ -27,7 +27,7 @@ class EmbeddingModule(ServingModule):
         model: `infoxlm_keras.pretrained.PretrainedModel`.
         layer: int in 0..L, hidden state to pool (0 = embeddings). None: the universal layer the model was
             trained with, or the usual one for its depth if it was not trained here.
-        pooling: "cls" or "mean". None: as trained, else "mean".
+        pooling: one of `POOLINGS`. None: as trained, else "mean".
         normalize: bool, scale to unit length.
         max_length: int, longest sequence in tokens; None: as the model's history says, or as many as the
             model has positions.
@@ -58,8 +58,8 @@ class EmbeddingModule(ServingModule):
         self.dim = backbone.hidden_dim
 
     def outputs(self, packed: "PackedSequences", states: Tensor) -> dict[str, Tensor]:
-        vectors = packed.first(states) if self.pooling == "cls" else packed.mean(states)
-        return {"embedding": self._normalized(vectors)}
+        pooled = {"cls": packed.first, "mean": packed.mean, "max": packed.max}[self.pooling]
+        return {"embedding": self._normalized(pooled(states))}
 
     def reference(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
         hidden_state = self._model({"token_ids": token_ids, "padding_mask": padding_mask})

@@ -106,6 +106,7 @@ class TrainStep(StepParts):
             replicas.whole(trainable, places.trainable),
             replicas.whole(parts, places.non_trainable),
         )
+        batch = self._prepared(batch, replicas, weights, non_trainable)
         counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch, replicas.count)))
         with self._scope(weights, non_trainable):
             scales = self.scales(counts, step)
@@ -152,6 +153,18 @@ class TrainStep(StepParts):
         cut = [number for number, place in enumerate(places.non_trainable) if cut_dimension(place) is not None]
         return loss, gradients, results, token_counts, replaced(non_trainable, cut, [parts[number] for number in cut])
 
+    def _prepared(self, batch, replicas, trainable, non_trainable):
+        """`batch` with what the tasks prepare."""
+        if not self.prepares:
+            return batch
+
+        def of_one(nothing, micro_batch):
+            with self._scope(trainable, non_trainable):
+                return nothing, self.prepared(micro_batch)
+
+        _, found = _for_each(of_one, None, self._micro_batches(batch, replicas))
+        return self.with_prepared(batch, jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), found))
+
     def _shared(self, replicas, trainable, non_trainable, micro_batches):
         """dict of task name to tensors [micro-batches, samples of all replicas, ...]; empty on one replica.
 
@@ -171,6 +184,7 @@ class TrainStep(StepParts):
         trainable, non_trainable, metrics = state
         batch = unpack_batch(data)
         with self._scope(trainable, non_trainable, None, metrics) as scope:
+            batch = self.with_prepared(batch, self.prepared(batch)) if self.prepares else batch
             scales = self.scales(self.prediction_counts(batch), self.training_updates)
             loss, results = self.forward(batch, scales, training=False)
             self.update_task_metrics(results)
@@ -201,20 +215,17 @@ class TrainStep(StepParts):
     def _groups(self, places):
         """The tasks whose losses are differentiated together, a list of lists.
 
-        One by one: the activations and table-sized gradients of a task are gone before those of the next one come.
-        Where weights are cut, together: they are joined once for all tasks.
+        One by one, each with those that share its forward pass: the activations and table-sized gradients of a task
+        are gone before those of the next one come. Where weights are cut, together: they are joined once for all.
         """
         if any(cut_dimension(place) is not None for place in places.trainable):
             return [self.tasks]
-        return [[task] for task in self.tasks]
+        return self.task_groups
 
     def _loss(self, tasks, trainable, non_trainable, batch, scales, loss_scale, shared):
         """(loss * loss_scale, (loss, results, non-trainable values)) of `tasks` on a micro-batch, for `jax.grad`."""
-        loss, results = jax.numpy.zeros(()), {}
         with self._scope(trainable, non_trainable) as scope:
-            for task in tasks:
-                more, results[task.task_name] = self.task_loss(task, batch, scales, training=True, shared=shared)
-                loss = loss + more
+            loss, results = self.group_loss(tasks, batch, scales, training=True, shared=shared)
         return loss * loss_scale, (loss, results, _values(scope, self.non_trainable_variables))
 
     # === What `fit` calls ===

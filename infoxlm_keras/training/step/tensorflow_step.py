@@ -36,7 +36,7 @@ class TrainStep(StepParts):
     """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step`, and their functions under a strategy."""
 
     def train_step(self, data: Any) -> Tensors:
-        batch = unpack_batch(data)
+        batch = self._prepared(unpack_batch(data))
         replicas = Replicas()
         step = self.training_updates
         counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch, replicas.count)))
@@ -79,6 +79,7 @@ class TrainStep(StepParts):
     def test_step(self, data: Any) -> Tensors:
         """Losses and metrics of one batch without any update."""
         batch = unpack_batch(data)
+        batch = self.with_prepared(batch, self.prepared(batch)) if self.prepares else batch
         replicas = Replicas()
         scales = self.scales(replicas.sum(self.prediction_counts(batch)), self.training_updates)
         # One batch, whatever the number of micro-batches in training.
@@ -94,32 +95,35 @@ class TrainStep(StepParts):
         """(loss, gradients, results) of one micro-batch; its keys enter the queue.
 
         `loss` and the dense `gradients` of loss * loss_scale are sums over the micro-batches so far, or 0.0 and None.
-        One task after another: a task's activations and table-sized gradients are gone before the next one's come.
+        One task after another, each with those that share its forward pass: its activations and table-sized gradients
+        are gone before the next one's come.
         """
         results = {}
-        for task in self.tasks:
+        for tasks in self.task_groups:
 
-            def add(task=task, loss=loss, gradients=gradients):
-                return self._with_gradients_of(task, batch, scales, shared, loss, gradients)
+            def add(tasks=tasks, loss=loss, gradients=gradients):
+                return self._with_gradients_of(tasks, batch, scales, shared, loss, gradients)
 
             if self.jit_compile and not tf.executing_eagerly() and gradients is not None:
                 # XLA keeps no order, but for what a condition holds; this one is always true.
-                nothing = (loss, gradients, _no_results(task, ()))
-                loss, gradients, results[task.task_name] = tf.cond(
+                nothing = (loss, gradients, _no_results(tasks, ()))
+                loss, gradients, more_results = tf.cond(
                     self.training_updates > 0, add, lambda nothing=nothing: nothing
                 )
             else:
                 with tf.control_dependencies(gradients or []):
-                    loss, gradients, results[task.task_name] = add()
+                    loss, gradients, more_results = add()
+            results.update(more_results)
         return loss, gradients, results
 
-    def _with_gradients_of(self, task, batch, scales, shared, loss, gradients):
-        """(loss, gradients, the task's results), of which the first two are the arguments plus the task's own."""
+    def _with_gradients_of(self, tasks, batch, scales, shared, loss, gradients):
+        """(loss, gradients, the tasks' results), of which the first two are the arguments plus the tasks' own."""
         with tf.GradientTape() as tape:
-            own_loss, result = self.task_loss(task, batch, scales, training=True, shared=shared)
+            own_loss, results = self.group_loss(tasks, batch, scales, training=True, shared=shared)
             scaled_loss = own_loss * tf.convert_to_tensor(self.loss_scale)
         own = tape.gradient(scaled_loss, [variable.value for variable in self.trainable_variables])
-        task.after_backward(result.pop("state"))
+        for task in tasks:
+            task.after_backward(results[task.task_name].pop("state"))
         if gradients is None:
             gradients = [
                 tf.zeros(variable.shape, variable.dtype) if gradient is None else tf.convert_to_tensor(gradient)
@@ -127,7 +131,7 @@ class TrainStep(StepParts):
             ]
         else:
             gradients = [_sum_of(*pair) for pair in zip(gradients, own, strict=True)]
-        return loss + own_loss, gradients, result
+        return loss + own_loss, gradients, results
 
     def _accumulated_gradients(self, batch, scales, shared):
         """Sums of loss and gradients over the micro-batches, and their results as vectors, an entry a micro-batch.
@@ -147,7 +151,7 @@ class TrainStep(StepParts):
             return index + 1, loss, gradients, results
 
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.trainable_variables]
-        no_results = {task.task_name: _no_results(task, micro_batches) for task in self.tasks}
+        no_results = _no_results(self.tasks, micro_batches)
         _, loss, gradients, results = tf.while_loop(
             lambda index, *_: index < micro_batches,
             body,
@@ -182,8 +186,13 @@ class TrainStep(StepParts):
         if replicas.count == 1:
             return None
 
+        return _shared_tensors(self._of_micro_batches(self.shared, batch), 1, replicas)
+
+    def _of_micro_batches(self, function, batch):
+        """`function` of each micro-batch of `batch`: its tensors with a new first dimension, the micro-batches."""
+
         def of_one(index):
-            return self.shared(self.micro_batch(batch, index))
+            return function(self.micro_batch(batch, index))
 
         def all_micro_batches():
             # A loop, which is compiled once and holds the activations of one micro-batch at a time.
@@ -195,7 +204,22 @@ class TrainStep(StepParts):
             indices = tf.range(self.accumulation_steps)
             return tf.map_fn(traced, indices, fn_output_signature=outputs, parallel_iterations=1)
 
-        return _shared_tensors(self._compiled(all_micro_batches), 1, replicas)
+        return self._compiled(all_micro_batches)
+
+    def _prepared(self, batch):
+        """`batch` with what the tasks prepare."""
+        if not self.prepares:
+            return batch
+        if self.accumulation_steps == 1:
+            return self.with_prepared(batch, self._compiled(lambda: self.prepared(batch)))
+
+        def end_to_end(tensor):
+            share = tensor.shape[1]
+            samples = -1 if share is None else self.accumulation_steps * share
+            return tf.reshape(tensor, [samples, *keras.ops.shape(tensor)[2:]])
+
+        found = self._of_micro_batches(self.prepared, batch)
+        return self.with_prepared(batch, tf.nest.map_structure(end_to_end, found))
 
     def _compiled(self, function):
         """`function()`; under a strategy with `jit_compile` compiled by XLA, since the step as a whole cannot be."""
@@ -273,11 +297,18 @@ def _sum_of(sums, gradient):
     return sums + gradient
 
 
-def _no_results(task, shape):
+def _no_results(tasks, shape):
     zeros = tf.zeros(shape)
-    averages = dict.fromkeys(task.average_names, zeros)
-    fields = ("loss_sum", "count", "correct_sum", "num_candidates")
-    return {**dict.fromkeys(fields, zeros), "averages": averages}
+    sums = dict.fromkeys(("loss_sum", "count", "correct_sum"), zeros)
+    return {
+        task.task_name: {
+            **sums,
+            "num_candidates": zeros,
+            "averages": dict.fromkeys(task.average_names, zeros),
+            "further": {name: dict(sums) for name in task.further_names},
+        }
+        for task in tasks
+    }
 
 
 def _summed(results, replicas):

@@ -53,7 +53,7 @@ class TrainStep(StepParts):
         draw_dropout_from_its_seed(self)
 
     def train_step(self, data: Any) -> Tensors:
-        batch = unpack_batch(data)
+        batch = self._prepared(unpack_batch(data))
         replicas = TorchReplicas()
         step = self.training_updates
         counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch, replicas.count)))
@@ -69,13 +69,14 @@ class TrainStep(StepParts):
             for index in range(self.accumulation_steps):
                 micro_batch = self.micro_batch(batch, index)
                 result = {}
-                for task in self.tasks:
+                for tasks in self.task_groups:
                     # One by one: the activations of a task are gone before those of the next one come.
                     arguments = (micro_batch, scales, True, _micro_shared(shared, index))
-                    task_loss, result[task.task_name] = self.task_loss(task, *arguments)
+                    own_loss, own_results = self.group_loss(tasks, *arguments)
+                    result.update(own_results)
                     # backward() adds to .grad, which is the accumulation.
-                    (task_loss * self.loss_scale.value if self.uses_loss_scale else task_loss).backward()
-                    loss = loss + task_loss.detach()
+                    (own_loss * self.loss_scale.value if self.uses_loss_scale else own_loss).backward()
+                    loss = loss + own_loss.detach()
                 with torch.no_grad():
                     self.after_backward(result)
                 results.append(_detached(result))
@@ -111,6 +112,7 @@ class TrainStep(StepParts):
     def test_step(self, data: Any) -> Tensors:
         """Losses and metrics of one batch without any update."""
         batch = unpack_batch(data)
+        batch = self.with_prepared(batch, self.prepared(batch)) if self.prepares else batch
         replicas = TorchReplicas()
         scales = self.scales(replicas.sum(self.prediction_counts(batch)), self.training_updates)
         # One batch, whatever the number of micro-batches in training.
@@ -126,6 +128,14 @@ class TrainStep(StepParts):
     def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
         """`shared` of a whole batch."""
         return self.shared(batch)
+
+    def _prepared(self, batch):
+        """`batch` with what the tasks prepare."""
+        if not self.prepares:
+            return batch
+        with torch.no_grad():
+            parts = [self.prepared(self.micro_batch(batch, index)) for index in range(self.accumulation_steps)]
+        return self.with_prepared(batch, keras.tree.map_structure(lambda *tensors: torch.cat(tensors), *parts))
 
     # === Replicas ===
 

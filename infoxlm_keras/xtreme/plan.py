@@ -1,0 +1,135 @@
+"""The commands of each task of XTREME, and what each leaves when it is complete."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from infoxlm_keras.annotations import PathLike
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.xtreme.discovery import TaskFiles
+from infoxlm_keras.xtreme.tasks import TASKS
+
+RESULTS = "results.json"
+# SQuAD's model is trained once, for XQuAD and MLQA.
+SQUAD = "squad"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One step of a task.
+
+    Attributes:
+        name: str, the folder of its output, under which a finished one is found again.
+        words: list of str, a command of `infoxlm` with its options; or `MEASURE`, the folder of a trained
+            question-answering model, the file of the results, and the files of questions.
+        product: path, the file that exists once the stage is complete.
+        threshold_from: path of the product of an earlier stage, whose threshold this one takes; or None.
+    """
+
+    name: str
+    words: list[str]
+    product: pathlib.Path
+    threshold_from: pathlib.Path | None = None
+
+
+# Not a command: done by `infoxlm_keras.xtreme.answers`.
+MEASURE = "measure-answers"
+
+
+def task_stages(
+    name: str,
+    found: TaskFiles,
+    model: str,
+    output: PathLike,
+    settings: Mapping[str, Sequence[str]] | None = None,
+) -> list[Stage]:
+    """The stages of a task, in their order.
+
+    Args:
+        name: str, a key of `TASKS`.
+        found: `TaskFiles` with all files that are needed.
+        model: str, what `--model` of the commands takes.
+        output: path of the folder of all tasks.
+        settings: {option: list of str}, options of the fine-tuning commands that replace the task's own.
+    """
+    task, output = TASKS[name], pathlib.Path(output)
+    files = {split: list(map(str, paths)) for split, paths in found.files.items()}
+    if task.kind == "retrieval":
+        return [_retrieval(name, files["test"], model, output / name)]
+    if task.kind == "mining":
+        return _mining(name, found, model, output / name)
+    options = {**{key: [f"{value:g}"] for key, value in task.settings.items()}, **(settings or {})}
+    command = f"finetune-{'qa' if task.kind == 'squad' else task.kind}"
+    folder = output / (SQUAD if task.kind == "squad" else name)
+    words = [command, "--model", model, "--train", *files["train"], "--train_languages", "en"]
+    if task.kind == "squad":
+        # XTREME takes the last update; dev-v1.1.json only says how well it answers in English.
+        words += ["--test", *files["dev"]]
+    else:
+        if files.get("dev"):
+            words += ["--dev", *files["dev"], "--dev_languages", "en"]
+        words += ["--test", *files["test"]]
+    for option, values in options.items():
+        # Options without a value: `predictions=true`, `jit_compile=false`.
+        flag = {"true": [f"--{option}"], "false": [f"--no-{option}"]}.get(" ".join(values))
+        words += flag or [f"--{option}", *values]
+    training = Stage(folder.name, [*words, "--output_dir", str(folder)], folder / RESULTS)
+    if task.kind != "squad":
+        return [training]
+    measured = output / name / RESULTS
+    return [training, Stage(name, [MEASURE, str(folder), str(measured), *files["test"]], measured)]
+
+
+def parse_settings(given: Sequence[str], chosen: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """{task: {option: values}} of `--set` arguments, such as `epochs=1`, `seed=0,1,2` or `xnli.epochs=2`.
+
+    Args:
+        given: list of str.
+        chosen: names of the tasks that are run.
+
+    Raises:
+        InputError: for another form, or a task that is not run.
+    """
+    tuned = {name: TASKS[name].kind for name in chosen if TASKS[name].settings}
+    found: dict[str, dict[str, list[str]]] = {name: {} for name in tuned}
+    for item in given:
+        key, equals, value = item.partition("=")
+        task, dot, option = key.rpartition(".")
+        if not equals or not option or not value:
+            raise InputError(f"--set {item}: write NAME=VALUE or TASK.NAME=VALUE, such as epochs=1 or xnli.epochs=2")
+        if option in ("model", "train", "dev", "test", "output_dir", "train_languages", "dev_languages"):
+            raise InputError(f"--set {item}: {option} is what this command chooses")
+        if dot and task not in tuned:
+            raise InputError(f"--set {item}: {task!r} is none of the tasks that are fine-tuned, {', '.join(tuned)}")
+        for name in [task] if dot else tuned:
+            found[name][option] = value.split(",")
+    shared = [found[name] for name, kind in tuned.items() if kind == "squad"]
+    if len(shared) == 2 and shared[0] != shared[1]:
+        raise InputError("--set: xquad and mlqa share one model, so give both the same settings")
+    return found
+
+
+def _retrieval(name, files, model, folder):
+    folders = sorted({str(pathlib.Path(file).parent) for file in files})
+    words = ["evaluate-retrieval", "--model", model, "--pairs", *folders, "--pooling", "mean"]
+    product = folder / RESULTS
+    return Stage(name, [*words, "--output", str(product)], product)
+
+
+def _mining(name, found, model, folder):
+    """For each language: the threshold with the best F1 on the sample, then the test set's pairs above it."""
+    stages = []
+    samples = {file.name.split("-")[0].lower(): file for file in found.files["dev"]}
+    for gold in found.files["test"]:
+        language = gold.name.split("-")[0].lower()
+        threshold = None
+        for split, file in (("dev", samples.get(language)), ("test", gold)):
+            if file is None:
+                raise InputError(f"{gold}: there is no sample of {language} beside it, which gives the threshold")
+            sides = [str(file)[: -len("gold")] + code for code in (file.name.split("-")[0], "en")]
+            product = folder / f"{language}_{split}.json"
+            words = ["mine-bitext", "--model", model, "--source", sides[0], "--target", sides[1], "--ids"]
+            words += ["--gold", str(file), "--pooling", "cls", "--output", str(product.with_suffix(".tsv"))]
+            stages.append(Stage(f"{name}/{language}_{split}", [*words, "--results", str(product)], product, threshold))
+            threshold = product
+    return stages
