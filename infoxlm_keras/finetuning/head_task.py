@@ -76,4 +76,4 @@ def merge_lora(backbone: keras_hub.models.XLMRobertaBackbone) -> None:
     for layer in backbone._flatten_layers(include_self=False):
         if getattr(layer, "lora_enabled", False):
             layer._kernel.assign(ops.convert_to_tensor(layer.kernel))
-            layer.lora_kernel_b.assign(ops.zeros_like(layer.lora_kernel_b))
+            layer.lora_kernel_b.assign(ops.zeros(layer.lora_kernel_b.shape, layer.lora_kernel_b.dtype))
