@@ -7,7 +7,7 @@
                 passed over.
 
 The language of a file is, by the first of these that says one: UD's names (`de_gsd-ud-test.conllu`), the prefix of
-PAN-X's words, XTREME's names (`test-de.tsv`), a part of the name between dots (`train.en.tsv`), the name of its folder
+PAN-X's words, XTREME's names (`test-de.tsv`, `de-test`), a part of the name between dots (`train.en.tsv`), the name of its folder
 (`de/test.xlm-roberta-base`).
 
 Left out and counted for each file: sentences with a word whose tag is `_` (UD's sign for none).
@@ -27,7 +27,10 @@ from infoxlm_keras.text.readers.inputs import path_kind, plain_name, refuse_arch
 from infoxlm_keras.text.sample_columns import language_of_file, named_language
 
 UD_NAME = re.compile(r"([a-z]{2,3})_[a-z0-9]+-ud-.*")
-XTREME_NAME = re.compile(r"(?:train|dev|test|extra)-([a-z]{2,3})(?:[._].*)?")
+XTREME_NAMES = (
+    re.compile(r"(?:train|dev|test|extra)-([a-z]{2,3})(?:[._].*)?"),
+    re.compile(r"([a-z]{2,3})-(?:train|dev|test|extra)(?:[._].*)?"),
+)
 PANX_WORD = re.compile(r"([a-z]{2,3}(?:-[a-z-]+)?):(.*)", re.DOTALL)
 NO_TAG = "_"
 DOCUMENT_START = "-DOCSTART-"
@@ -193,7 +196,7 @@ def _language(path, sentences):
             [(number, word[len(prefix) + 1 :], tag) for number, word, tag in sentence] for sentence in sentences
         ]
         return named_language(prefix), sentences
-    for pattern in (UD_NAME, XTREME_NAME):
+    for pattern in (UD_NAME, *XTREME_NAMES):
         match = pattern.fullmatch(name)
         if match and language_or_none(match[1]):
             return named_language(match[1]), sentences

@@ -46,6 +46,7 @@ def test_conllu(tmp_path):
         ("test-de.tsv", "Der\tO\nRhein:\tB-LOC\n\n\na\tO\n"),
         ("test.de.txt", "-DOCSTART- -X- O O\n\nDer DT O O\nRhein: NNP I-NP B-LOC\n\na x y O\n"),
         ("de/test.xlm-roberta-base", "Der O\nRhein: B-LOC\n\na O\n\n"),
+        ("de-test", "Der\tO\nRhein:\tB-LOC\n\na\tO\n"),
         ("test-de.xlmr", "Der O\r\nRhein: B-LOC\r\n\r\na O"),
     ],
 )
