@@ -33,8 +33,8 @@ class PieceCounts:
     def __init__(self, tokenizer: Tokenizer) -> None:
         if parse_model(tokenizer.proto).trainer_spec.model_type != UNIGRAM:
             raise InputError(
-                f"{tokenizer.source}: is no unigram model, and pieces of other models are made of pieces, so none can be "
-                "left out"
+                f"{tokenizer.source}: is no unigram model, and pieces of other models are made of pieces, so none can "
+                "be left out"
             )
         self.tokenizer = tokenizer
         self.by_language: dict[str, Array] = {}
