@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):
         model = load_pretrained(options.model)
         pieces = PieceCounts(model.tokenizer)
-        with progress_bar("Counting pieces", len(readers), "files") as advance:
+        with progress_bar("Counting pieces", len(readers), "sentences") as advance:
             for reader in readers:
                 pieces.add(reader.name, read_sentences(reader))
                 advance(1, sum(pieces.sentences.values()))
