@@ -7,8 +7,8 @@
                 passed over.
 
 The language of a file is, by the first of these that says one: UD's names (`de_gsd-ud-test.conllu`), the prefix of
-PAN-X's words, XTREME's names (`test-de.tsv`, `de-test`), a part of the name between dots (`train.en.tsv`), the name of its folder
-(`de/test.xlm-roberta-base`).
+PAN-X's words, XTREME's names (`test-de.tsv`, `de-test`), a part of the name between dots (`train.en.tsv`), the name of
+its folder (`de/test.xlm-roberta-base`).
 
 Left out and counted for each file: sentences with a word whose tag is `_` (UD's sign for none).
 """
