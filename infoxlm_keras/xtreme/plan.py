@@ -71,10 +71,8 @@ def task_stages(
         words += ["--test", *files["test"]]
     for option, values in options.items():
         # Options without a value: `predictions=true`, `jit_compile=false`.
-        if list(values) in (["true"], ["false"]):
-            words.append(f"--{option}" if values[0] == "true" else f"--no-{option}")
-        else:
-            words += [f"--{option}", *values]
+        flag = {"true": [f"--{option}"], "false": [f"--no-{option}"]}.get(" ".join(values))
+        words += flag or [f"--{option}", *values]
     training = Stage(folder.name, [*words, "--output_dir", str(folder)], folder / RESULTS)
     if task.kind != "squad":
         return [training]
