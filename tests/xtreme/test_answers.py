@@ -36,15 +36,8 @@ def test_squads_model_is_trained_once_and_measured_on_both_test_sets(tiny_preset
         return type("Done", (), {"returncode": 0})
 
     monkeypatch.setattr(xtreme.subprocess, "run", run_here)
-    settings = [
-        "epochs=1",
-        "accumulation_steps=1",
-        "max_length=64",
-        "stride=16",
-        "jit_compile=false",
-        "batch_size=4",
-        "max_question=16",
-    ]
+    settings = ["epochs=1", "accumulation_steps=1", "batch_size=4", "jit_compile=false"]
+    settings += ["max_length=64", "stride=16", "max_question=16"]
     arguments = ["--model", tiny_preset, "--data_dir", data, "--output_dir", out, "--tasks", "xquad", "mlqa"]
     with quick_graphs():
         xtreme.main([*map(str, arguments), "--set", *settings])
