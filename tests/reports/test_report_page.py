@@ -214,6 +214,18 @@ def test_the_report_names_the_files_as_the_run_does(tmp_path):
     assert directory.model / "infoxlm.json" == tmp_path / run_contents.MODEL_INFO
 
 
+def test_counts_of_samples_are_no_scores(tmp_path):
+    """Where the measured languages are those of training, as of SQuAD's model on SQuAD's own questions."""
+    run = write_finetuning(tmp_path / "squad")
+    results = json.loads((run / "results.json").read_text())
+    results.update(samples={"en": 10}, accuracy={"en": 0.875}, transfer_gap=None)
+    (run / "results.json").write_text(json.dumps(results))
+    (report,) = write_report([run], tmp_path / "report.md")
+    assert [line for line in report.read_text().splitlines() if "by language" in line] == [
+        "### accuracy in % by language"
+    ]
+
+
 def test_a_fine_tuning_in_progress_is_shown_as_far_as_it_is(tmp_path):
     write_trial(tmp_path / "xnli")
     write_trial(tmp_path / "xnli", seed=1)
