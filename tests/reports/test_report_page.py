@@ -176,6 +176,19 @@ def test_the_charts_hold_the_numbers_of_the_run_and_can_be_drawn(written):
         assert len(names) < 2 or all(name.split("<")[0] in drawn for name in names)
 
 
+def test_a_run_has_one_colour_in_all_charts(written):
+    """The colour of a name is that of its place in the domain; the legend names only what is drawn."""
+    found = 0
+    for spec in specs_of(written[0]):
+        names = {row["name"] for rows in _rows(spec) for row in rows if "name" in row}
+        if names and names <= {"first", "<b>second|"}:
+            color = spec["layer"][0]["encoding"]["color"]
+            assert color["scale"]["domain"] == ["first", "<b>second|", "xnli"]
+            assert set(color["legend"]["values"]) == names
+            found += 1
+    assert found >= 3
+
+
 def _rows(spec):
     return [
         *spec.get("datasets", {}).values(),
