@@ -29,6 +29,7 @@ COMMANDS = {
     "unpack-sample-corpus": ("text to records", "write the bundled corpus as text files"),
     "train-tokenizer": ("text to records", "train a SentencePiece vocabulary in XLM-R's id layout"),
     "extend-vocabulary": ("text to records", "add pieces for new languages to a trained model"),
+    "trim-vocabulary": ("text to records", "leave out the pieces that given texts do not use: a smaller model"),
     "build-monolingual": ("text to records", "pack text into blocks for MMLM"),
     "build-bitext": ("text to records", "encode sentence pairs for TLM and XLCO"),
     "build-with-beam": ("text to records", "the same builds on Apache Beam"),
