@@ -176,6 +176,19 @@ def test_the_charts_hold_the_numbers_of_the_run_and_can_be_drawn(written):
         assert len(names) < 2 or all(name.split("<")[0] in drawn for name in names)
 
 
+def test_a_run_has_one_colour_in_all_charts(written):
+    """The colour of a name is that of its place in the domain; the legend names only what is drawn."""
+    found = 0
+    for spec in specs_of(written[0]):
+        names = {row["name"] for rows in _rows(spec) for row in rows if "name" in row}
+        if names and names <= {"first", "<b>second|"}:
+            color = spec["layer"][0]["encoding"]["color"]
+            assert color["scale"]["domain"] == ["first", "<b>second|", "xnli"]
+            assert set(color["legend"]["values"]) == names
+            found += 1
+    assert found >= 3
+
+
 def _rows(spec):
     return [
         *spec.get("datasets", {}).values(),
@@ -212,6 +225,18 @@ def test_the_report_names_the_files_as_the_run_does(tmp_path):
     assert directory.skipped_steps.name == run_contents.SKIPPED
     assert directory.language_probabilities.name == run_contents.LANGUAGES
     assert directory.model / "infoxlm.json" == tmp_path / run_contents.MODEL_INFO
+
+
+def test_counts_of_samples_are_no_scores(tmp_path):
+    """Where the measured languages are those of training, as of SQuAD's model on SQuAD's own questions."""
+    run = write_finetuning(tmp_path / "squad")
+    results = json.loads((run / "results.json").read_text())
+    results.update(samples={"en": 10}, accuracy={"en": 0.875}, transfer_gap=None)
+    (run / "results.json").write_text(json.dumps(results))
+    (report,) = write_report([run], tmp_path / "report.md")
+    assert [line for line in report.read_text().splitlines() if "by language" in line] == [
+        "### accuracy in % by language"
+    ]
 
 
 def test_a_fine_tuning_in_progress_is_shown_as_far_as_it_is(tmp_path):

@@ -53,7 +53,7 @@ def line_chart(rows: Rows, names: Sequence[str], x_title: str, y_title: str) -> 
     ticks = {"values": places, "format": ",d"} if whole and len(places) <= MOST_TICKS else {"tickCount": 6}
     base = alt.Chart(alt.Data(values=list(rows))).encode(
         x=alt.X("x:Q", title=x_title, axis=alt.Axis(labelSeparation=8, **ticks)),
-        color=_color(alt, names),
+        color=_color(alt, names, rows),
         tooltip=[
             alt.Tooltip("name:N", title="line"),
             alt.Tooltip("x:Q", title=x_title, format=","),
@@ -89,7 +89,7 @@ def dot_chart(rows: Rows, names: Sequence[str], x_title: str) -> dict[str, Any]:
     base = alt.Chart(alt.Data(values=list(rows))).encode(
         y=alt.Y("language:N", sort=languages, title=None, axis=alt.Axis(grid=True)),
         yOffset=alt.YOffset("name:N", sort=list(names)),
-        color=_color(alt, names),
+        color=_color(alt, names, rows),
         tooltip=[
             alt.Tooltip("language:N"),
             alt.Tooltip("name:N", title="of"),
@@ -142,8 +142,13 @@ def heat_map(rows: Rows, layers: Sequence[int], best_layer: int) -> dict[str, An
     return _finished(alt.layer(*drawn).properties(height=ROW_HEIGHT * len(languages)), ())
 
 
-def _color(alt, names):
-    legend = alt.Legend(title=None, orient="top", columns=1, labelLimit=0) if len(names) > 1 else None
+def _color(alt, names, rows):
+    """Colours of `names`, of which only those with a row are in the legend: a run has one colour in all charts."""
+    present = {row["name"] for row in rows}
+    shown = [name for name in names if name in present]
+    legend = None
+    if len(names) > 1:
+        legend = alt.Legend(title=None, orient="top", columns=1, labelLimit=0, values=shown)
     return alt.Color("name:N", sort=list(names), scale=alt.Scale(domain=list(names)), legend=legend)
 
 

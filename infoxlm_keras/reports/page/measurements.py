@@ -164,7 +164,7 @@ def _score(runs, name):
     ]
     columns = ["language", *(run.label for run in having)]
     cells = [[language, *(percent(run.results[name].get(language)) for run in having)] for language in languages]
-    draw = functools.partial(dot_chart, rows, [run.label for run in having], f"{name} in %")
+    draw = functools.partial(dot_chart, rows, [run.label for run in runs], f"{name} in %")
     return [Chart(f"{name} by language", draw), Table(columns, cells, title=f"{name} in % by language")]
 
 

@@ -24,6 +24,8 @@ CONFIG, HISTORY, SKIPPED, LANGUAGES, PRETRAINING, RESULTS, MODEL_INFO = (
     "model/infoxlm.json",
 )
 RETRIEVAL = "retrieval*.json"
+# Parts of a fine-tuning command's results that have a number for each language and are no scores.
+COUNTS = ("samples", "training")
 # A fine-tuning command has a folder for each learning rate and seed.
 TRIALS, MEASURES = "runs/*/run.json", "development.json"
 
@@ -226,7 +228,7 @@ def score_names(results: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name, part in results.items()
-        if name != "samples" and isinstance(part, dict) and part and set(part) == languages
+        if name not in COUNTS and isinstance(part, dict) and part and set(part) == languages
     ]
 
 

@@ -128,17 +128,18 @@ def _columns(runs):
 
 def _line_chart(runs, title, columns, x_title="optimizer steps"):
     """A chart of the columns {column of history.csv: name in the legend} over the steps; None if no run has any."""
-    rows, names = [], []
+    rows = []
+    names = [run.label for run in runs] if len(runs) > 1 else []
     for run in runs:
         for column, meaning in columns.items():
             points = [
                 (row["step"], row[column]) for row in run.history if column in row and math.isfinite(row[column])
             ]
-            if points:
-                names.append(
-                    " · ".join(part for part in (run.label if len(runs) > 1 else "", meaning) if part) or title
-                )
-                rows += [{"name": names[-1], "x": x, "y": y} for x, y in thinned(points)]
+            parts = [run.label] * (len(runs) > 1) + [meaning] * bool(meaning)
+            name = " · ".join(parts) or title
+            if points and name not in names:
+                names.append(name)
+            rows += [{"name": name, "x": x, "y": y} for x, y in thinned(points)]
     return Chart(title, functools.partial(line_chart, rows, names, x_title, "")) if rows else None
 
 
