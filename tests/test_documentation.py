@@ -29,6 +29,7 @@ RUN = (*BUILDERS, "train-tokenizer", "unpack-sample-corpus", "extend-vocabulary"
 # Commands whose lines are only parsed here, since they train, export or serve -> the tests that run them.
 RUN_ELSEWHERE = {
     "pretrain": "tests/commands/test_pretrain.py",
+    "trim-vocabulary": "tests/commands/test_trim_vocabulary.py",
     "export-savedmodel": "tests/commands/test_export_recipe.py",
     "finetune-classification": "tests/finetuning/test_finetune_classification.py",
     "finetune-qa": "tests/finetuning/test_question_answering_head.py",

@@ -7,6 +7,7 @@ import keras_hub
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor, Tensors
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.models.flops import TRAINED, Number, encoder_flops
 from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
@@ -34,6 +35,14 @@ class HeadTask(PretextTask):
         super().__init__(**kwargs)
         self.model = head.model
         self._losses = head.losses
+
+    def get_config(self) -> dict[str, Any]:
+        """Not offered: the head holds its data and its model.
+
+        Raises:
+            InputError: always; it names the way.
+        """
+        raise InputError("a head in training has no configuration; save the trained model with FineTuningHead.save")
 
     def bind(self, encoder: Encoder) -> None:
         self.encoder = encoder
