@@ -4,9 +4,9 @@
         --steps 700 --seeds 1,2,3 --pairs runs/demo/corpus/heldout
 
 The runs of a seed differ in their tasks alone: MRTD and TRTD, or MMLM and TLM, with as many samples of each. Reported
-are the accuracy of the detection against the share of tokens that are original, which a constant answer reaches, in the
-last interval; seconds and model FLOPs a step in that interval; and with --pairs the retrieval of the trained models,
-mean pooling, at each one's best layer (chosen on these very pairs). A finished run is not repeated.
+are the accuracy of the detection against the share of tokens that are original, which a constant answer reaches;
+seconds and model FLOPs a step, all of the last interval; and with --pairs the retrieval of the trained models, mean
+pooling, at each one's best layer (chosen on these very pairs). A finished run is not repeated.
 
 Writes to OUTPUT_DIR: replaced_tokens.json, and a directory a run.
 """

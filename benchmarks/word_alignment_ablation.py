@@ -1,4 +1,4 @@
-"""What word alignment adds to TLM: alignment error rate with and without `dwa`, from equal weights, by several seeds.
+"""What word alignment adds to TLM: alignment error rate with and without `dwa` from equal weights, by several seeds.
 
     python benchmarks/word_alignment_ablation.py --records runs/demo/records --gold alignments/en-fr \
         --output_dir runs/alignment --steps 700 --seeds 1,2,3

@@ -28,7 +28,7 @@ from running import refused, run, tree
 from tiny_run import arguments, history, weights
 
 # Checkpoints after steps 4 and 8, rows after 3, 6 and 8: a run cut at step 5 has half an interval behind it.
-INTERVALS = ["--tasks", "mmlm,tlm,xlco,dwa,mrtd", "--set", "log_every=3", "--set", "save_every=4"]
+INTERVALS = ["--tasks", "tlm,xlco,dwa,mrtd", "--set", "log_every=3", "--set", "save_every=4"]
 INTERVALS += ["--set", "mrtd.batch_size=4"]
 INTERVALS += ["--set", "data.validation_records=4", "--set", "evaluation.validation_batches=0"]
 # Tracing the layers is most of a run's time, and a second one adds no state of another kind.
@@ -111,7 +111,7 @@ def test_a_killed_run_is_the_run_without_interruption_and_without_evaluation(uni
     for one, other in zip(weights(evaluated), weights(uninterrupted), strict=True):
         np.testing.assert_array_equal(one, other)
     rows = [{k: v for k, v in row.items() if not k.startswith(("retrieval", "val_"))} for row in history(evaluated)]
-    assert [row for row in rows if row["mmlm_loss"]] == history(uninterrupted)
+    assert [row for row in rows if row["mrtd_loss"]] == history(uninterrupted)
     assert [row["step"] for row in history(uninterrupted)] == ["3", "6", "8"]
     assert [row["step"] for row in rows] == ["0", "2", "3", "4", "6", "8"]
     assert [path for path in evaluated.rglob("*") if ".partial" in path.name] == []
@@ -140,7 +140,7 @@ def test_what_is_written_for_watching(uninterrupted, evaluated):
     # The queue of 10 was filled before step 1; 4 keys a step.
     assert (float(row["xlco_queue_filled"]), float(row["xlco_queue_age"])) == (1.0, 2.5)
     names = {"loss", "accuracy", "mi_lower_bound"}
-    columns = {f"{task}_{name}" for task in ("mmlm", "tlm", "xlco", "dwa", "mrtd") for name in names}
+    columns = {f"{task}_{name}" for task in ("tlm", "xlco", "dwa", "mrtd") for name in names}
     columns |= {"mrtd_original_share", "mrtd_generator_loss", "mrtd_generator_accuracy"}
     columns |= {"xlco_positive_similarity", "xlco_negative_similarity", "xlco_momentum", "gradient_norm"}
     assert columns | {"learning_rate", "padding_share", "skipped_steps", "tokens_per_step"} <= set(row)
@@ -149,7 +149,7 @@ def test_what_is_written_for_watching(uninterrupted, evaluated):
         assert sum(found["probability"] for found in languages.values()) == pytest.approx(1.0)
         samples = 8 * 4 * (2 if task == "xlco" else 1)
         assert sum(found["epochs"] * found["records"] for found in languages.values()) == pytest.approx(samples)
-    assert set(probabilities["mmlm"]) == {"de", "en"} and set(probabilities["xlco"]) == {"en-de"}
+    assert set(probabilities["mrtd"]) == {"de", "en"} and set(probabilities["xlco"]) == {"en-de"}
 
 
 def test_sigterm_finishes_the_step_saves_and_ends_well(inputs, uninterrupted, tmp_path, capfd):
