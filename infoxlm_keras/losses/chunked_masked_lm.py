@@ -69,22 +69,31 @@ def vocabulary_chunk(predictions: int, vocabulary_size: int, max_logits: int) ->
 
 
 class VocabularyChunks:
-    """The logits of one chunk. The last chunk ends with the vocabulary and masks the pieces of the chunk before it."""
+    """The logits of one chunk. The last chunk ends with the vocabulary and masks the pieces of the chunk before it.
 
-    def __init__(self, features, embeddings, bias, mask_ids, size):
+    Args:
+        features, embeddings, bias, mask_ids: as of `chunked_masked_lm_loss`.
+        size: int, pieces a chunk.
+
+    Attributes:
+        number: int, of chunks.
+    """
+
+    def __init__(self, features: Tensor, embeddings: Tensor, bias: Tensor, mask_ids: Tensor, size: int) -> None:
         self.features, self.embeddings, self.bias = features, embeddings, bias
         self.labels = ops.expand_dims(mask_ids, 1)  # [predictions, 1]
         self.size = size
         self.number = -(-embeddings.shape[0] // size)
 
-    def start(self, index):
+    def start(self, index: int | Tensor) -> Tensor:
+        """int32 scalar, the first piece of chunk `index`."""
         return ops.minimum(index * self.size, self.embeddings.shape[0] - self.size)
 
-    def rows(self, index):
+    def rows(self, index: int | Tensor) -> Tensor:
         """[chunk, dim], the chunk's embeddings."""
         return ops.slice(self.embeddings, (self.start(index), 0), (self.size, self.embeddings.shape[1]))
 
-    def logits(self, index):
+    def logits(self, index: int | Tensor) -> tuple[Tensor, Tensor]:
         """(float32 [predictions, chunk], bool [predictions, chunk]: True at each prediction's label)."""
         rows = ops.cast(self.rows(index), self.features.dtype)
         logits = ops.cast(ops.matmul(self.features, ops.transpose(rows)), "float32")
@@ -94,12 +103,12 @@ class VocabularyChunks:
         is_label = ops.logical_and(own, ops.equal(ops.expand_dims(pieces, 0), self.labels))
         return ops.where(own, logits, NO_LOGIT), is_label
 
-    def own(self, index):
+    def own(self, index: int | Tensor) -> Tensor:
         """bool [1, chunk]: False at the pieces of the chunk before it, which only the last chunk repeats."""
         pieces = self.start(index) + ops.arange(self.size, dtype="int32")
         return ops.expand_dims(pieces >= index * self.size, 0)
 
-    def own_first(self, index, values):
+    def own_first(self, index: int | Tensor, values: Tensor) -> Tensor:
         """`values` [chunk, ...], one a piece; in the last chunk, those of the chunk before it go to the end."""
         masked = self.number * self.size - self.embeddings.shape[0]
         if masked == 0:
@@ -107,7 +116,7 @@ class VocabularyChunks:
         return ops.where(index == self.number - 1, ops.roll(values, -masked, axis=0), values)
 
 
-def vocabulary_statistics(chunks):
+def vocabulary_statistics(chunks: VocabularyChunks) -> tuple[Tensor, Tensor, Tensor]:
     """(logsumexp, logit of the label, likeliest piece) of every prediction, each [predictions]."""
 
     def body(index, carry):
