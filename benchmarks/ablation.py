@@ -3,11 +3,17 @@
     python benchmarks/ablation.py --data runs/demo --output_dir runs/ablation
     python benchmarks/ablation.py --data runs/demo --output_dir runs/ablation --variants full,no_mixup --seeds 1,2
 
+    python benchmarks/ablation.py --data runs/demo --output_dir runs/ablation_after_mlm --mlm_steps 2000
+
+With --mlm_steps each seed first trains masked LM alone for as many steps, and all variants of the seed start from that
+encoder, as the paper's start from XLM-R. See in start-SEED/plots/training.png whether its loss has come to rest.
+
 --data is the directory of `make demo` (its records/ and corpus/heldout/ are used). Every run has the same number of
 steps and the same samples of each task a step, so a variant with fewer tasks costs, and sees, less. Accuracy is the
 mean over languages and both directions, mean pooling: at the layer that the contrast is on in the full method, at the
-last layer, and at each run's best layer (chosen on these very pairs). A finished run is not
-repeated: after an interruption, give the same command again.
+last layer, and at each run's best layer (chosen on these very pairs). The differences to the first variant are paired
+by seed and sentence, at the layer of the contrast; their intervals are by the bootstrap over seeds and sentences. A
+finished run is not repeated: after an interruption, give the same command again.
 
 Writes to OUTPUT_DIR: ablation.json (all numbers), ablation.md (the table), ablation.png, and a directory a run.
 """
@@ -17,12 +23,14 @@ import statistics
 import subprocess
 import sys
 
+import numpy as np
 import rich
 import rich.table
 
 from infoxlm_keras.command_line import argument_parser, print_settings, run_command
 from infoxlm_keras.config import load_config
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.evaluation.bootstrap import paired_difference
 from infoxlm_keras.files import write_atomically, write_json
 from infoxlm_keras.models.sizes import default_universal_layer
 
@@ -46,6 +54,9 @@ def main(arguments=None):
     parser.add_argument("--output_dir", type=pathlib.Path, default="runs/ablation", help="where everything goes")
     parser.add_argument("--config", default="recipes/configs/tiny.yaml", help="settings of the full method")
     parser.add_argument("--steps", type=int, default=700, help="optimizer updates of every run")
+    parser.add_argument(
+        "--mlm_steps", type=int, default=0, help="updates of masked LM alone that every variant of a seed starts from"
+    )
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated")
     parser.add_argument("--variants", help="comma-separated; unset: all of full, no_mixup, last_layer, no_xlco, mmlm")
     options = parser.parse_args(arguments)
@@ -57,28 +68,78 @@ def main(arguments=None):
     if unknown:
         raise InputError(f"--variants {unknown[0]}: must be of {', '.join(known)}")
     print_settings("ablation", vars(options))
+    layer = config.xlco.universal_layer or default_universal_layer(num_layers)
     # Seed by seed, so that an interrupted comparison has every variant.
     results = {name: [] for name in chosen}
+    credits = {name: [] for name in chosen}
     for seed in [int(seed) for seed in options.seeds.split(",")]:
+        start = [] if not options.mlm_steps else ["--init", masked_lm_alone(options, seed)]
+        if start:
+            results.setdefault("start", []).append(evaluated(options, f"start-{seed}"))
+            credits.setdefault("start", []).append(credits_of(options, f"start-{seed}", layer))
         for name in chosen:
-            results[name].append(run(known[name][1], options, name, seed))
-    layer = config.xlco.universal_layer or default_universal_layer(num_layers)
-    rows = {name: (known[name][0], summarize(results[name], layer, num_layers)) for name in chosen}
-    report(rows, options, layer, num_layers)
+            results[name].append(run([*known[name][1], *start], options, name, seed))
+            credits[name].append(credits_of(options, f"{name}-{seed}", layer))
+    meanings = {"start": f"MMLM, {options.mlm_steps} steps"} | {name: known[name][0] for name in chosen}
+    rows = {name: (meanings[name], summarize(found, layer, num_layers)) for name, found in results.items()}
+    against = {
+        name: paired_difference(credits[chosen[0]], found) for name, found in credits.items() if name != chosen[0]
+    }
+    report(rows, options, layer, num_layers, chosen[0], against)
+
+
+def masked_lm_alone(options, seed):
+    """The model of `--mlm_steps` updates of MMLM alone, trained unless that is done."""
+    directory = options.output_dir / f"start-{seed}"
+    if not (directory / "model").exists():
+        pretrain(directory, options, seed, options.mlm_steps, ["--tasks", "mmlm"])
+    return directory / "model"
 
 
 def run(settings, options, name, seed):
     """The `retrieval.json` of one variant and seed, trained and evaluated unless that is done."""
     directory = options.output_dir / f"{name}-{seed}"
-    retrieval = directory / "retrieval.json"
-    if not retrieval.exists():
-        command("pretrain", "--config", options.config, "--data_dir", options.data / "records", "--output_dir",
-                directory, "--steps", options.steps, "--set", f"seed={seed}", *settings)  # fmt: skip
-        command("evaluate_retrieval", "--model", directory / "model", "--pairs", options.data / "corpus/heldout",
-                "--pooling", "mean", "--output", retrieval)  # fmt: skip
+    if not (directory / "model").exists():
+        pretrain(directory, options, seed, options.steps, settings)
+    return evaluated(options, directory.name)
+
+
+def pretrain(directory, options, seed, steps, settings):
+    """Trains a run, or continues it."""
+    command("pretrain", "--config", options.config, "--data_dir", options.data / "records", "--output_dir",
+            directory, "--steps", steps, "--set", f"seed={seed}", *settings)  # fmt: skip
+
+
+def evaluated(options, name):
+    """The retrieval of the run called `name`, measured unless that is done."""
     from infoxlm_keras.reports.retrieval_tables import read_retrieval
 
+    directory = options.output_dir / name
+    retrieval = directory / "retrieval.json"
+    if not retrieval.exists():
+        command("evaluate_retrieval", "--model", directory / "model", "--pairs", options.data / "corpus/heldout",
+                "--pooling", "mean", "--output", retrieval)  # fmt: skip
     return read_retrieval(retrieval)
+
+
+def credits_of(options, name, layer):
+    """List of float [N], one a language: the credit of each pair, the mean of both ways, at `layer`."""
+    path = options.output_dir / name / "credits.npz"
+    if not path.exists():
+        from infoxlm_keras.evaluation.embedding import TextEmbedder
+        from infoxlm_keras.evaluation.pairs import read_pair_sets
+        from infoxlm_keras.evaluation.retrieval import retrieval_credits
+        from infoxlm_keras.pretrained import load_pretrained
+
+        model = load_pretrained(path.with_name("model"))
+        embedder = TextEmbedder(model.backbone, model.tokenizer, [layer], "mean")
+        found = {}
+        for pairs in read_pair_sets([options.data / "corpus/heldout"]):
+            both = retrieval_credits(embedder(pairs.sources)[0], embedder(pairs.targets)[0])
+            found[pairs.language] = both.mean(axis=0)
+        np.savez(path, **found)
+    with np.load(path) as arrays:
+        return [arrays[language] for language in sorted(arrays)]
 
 
 def command(recipe, *arguments):
@@ -102,8 +163,8 @@ def summarize(results, layer, last):
     return found
 
 
-def report(rows, options, layer, last):
-    """Writes and prints the table: mean and range over seeds."""
+def report(rows, options, layer, last, first, against):
+    """Writes and prints the tables: mean and range over seeds; differences of the variant `first` to the others."""
     columns = ("variant", "", f"layer {layer} (universal)", f"layer {last} (last)", "best layer")
     table = rich.table.Table(title=f"retrieval in %, mean ± spread (max - min, halved), {options.steps} steps")
     lines = ["| " + " | ".join(columns) + " |", "|---|---|---:|---:|---:|"]
@@ -116,8 +177,28 @@ def report(rows, options, layer, last):
         table.add_row(name, meaning, *cells)
         lines.append("| " + " | ".join([name, meaning, *cells]) + " |")
     rich.print(table)
+    differences = rich.table.Table(title=f"{first} minus the variant in points, layer {layer}, 95% interval")
+    lines += ["", f"| {first} minus | points | 95% interval |", "|---|---:|---:|"]
+    for column in ("variant", "points", "interval"):
+        differences.add_column(column, justify="left" if column == "variant" else "right")
+    for name, found in against.items():
+        shown = f"{100 * found['difference']:+.1f}"
+        cells = [name, shown, f"{100 * found['lower']:+.1f} to {100 * found['upper']:+.1f}"]
+        differences.add_row(*cells)
+        lines.append("| " + " | ".join(cells) + " |")
+    rich.print(differences)
     values = {name: {"meaning": meaning, **found} for name, (meaning, found) in rows.items()}
-    write_json(options.output_dir / "ablation.json", {"steps": options.steps, "seeds": options.seeds, **values})
+    write_json(
+        options.output_dir / "ablation.json",
+        {
+            "steps": options.steps,
+            "mlm_steps": options.mlm_steps,
+            "seeds": options.seeds,
+            "first": first,
+            "differences": against,
+            **values,
+        },
+    )
     write_atomically(options.output_dir / "ablation.md", "\n".join(lines) + "\n")
     draw(rows, options.output_dir / "ablation.png")
     print(f"wrote ablation.json, ablation.md and ablation.png in {options.output_dir}")
