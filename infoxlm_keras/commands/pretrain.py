@@ -94,11 +94,14 @@ def _train(config, options, distribution):
     from infoxlm_keras.distribution import is_chief
     from infoxlm_keras.distribution.strategies import check_batches, describe
     from infoxlm_keras.runs.pretraining import pretrain
+    from infoxlm_keras.tasks.registry import task_classes
 
     check_batches(config, distribution)
     given = {"data_dir": options.data_dir, "output_dir": options.output_dir, "init": options.init}
     devices = {"keras backend": keras.backend.backend(), **describe(config, distribution)}
-    print_settings("pre-training", {**given, **devices, **flatten(config)})
+    unused = tuple(f"{name}." for name in task_classes() if name not in config.tasks)
+    settings = {name: value for name, value in flatten(config).items() if not name.startswith(unused)}
+    print_settings("pre-training", {**given, **devices, **settings})
     with distribution.scope():
         result = pretrain(
             config,
