@@ -23,6 +23,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.interruption import exit_status, termination_raises
+from infoxlm_keras.text.languages import language_or_none
 
 if TYPE_CHECKING:
     import keras
@@ -38,6 +39,7 @@ with quiet_imports():
     from infoxlm_keras.finetuning.loop import FineTuningRun, Stopped, weights_stay
     from infoxlm_keras.finetuning.registry import head_class
     from infoxlm_keras.finetuning.run_output import FineTuningOutput, existing_parent
+    from infoxlm_keras.finetuning.sample_batches import check_batch_size
     from infoxlm_keras.finetuning.settings import DTYPES
     from infoxlm_keras.finetuning.transfer import transfer_gap
     from infoxlm_keras.finetuning.trials import best_trial, chosen_learning_rate, run_trials, summary, trial_settings
@@ -47,8 +49,8 @@ with quiet_imports():
 
 RUNNING = """
 The same command again continues from the newest checkpoint, whatever ended the run: a kill, a full disk, SIGTERM or
-Ctrl-C. On SIGTERM or Ctrl-C the run finishes its update, saves and exits with 0; a second signal ends it at once. A
-killed run ends with the same weights as one that was not.
+Ctrl-C. On SIGTERM or Ctrl-C a run in training finishes its update, saves and exits with 0; a second signal ends it at
+once. A killed run ends with the same weights as one that was not.
 
 Several values of --learning_rate and --seed are a grid of runs. The learning rate is the one whose mean over the seeds
 is best on --dev; results.json has mean and standard deviation of every learning rate, and model/ is the best seed.
@@ -79,6 +81,7 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     ):
         output = FineTuningOutput(directory.path, kind)
         output.check(options.overwrite)
+        check_batch_size(settings.batch_size, distribution.num_replicas * settings.accumulation_steps)
         head = read_head(kind, options)
         if is_chief():
             print_facts(head, options, settings)
@@ -95,7 +98,7 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
                     again = " without --overwrite" if options.overwrite else ""
                     print(f"{stopped}, which is saved; to continue, repeat the command{again}")
             except KeyboardInterrupt as interrupt:
-                held = f"{output.runs} holds the last checkpoint; to continue, repeat the command"
+                held = f"what was saved so far is in {output.runs}; to continue, repeat the command"
                 print(f"interrupted; {held if output.runs.is_dir() else 'nothing was written'}", file=sys.stderr)
                 raise SystemExit(exit_status(interrupt)) from None
 
@@ -133,6 +136,12 @@ def print_facts(head: FineTuningHead, options: argparse.Namespace, settings: Fin
     )
     for parts in (head.training, head.development, head.test):
         print_left_out(parts)
+    languages = {part.language for parts in (head.training, head.development, head.test) for part in parts}
+    for language in sorted(languages):
+        if not all(language_or_none(code) for code in language.split("-")[:2]):
+            print(
+                f"note: {language!r} is no code of a language that is known, so it is one of its own beside all others"
+            )
     for line in head.notes():
         print(line)
     sys.stdout.flush()

@@ -86,7 +86,8 @@ def read_json(path: PathLike, kind: type | None = None) -> Any:
 
 def parse_json(content: bytes, path: PathLike, kind: type | None = None) -> Any:
     """The value of the JSON in `content` (bytes), which was read from `path`; arguments and errors as `read_json`."""
-    text = _decoded(content, path)
+    # The mark that editors of Windows write in front of UTF-8.
+    text = _decoded(content, path).removeprefix("\ufeff")
     with parsing(path, "valid JSON"):
         value = load_json(text)
     if kind is not None and not isinstance(value, kind):

@@ -133,6 +133,11 @@ class FineTuningHead:
         self.max_length = default if settings.max_length is None else settings.max_length
         if self.max_length > positions:
             raise InputError(f"max_length = {self.max_length}: the model has {positions} positions")
+        if settings.lora_rank is not None and settings.lora_rank > self.backbone.hidden_dim:
+            raise InputError(
+                f"lora_rank = {settings.lora_rank}: is more than the encoder's width {self.backbone.hidden_dim}; "
+                "without it there are fewer weights to train"
+            )
         self.model = self.make_model(settings)
         self._predictions = None
         if settings.lora_rank is not None:

@@ -19,7 +19,7 @@ from infoxlm_keras.finetuning.head import FineTuningHead, cross_entropy
 from infoxlm_keras.finetuning.settings import FineTuningSettings
 from infoxlm_keras.finetuning.task_preset import write_task_preset
 from infoxlm_keras.models import QuestionAnswering
-from infoxlm_keras.text.question_windows import QuestionWindows, answer_targets, question_windows
+from infoxlm_keras.text.question_windows import SPECIAL_TOKENS, QuestionWindows, answer_targets, question_windows
 from infoxlm_keras.text.questions import Questions, read_questions
 from infoxlm_keras.tokenizer import PAD_ID
 
@@ -66,6 +66,11 @@ class QuestionAnsweringSettings(FineTuningSettings):
         for name in ("stride", "max_question", "max_answer", "n_best"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)}: must be at least 1")
+        if self.max_length is not None and self.max_length <= self.max_question + SPECIAL_TOKENS:
+            raise InputError(
+                f"max_length = {self.max_length}: leaves no room for a text beside {self.max_question} tokens of a "
+                f"question and {SPECIAL_TOKENS} special ones; raise --max_length, or lower --max_question"
+            )
 
 
 class QuestionAnsweringHead(FineTuningHead):
@@ -100,7 +105,7 @@ class QuestionAnsweringHead(FineTuningHead):
         defaults = cls.Settings()
         options = {
             "stride": "tokens from one window of a long text to the next",
-            "max_question": "tokens that a question is cut to",
+            "max_question": "tokens that a question is cut to; fewer than --max_length",
             "max_answer": "tokens of the longest answer",
             "n_best": "answers of each question that --predictions writes with their scores",
         }

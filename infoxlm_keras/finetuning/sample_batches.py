@@ -33,11 +33,7 @@ class SampleBatches:
     def __init__(
         self, arrays: Mapping[str, Array], batch_size: int, epochs: int, seed: int, parts: int = 1, name: str = "head"
     ) -> None:
-        if batch_size % parts:
-            raise InputError(
-                f"batch_size = {batch_size}: cannot be divided among {parts} replicas times micro-batches; make it a "
-                f"multiple of {parts}, for instance {-(-batch_size // parts) * parts}"
-            )
+        check_batch_size(batch_size, parts)
         self.arrays = dict(arrays)
         self.samples = len(self.arrays["weights"])
         self.batch_size = min(batch_size, -(-self.samples // parts) * parts)
@@ -80,3 +76,12 @@ class SampleBatches:
             lambda: self.batches(start), output_signature=({self.name: signature},)
         )
         return dataset.prefetch(2)
+
+
+def check_batch_size(batch_size: int, parts: int) -> None:
+    """Raises `InputError` if a batch of `batch_size` samples cannot be cut into as many equal `parts`."""
+    if batch_size % parts:
+        raise InputError(
+            f"batch_size = {batch_size}: cannot be divided among {parts} replicas times micro-batches; make it a "
+            f"multiple of {parts}, for instance {-(-batch_size // parts) * parts}"
+        )

@@ -117,7 +117,7 @@ def save_checkpoint(
                 _force_to_disk(written)
         _force_to_disk(directory)
     except OSError as error:
-        raise InputError(_not_saved(directory, step, error)) from None
+        raise InputError(_not_saved(directory, step, error, keep)) from None
     _prune(directory, keep, best_by)
 
 
@@ -305,10 +305,12 @@ def _force_to_disk(path):
         os.close(descriptor)
 
 
-def _not_saved(directory, step, error):
+def _not_saved(directory, step, error, keep):
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "free some space (or lower keep_checkpoints)" if full else "remove the cause"
+    fewer = " (or lower keep_checkpoints)" if keep > 1 else ""
+    remedies = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"free some space{fewer}")
+    remedies[errno.EFBIG] = "raise the limit on the size of files (ulimit -f)"
+    remedy = remedies.get(error.errno, "remove the cause")
     left = checkpoints(directory)
     there = f"{left[-1].name} is intact" if left else "there is none before it"
     return f"{directory}: {reason}: the checkpoint of step {step} was not saved; {there}; {remedy} and run this again"

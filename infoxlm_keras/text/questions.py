@@ -144,7 +144,7 @@ def read_questions(
     for path in files:
         language_of = _Language(path)
         for place, context, entry in _entries(path):
-            name = _text(entry, "id", place)
+            name = _id(entry, place)
             language, answer_language = language_of(name, place)
             if wanted is not None and language not in wanted:
                 continue
@@ -216,7 +216,7 @@ def _entries(path: pathlib.Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
                     raise InputError(f"{place}: is a {type(entry).__name__}, not an object with id and question")
                 number += 1
                 name = entry.get("id")
-                yield (f"{path}: question {name}" if isinstance(name, str) else place), context, entry
+                yield (f"{path}: question {name}" if _is_id(name) else place), context, entry
     if not number:
         raise InputError(f"{path}: holds no question")
 
@@ -231,10 +231,20 @@ def _list(value, name, place):
     return [(element, f"{place}: {name}[{number}]") for number, element in enumerate(value[name])]
 
 
+def _is_id(value):
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _id(entry, place):
+    """The id of a question as text; a whole number counts as its digits."""
+    value = entry.get("id")
+    return str(value) if _is_id(value) and not isinstance(value, str) else _text(entry, "id", place)
+
+
 def _text(value, name, place):
     text = value.get(name) if isinstance(value, dict) else None
     if not isinstance(text, str):
-        found = "nothing" if text is None else f"a {type(text).__name__}"
+        found = "nothing" if text is None else f"of type {type(text).__name__}"
         raise InputError(f"{place}: {name} is {found}, not text; write it as text, or remove the question")
     return check_text(text, f"{place}: {name}")
 

@@ -3,8 +3,9 @@
     CoNLL-U     `.conllu`: ten columns between tabs; the tag is UPOS. Comments, words that stand for several
                 (`1-2`) and empty nodes (`1.1`) are no words of a sentence.
     columns     any other ending: a word, and behind the last tab or space its tag; blank line behind each sentence.
-                Of PAN-X's words `en:Paris` the language is cut off, where all of a file have it. `-DOCSTART-` is
-                passed over.
+                All lines have the same number of columns; a line `# ...` with another number, in front of a
+                sentence, is a comment. Of PAN-X's words `en:Paris` the language is cut off, where all of a file have
+                it. `-DOCSTART-` is passed over.
 
 The language of a file is, by the first of these that says one: UD's names (`de_gsd-ud-test.conllu`), the prefix of
 PAN-X's words, XTREME's names (`test-de.tsv`, `de-test`), a part of the name between dots (`train.en.tsv`), the name of
@@ -130,13 +131,23 @@ def _sentences(path: pathlib.Path) -> Iterator[list[tuple[int, str, str]]]:
     refuse_archive(path)
     parse = _conllu_word if plain_name(path).lower().endswith(".conllu") else _column_word
     sentence: list[tuple[int, str, str]] = []
+    columns: int | None = None
     for number, line in _lines(path):
         if not line.strip():
             if sentence:
                 yield sentence
             sentence = []
             continue
+        if parse is _column_word and line.startswith("# ") and not sentence and len(_cells(line)) != (columns or 2):
+            continue  # a comment on a sentence, as MultiCoNER's `# id 12 domain=en`; `# O` is a word
         word = parse(line, f"{path}: line {number}")
+        if parse is _column_word and word is not None:
+            columns = columns or len(_cells(line))
+            if len(_cells(line)) != columns:
+                raise InputError(
+                    f"{path}: line {number}: holds {len(_cells(line))} columns, and the lines before it {columns}; a "
+                    "line holds a word, the same columns in the whole file, and its tag at the end"
+                )
         if word is not None:
             sentence.append((number, *word))
     if sentence:
@@ -168,10 +179,14 @@ def _conllu_word(line, place):
     return cells[1], cells[3]
 
 
+def _cells(line):
+    """The columns of a line. A word may hold other white space, such as U+00A0."""
+    return line.rstrip().split("\t") if "\t" in line else [cell for cell in line.split(" ") if cell]
+
+
 def _column_word(line, place):
     """(word, tag) of a line with columns; None for the begin of a document."""
-    # A word may hold other white space, such as U+00A0.
-    cells = line.rstrip().split("\t") if "\t" in line else [cell for cell in line.split(" ") if cell]
+    cells = _cells(line)
     if cells[0] == DOCUMENT_START:
         return None
     if len(cells) < 2 or not cells[0].strip() or not cells[-1].strip():

@@ -251,7 +251,7 @@ def test_the_served_model_gives_the_same_answers(finished):
     [
         (["--stride", 0], "stride = 0: must be at least 1"),
         (["--max_answer", 0], "max_answer = 0: must be at least 1"),
-        (["--max_length", 12], "max_length = 12, max_question = 64, stride = 128: a window needs room"),
+        (["--max_length", 12], "max_length = 12: leaves no room for a text beside 64 tokens of a question"),
         (["--max_length", 500], "max_length = 500: the model has 64 positions"),
         (["--test", "{impossible}"], "no question with a gold answer of en; left out: 6 x no possible answer"),
     ],

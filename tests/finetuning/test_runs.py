@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from infoxlm_keras.commands import finetune_classification
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.finetuning import (
     ClassificationHead,
     ClassificationSettings,
@@ -296,6 +297,15 @@ def test_lora_trains_few_weights_and_the_saved_model_has_none_of_its_own(tiny_pr
     changed = {path for path, value in before.items() if not np.array_equal(value, after[path])}
     # KerasHub trains the biases of these layers too.
     assert {path.split("/")[-2] for path in changed} == {"query", "value"} and len(changed) == 8
+
+
+def test_settings_that_cannot_work_are_told_before_files_are_read(tiny_preset, tmp_path, capsys):
+    command = ["--model", tiny_preset, "--train", "missing.tsv", "--test", "too.tsv", "--output_dir", tmp_path / "run"]
+    error = refused(capsys, finetune_classification.main, *command, "--accumulation_steps", 3, "--batch_size", 16)
+    assert "batch_size = 16: cannot be divided among 3" in error
+    head = ClassificationHead(parts(2))
+    with pytest.raises(InputError, match="lora_rank = 9: is more than the encoder's width 8"):
+        head.build(load_pretrained(tiny_preset), settings(lora_rank=9))
 
 
 def test_every_epoch_holds_each_sample_once_in_an_order_of_its_own():

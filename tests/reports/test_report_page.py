@@ -80,9 +80,7 @@ def write_trial(folder, seed=0):
     trial = folder / "runs" / f"lr-2e-05_seed-{seed}"
     trial.mkdir(parents=True)
     (trial / "run.json").write_text(json.dumps({"settings": {"epochs": 2, "seed": seed}, "samples": "abc"}))
-    measures = [
-        {"update": 9, "epoch": 1.0, "training_loss": 0.75, "development": {"en": 0.5}, "development_mean": 0.5}
-    ]
+    measures = [{"update": 9, "epoch": 1.0, "loss": 0.75, "development": {"en": 0.5}, "development_mean": 0.5}]
     (trial / "development.json").write_text(json.dumps(measures))
 
 
@@ -242,8 +240,15 @@ def test_counts_of_samples_are_no_scores(tmp_path):
 def test_a_fine_tuning_in_progress_is_shown_as_far_as_it_is(tmp_path):
     write_trial(tmp_path / "xnli")
     write_trial(tmp_path / "xnli", seed=1)
+    result = {"scores": {"accuracy": {"en": 0.75, "de": 0.25}}}
+    (tmp_path / "xnli/runs/lr-2e-05_seed-0/result.json").write_text(json.dumps(result))
     page, markdown = write_report([tmp_path / "xnli"], tmp_path / "report.html")
     assert "| state | not finished |" in markdown.read_text()
+    rows = [line for line in markdown.read_text().replace("\\", "").splitlines() if "lr-2e-05_seed" in line]
+    assert rows == [
+        "| xnli | lr-2e-05_seed-0 | complete | 9 | 50.0 | accuracy 50.0 |",
+        "| xnli | lr-2e-05_seed-1 | in progress | 9 | 50.0 |  |",
+    ]
     rows = [row for spec in specs_of(page.read_text()) for rows in _rows(spec) for row in rows]
     for seed in (0, 1):
         for y in (50.0, 0.75):

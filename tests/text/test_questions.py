@@ -94,7 +94,10 @@ def test_several_gold_answers_and_files_of_one_language(tmp_path):
         ({"data": [{"paragraphs": [{"qas": []}]}]}, r"data\[0\]: paragraphs\[0\]: context is nothing, not text"),
         ({"data": [{"paragraphs": [{"context": "x"}]}]}, r"paragraphs\[0\]: lacks the list qas"),
         ({"data": [{"paragraphs": [{"context": "x", "qas": [3]}]}]}, r"qas\[0\]: is a int, not an object"),
-        ({"data": [{"paragraphs": [{"context": "x", "qas": [{"id": 3}]}]}]}, r"qas\[0\]: id is a int, not text"),
+        (
+            {"data": [{"paragraphs": [{"context": "x", "qas": [{"id": [3]}]}]}]},
+            r"qas\[0\]: id is of type list, not text",
+        ),
     ],
 )
 def test_another_form_is_refused_with_its_place(tmp_path, content, message):
@@ -109,7 +112,7 @@ def test_another_form_is_refused_with_its_place(tmp_path, content, message):
     [
         ([entry("a"), entry("a")], "question a: this id comes twice, the first time in"),
         ([entry("a", start="8")], r"question a: answers\[0\]: answer_start is a str; give the number of a character"),
-        ([entry("a", answer=3)], r"question a: answers\[0\]: text is a int, not text"),
+        ([entry("a", answer=3)], r"question a: answers\[0\]: text is of type int, not text"),
         ([entry("a", question=None)], "question a: question is nothing, not text"),
         ([entry("a", question="x\0")], "question a: question: holds a NUL character"),
         ([entry("a", answer="")], "no question with a gold answer of en; left out: 1 x no gold answer"),
@@ -139,3 +142,13 @@ def test_names_that_say_no_language_or_the_wrong_one(tmp_path):
         read_questions([tmp_path / "nowhere.json"])
     with pytest.raises(InputError, match="are compared by the rules of mlqa, but"):
         read_questions([path, write(tmp_path / "dev-context-en-question-en.json", entry("2"))])
+
+
+def test_a_number_is_an_id_and_a_mark_before_utf_8_is_no_text(tmp_path):
+    path = write(tmp_path / "x.en.json", entry(17), entry("b"))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    (part,) = read_questions([path])
+    assert [question.id for question in part.questions] == ["17", "b"]
+    for odd in (True, 1.5, None):
+        with pytest.raises(InputError, match="id is"):
+            read_questions([write(tmp_path / "y.en.json", entry(odd))])

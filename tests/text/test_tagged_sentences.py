@@ -80,6 +80,7 @@ def test_panx_words_of_another_language_are_words(tmp_path):
         ("a.en.txt", "a O\nb\n", "line 2: 'b' is a word without a tag"),
         ("a.en.txt", "a\tO\n\tO\n", "line 2: 'O' is a word without a tag"),
         ("a.en.txt", "a\tB LOC\n", "line 1: the tag 'B LOC' holds white space; words and tags do not match"),
+        ("a.en.txt", "a O\nNew York B-LOC\n", "line 2: holds 3 columns, and the lines before it 2"),
         ("a.en.txt", "\n\n", "holds no sentence"),
         ("a.en.txt", "-DOCSTART- O\n", "holds no sentence"),
         ("words.txt", "a O\n", "its name does not say the language"),
@@ -104,3 +105,15 @@ def test_files_that_are_missing_or_given_twice(tmp_path):
         read_tagged_sentences([tmp_path / "nowhere.en.txt"])
     with pytest.raises(InputError, match="no tagged sentence of de"):
         read_tagged_sentences([path], ["de"])
+
+
+def test_a_comment_on_a_sentence_is_no_word_and_a_number_sign_is(tmp_path):
+    lines = ["# id 1 domain=en", "Anna B-X", "runs O", "", "# id 2 domain=en", "# O", "# 1 O", "Bob B-X"]
+    with pytest.raises(InputError, match="line 7: holds 3 columns"):
+        read_tagged_sentences([write(tmp_path / "a.en.conll", "\n".join(lines))])
+    del lines[6]
+    (part,) = read_tagged_sentences([write(tmp_path / "a.en.conll", "\n".join(lines))])
+    assert part.words == [["Anna", "runs"], ["#", "Bob"]] and set(part.places) == {"O", "B-X"}
+    lines = ["# id 1 x", "Anna _ _ B-X", "# _ _ O", "", "# _ _ O", "runs _ _ O"]
+    (part,) = read_tagged_sentences([write(tmp_path / "b.en.conll", "\n".join(lines))])
+    assert part.words == [["Anna", "#"], ["#", "runs"]]

@@ -62,6 +62,7 @@ def finetuning_section(runs: Sequence[RunContents]) -> Section | None:
     for name in names:
         blocks += _score(tuned, name)
     blocks += _seeds(tuned)
+    blocks += _trials(started)
     blocks += _measures(started)
     gap = "The transfer gap is the score in the training language minus the mean over all other languages."
     return Section("Fine-tuning", [Text(gap), *blocks])
@@ -194,12 +195,30 @@ def _deviation(part):
     return percent(part["mean"]) + ("" if part.get("sd") is None else f" ± {percent(part['sd'])}")
 
 
+def _trials(runs):
+    """A table of the runs of the commands that are not finished: how far each is."""
+    rows = []
+    for run in runs:
+        for name, measures in run.trials.items() if not run.results else ():
+            means = [record["development_mean"] for record in measures if "development_mean" in record]
+            scores = run.complete.get(name)
+            measured = ""
+            if scores:
+                means_of = {score: sum(part.values()) / len(part) for score, part in scores.items() if part}
+                measured = ", ".join(f"{score} {percent(mean)}" for score, mean in means_of.items())
+            state = "complete" if scores else "in progress"
+            update = str(measures[-1].get("update", "")) if measures else ""
+            rows.append([run.label, name, state, update, percent(max(means)) if means else "", measured])
+    columns = ["", "run", "state", "last measured update", "best development mean in %", "means over languages in %"]
+    return [Table(columns, rows, title="Runs of a command that is not finished")] if rows else []
+
+
 def _measures(runs):
     """Charts of what was measured while the runs trained."""
     charts: list[Block] = []
     for key, title, scale in (
         ("development_mean", "Development mean in %", 100),
-        ("training_loss", "Loss of training", 1),
+        ("loss", "Loss of training", 1),
     ):
         rows = []
         for run in runs:

@@ -27,7 +27,7 @@ RETRIEVAL = "retrieval*.json"
 # Parts of a fine-tuning command's results that have a number for each language and are no scores.
 COUNTS = ("samples", "training")
 # A fine-tuning command has a folder for each learning rate and seed.
-TRIALS, MEASURES = "runs/*/run.json", "development.json"
+TRIALS, MEASURES, TRIAL_RESULT = "runs/*/run.json", "development.json", "result.json"
 
 
 @dataclasses.dataclass
@@ -46,7 +46,8 @@ class RunContents:
         model_info: dict, what model/ tells of its pre-training.
         results: dict, the results of a fine-tuning run.
         trials: {name: list of measures}, of each run of a fine-tuning command what it measured while it trained: dicts
-            with `epoch`, and `training_loss` and `development_mean` where there are any.
+            with `epoch`, and `loss` and `development_mean` where there are any.
+        complete: {name: {score: {language: float}}}, the scores of those of its runs that are complete.
         timing: dict of a stage of the demo to seconds.
         retrieval: {name: result of `evaluate_retrieval`}.
     """
@@ -62,6 +63,7 @@ class RunContents:
     model_info: dict[str, Any] = dataclasses.field(default_factory=dict)
     results: dict[str, Any] = dataclasses.field(default_factory=dict)
     trials: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    complete: dict[str, dict[str, dict[str, float]]] = dataclasses.field(default_factory=dict)
     timing: dict[str, float] = dataclasses.field(default_factory=dict)
     retrieval: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
@@ -218,8 +220,15 @@ def _read_trials(run):
         found = read_json(measures, list) if measures.is_file() else []
         with parsing(measures, "what infoxlm finetune-... wrote"):
             for record in found:
-                float(record["epoch"]), float(record.get("development_mean", 0)), float(record.get("training_loss", 0))
+                float(record["epoch"]), float(record.get("development_mean", 0)), float(record.get("loss", 0))
         run.trials[file.parent.name] = found
+        result = file.with_name(TRIAL_RESULT)
+        if result.is_file():
+            with parsing(result, "what infoxlm finetune-... wrote"):
+                run.complete[file.parent.name] = {
+                    str(score): {str(language): float(value) for language, value in scores.items()}
+                    for score, scores in read_json(result, dict)["scores"].items()
+                }
 
 
 def score_names(results: Mapping[str, Any]) -> list[str]:
