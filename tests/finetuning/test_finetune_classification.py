@@ -377,7 +377,7 @@ def test_signals_leave_nothing_half_written_and_the_command_can_be_repeated(
     if stage == "load_pretrained":
         assert "interrupted; nothing was written" in message and not output.exists()
     else:
-        assert f"interrupted; {output / 'runs'} holds the last checkpoint" in message
+        assert f"interrupted; what was saved so far is in {output / 'runs'}; to continue, repeat" in message
         assert not [path for path in output.rglob("*") if "partial" in path.name]
     run(finetune_classification.main, *quick)
     assert load_text_classifier(output / "model").labels == ["other", "same"]
