@@ -52,7 +52,7 @@ def main(arguments=None):
     parser = argument_parser(__doc__)
     parser.add_argument("--data", type=pathlib.Path, default="runs/demo", help="directory of a demo run")
     parser.add_argument("--output_dir", type=pathlib.Path, default="runs/ablation", help="where everything goes")
-    parser.add_argument("--config", default="recipes/configs/tiny.yaml", help="settings of the full method")
+    parser.add_argument("--config", default="tiny", help="settings of the full method")
     parser.add_argument("--steps", type=int, default=700, help="optimizer updates of every run")
     parser.add_argument(
         "--mlm_steps", type=int, default=0, help="updates of masked LM alone that every variant of a seed starts from"
