@@ -7,6 +7,7 @@ In reading order:
     settings.py             how it is trained
     loop.py                 one run: built or restored, trained, measured, saved. It uses head_task.py (the head as a
                             task of the pretrainer), sample_batches.py, development_scores.py and prediction.py
+    identity.py             what a run was made of: it is continued with the same only
     trials.py               several seeds and learning rates, and what they say together
     classification.py       KerasHub's classifier on a pre-trained encoder; `text/labelled_texts.py` reads the data
     question_answering_head.py   spans of texts as answers; `text/questions.py` reads the data

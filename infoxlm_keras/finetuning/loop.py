@@ -1,6 +1,6 @@
 """One fine-tuning run of a head: built or restored, trained to its last update, measured, saved.
 
-    RUN/run.json            settings and a digest of the training samples: a run is continued with the same ones only
+    RUN/run.json            settings, and digests of model and data: a run is continued and reused with the same only
     RUN/checkpoints/        the newest state, and the best on development data; removed when the run is complete
     RUN/development.json    every measure on development data
     RUN/history.csv         loss, accuracy, speed; development scores. `tensorboard/` has the same numbers
@@ -13,15 +13,12 @@ not.
 
 import contextlib
 import dataclasses
-import hashlib
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-from infoxlm_keras.annotations import Array, PathLike
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.command_line import describe_os_error
 from infoxlm_keras.distribution import current_distribution, is_chief
 from infoxlm_keras.distribution.agreement import check_agreement, wait_for_workers
@@ -33,9 +30,11 @@ from infoxlm_keras.files import MODEL_FILES, new_directory, read_json, write_jso
 from infoxlm_keras.finetuning.development_scores import DEVELOPMENT_MEAN, DevelopmentScores, read_measures
 from infoxlm_keras.finetuning.head import FineTuningHead
 from infoxlm_keras.finetuning.head_task import HeadTask, merge_lora, trainer_of
+from infoxlm_keras.finetuning.identity import differences, run_identity
 from infoxlm_keras.finetuning.sample_batches import SampleBatches
 from infoxlm_keras.finetuning.settings import FineTuningSettings
 from infoxlm_keras.pretrained import PretrainedModel
+from infoxlm_keras.pretrained.digest import model_digest as digest_of_model
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.reports.history import HistoryFile
 from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
@@ -84,6 +83,7 @@ class FineTuningRun:
         settings: of the type `head.Settings`.
         directory: str or path, the folder of the run; a run of equal settings that it holds is continued.
         publish: function that is called after each checkpoint.
+        model_digest: str or None, `model_digest` of what `load` gives, if it is known.
 
     Raises:
         InputError: for settings that do not fit the model or the devices.
@@ -96,6 +96,7 @@ class FineTuningRun:
         settings: FineTuningSettings,
         directory: PathLike,
         publish: Callable[[], None] = lambda: None,
+        model_digest: str | None = None,
     ) -> None:
         self.head = head
         self.publish = publish
@@ -106,7 +107,9 @@ class FineTuningRun:
         seed_everything(settings.seed, compiled=compiled)
         distribution = current_distribution()
         with distribution.variables():
-            head.build(load(), settings)
+            model = load()
+            digest = digest_of_model(model) if model_digest is None else model_digest
+            head.build(model, settings)
             check_parts(head.backbone, distribution)
             self.trainer = trainer_of(head, settings.accumulation_steps)
         arrays = head.training_arrays()
@@ -120,7 +123,7 @@ class FineTuningRun:
         )
         self.updates = self.samples.updates
         self.every = min(settings.evaluate_every or self.samples.updates_per_epoch, self.updates)
-        self._identity = {"settings": dataclasses.asdict(settings), "samples": digest(arrays)}
+        self._identity = run_identity(head, settings, digest)
         with distribution.variables():
             optimizer = build_optimizer(
                 settings.learning_rate,
@@ -165,6 +168,8 @@ class FineTuningRun:
         wait_for_workers()
         with weights_stay(self.checkpoints):
             result = self._saved_and_measured()
+        # The others may still be reading the best checkpoint.
+        wait_for_workers()
         if is_chief():
             shutil.rmtree(self.checkpoints, ignore_errors=True)
         return result
@@ -256,9 +261,7 @@ class FineTuningRun:
         before = read_json(self.path / RUN_FILE)
         if not isinstance(before, dict) or not isinstance(before.get("settings"), dict):
             raise InputError(f"{self.path / RUN_FILE}: is damaged; start over with --overwrite")
-        different = self.settings.differences(before["settings"])
-        if before.get("samples") != self._identity["samples"]:
-            different.append("the training samples were others")
+        different = differences(self.settings, self._identity, before)
         if different:
             raise InputError(
                 f"{self.path}: holds an unfinished run of another kind: {', '.join(different)}; repeat its command to "
@@ -289,15 +292,6 @@ class NotFinite(SkippedSteps):
                 f"updates {self.step - self.limit + 1}..{self.step}: gradients were not finite {self.limit} times in "
                 f"a row; lower learning_rate = {self.learning_rate}, or see whether the model's weights are sound"
             )
-
-
-def digest(arrays: Mapping[str, Array]) -> str:
-    """SHA-256 of the names and values of `arrays`, in hexadecimal."""
-    found = hashlib.sha256()
-    for name, values in sorted(arrays.items()):
-        found.update(f"{name} {values.dtype} {values.shape}\n".encode())
-        found.update(np.ascontiguousarray(values).tobytes())
-    return found.hexdigest()
 
 
 def log_interval(every: int) -> int:

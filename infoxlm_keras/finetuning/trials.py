@@ -9,19 +9,22 @@ best of its seeds on development data.
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from infoxlm_keras.distribution import is_chief
+from infoxlm_keras.distribution import current_distribution, is_chief
+from infoxlm_keras.distribution.agreement import wait_for_workers
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 from infoxlm_keras.finetuning.development_scores import DEVELOPMENT_MEAN
 from infoxlm_keras.finetuning.head import FineTuningHead
-from infoxlm_keras.finetuning.loop import RESULT_FILE, FineTuningRun
+from infoxlm_keras.finetuning.identity import differences, run_identity
+from infoxlm_keras.finetuning.loop import RESULT_FILE, RUN_FILE, FineTuningRun
 from infoxlm_keras.finetuning.settings import FineTuningSettings
 from infoxlm_keras.pretrained import PretrainedModel
+from infoxlm_keras.pretrained.digest import model_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +103,14 @@ def run_trials(
     """
     trials: list[Trial] = []
     prepared = False
+    digest = None
+    if current_distribution().num_workers > 1 or (not fresh and any(directory.glob(f"*/{RUN_FILE}"))):
+        # What is there has to be compared; and weights that are cut over several processes cannot be read by one.
+        with current_distribution().alone():
+            digest = model_digest(load())
     for number, settings in enumerate(all_settings, start=1):
         path = directory / f"lr-{settings.learning_rate:g}_seed-{settings.seed}"
-        result = None if fresh and number == 1 else _read_result(path / RESULT_FILE, settings)
+        result = None if fresh and number == 1 else _read_result(head, path, settings, digest)
         if result is None:
             if len(all_settings) > 1:
                 print(
@@ -110,10 +118,12 @@ def run_trials(
                     f"{settings.seed}",
                     flush=True,
                 )
-            run = FineTuningRun(head, load, settings, path, publish)
+            run = FineTuningRun(head, load, settings, path, publish, digest)
             if not prepared:
                 prepare(run)
                 prepared = True
+                # The chief may have removed what was there.
+                wait_for_workers()
             run.train()
             result = run.finish()
         trials.append(Trial(path, result))
@@ -182,19 +192,20 @@ def mean_and_deviation(values: Sequence[Any]) -> dict[str, float | None]:
     return {"mean": float(np.mean(values)), "sd": deviation}
 
 
-def _read_result(path: pathlib.Path, settings: FineTuningSettings) -> dict[str, Any] | None:
-    if not path.is_file():
+def _read_result(head, path, settings, digest):
+    """The content of a complete run's result.json; None if the run in the folder `path` is not complete."""
+    if not (path / RESULT_FILE).is_file():
         return None
-    result = read_json(path)
-    if not isinstance(result, Mapping) or not {"settings", "scores", DEVELOPMENT_MEAN} <= set(result):
-        raise InputError(f"{path}: is no result of a run; remove its folder, or start over with --overwrite")
-    different = settings.differences(result["settings"])
+    result, before = read_json(path / RESULT_FILE, dict), read_json(path / RUN_FILE, dict)
+    if not {"settings", "scores", DEVELOPMENT_MEAN} <= set(result) or not isinstance(before.get("settings"), dict):
+        raise InputError(f"{path}: holds no result of a run; remove the folder, or start over with --overwrite")
+    different = differences(settings, run_identity(head, settings, digest), before)
     if different:
         raise InputError(
-            f"{path.parent}: holds a run of other settings: {', '.join(different)}; repeat its command, or start over "
-            "with --overwrite"
+            f"{path}: holds a run of another kind: {', '.join(different)}; repeat its command, or start over with "
+            "--overwrite"
         )
-    return dict(result)
+    return result
 
 
 def _keep_best_model(trials):

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from infoxlm_keras.commands import finetune_classification
+from infoxlm_keras.commands import finetune, finetune_classification
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.finetuning import (
     ClassificationHead,
@@ -22,7 +22,7 @@ from infoxlm_keras.finetuning.development_scores import DevelopmentScores
 from infoxlm_keras.finetuning.loop import log_interval
 from infoxlm_keras.finetuning.sample_batches import SampleBatches
 from infoxlm_keras.finetuning.trials import Trial, chosen_learning_rate, mean_and_deviation, summary
-from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.pretrained import load_pretrained, save_pretrained
 from quick_runs import quick_graphs
 from repository import REPOSITORY
 from running import refused, run, tree
@@ -199,6 +199,45 @@ def test_a_signal_stops_the_run_and_the_same_command_continues_it(tiny_preset, t
     assert json.loads((tmp_path / "run/results.json").read_text())["update"] == 6
     assert os.listdir(tmp_path / "run/runs") == ["lr-2e-05_seed-0"]
     assert "holds a fine-tuned model already" in refused(capsys, finetune_classification.main, *command)
+
+
+def test_neither_another_model_nor_other_data_takes_over_what_is_there(tiny_preset, tmp_path, monkeypatch, capsys):
+    """A complete run of a grid that was interrupted, and the same command with what differs."""
+    files = {}
+    for name, start in (("train", 0), ("dev", 30), ("test", 60)):
+        files[name] = tmp_path / f"{name}.en.tsv"
+        rows = [f"{'ab'[number % 2]}\t{text}" for number, text in enumerate(sentences("en", 8, start))]
+        files[name].write_text("\n".join(["label\ttext", *rows]) + "\n")
+    command = ["--output_dir", tmp_path / "run", "--epochs", 1, "--max_length", 16, "--seed", 0, 1]
+    command += [part for name, path in files.items() for part in (f"--{name}", path)]
+    monkeypatch.setattr(FineTuningRun, "_fit", lambda run, start, restored: (None, run.updates))
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune, "finish", stop)
+        with pytest.raises(Stop):
+            finetune_classification.main([str(option) for option in ["--model", tiny_preset, *command]])
+    assert len(list((tmp_path / "run/runs").glob("*/result.json"))) == 2
+    other = load_pretrained(tiny_preset)
+    other.backbone.set_weights([weight + 1 for weight in other.backbone.get_weights()])
+    save_pretrained(tmp_path / "other", other.masked_lm, other.tokenizer, other.info)
+    error = refused(capsys, finetune_classification.main, "--model", tmp_path / "other", *command)
+    assert "holds a run of another kind: the model was another;" in error
+    for name, said in (("train", "training"), ("dev", "development"), ("test", "test")):
+        before = files[name].read_text()
+        files[name].write_text(before + "a\tone more\n")
+        error = refused(capsys, finetune_classification.main, "--model", tiny_preset, *command)
+        assert f"holds a run of another kind: the {said} samples were others;" in error
+        files[name].write_text(before)
+    # The same samples in another file are the same.
+    moved = files["test"].rename(tmp_path / "moved.en.tsv")
+    run(finetune_classification.main, "--model", tiny_preset, *[moved if o == files["test"] else o for o in command])
+
+
+class Stop(Exception):
+    """Ends a command before its results are written."""
+
+
+def stop(*_):
+    raise Stop
 
 
 # === Several runs ===
