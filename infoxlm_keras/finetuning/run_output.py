@@ -1,8 +1,6 @@
 """The output folder of a fine-tuning command: what it may hold before, and what is in it at the end."""
 
 import contextlib
-import errno
-import fcntl
 import os
 import pathlib
 import shutil
@@ -10,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.locks import locked
 from infoxlm_keras.finetuning.loop import RUN_FILE
 from infoxlm_keras.finetuning.trials import Trial
 
@@ -73,25 +72,11 @@ class FineTuningOutput:
         """
         missing = [path for path in (self.path, *self.path.absolute().parents) if not path.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = self.path / LOCK
-        with open(lock, "a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                    file.seek(0)
-                    raise InputError(
-                        f"{self.path}: process {file.read().strip() or 'unknown'} is fine-tuning in it; wait for it, "
-                        "or give another --output_dir"
-                    ) from None
-                print(f"warning: {self.path}: its file system knows no locks; start one run only in it")
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with locked(self.path / LOCK, "fine-tuning"):
             try:
                 yield
             finally:
-                lock.unlink(missing_ok=True)
+                (self.path / LOCK).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     for path in missing:
                         path.rmdir()

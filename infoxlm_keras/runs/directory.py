@@ -1,8 +1,6 @@
 """The directory of a run: its file names, its lock, and the check of its configuration."""
 
 import contextlib
-import errno
-import fcntl
 import os
 import pathlib
 import re
@@ -16,6 +14,7 @@ from infoxlm_keras.config import RunSettings, check_config, dump_config, flatten
 from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import is_remote, read_yaml, staging, storage, write_atomically
+from infoxlm_keras.files.locks import locked
 from infoxlm_keras.files.mirror import Mirror
 
 CONFIG_FILE, LOCK_FILE = "config.yaml", ".lock"
@@ -163,20 +162,7 @@ class RunDirectory:
             InputError: if another process trains in it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / LOCK_FILE, "a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                    file.seek(0)
-                    raise InputError(
-                        f"{self.path}: process {file.read().strip() or 'unknown'} is training in it; wait for it, or "
-                        "give another --output_dir"
-                    ) from None
-                print(f"warning: {self.path}: its file system knows no locks; start one run only in it")
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with locked(self.path / LOCK_FILE, "training"):
             self.remove_unfinished()
             yield
 
