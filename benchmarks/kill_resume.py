@@ -192,8 +192,8 @@ def strike(process, output_dir, number, while_writing, draw, steps):
         reached = wait_for(process, output_dir, first + int(part * (steps - first)))
         # Somewhere before the next checkpoint, if the last ones say how long that takes.
         time.sleep(delay * (time.perf_counter() - started) * SETTINGS["save_every"] / max(reached - first, 1))
-        while while_writing and not unfinished(output_dir) and process.poll() is None:
-            pass
+        if while_writing:
+            stop_while_writing(process, output_dir)
     process.send_signal(number)
     status = process.wait()
     if number == signal.SIGKILL and status != -number:
@@ -206,6 +206,34 @@ def strike(process, output_dir, number, while_writing, draw, steps):
     history = output_dir / "history.csv"
     hit = "the writing of a checkpoint" if unfinished(output_dir) else "the start" if at_start else "training"
     return {"hit": hit, "newest checkpoint": newest(output_dir), "rows": rows(history), "status": status}
+
+
+def stop_while_writing(process, output_dir):
+    """Halts the process in the middle of a checkpoint; returns without doing so only if it ends.
+
+    A small checkpoint is written in milliseconds, and may be complete when the halt takes effect: then the process
+    goes on to the next one.
+    """
+    while process.poll() is None:
+        if not unfinished(output_dir):
+            continue
+        process.send_signal(signal.SIGSTOP)
+        wait_until_halted(process.pid)
+        if unfinished(output_dir):
+            return
+        process.send_signal(signal.SIGCONT)
+
+
+def wait_until_halted(pid):
+    """Waits until all threads of the process `pid` (int) have stopped, or it has ended."""
+    while True:
+        try:
+            states = [task.joinpath("stat").read_text() for task in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if all(state.rpartition(")")[2].split()[0] in "TtZX" for state in states):
+            return
+        time.sleep(0.001)
 
 
 def wait_for(process, output_dir, step):

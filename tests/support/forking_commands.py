@@ -68,8 +68,8 @@ class ForkedProcess:
     """What is used of `subprocess.Popen`."""
 
     def __init__(self, commands, process):
-        self.commands, self.process, self.code = commands, process, None
-        self.descriptor = os.pidfd_open(process)  # is readable when the process has ended
+        self.commands, self.pid, self.code = commands, process, None
+        self.descriptor = os.pidfd_open(self.pid)  # is readable when the process has ended
 
     def poll(self):
         if self.code is None and select.select([self.descriptor], [], [], 0)[0]:
@@ -78,11 +78,11 @@ class ForkedProcess:
 
     def send_signal(self, number):
         if self.poll() is None:
-            os.kill(self.process, number)
+            os.kill(self.pid, number)
 
     def wait(self):
         if self.code is None:
-            self.code = self.commands.wait(self.process)
+            self.code = self.commands.wait(self.pid)
             os.close(self.descriptor)
         return self.code
 
