@@ -12,6 +12,7 @@ from keras import ops
 
 from infoxlm_keras.annotations import Array, PathLike, Tensor, Tensors
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.finetuning.head_task import HeadTask
 from infoxlm_keras.finetuning.prediction import predict, prediction_model
 from infoxlm_keras.finetuning.settings import FineTuningSettings
 from infoxlm_keras.models import with_dropout
@@ -163,6 +164,14 @@ class FineTuningHead:
             batch: rows of `training_arrays`, as tensors.
         """
         raise NotImplementedError
+
+    def task(self) -> HeadTask:
+        """The head as a task of the pretrainer, after `build`; a head whose loss is not `losses` has one of its own."""
+        return HeadTask(self)
+
+    def sources(self, settings: Any) -> dict[str, str]:
+        """Digests of what training reads beside model and samples, {name: str}."""
+        return {}
 
     def predict(
         self, inputs: dict[str, Array], batch_size: int, progress: Callable[[int], object] = lambda samples: None

@@ -76,7 +76,7 @@ def trainer_of(head: "FineTuningHead", accumulation_steps: int = 1) -> InfoXLMPr
         if id(variable) not in trained:
             variable.trainable = False
     return InfoXLMPretrainer(
-        head.masked_lm, [HeadTask(head)], accumulation_steps=accumulation_steps, name="fine_tuning"
+        head.masked_lm, [head.task()], accumulation_steps=accumulation_steps, name="fine_tuning"
     )
 
 
