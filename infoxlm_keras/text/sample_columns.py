@@ -109,7 +109,7 @@ def named_language(code: str) -> str:
 
 def _sample(label, value, texts, names, place):
     """(label, texts, reason)."""
-    texts = [_text(text, name, place) for text, name in zip(texts, names, strict=True)]
+    texts = [clean_text(text, name, place) for text, name in zip(texts, names, strict=True)]
     if label is None:
         return None, texts, f"no gold label ({_shown(value)})"
     for text in texts:
@@ -118,7 +118,17 @@ def _sample(label, value, texts, names, place):
     return label, texts, None
 
 
-def _text(value, name, place):
+def clean_text(value: Any, name: str, place: str) -> str:
+    """The text in a cell without white space around it; "" for null, NaN and what shows no character.
+
+    Args:
+        value: the content of the cell.
+        name: str, its column.
+        place: str, file and line, for messages.
+
+    Raises:
+        InputError: for any other value, and for a text that is not valid Unicode; begins with `place`.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, str):
@@ -175,11 +185,15 @@ def _text_columns(path, names):
     return found
 
 
-def language_of_file(path: pathlib.Path) -> str:
+def language_of_file(path: pathlib.Path, otherwise: str | None = None) -> str:
     """The language that a file's name (a part between dots) or its folder's name says.
 
+    Args:
+        path: path of the file.
+        otherwise: str or None, the result if neither says one.
+
     Raises:
-        InputError: if neither says one, or the name says several.
+        InputError: if neither says one and `otherwise` is None, or the name says several.
     """
     several = ""
     for parts in (plain_name(path).split(".")[:-1], [path.resolve().parent.name]):
@@ -189,6 +203,8 @@ def language_of_file(path: pathlib.Path) -> str:
             return found.pop()
         if found:
             several = f"; {' and '.join(part for part, code in codes.items() if code)} are codes of languages"
+    if otherwise is not None and not several:
+        return otherwise
     raise InputError(
         f"{path}: its name does not say the language{several}; name it like train.en.tsv, or add a column "
         f"{LANGUAGE_NAMES[0]}"

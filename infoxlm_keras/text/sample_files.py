@@ -129,14 +129,7 @@ class SampleFile:
         return place, {name: _plain(value, place) for name, value in self._row(names, values, place).items()}
 
     def _parquet_rows(self):
-        try:
-            import pyarrow.parquet
-        except ImportError:
-            raise InputError(f'{self.path}: reading it needs pyarrow: pip install "infoxlm_keras[parquet]"') from None
-        with open_regular(self.path) as head:
-            check_parquet(head, self.path)
-        with parsing(self.path, "a complete Parquet file", "fetch it again"):
-            file = pyarrow.parquet.ParquetFile(self.path)
+        file = _open_parquet(self.path)
         with file:
             names = list(file.schema_arrow.names)
             self._row(names, names, str(self.path))
@@ -158,6 +151,24 @@ class SampleFile:
                 lines = decode_lines(body, str(self.path), number)
                 yield from enumerate(lines, start=number)
                 number += len(lines)
+
+
+def parquet_names(path: pathlib.Path) -> list[str]:
+    """The columns of a Parquet file, list of str; errors as of `SampleFile`."""
+    with _open_parquet(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def _open_parquet(path):
+    """The `pyarrow.parquet.ParquetFile` of a path."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(f'{path}: reading it needs pyarrow: pip install "infoxlm_keras[parquet]"') from None
+    with open_regular(path) as head:
+        check_parquet(head, path)
+    with parsing(path, "a complete Parquet file", "fetch it again"):
+        return pyarrow.parquet.ParquetFile(path)
 
 
 def _python_rows(batch, path, first):
