@@ -227,7 +227,7 @@ class EmbeddingHead(FineTuningHead):
         return sentence_vector_model(self.backbone, self.layer, self.pooling)
 
     def task(self) -> EmbeddingTask:
-        return EmbeddingTask(self, self.settings.update_loss, self.layer)
+        return EmbeddingTask(self.settings.update_loss, self.layer, self.pooling)
 
     def training_arrays(self) -> dict[str, Array]:
         settings = self.settings

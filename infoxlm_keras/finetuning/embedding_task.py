@@ -8,8 +8,9 @@ is that of one large batch, and the activations of one micro-batch are held at a
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor, Tensors
@@ -18,11 +19,10 @@ from infoxlm_keras.losses.false_negatives import contrast_candidates, without_fa
 from infoxlm_keras.losses.matryoshka import truncated
 from infoxlm_keras.losses.sentence_contrast import sentence_contrast
 from infoxlm_keras.losses.teacher_distance import teacher_distance
+from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.models.flops import TRAINED, Number, encoder_flops
-from infoxlm_keras.tasks.pretext_task import SharedTensors, TaskResult
-
-if TYPE_CHECKING:
-    from infoxlm_keras.finetuning.head import FineTuningHead
+from infoxlm_keras.models.sentence_vector_model import sentence_vector_model
+from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
 
 # What the loss of an update needs beside the vectors, where a batch has it.
 OF_SAMPLES = ("weights", "query_text", "document_text", "teacher", "guide_query", "guide_document")
@@ -90,29 +90,59 @@ class UpdateLoss:
         return without_false_negatives(candidates, queries, documents, self.margin)
 
 
-class EmbeddingTask(HeadTask):
-    """The training of an `EmbeddingHead`. The loss of an update is the weighted mean of its samples' losses.
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
+class EmbeddingTask(PretextTask):
+    """The training of sentence vectors. The loss of an update is the weighted mean of its samples' losses.
 
-    Batch: what `EmbeddingHead.training_arrays` gives, [batch, ...] each.
+    Batch: `query_token_ids` and `query_padding_mask`, int32 [batch, length]; `document_token_ids` and
+    `document_padding_mask`, int32 [batch, 1 + negatives, length]; and what `UpdateLoss` takes beside the vectors.
 
     Args:
-        head: `EmbeddingHead`, built.
-        loss: `UpdateLoss`.
-        layer: int, the hidden state that is pooled.
+        loss: `UpdateLoss`; None: with its defaults.
+        layer: int in 1..L, the hidden state that is pooled; None: the last.
+        pooling: "cls", "mean" or "max".
     """
 
-    def __init__(self, head: "FineTuningHead", loss: UpdateLoss, layer: int, **kwargs: Any) -> None:
-        super().__init__(head, **kwargs)
-        self.update_loss = loss
-        self.layer = layer
+    task_name = HeadTask.task_name
+    label = HeadTask.label
+    bounds_information = False
+    console_numbers = HeadTask.console_numbers
+
+    def __init__(
+        self, loss: UpdateLoss | None = None, layer: int | None = None, pooling: str = "mean", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.update_loss = UpdateLoss() if loss is None else loss
+        self.layer: Any = layer  # `bind` replaces None by an int
+        self.pooling = pooling
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"loss": dataclasses.asdict(self.update_loss), "layer": self.layer, "pooling": self.pooling}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "EmbeddingTask":
+        return cls(**{**config, "loss": UpdateLoss(**config["loss"])})
+
+    def bind(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.layer = encoder.backbone.num_layers if self.layer is None else self.layer
+        self.vector_model = sentence_vector_model(encoder.backbone, self.layer, self.pooling)
+        self.built = True
+
+    def sentence_vector(self) -> tuple[int, str, bool]:
+        return self.layer, self.pooling, True
+
+    def count(self, batch: Tensors) -> Tensor:
+        return ops.sum(batch["weights"])
 
     def gathered(self, batch: Tensors, training: bool) -> Tensors:
         """The vectors of a micro-batch, with what else of its samples the loss of the update needs."""
         ids, mask = batch["document_token_ids"], batch["document_padding_mask"]
-        samples, documents, length = ids.shape
+        _, documents, length = ops.shape(ids)
         queries = self._vectors(batch["query_token_ids"], batch["query_padding_mask"], training)
         flat = self._vectors(ops.reshape(ids, (-1, length)), ops.reshape(mask, (-1, length)), training)
-        vectors = {"queries": queries, "documents": ops.reshape(flat, (samples, documents, flat.shape[-1]))}
+        vectors = {"queries": queries, "documents": ops.reshape(flat, (-1, documents, flat.shape[-1]))}
         return {**vectors, **{name: batch[name] for name in OF_SAMPLES if name in batch}}
 
     def result(self, batch: Tensors, training: bool, shared: SharedTensors | None = None) -> TaskResult:
@@ -123,7 +153,7 @@ class EmbeddingTask(HeadTask):
         loss_sum = ops.sum(weights * losses)
         if shared is not None:
             # The value is that of the own samples; the derivative is that of the whole loss by their vectors.
-            rows = shared.first_row + ops.arange(batch["weights"].shape[0])
+            rows = shared.first_row + ops.arange(ops.shape(batch["weights"])[0])
             own_sum = ops.sum(batch["weights"] * ops.take(losses, rows, axis=0))
             loss_sum = ops.stop_gradient(own_sum) + loss_sum - ops.stop_gradient(loss_sum)
             correct = ops.take(correct, rows, axis=0)
@@ -142,7 +172,7 @@ class EmbeddingTask(HeadTask):
         return TRAINED * (of_queries + encoder_flops(backbone, self.layer, samples * documents, length))
 
     def _vectors(self, token_ids, padding_mask, training):
-        return self.model({"token_ids": token_ids, "padding_mask": padding_mask}, training=training)
+        return self.vector_model({"token_ids": token_ids, "padding_mask": padding_mask}, training=training)
 
 
 def _first_ones_first(documents):
@@ -155,7 +185,7 @@ def _with_own_rows(shared, own):
     """The tensors of the update, in which the own vectors have a gradient."""
     update = dict(shared.tensors)
     for name in ("queries", "documents"):
-        own_rows, rows = own[name].shape[0], ops.arange(update[name].shape[0]) - shared.first_row
+        own_rows, rows = ops.shape(own[name])[0], ops.arange(ops.shape(update[name])[0]) - shared.first_row
         inside = ops.logical_and(rows >= 0, rows < own_rows)
         inside = ops.reshape(inside, (-1, *(1 for _ in update[name].shape[1:])))
         placed = ops.take(own[name], ops.clip(rows, 0, own_rows - 1), axis=0)

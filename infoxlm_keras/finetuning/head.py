@@ -16,6 +16,7 @@ from infoxlm_keras.finetuning.head_task import HeadTask
 from infoxlm_keras.finetuning.prediction import predict, prediction_model
 from infoxlm_keras.finetuning.settings import FineTuningSettings
 from infoxlm_keras.models import with_dropout
+from infoxlm_keras.tasks.pretext_task import PretextTask
 from infoxlm_keras.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class FineTuningHead:
         """
         raise NotImplementedError
 
-    def task(self) -> HeadTask:
+    def task(self) -> PretextTask:
         """The head as a task of the pretrainer, after `build`; a head whose loss is not `losses` has one of its own."""
         return HeadTask(self)
 

@@ -123,9 +123,9 @@ def _encoded(source, texts):
     """Unit vectors of a trained model: dict of the name of a prompt to vectors of a list of str."""
     with current_distribution().alone():
         model = load_pretrained(source)
-        prompts = (model.info.prompts if model.info else None) or {}
+        prompts = model.info.prompts if model.info else {}
         return {
-            name: _unit_rows(source, model.encode(rows, prompt=name if name in prompts else None))
+            name: _unit_rows(source, model.encode([prompts.get(name, "") + text for text in rows]))
             for name, rows in texts.items()
         }
 

@@ -12,18 +12,18 @@ def contrast_candidates(query_texts: Tensor, document_texts: Tensor, present: Te
     of rows that are not present.
 
     Args:
-        query_texts: int [n], equal numbers for equal texts.
+        query_texts: int [n], equal numbers of at least 0 for equal texts.
         document_texts: int [n + m], as well; document i < n belongs to query i.
         present: bool [n + m], False for rows that fill up a batch; `present[i]` is that of query i too.
 
     Returns:
         bool [n, n + m]; the own document is not among them.
     """
-    count = query_texts.shape[0]
-    rivals = document_texts.shape[0] - count
+    count = ops.shape(query_texts)[0]
     own_text = ops.expand_dims(document_texts[:count], 1) == ops.expand_dims(document_texts, 0)
-    same_query = ops.expand_dims(query_texts, 1) == ops.expand_dims(query_texts, 0)
-    same_query = ops.pad(ops.cast(same_query, "int32"), ((0, 0), (0, rivals))) > 0
+    # The others belong to no query.
+    of_documents = ops.concatenate([query_texts, -1 - ops.zeros_like(document_texts[count:])], axis=0)
+    same_query = ops.expand_dims(query_texts, 1) == ops.expand_dims(of_documents, 0)
     both = ops.logical_and(ops.expand_dims(present[:count], 1), ops.expand_dims(present, 0))
     return ops.logical_and(both, ops.logical_not(ops.logical_or(own_text, same_query)))
 
@@ -45,6 +45,6 @@ def without_false_negatives(candidates: Tensor, queries: Tensor, documents: Tens
     """
     queries = ops.stop_gradient(ops.cast(queries, "float32"))
     documents = ops.stop_gradient(ops.cast(documents, "float32"))
-    own = ops.sum(queries * documents[: queries.shape[0]], axis=1, keepdims=True)
+    own = ops.sum(queries * documents[: ops.shape(queries)[0]], axis=1, keepdims=True)
     similarities = ops.matmul(queries, ops.transpose(documents))
     return ops.logical_and(candidates, similarities <= own - margin)

@@ -47,9 +47,9 @@ def sentence_contrast(
     sentence_contrast(vectors, vectors, ops.ones((4, 4), bool), temperature=1.0).losses  # log(e + 3) - 1 each
     ```
     """
-    count = queries.shape[0]
+    count = ops.shape(queries)[0]
     scores = ops.matmul(queries, ops.transpose(documents)) / temperature  # [n, n + m]
-    own = ops.expand_dims(ops.arange(count), 1) == ops.expand_dims(ops.arange(documents.shape[0]), 0)
+    own = ops.expand_dims(ops.arange(count), 1) == ops.expand_dims(ops.arange(ops.shape(documents)[0]), 0)
     scores = ops.where(ops.logical_or(candidates, own), scores, MASKED_LOGIT)
     positives = ops.sum(ops.where(own, scores, 0.0), axis=1)
     losses = ops.logsumexp(scores, axis=1) - positives

@@ -70,7 +70,7 @@ class SharedTensors:
             index: int or int32 scalar.
             first_row: int or int32 scalar, where this replica's rows begin in a micro-batch.
         """
-        rows = next(iter(tensors.values())).shape[1]
+        rows = ops.shape(next(iter(tensors.values())))[1]
         flat = {name: ops.reshape(tensor, (-1, *tensor.shape[2:])) for name, tensor in tensors.items()}
         return cls(flat, index * rows + first_row)
 

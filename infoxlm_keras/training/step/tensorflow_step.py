@@ -348,7 +348,7 @@ def _shared_tensors(tensors_by_task, axis, replicas):
     """dict of task name to `SharedTensors`, joined over the replicas along the samples' `axis`."""
 
     def shared(tensors):
-        samples = next(iter(tensors.values())).shape[axis]
+        samples = keras.ops.shape(next(iter(tensors.values())))[axis]
         joined = {name: replicas.join(tensor, axis) for name, tensor in tensors.items()}
         return SharedTensors(joined, replicas.index * samples)
 
