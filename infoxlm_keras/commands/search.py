@@ -6,7 +6,8 @@
 index reads a UTF-8 text file (.gz, .xz, .bz2, .zst; - is standard input) line by line. Memory holds only the vectors
 (float16: 2 bytes a dimension), so the file may be of any size. index copies the sentences to OUTPUT_DIR; query reads
 them there. index leaves out empty lines. query compares the index with its checksums before it opens it.
-query prints the nearest sentences with their cosine and line, and writes --output FILE.json.
+query prints the nearest sentences with their cosine and line, and writes --output FILE.json. If the model has prompts,
+sentences are indexed with that of documents, and queries take that of queries.
 
 The index is usearch's HNSW graph (approximate; --exact compares with every vector): pip install infoxlm_keras[search].
 """
@@ -90,6 +91,7 @@ def query(options: argparse.Namespace) -> None:
     import rich
     from rich.table import Table
 
+    from infoxlm_keras.pretrained.prompts import QUERY
     from infoxlm_keras.search.index import IndexReader
     from infoxlm_keras.search.sentences import read_queries
 
@@ -101,7 +103,7 @@ def query(options: argparse.Namespace) -> None:
     reader.check(embedder)
     sentences = reader.facts["sentences"]
     print_settings("search query", {**vars(options), "model": embedder.directory, "sentences": sentences})
-    results = reader.search(texts, embedder(texts), options.top_k, options.exact)
+    results = reader.search(texts, embedder(texts, QUERY), options.top_k, options.exact)
     for result in results:
         table = Table("cosine", "line", "sentence", title=result["query"], title_justify="left")
         for hit in result["hits"]:

@@ -50,16 +50,18 @@ class FolderVector:
         pooling: "cls", "mean" or "max", of the last hidden state.
         normalize: bool, whether they are scaled to unit length.
         max_length: int, tokens of the longest input with `<s>` and `</s>`; None: the encoder's positions.
-        refusal: str, why they cannot be reproduced here, and empty if they can. With a refusal the other attributes
-            have their defaults.
-        prompts: tuple of str, names of prompts that sentence-transformers puts before a text only on request.
+        refusal: str, why they cannot be reproduced here, and empty if they can. With a refusal `pooling`, `normalize`
+            and `max_length` have their defaults.
+        prompts: {name: text}, prompts that are put before a text on request; empty if all texts are.
+        prompts_refusal: str, why prompts of the folder cannot be reproduced here; else empty.
     """
 
     pooling: str = "mean"
     normalize: bool = False
     max_length: int | None = None
     refusal: str = ""
-    prompts: tuple[str, ...] = ()
+    prompts: dict[str, str] = dataclasses.field(default_factory=dict)
+    prompts_refusal: str = ""
 
 
 def transformer_directory(directory: PathLike) -> pathlib.Path:
@@ -87,13 +89,22 @@ def read_folder_vector(directory: PathLike) -> FolderVector:
     """
     directory = pathlib.Path(directory)
     modules = _modules(directory / MODULES_FILE)
+    prompts: dict[str, str] = {}
+    prompts_refusal = ""
     try:
-        prompts = _prompts(directory / SETTINGS_FILE)
+        settings = _settings(directory / SETTINGS_FILE)
+        prompts = _prompts(settings, directory / SETTINGS_FILE)
+        _check_settings(settings, prompts, directory / SETTINGS_FILE)
         max_length = _max_length(transformer_directory(directory))
-        pooling, normalize = _pooling_and_scale(modules, directory)
+        pooling, normalize, include_prompt = _pooling_and_scale(modules, directory)
+        if prompts and not include_prompt:
+            prompts_refusal = (
+                f"{directory}: its pooling leaves out the tokens of prompts, which cannot be expressed here"
+            )
+            prompts = {}
     except _Refusal as refusal:
-        return FolderVector(refusal=str(refusal))
-    return FolderVector(pooling, normalize, max_length, prompts=prompts)
+        return FolderVector(refusal=str(refusal), prompts=prompts)
+    return FolderVector(pooling, normalize, max_length, prompts=prompts, prompts_refusal=prompts_refusal)
 
 
 def _modules(path):
@@ -121,10 +132,11 @@ def _pooling_and_scale(modules, directory):
             "this order can be expressed here"
         )
     path = dict(reversed(modules))["Pooling"] / "config.json"
-    pooling = _pooling(_settings(path, required=True), path)
+    settings = _settings(path, required=True)
+    pooling = _pooling(settings, path)
     if pooling not in POOLINGS:
         raise _Refusal(f"{path}: pooling {pooling!r} cannot be expressed here, only {', '.join(POOLINGS)}")
-    return pooling, "Normalize" in kinds
+    return pooling, "Normalize" in kinds, settings.get("include_prompt", True)
 
 
 def _pooling(settings, path):
@@ -165,20 +177,27 @@ def _max_length(directory):
     return length
 
 
-def _prompts(path):
-    settings = _settings(path)
+def _prompts(settings, path):
+    """{name: text}; empty if no text is."""
+    prompts = settings.get("prompts") or {}
+    # A prompt without text is null in some releases.
+    texts = {name: "" if text is None else text for name, text in prompts.items()} if isinstance(prompts, dict) else {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise _Refusal(f"{path}: prompts = {prompts!r} are not understood")
+    return texts if any(texts.values()) else {}
+
+
+def _check_settings(settings, prompts, path):
     if settings.get("truncate_dim") is not None:
         raise _Refusal(f"{path}: truncate_dim = {settings['truncate_dim']!r} cannot be expressed here")
-    prompts = settings.get("prompts") or {}
     default = settings.get("default_prompt_name")
-    if not isinstance(prompts, dict) or not isinstance(default, str | None):
-        raise _Refusal(f"{path}: prompts = {prompts!r}, default_prompt_name = {default!r} are not understood")
+    if not isinstance(default, str | None):
+        raise _Refusal(f"{path}: default_prompt_name = {default!r} is not understood")
     if default is not None and prompts.get(default):
         raise _Refusal(
             f"{path}: the default prompt {prompts[default]!r}, put before every text, cannot be expressed here; with "
-            "--pooling, write it before each text yourself"
+            f"--pooling, vectors are without it, and in Python encode(texts, pooling=..., prompt={default!r}) has it"
         )
-    return tuple(sorted(name for name, text in prompts.items() if text))
 
 
 def _settings(path, required=False):

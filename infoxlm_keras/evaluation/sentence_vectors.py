@@ -36,10 +36,11 @@ class SentenceEncoder:
             model.backbone, model.tokenizer, [vector.layer], vector.pooling, batch_size, vector.max_length
         )
 
-    def __call__(self, texts: str | Iterable[str], progress: bool | None = None) -> Array:
-        """Vectors of `texts`; see `PretrainedModel.encode`."""
+    def __call__(self, texts: str | Iterable[str], progress: bool | None = None, prefix: str = "") -> Array:
+        """Vectors of `texts`, each with `prefix` (str) before it; see `PretrainedModel.encode`."""
         single = isinstance(texts, str)
         rows = [texts] if isinstance(texts, str) else check_texts(texts)
+        rows = [prefix + text for text in rows] if prefix else rows
         shown = len(rows) > LONG_INPUT if progress is None else progress
         with progress_bar("encoding", total=len(rows), unit="texts") if shown else contextlib.nullcontext() as advance:
             done = None if advance is None else lambda count: advance(count, units=count)

@@ -107,6 +107,9 @@ def model_card(
             scale="scaled to unit length" if vector.normalize else "not scaled",
             projection="The projection layer of the contrastive training is not included." if info else "",
         )
+        if info is not None and info.prompts:
+            prompts = ", ".join(f"{name} ({text!r})" for name, text in info.prompts.items())
+            card += f"\nPrompts, which `encode(texts, prompt_name=...)` puts before each text: {prompts}.\n"
     if info is not None:
         card += _training(info, vector is None)
     if results is not None:

@@ -25,7 +25,7 @@ def write_sentence_transformers(
     max_shard_bytes: int = 5 * 10**9,
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Writes encoder, tokenizer, pooling and normalisation into the existing `directory`.
+    """Writes encoder, tokenizer, pooling, normalisation and prompts into the existing `directory`.
 
     Args:
         directory: path.
@@ -59,5 +59,9 @@ def write_sentence_transformers(
     )
     write_json(
         directory / "config_sentence_transformers.json",
-        {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+        {
+            "prompts": {} if model.info is None else model.info.prompts,
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        },
     )

@@ -30,6 +30,8 @@ class PretrainingInfo:
         max_length: int, tokens that a text is cut to for its vector; None: the encoder's positions. From a
             sentence-transformers folder.
         vector_refusal: str, why the own vector of a sentence-transformers folder cannot be expressed; else empty.
+        prompts: {name: text}, what can be put before a text for its vector, see `pretrained/prompts.py`. Commands use
+            `query` and `document`.
     """
 
     universal_layer: int
@@ -42,6 +44,7 @@ class PretrainingInfo:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     max_length: int | None = None
     vector_refusal: str = ""
+    prompts: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def _is_count(value):
@@ -63,14 +66,18 @@ _FIELDS = {
     "settings": (lambda value: isinstance(value, dict), "an object"),
     "max_length": (lambda value: value is None or (_is_count(value) and value >= 3), "a whole number of at least 3"),
     "vector_refusal": (lambda value: isinstance(value, str), "text"),
+    "prompts": (
+        lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
+        "an object of names with a text each",
+    ),
 }
 
 
 def write_info(directory: PathLike, info: PretrainingInfo) -> None:
     """Writes `infoxlm.json` into `directory`."""
     content = dataclasses.asdict(info)
-    # Only sentence-transformers folders have them; other files stay readable by earlier releases.
-    for name in ("max_length", "vector_refusal"):
+    # Few models have them; other files stay readable by earlier releases.
+    for name in ("max_length", "vector_refusal", "prompts"):
         if not content[name]:
             del content[name]
     write_json(pathlib.Path(directory) / FILE_NAME, {"version": VERSION, **content})

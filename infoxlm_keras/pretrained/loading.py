@@ -72,10 +72,12 @@ def _folder_info(directory, info, num_layers, tokenizer):
     vector = read_folder_vector(directory)
     if vector.refusal:
         print(f"warning: the folder's own sentence vectors are not read: {vector.refusal}")
+    if vector.prompts_refusal:
+        print(f"warning: the folder's prompts are not read: {vector.prompts_refusal}")
     if vector.prompts:
         print(
             f"note: {directory}: its prompts {', '.join(vector.prompts)} are put before a text only where they are "
-            "asked for; write them before your texts where the model needs them"
+            "asked for, as in encode(texts, prompt=...); infoxlm search uses query and document"
         )
     info = info or PretrainingInfo(universal_layer=num_layers, tokenizer_fingerprint=tokenizer.fingerprint)
     return dataclasses.replace(
@@ -85,6 +87,7 @@ def _folder_info(directory, info, num_layers, tokenizer):
         normalize=vector.normalize,
         max_length=vector.max_length,
         vector_refusal=vector.refusal,
+        prompts=vector.prompts,
     )
 
 

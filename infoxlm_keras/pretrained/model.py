@@ -10,6 +10,7 @@ from infoxlm_keras.annotations import Array
 from infoxlm_keras.conversion.positions import Remainder
 from infoxlm_keras.evaluation.sentence_vectors import SentenceEncoder, check_texts, cosine_similarity
 from infoxlm_keras.pretrained.information import PretrainingInfo
+from infoxlm_keras.pretrained.prompts import prompt_text
 from infoxlm_keras.tokenizer import Tokenizer
 
 
@@ -47,6 +48,7 @@ class PretrainedModel:
         progress: bool | None = None,
         layer: int | None = None,
         pooling: str | None = None,
+        prompt: str | None = None,
     ) -> Array:
         """The model's own sentence vectors: its universal layer, pooled and scaled as it was trained.
 
@@ -60,12 +62,15 @@ class PretrainedModel:
             progress: bool, whether a progress bar is shown; None: for more than 1,000 texts.
             layer: int in 0..L, another hidden state (0 = embeddings); None: as trained.
             pooling: "cls", "mean" or "max"; None: as trained.
+            prompt: str, name of one of the model's prompts (`info.prompts`), whose text is put before each of `texts`;
+                `query` and `document` where the model was trained with them. None: no prompt.
 
         Returns:
             float32 [len(texts), dim]; [dim] for one str; [0, dim] for an empty list.
 
         Raises:
-            InputError: for something else than text, a setting out of range, or a vector that is not finite.
+            InputError: for something else than text, a setting out of range, a prompt that the model has not, or a
+                vector that is not finite.
 
         Example:
         ```python
@@ -74,16 +79,17 @@ class PretrainedModel:
         model.similarity("Open the file", ["Öffnen Sie die Datei", "Fermez la fenêtre"])  # float32 [2]
         ```
         """
+        prefix = prompt_text(self.info, prompt)
         settings = (self.backbone, self.tokenizer, self.info, batch_size, layer, pooling)
         if self._encoder is None or self._encoder[0] != settings:
             self._encoder = (settings, SentenceEncoder(self, batch_size, layer, pooling))
-        return self._encoder[1](texts, progress)
+        return self._encoder[1](texts, progress, prefix)
 
     def similarity(self, a: str | list[str] | Array, b: str | list[str] | Array) -> Array:
         """Cosine similarity of each of `a` with each of `b`.
 
         Args:
-            a, b: a str, a list of str, or vectors of `encode`, float [n, dim] or [dim].
+            a, b: a str, a list of str (embedded without a prompt), or vectors of `encode`, float [n, dim] or [dim].
 
         Returns:
             float32 [len(a), len(b)], without the axis of a side that is one str or one vector.

@@ -1,5 +1,6 @@
 """A model in the form that `mteb` evaluates, the benchmark of text embeddings (Muennighoff et al., 2023)."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from infoxlm_keras.optional_library import import_library
 from infoxlm_keras.pretrained.digest import model_digest
 from infoxlm_keras.pretrained.loading import load_pretrained
 from infoxlm_keras.pretrained.model import PretrainedModel
+from infoxlm_keras.pretrained.prompts import side_prompts
 
 PURPOSE = "a model for MTEB"
 
@@ -17,9 +19,11 @@ PURPOSE = "a model for MTEB"
 class MTEBModel:
     """Gives `mteb` the sentence vectors of a model: for bitext mining, and every task on text of its benchmarks.
 
-    Vectors are compared by cosine. The model takes no instructions, so prompts of tasks are left out. mteb keeps
-    results by name and revision; the revision is a digest of the weights, with layer and pooling, so a model that was
-    trained further is measured again.
+    Vectors are compared by cosine. Where mteb distinguishes queries from documents, as in retrieval, the model's
+    prompts `query` and `document` are put before them, if it has such; tasks whose sides are alike, as bitext mining,
+    are measured without a prompt. Instructions of tasks are left out. mteb keeps results by name and revision; the
+    revision is a digest of the weights, with layer, pooling and prompts, so a model that was trained further is
+    measured again.
 
     Args:
         model: `PretrainedModel`, or what `load_pretrained` takes (a preset, a Hugging Face directory or id).
@@ -55,7 +59,9 @@ class MTEBModel:
         self.name = _name(model) if name is None else name
         vector = sentence_vector(self.model, layer=layer, pooling=pooling, lowest=0)
         backbone = self.model.backbone
+        self._prompts = side_prompts(self.model.info)
         settings = {"layer": vector.layer, "pooling": vector.pooling, "normalize": vector.normalize}
+        settings |= {"prompts": self._prompts} if self._prompts else {}
         self._meta = models.ModelMeta(
             loader=None,
             name=self.name,
@@ -72,7 +78,7 @@ class MTEBModel:
             public_training_data=None,
             framework=[],
             similarity_fn_name="cosine",
-            use_instructions=False,
+            use_instructions=bool(self._prompts),
             training_datasets=None,
             experiment_kwargs=settings,
         )
@@ -88,12 +94,14 @@ class MTEBModel:
         Args:
             inputs: batches, each a mapping whose entry "text" is a list of str, as mteb's data loaders give them.
             batch_size: int, texts a forward pass.
-            options: what else mteb says of the task; none of it changes a vector.
+            options: what else mteb says of the task; only `prompt_type`, "query" or "document", changes a vector.
 
         Returns:
             float32 [texts, dim].
         """
-        texts = [text for batch in inputs for text in batch["text"]]
+        kind = options.get("prompt_type")
+        prefix = self._prompts.get(str(getattr(kind, "value", kind)), "")
+        texts = [prefix + text for batch in inputs for text in batch["text"]]
         return self.model.encode(texts, batch_size, options.get("show_progress_bar"), self.layer, self.pooling)
 
     def similarity(self, embeddings1: Array, embeddings2: Array) -> Any:
@@ -116,4 +124,6 @@ def _name(model):
 def _revision(model, settings):
     """What tells vectors apart: the digest of weights and tokenizer, and the settings."""
     scaled = "" if settings["normalize"] else "-not_normalized"
-    return f"{model_digest(model)}-layer{settings['layer']}-{settings['pooling']}{scaled}"
+    prompts = settings.get("prompts")
+    prompted = f"-prompts{hashlib.blake2b(repr(prompts).encode(), digest_size=4).hexdigest()}" if prompts else ""
+    return f"{model_digest(model)}-layer{settings['layer']}-{settings['pooling']}{scaled}{prompted}"

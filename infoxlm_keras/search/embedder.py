@@ -6,13 +6,13 @@ import tensorflow as tf
 from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
-from infoxlm_keras.serving.saved_model import load_saved_model, newest_version
+from infoxlm_keras.serving.saved_model import REMEDY, load_saved_model, newest_version
 
 FACTS_FILE = "assets.extra/infoxlm.json"
 
 
 class SavedModelEmbedder:
-    """Calls `serving_default` of an embedding export.
+    """Calls an embedding export: its signatures `query` and `document` if it has prompts, else `serving_default`.
 
     Args:
         directory: path of a version, or of the directory of all versions (uses the highest, as a server does).
@@ -21,6 +21,7 @@ class SavedModelEmbedder:
         directory: path of the version.
         facts: dict, the content of the export's `infoxlm.json`.
         dim: int.
+        prompts: {"query": str, "document": str}, what these signatures put before a text; empty if there are none.
 
     Raises:
         InputError: if there is no SavedModel, it is damaged, or it is no embedding.
@@ -37,11 +38,24 @@ class SavedModelEmbedder:
         self.dim = outputs["embedding"].shape[-1]
         path = self.directory / FACTS_FILE
         self.facts = read_json(path, dict) if path.exists() else {}
+        self.prompts = self.facts.get("prompts", {})
+        for name in self.prompts:
+            if name not in self._loaded.signatures:
+                raise InputError(f"{self.directory}: has no signature {name}, which {FACTS_FILE} names; {REMEDY}")
 
-    def __call__(self, texts: list[bytes]) -> Array:
-        """`texts` (list of bytes) to unit vectors, float32 [texts, dim]."""
+    def __call__(self, texts: list[bytes], side: str | None = None) -> Array:
+        """Unit vectors of texts.
+
+        Args:
+            texts: list of bytes.
+            side: "query" or "document", whose prompt is put before each text if the model has one; None: no prompt.
+
+        Returns:
+            float32 [texts, dim].
+        """
         if not texts:
             return np.zeros((0, self.dim), np.float32)
-        vectors = self._signature(text=tf.constant(texts, tf.string))["embedding"].numpy()
+        signature = self._loaded.signatures[side] if side in self.prompts else self._signature
+        vectors = signature(text=tf.constant(texts, tf.string))["embedding"].numpy()
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(norms > 0, norms, 1)

@@ -18,6 +18,7 @@ import numpy as np
 from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe, parsing, read_json, staging, without_wildcards, write_json
+from infoxlm_keras.pretrained.prompts import DOCUMENT
 from infoxlm_keras.serving.checksums import check_files, checksums, text_checksum
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class IndexWriter:
 
     Args:
         directory: path, empty.
-        embedder: function of a list of bytes to unit vectors, with `dim`, `directory` and `facts`
+        embedder: function of a list of bytes and "document" to unit vectors, with `dim`, `directory` and `facts`
             (`SavedModelEmbedder`).
         vector_type: one of `VECTOR_TYPES`, usearch's name of the type in which vectors are stored.
 
@@ -68,7 +69,7 @@ class IndexWriter:
         """Adds `sentences`, a list of (line number, bytes)."""
         texts = [text for _, text in sentences]
         keys = np.arange(self.count, self.count + len(texts), dtype=np.uint64)
-        vectors = self.embedder(texts)
+        vectors = self.embedder(texts, DOCUMENT)
         try:
             self.index.add(keys, vectors)
         except RuntimeError as error:
@@ -158,7 +159,7 @@ class IndexReader:
         """Raises InputError unless `embedder` has the properties of the export that the index was built with."""
         built = {**self.facts["model_facts"], "dim": self.facts["dim"]}
         given = {**embedder.facts, "dim": embedder.dim}
-        for name in ("tokenizer_fingerprint", "layer", "pooling", "storage", "dim"):
+        for name in ("tokenizer_fingerprint", "layer", "pooling", "storage", "dim", "prompts"):
             if given.get(name) != built.get(name):
                 raise InputError(
                     f"{embedder.directory}: has {name} {given.get(name)!r}, the index was built with "

@@ -114,7 +114,10 @@ class ServingModule(tf.Module):
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """Signature name -> `tf.function` with its input signature."""
-        found = {"serving_default": self._text_signature(), "tokens": self._tokens_signature(self.predict)}
+        found = {
+            "serving_default": self._text_signature("serving_default"),
+            "tokens": self._tokens_signature(self.predict),
+        }
         if self.pair_signature is not None:
             found[self.pair_signature[0]] = self._pair_signature(*self.pair_signature)
         return found
@@ -159,13 +162,16 @@ class ServingModule(tf.Module):
         texts = [tf.TensorSpec([None], tf.string, name=name) for name in (first_name, second_name)]
         return tf.function(pair, input_signature=texts)
 
-    def _text_signature(self):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
-        def serving_default(text):
-            [text] = checked_texts(text=text)
-            return self.predict(*self.text_to_ids(text))
+    def _text_signature(self, signature, prompt=""):
+        """Of one text, with `prompt` (str) before it."""
 
-        return serving_default
+        def of_text(text):
+            [text] = checked_texts(text=text)
+            return self.predict(*self.text_to_ids(prompt + text if prompt else text))
+
+        # The name of the function in the SavedModel.
+        of_text.__name__ = signature
+        return tf.function(of_text, input_signature=[tf.TensorSpec([None], tf.string, name="text")])
 
     def _tokens_signature(self, predict):
         ids = tf.TensorSpec([None, None], tf.int32)

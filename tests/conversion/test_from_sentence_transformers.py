@@ -104,6 +104,8 @@ def test_vectors_are_the_folders_own(case, old_layout, encoder, tmp_path, capsys
     model = load_pretrained(tmp_path / "folder")
     output = capsys.readouterr().out
     assert ("query" in output) == (case == "prompts")
+    prompts = CASES[case].get("prompts", {})
+    assert model.info.prompts == prompts
     module = EmbeddingModule(model)
     vectors = module.predict(*module.text_to_ids(TEXTS))["embedding"].numpy()
     assert cosines(vectors, expected).min() > 0.9999
@@ -112,6 +114,31 @@ def test_vectors_are_the_folders_own(case, old_layout, encoder, tmp_path, capsys
     convert_checkpoint(tmp_path / "preset", tmp_path / "again", "sentence-transformers")
     again = sentence_transformers.SentenceTransformer(str(tmp_path / "again"), device="cpu")
     np.testing.assert_allclose(again.encode(TEXTS), expected, rtol=0, atol=1e-4)
+    for name in prompts:
+        asked = theirs.encode(TEXTS, prompt_name=name)
+        np.testing.assert_allclose(model.encode(TEXTS, prompt=name), asked, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(again.encode(TEXTS, prompt_name=name), asked, rtol=0, atol=1e-4)
+        assert (np.abs(asked - expected).max() > 0.01) == (name == "query")
+
+
+def test_a_pooling_without_the_tokens_of_prompts_has_none(encoder, tmp_path, capsys):
+    save_folder(tmp_path / "folder", encoder, prompts={"query": "query: "})
+    pooling = next((tmp_path / "folder").glob("*_Pooling/config.json"))
+    rewrite(pooling, lambda content: {**content, "include_prompt": False})
+    capsys.readouterr()
+    model = load_pretrained(tmp_path / "folder")
+    assert "leaves out the tokens of prompts" in capsys.readouterr().out and model.info.prompts == {}
+    with pytest.raises(InputError, match="prompt 'query': no such prompt; the model has no prompts"):
+        model.encode("text", prompt="query")
+
+
+def test_a_default_prompt_can_be_asked_for(encoder, tmp_path):
+    theirs = save_folder(tmp_path / "folder", encoder, prompts={"query": "query: "}, default_prompt_name="query")
+    model = load_pretrained(tmp_path / "folder")
+    with pytest.raises(InputError, match="default prompt 'query: '"):
+        model.encode(TEXTS)
+    ours = model.encode(TEXTS, pooling="mean", prompt="query")
+    assert cosines(ours, theirs.encode(TEXTS)).min() > 1 - 1e-6
 
 
 def test_evaluation_takes_the_folders_pooling(encoder, tmp_path):
@@ -163,6 +190,7 @@ REFUSED = {
         lambda folder: rewrite(next(folder.glob("*_Pooling/config.json")), lambda c: {"pooling_mode": 5}),
         ["pooling_mode = 5"],
     ),
+    "odd prompts": ({}, _settings(prompts={"query": 3}), ["prompts = {'query': 3}"]),
     "odd length": (
         {},
         lambda folder: rewrite(folder / "tokenizer_config.json", lambda c: {**c, "model_max_length": -4}),

@@ -120,6 +120,23 @@ def test_results_are_kept_for_the_same_vectors_only(tiny_masked_lm, tokenizer, t
     assert len(revisions) == 3 and meta.revision not in revisions
 
 
+def test_queries_and_documents_take_their_prompts(mteb, tiny_masked_lm, tokenizer):
+    from mteb.types import PromptType
+
+    prompts = {"query": "query: ", "passage": "passage: ", "other": "x "}
+    prompted = PretrainedModel(tiny_masked_lm, tokenizer, PretrainingInfo(universal_layer=1, prompts=prompts))
+    plain = PretrainedModel(tiny_masked_lm, tokenizer, PretrainingInfo(universal_layer=1))
+    texts = sentences("en", 4)
+    for model, query, document in ((prompted, "query", "passage"), (plain, None, None)):
+        kinds = {PromptType.query: query, PromptType.document: document, None: None}
+        for kind, prompt in kinds.items():
+            vectors = MTEBModel(model).encode([{"text": texts}], task_metadata=None, prompt_type=kind)
+            np.testing.assert_array_equal(vectors, model.encode(texts, prompt=prompt))
+    revisions = [MTEBModel(model).mteb_model_meta.revision for model in (prompted, plain)]
+    assert revisions[0].startswith(f"{revisions[1]}-prompts")
+    assert [MTEBModel(model).mteb_model_meta.use_instructions for model in (prompted, plain)] == [True, False]
+
+
 def test_without_mteb_the_extra_is_named(tiny_preset, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mteb", None)
     with pytest.raises(InputError, match=r'needs mteb: pip install "infoxlm_keras\[mteb\]"'):

@@ -77,6 +77,41 @@ def test_nearest_sentences_equal_numpy(places, model, tmp_path, capsys):
         assert f"{found[0]:.4f}" in printed
 
 
+@pytest.fixture(scope="module")
+def prompted(model, places, tmp_path_factory):
+    """(model with prompts, its export, an index of it)."""
+    directory = tmp_path_factory.mktemp("prompted")
+    info = PretrainingInfo(universal_layer=1, prompts={"query": "house: ", "document": "the river "})
+    model = PretrainedModel(model.masked_lm, model.tokenizer, info)
+    export_embedding(model, directory / "serving", verify=False)
+    run(MAIN, "index", "--model", directory / "serving", "--input", places["input"], "--output_dir",
+        directory / "index", "--vectors", "float32")  # fmt: skip
+    return model, directory / "serving", directory / "index"
+
+
+def test_sentences_and_queries_take_their_prompts(prompted, tmp_path):
+    model, _, index = prompted
+    arguments = [part for text in QUERIES for part in ("--text", text)]
+    run(MAIN, "query", "--index", index, *arguments, "--top_k", 4, "--exact", "--output", tmp_path / "results.json")
+    documents = model.encode([text.decode() for text in SENTENCES], prompt="document")
+    cosines = model.encode(QUERIES, prompt="query") @ documents.T
+    for result, row in zip(json.loads((tmp_path / "results.json").read_text())["results"], cosines, strict=True):
+        found = [hit["cosine"] for hit in result["hits"]]
+        np.testing.assert_allclose(found, np.sort(row)[::-1][:4], rtol=0, atol=1e-5)
+
+
+def test_an_index_made_with_other_prompts_is_refused(prompted, places, model, tmp_path, capsys):
+    _, serving, index = prompted
+    message = refused(capsys, MAIN, "query", "--index", places["index"], "--model", serving, "--text", "x")
+    assert "has prompts {'query': 'house: ', 'document': 'the river '}" in message and "built with None" in message
+    message = refused(capsys, MAIN, "query", "--index", index, "--model", places["serving"] / "1", "--text", "x")
+    assert "has prompts None" in message and "index again" in message
+    others = PretrainedModel(model.masked_lm, model.tokenizer, PretrainingInfo(1, prompts={"query": "house: "}))
+    export_embedding(others, tmp_path / "serving", verify=False)
+    message = refused(capsys, MAIN, "query", "--index", index, "--model", tmp_path / "serving", "--text", "x")
+    assert "'document': ''" in message
+
+
 # Ending -> a tool that writes it, none of them the project's.
 COMPRESSORS = {
     "gz": ["gzip", "-c"],
@@ -300,7 +335,7 @@ def test_ctrl_c_while_usearch_works_is_an_interruption(tmp_path, monkeypatch):
     class Embedder:
         dim = 3
 
-        def __call__(self, texts):
+        def __call__(self, texts, side):
             return np.eye(3, dtype="float32")[: len(texts)]
 
     def terminated(*arguments, **options):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.models import hidden_state_model, l2_normalize, pool
 from infoxlm_keras.models.sentence_vector import sentence_vector
+from infoxlm_keras.pretrained.prompts import side_prompts
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.text_to_ids import TextToIds
 
@@ -21,7 +22,8 @@ class EmbeddingModule(ServingModule):
     """Text to `embedding`, float32 [batch, dim]; holds and computes Transformer layers 1..`layer` only.
 
     A third signature, `similarity`, takes `text_a` and `text_b`, string [batch] each, and returns `similarity`,
-    float32 [batch]: the cosine of row n of both.
+    float32 [batch]: the cosine of row n of both. If the model has prompts for queries and documents, the signatures
+    `query` and `document` take `text` and put them before it; the others take a text as it is.
 
     Args:
         model: `infoxlm_keras.pretrained.PretrainedModel`.
@@ -56,6 +58,7 @@ class EmbeddingModule(ServingModule):
         super().__init__(text_to_ids, backbone, vector.layer, reference, storage, name="embedding")
         self.layer, self.pooling, self.normalize = vector.layer, vector.pooling, vector.normalize
         self.dim = backbone.hidden_dim
+        self.prompts = side_prompts(model.info)
 
     def outputs(self, packed: "PackedSequences", states: Tensor) -> dict[str, Tensor]:
         pooled = {"cls": packed.first, "mean": packed.mean, "max": packed.max}[self.pooling]
@@ -73,7 +76,29 @@ class EmbeddingModule(ServingModule):
         return {"similarity": tf.reduce_sum(vectors[:batch] * vectors[batch:], axis=-1)}
 
     def head_facts(self) -> dict[str, Any]:
-        return {"layer": self.layer, "pooling": self.pooling, "normalize": self.normalize, "dim": self.dim}
+        facts = {"layer": self.layer, "pooling": self.pooling, "normalize": self.normalize, "dim": self.dim}
+        return {**facts, "prompts": dict(self.prompts)} if self.prompts else facts
+
+    def signatures(self) -> dict[str, Callable[..., Any]]:
+        prompted = {name: self._text_signature(name, prompt) for name, prompt in self.prompts.items()}
+        return {**super().signatures(), **prompted}
+
+    def requests(self, texts: list[bytes], token_ids: Array, padding_mask: Array) -> dict[str, dict[str, Any]]:
+        prompted = {name: {"text": texts} for name in self.prompts}
+        return {**super().requests(texts, token_ids, padding_mask), **prompted}
+
+    def answers(
+        self,
+        texts: list[bytes],
+        token_ids: Array,
+        padding_mask: Array,
+        predict: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    ) -> dict[str, dict[str, Tensor]]:
+        prompted = {
+            name: predict(*self.text_to_ids(tf.constant([prompt.encode() + text for text in texts])))
+            for name, prompt in self.prompts.items()
+        }
+        return {**super().answers(texts, token_ids, padding_mask, predict), **prompted}
 
     def _normalized(self, vectors):
         return l2_normalize(vectors) if self.normalize else vectors

@@ -37,7 +37,7 @@ HEADS = {
     "embedding": HeadRow(
         "infoxlm_keras.serving.heads.embedding:load_embedding",
         "text -> embedding [batch, dim], the universal layer pooled and scaled to unit length; no layer\n"
-        "above it is in the export",
+        "above it is in the export; of a model with prompts also the signatures query and document",
         settings={
             "layer": {"type": int, "metavar": "K", "help": "hidden state, 0 = embeddings; unset: universal"},
             "pooling": {"choices": POOLINGS, "help": "unset: as the model was trained, else mean"},
