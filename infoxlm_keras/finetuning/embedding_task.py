@@ -20,7 +20,7 @@ from infoxlm_keras.losses.matryoshka import truncated
 from infoxlm_keras.losses.sentence_contrast import sentence_contrast
 from infoxlm_keras.losses.teacher_distance import teacher_distance
 from infoxlm_keras.models.encoder import Encoder
-from infoxlm_keras.models.flops import TRAINED, Number, encoder_flops
+from infoxlm_keras.models.flops import TRAINED, Number, contrast_flops, encoder_flops
 from infoxlm_keras.models.sentence_vector_model import sentence_vector_model
 from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
 
@@ -165,11 +165,16 @@ class EmbeddingTask(PretextTask):
         )
 
     def flops(self, shapes: Mapping[str, tuple[Number, ...]], micro_batches: int) -> Number:
-        """The encoder up to the pooled layer, on queries and documents."""
+        """The encoder up to the pooled layer on queries and documents, and their contrast.
+
+        Once each: what is computed again, so that an update fits the memory, is not counted.
+        """
         backbone = self.encoder.backbone
         samples, documents, length = shapes["document_token_ids"]
         of_queries = encoder_flops(backbone, self.layer, *shapes["query_token_ids"])
-        return TRAINED * (of_queries + encoder_flops(backbone, self.layer, samples * documents, length))
+        of_documents = encoder_flops(backbone, self.layer, samples * documents, length)
+        widths = sum([backbone.hidden_dim, *self.update_loss.dimensions])
+        return TRAINED * (of_queries + of_documents + contrast_flops(widths, samples, samples * documents))
 
     def _vectors(self, token_ids, padding_mask, training):
         return self.vector_model({"token_ids": token_ids, "padding_mask": padding_mask}, training=training)
