@@ -22,6 +22,7 @@ from infoxlm_keras.losses.matryoshka import check_dimensions
 from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.models.sentence_vector_model import sentence_vector_model
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo, write_preset
+from infoxlm_keras.pretrained.prompts import DOCUMENT, QUERY
 from infoxlm_keras.text.embedding_samples import EmbeddingSamples, read_embedding_samples
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
 
@@ -281,7 +282,7 @@ class EmbeddingHead(FineTuningHead):
 
     def save(self, directory: PathLike) -> None:
         before = self._info
-        prompts = {"query": self.settings.query_prompt, "document": self.settings.document_prompt}
+        prompts = {QUERY: self.settings.query_prompt, DOCUMENT: self.settings.document_prompt}
         info = PretrainingInfo(
             universal_layer=self.layer,
             pooling=self.pooling,

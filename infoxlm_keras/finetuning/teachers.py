@@ -17,6 +17,7 @@ from infoxlm_keras.distribution import current_distribution
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import unit_rows
 from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.pretrained.prompts import DOCUMENT, QUERY, side_prompts
 from infoxlm_keras.text.embedding_samples import EmbeddingSamples
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class TrainedVectors:
         return self._made[kind, source]
 
     def _of_teacher(self, source):
-        return {"teacher": _encoded(source, {"query": self.queries})["query"]}
+        return {"teacher": _encoded(source, {QUERY: self.queries})[QUERY]}
 
     def _of_file(self, path):
         try:
@@ -114,19 +115,19 @@ class TrainedVectors:
         return {"teacher": _unit_rows(path, vectors)}
 
     def _of_guide(self, source):
-        vectors = _encoded(source, {"query": self.queries, "document": self.documents})
-        documents = vectors["document"].reshape(len(self.queries), 1 + self.negatives, -1)
-        return {"guide_query": vectors["query"], "guide_document": documents}
+        vectors = _encoded(source, {QUERY: self.queries, DOCUMENT: self.documents})
+        documents = vectors[DOCUMENT].reshape(len(self.queries), 1 + self.negatives, -1)
+        return {"guide_query": vectors[QUERY], "guide_document": documents}
 
 
 def _encoded(source, texts):
-    """Unit vectors of a trained model: dict of the name of a prompt to vectors of a list of str."""
+    """Unit vectors of a trained model, with its prompts: dict of QUERY or DOCUMENT to vectors of a list of str."""
     with current_distribution().alone():
         model = load_pretrained(source)
-        prompts = model.info.prompts if model.info else {}
+        prompts = side_prompts(model.info)
         return {
-            name: _unit_rows(source, model.encode([prompts.get(name, "") + text for text in rows]))
-            for name, rows in texts.items()
+            side: _unit_rows(source, model.encode([prompts.get(side, "") + text for text in rows]))
+            for side, rows in texts.items()
         }
 
 
