@@ -3,8 +3,8 @@
 The candidates of a query are ranked by cosine, without those that are known to belong to it; rank 1 is the nearest. Of
 the ranks `skip_top` + 1 .. `max_rank`, those are left out that are likely to be positives that nobody marked: a
 candidate that scores above a share of the positive's score, or above the positive's score less a margin. (Moreira et
-al., 2024, "NV-Retriever: Improving text embedding models with effective hard-negative mining", section 3: TopK-PercPos
-and TopK-MarginPos.)
+al., 2024, "NV-Retriever: Improving text embedding models with effective hard-negative mining": TopK-PercPos and
+TopK-MarginPos.)
 """
 
 import dataclasses
