@@ -38,6 +38,7 @@ RUN_ELSEWHERE = {
     "xtreme": "tests/xtreme/test_xtreme.py",
     "report": "tests/reports/test_report_page.py",
     "mine-bitext": "tests/mining/test_mine_bitext.py",
+    "mine-negatives": "tests/mining/test_mine_negatives.py",
     "convert-checkpoint": "tests/commands/test_convert_recipe.py",
     "search": "tests/search/test_search.py",
     "compile-step": "tests/compilation/test_compile_step.py",

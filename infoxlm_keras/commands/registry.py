@@ -36,6 +36,7 @@ COMMANDS = {
     "inspect-records": ("text to records", "show and plot what records hold"),
     "write-tfds-metadata": ("text to records", "make records a data set of TensorFlow Datasets"),
     "pretrain": ("training", "pre-train with MMLM, TLM and XLCO"),
+    "mine-negatives": ("training", "find hard negatives for training a sentence encoder"),
     **_family("finetune", "training"),
     "compile-step": ("training", "compile the step for TPUs and GPUs that are not at hand"),
     **_family("evaluate", "evaluation"),

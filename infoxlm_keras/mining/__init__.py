@@ -1,4 +1,4 @@
-"""Finds translations among the sentences of two files that are not aligned.
+"""Finds translations among the sentences of two files that are not aligned, and hard negatives for training.
 
 In reading order:
 
@@ -10,4 +10,8 @@ In reading order:
     candidates.py     neighbours -> scored pairs (NumPy)
     gold.py           scored pairs and gold pairs -> precision, recall, F1, best threshold
     mining.py         the whole way
+
+    negatives.py        neighbours of queries -> the negatives that are chosen (NumPy)
+    negative_pool.py    the queries and documents of samples, each text once, and what belongs together
+    negative_mining.py  the whole way, by vectors.py and work_folder.py
 """

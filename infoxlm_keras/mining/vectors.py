@@ -1,6 +1,7 @@
 """Unit vectors of a side's sentences, on disk, in pieces that an interrupted run need not compute again."""
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -9,13 +10,22 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import unit_rows
 from infoxlm_keras.files.disk_room import check_free
 from infoxlm_keras.mining.row_file import RowFile
-from infoxlm_keras.mining.sentences import SentenceStore
 from infoxlm_keras.mining.work_folder import WorkFolder
+
+
+class Sentences(Protocol):
+    """Texts by number, from 0."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, numbers: Array) -> list[tuple[Any, str]]:
+        """(name for messages, text) of each of `numbers` (int [n])."""
+        ...
 
 
 def embed_side(
     side: str,
-    sentences: SentenceStore,
+    sentences: Sentences,
     embedder: Callable[..., Array],
     dim: int,
     work: WorkFolder,
@@ -27,7 +37,7 @@ def embed_side(
 
     Args:
         side: str, name of the file and of the stage.
-        sentences: `SentenceStore`.
+        sentences: `Sentences`, a `SentenceStore` for one.
         embedder: function of a list of str to float32 [1, texts, dim] (`TextEmbedder`).
         dim: int.
         work: `WorkFolder`.

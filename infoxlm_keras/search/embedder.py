@@ -39,9 +39,10 @@ class SavedModelEmbedder:
         path = self.directory / FACTS_FILE
         self.facts = read_json(path, dict) if path.exists() else {}
         self.prompts = self.facts.get("prompts", {})
-        for name in self.prompts:
-            if name not in self._loaded.signatures:
-                raise InputError(f"{self.directory}: has no signature {name}, which {FACTS_FILE} names; {REMEDY}")
+        if not isinstance(self.prompts, dict) or not set(self.prompts) <= set(self._loaded.signatures):
+            raise InputError(
+                f"{path}: prompts = {self.prompts!r:.100}, which are not the signatures of this SavedModel; {REMEDY}"
+            )
 
     def __call__(self, texts: list[bytes], side: str | None = None) -> Array:
         """Unit vectors of texts.

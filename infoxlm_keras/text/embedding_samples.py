@@ -89,7 +89,10 @@ class EmbeddingSamples:
 
 
 def read_embedding_samples(
-    paths: Iterable[PathLike], languages: Iterable[str] | None = None, max_samples: int | None = None
+    paths: Iterable[PathLike],
+    languages: Iterable[str] | None = None,
+    max_samples: int | None = None,
+    with_negatives: bool = True,
 ) -> list[EmbeddingSamples]:
     """Reads queries, positives and negatives.
 
@@ -100,6 +103,7 @@ def read_embedding_samples(
         paths: sequence of str or path, files and folders as above; samples of one language are joined in this order.
         languages: optional collection of str, the only languages or pairs to take, under any of their codes.
         max_samples: int or None, maximum number of samples of each language; the first ones are taken.
+        with_negatives: bool; False leaves negatives out, and all samples stay.
 
     Returns:
         list of `EmbeddingSamples`, sorted by language.
@@ -120,7 +124,7 @@ def read_embedding_samples(
         raise InputError(f"max_samples = {max_samples}: must be at least 1")
     given = [os.fspath(path) for path in paths]
     chosen = None if languages is None else [pair_or_language(code) for code in languages]
-    found = _Found(chosen, max_samples)
+    found = _Found(chosen, max_samples, with_negatives)
     with_columns, pairs = _kinds(given)
     for path, language in with_columns:
         found.add_file(path, language)
@@ -138,14 +142,16 @@ class _Found:
     Args:
         languages: list of str or None, the only languages to take.
         max_samples: int or None, maximum number of samples of each language.
+        with_negatives: bool, whether negatives are kept.
 
     Attributes:
         parts: {language: `EmbeddingSamples`}.
         origins: {language: list of str}, the file of each sample.
     """
 
-    def __init__(self, languages: list[str] | None, max_samples: int | None) -> None:
+    def __init__(self, languages: list[str] | None, max_samples: int | None, with_negatives: bool) -> None:
         self.languages = languages
+        self.with_negatives = with_negatives
         self.max_samples = max_samples
         self.parts: dict[str, EmbeddingSamples] = {}
         self.origins: dict[str, list[str]] = {}
@@ -159,7 +165,7 @@ class _Found:
             if part is None:
                 continue
             for sample, left_out in columns.samples(place, row):
-                if not self._is_full(part):
+                if self.with_negatives and not self._is_full(part):
                     _count(part.negatives_left_out, str(path), left_out)
                 self._add(part, str(path), sample)
 
@@ -211,7 +217,7 @@ class _Found:
         elif not self._is_full(part):
             part.queries.append(sample.query)
             part.positives.append(sample.positive)
-            part.negatives.append(sample.negatives)
+            part.negatives.append(sample.negatives if self.with_negatives else [])
             self.origins[part.language].append(file)
 
 

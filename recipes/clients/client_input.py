@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Task -> inputs of its signature; the classifier and the masked LM also take `text`.
 INPUTS = {
     "serving_default": ("text",),
+    "query": ("text",),
+    "document": ("text",),
     "similarity": ("text_a", "text_b"),
     "pairs": ("text", "text_pair"),
     "qa": ("question", "context"),
@@ -37,8 +39,8 @@ def parser(description: str, address: str, address_help: str) -> "argparse.Argum
         "--task",
         choices=INPUTS,
         default="serving_default",
-        help="serving_default: one text an answer; similarity, pairs (of a classifier), qa: two, as tab-separated "
-        "columns",
+        help="serving_default, and query and document of a model with prompts: one text an answer; similarity, pairs "
+        "(of a classifier), qa: two, as tab-separated columns",
     )
     parser.add_argument("--text", action="append", metavar="TEXT", help="a text, or a pair TEXT<tab>TEXT; repeatable")
     parser.add_argument(
@@ -105,7 +107,7 @@ def columns(batch: Sequence[tuple[str, tuple[bytes, ...]]], task: str) -> dict[s
 
 def signature_name(task: str) -> str:
     """The signature of a task: question answering has the default signature of its model."""
-    return task if task in ("similarity", "pairs") else "serving_default"
+    return "serving_default" if task == "qa" else task
 
 
 def _lines(options):

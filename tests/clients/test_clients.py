@@ -69,6 +69,19 @@ def test_vectors(client, model, capsys):
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
 
 
+def test_texts_with_the_prompts_of_queries_and_documents(model, tmp_path, capsys):
+    info = PretrainingInfo(universal_layer=1, prompts={"query": "Haus ", "document": "river "})
+    prompted = PretrainedModel(model.masked_lm, model.tokenizer, info)
+    served = Model(export_embedding(prompted, tmp_path / "prompted", verify=False).directory, "infoxlm")
+    (tmp_path / "texts").write_text("\n".join(TEXTS), encoding="utf-8")
+    for main, server in SERVERS.values():
+        with server(served) as address:
+            for side in ("query", "document"):
+                run(main, "--address", address, "--task", side, "--file", tmp_path / "texts")
+                [vectors] = zip(*(answer.values() for answer in lines(capsys)), strict=True)
+                np.testing.assert_allclose(vectors, prompted.encode(TEXTS, prompt=side), rtol=0, atol=1e-5)
+
+
 def test_similarity_of_a_file_with_any_bytes(client, model, tmp_path, capsys):
     main, address = client
     pairs = [(b"Haus", b"house"), (b"\xff\x00", b"\xe2\x82 cut"), (b"same", b"same")]

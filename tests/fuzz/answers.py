@@ -22,7 +22,7 @@ class Embedder:
 
     dim, directory, facts = DIM, "model", {"dim": DIM, "layer": 1}
 
-    def __call__(self, texts):
+    def __call__(self, texts, side=None):
         vectors = np.array([np.random.default_rng(list(text)).normal(size=DIM) for text in texts], np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

@@ -20,6 +20,9 @@ CODES = "de\neng\nzh-CHT\npt_BR\neng-zho-CN\nsr@latin\nzh_Hant_TW\niw\nfil\nmul\
 LABELLED = [{"label": ("a", "b")[number % 2], "text": source} for number, (source, _) in enumerate(PAIRS)]
 TSV = b"label\tsentence1\tsentence2\n" + b"".join(f"b\t{source}\t{target}\n".encode() for source, target in PAIRS)
 
+SAMPLES = [{"query": source, "pos": [target, source], "neg": [target + "!", "no"]} for source, target in PAIRS]
+CSV = b"query,positive,negative\n" + b"".join(f'"{source}","{target}",no\n'.encode() for source, target in PAIRS)
+
 
 def evaluation_pairs(directory):
     from infoxlm_keras.evaluation.pairs import read_pair_sets
@@ -33,6 +36,13 @@ def labelled(directory):
 
     found = read_labelled_texts([the_file(directory)])
     return [[part.language, part.texts, part.labels, part.left_out] for part in found]
+
+
+def embedding_samples(directory):
+    from infoxlm_keras.text.embedding_samples import read_embedding_samples
+
+    found = read_embedding_samples([the_file(directory)])
+    return [[part.language, part.queries, part.positives, part.negatives, part.left_out] for part in found]
 
 
 def codes(directory):
@@ -89,6 +99,10 @@ TARGETS = [
         heavy=True,
     ),
     Target("labelled tsv", writer("test.en.tsv", TSV), labelled, heavy=True),
+    Target(
+        "embedding jsonl", writer("x.jsonl", corpus_files.json_lines(SAMPLES)), embedding_samples, mutate=mutate_json
+    ),
+    Target("embedding csv", writer("x.en.csv", CSV), embedding_samples),
     Target("language codes", writer("codes", CODES.encode()), codes),
     Target("search input", writer("s.txt", b"a\n\nb c\n" * 20), search_input),
     Target(

@@ -112,6 +112,15 @@ def test_an_index_made_with_other_prompts_is_refused(prompted, places, model, tm
     assert "'document': ''" in message
 
 
+@pytest.mark.parametrize("prompts", [["query"], {"passage": "p: "}])
+def test_an_export_whose_facts_name_other_prompts_is_refused(prompted, tmp_path, capsys, prompts):
+    shutil.copytree(prompted[1], tmp_path / "serving")
+    facts = tmp_path / "serving/1/assets.extra/infoxlm.json"
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "prompts": prompts}))
+    message = refused(capsys, MAIN, "query", "--index", prompted[2], "--model", tmp_path / "serving", "--text", "x")
+    assert "infoxlm.json: prompts = " in message and "export the model again" in message
+
+
 # Ending -> a tool that writes it, none of them the project's.
 COMPRESSORS = {
     "gz": ["gzip", "-c"],
