@@ -4,8 +4,8 @@
         --records runs/demo/records --pairs runs/demo/corpus/heldout --output_dir runs/sentence_encoder
 
 Both start from --model. `infoxlm finetune-embedding` trains on pairs of --bitext, `infoxlm pretrain --tasks xlco` on
---records, for as many seconds of training; then vectors of --pairs are compared by cosine, as each model gives them, in
-both directions. --dimensions are trained as shorter vectors, and measured for all models. Several seeds; the model
+--records, for as many seconds of training; then vectors of --pairs are compared by cosine, as each model gives them,
+in both directions. --dimensions are trained as shorter vectors, and measured for all models. Several seeds; the model
 before has none. --tatoeba is a second set of pairs. A finished run is not repeated.
 
 Writes to OUTPUT_DIR: sentence_encoder.json, and a directory a run.

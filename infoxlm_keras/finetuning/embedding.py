@@ -41,15 +41,15 @@ Files are translation pairs in any format that infoxlm build-bitext reads, or CS
 columns query and positive, and optionally negative, negative_1 ... or negatives: texts that are similar to the query
 and wrong, as infoxlm mine-negatives finds them.
 
-With --teacher a student learns the teacher's vectors: those of the first text of a pair, for both texts. So a model for
-some languages teaches others. By default the contrast has no weight then.
+With --teacher a student learns the teacher's vectors: those of the first text of a pair, for both texts. So a model
+for some languages teaches others. By default the contrast has no weight then.
 
 The score is retrieval accuracy, the mean of both directions: how often the nearest vector is that of the other text.
 The update that is best on --dev (mean over languages) is kept; without --dev the last one.
 
-Writes to OUTPUT_DIR: model/ (KerasHub preset, which infoxlm export-savedmodel serves, infoxlm search reads, and infoxlm
-convert-checkpoint writes for sentence-transformers), results.json, accuracy.png, and runs/ with the numbers of each
-run.
+Writes to OUTPUT_DIR: model/ (KerasHub preset, which infoxlm export-savedmodel serves, infoxlm search reads, and
+infoxlm convert-checkpoint writes for sentence-transformers), results.json, accuracy.png, and runs/ with the numbers of
+each run.
 """
 
 
@@ -208,12 +208,17 @@ class EmbeddingHead(FineTuningHead):
     def facts(self) -> dict[str, Any]:
         return {"negatives": self._vectors.negatives}
 
+    def notes(self) -> list[str]:
+        return [note for part in (*self.training, *self.development, *self.test) for note in part.notes]
+
     def fitting_notes(self) -> list[str]:
-        cut = sum(self._lengths[name][0] for name in self._lengths)
-        total = sum(self._lengths[name][1] for name in self._lengths)
-        if not cut:
+        if not self._cut:
             return []
-        return [f"note: {cut:,} of {total:,} training texts are longer than max_length = {self.max_length} tokens: cut"]
+        total = len(self._vectors.queries) + len(self._vectors.documents)
+        return [
+            f"note: {self._cut:,} of {total:,} training texts are longer than max_length = {self.max_length} tokens, "
+            "and are cut"
+        ]
 
     def build(self, model: PretrainedModel, settings: EmbeddingSettings) -> None:
         vector = sentence_vector(model, settings.layer, settings.pooling)
@@ -232,10 +237,10 @@ class EmbeddingHead(FineTuningHead):
 
     def training_arrays(self) -> dict[str, Array]:
         settings = self.settings
-        queries = [text for part in self.training for text in part.queries]
-        documents = self._vectors.documents
-        query, document = self.inputs(queries, settings.query_prompt), self.inputs(documents, settings.document_prompt)
-        self._lengths = {"query": self._cut(query), "document": self._cut(document)}
+        queries, documents = self._vectors.queries, self._vectors.documents
+        query, cut_queries = self._encoded(queries, settings.query_prompt)
+        document, cut_documents = self._encoded(documents, settings.document_prompt)
+        self._cut = cut_queries + cut_documents
         shape = (len(queries), 1 + self._vectors.negatives)
         number = {text: place for place, text in enumerate(dict.fromkeys(documents))}
         query_number = {text: place for place, text in enumerate(dict.fromkeys(queries))}
@@ -253,12 +258,10 @@ class EmbeddingHead(FineTuningHead):
 
     def inputs(self, texts: Sequence[str], prompt: str = "") -> dict[str, Array]:
         """`token_ids` and `padding_mask`, int32 [texts, length], of `<s> prompt text </s>`, cut to `max_length`."""
-        return encode_texts(self.tokenizer, [prompt + text for text in texts], self.max_length)
+        return self._encoded(texts, prompt)[0]
 
-    def _cut(self, inputs):
-        """(texts that may have been cut, texts)."""
-        lengths = inputs["padding_mask"].sum(axis=1)
-        return int(np.count_nonzero(lengths == self.max_length)), len(lengths)
+    def _encoded(self, texts, prompt):
+        return encode_texts(self.tokenizer, [prompt + text for text in texts], self.max_length)
 
     def measure(
         self, parts: Sequence[EmbeddingSamples], batch_size: int, progress: Callable[[int], object]
@@ -272,12 +275,12 @@ class EmbeddingHead(FineTuningHead):
             queries = self.predict(self.inputs(part.queries, self.settings.query_prompt), batch_size, progress)
             documents = self.predict(self.inputs(part.positives, self.settings.document_prompt), batch_size)
             both = retrieval_accuracy(queries, documents)
-            add(self.metric, part.language, np.mean(both))
+            add(self.metric, part.language, sum(both) / 2)
             for name, value in zip(DIRECTIONS, both, strict=True):
                 add(name, part.language, value)
             for width in self.settings.dimensions:
-                value = np.mean(retrieval_accuracy(queries[:, :width], documents[:, :width]))
-                add(f"{self.metric}_{width}", part.language, value)
+                shorter = retrieval_accuracy(queries[:, :width], documents[:, :width])
+                add(f"{self.metric}_{width}", part.language, sum(shorter) / 2)
         return scores
 
     def save(self, directory: PathLike) -> None:
@@ -298,7 +301,7 @@ class EmbeddingHead(FineTuningHead):
         write_preset(directory, PretrainedModel(self.masked_lm, self.tokenizer, info, has_head=self._has_head))
 
 
-def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> dict[str, Array]:
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> tuple[dict[str, Array], int]:
     """`<s> text </s>` of each text.
 
     Args:
@@ -307,11 +310,15 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) ->
         max_length: int, tokens with the special ones.
 
     Returns:
-        dict of `token_ids` and `padding_mask`, int32 [texts, length]: the longest text's, rounded up to 8.
+        (dict of `token_ids` and `padding_mask`, int32 [texts, length]: the longest text's, rounded up to 8; the number
+        of texts that were cut).
     """
-    rows = [[START_ID, *ids[: max_length - 2], END_ID] for ids in tokenizer.encode(texts)]
+    room = max_length - 2
+    encoded = tokenizer.encode(texts)
+    rows = [[START_ID, *ids[:room], END_ID] for ids in encoded]
     length = min(max_length, -(-max(map(len, rows)) // 8) * 8)
     token_ids = np.full((len(rows), length), PAD_ID, np.int32)
     for row, ids in zip(token_ids, rows, strict=True):
         row[: len(ids)] = ids
-    return {"token_ids": token_ids, "padding_mask": (token_ids != PAD_ID).astype(np.int32)}
+    inputs = {"token_ids": token_ids, "padding_mask": (token_ids != PAD_ID).astype(np.int32)}
+    return inputs, sum(len(ids) > room for ids in encoded)

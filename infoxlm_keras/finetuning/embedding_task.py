@@ -1,9 +1,9 @@
 """The training of a sentence encoder: each query chooses its document among all documents of the update.
 
-The loss of a sample depends on all others, whatever micro-batch or replica they are in. The vectors of the whole update
-are computed without gradient first. Then each micro-batch takes the derivative of the update's loss by its own vectors,
-and so by the weights (gradient caching: Gao et al. 2021, https://arxiv.org/abs/2101.06983). The sum of these gradients
-is that of one large batch, and the activations of one micro-batch are held at a time.
+The loss of a sample depends on all others, whatever micro-batch or replica they are in. The vectors of the whole
+update are computed without gradient first. Then each micro-batch takes the derivative of the update's loss by its own
+vectors, and so by the weights (gradient caching: Gao et al. 2021, https://arxiv.org/abs/2101.06983). The sum of these
+gradients is that of one large batch, and the activations of one micro-batch are held at a time.
 """
 
 import dataclasses

@@ -167,7 +167,7 @@ class FineTuningHead:
         raise NotImplementedError
 
     def task(self) -> PretextTask:
-        """The head as a task of the pretrainer, after `build`; a head whose loss is not `losses` has one of its own."""
+        """The head as a task of the pretrainer, after `build`. A head whose loss is not `losses` gives its own."""
         return HeadTask(self)
 
     def sources(self, settings: Any) -> dict[str, str]:

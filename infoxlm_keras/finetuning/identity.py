@@ -38,7 +38,9 @@ def differences(settings: "FineTuningSettings", now: Mapping[str, Any], before: 
     found += ["the model was another"] if before.get("model") != now["model"] else []
     found += [f"the {name} samples were others" for name in DATA if before.get(name) != now[name]]
     old, new = before.get("sources", {}), now.get("sources", {})
-    return found + [f"the vectors of {name} were others" for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return found + [
+        f"the vectors of {name} were others" for name in sorted({*old, *new}) if old.get(name) != new.get(name)
+    ]
 
 
 def digest(parts: Iterable[Any]) -> str:

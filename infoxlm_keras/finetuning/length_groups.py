@@ -29,9 +29,7 @@ class LengthGroups:
             name
             for mask_name, mask in masks.items()
             for name, values in arrays.items()
-            if name.startswith(mask_name.removesuffix(MASK))
-            and values.ndim > 1
-            and values.shape[-1] == mask.shape[-1]
+            if name.startswith(mask_name.removesuffix(MASK)) and values.ndim > 1 and values.shape[-1] == mask.shape[-1]
         }
         self._bounds = padded_lengths(max((mask.shape[-1] for mask in masks.values()), default=1))
 

@@ -104,7 +104,7 @@ class TrainedVectors:
             vectors = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path}: holds no array of NumPy (.npy): {error}") from None
-        shape = getattr(vectors, "shape", ())
+        shape: tuple[int, ...] = getattr(vectors, "shape", ())
         if len(shape) != 2 or not np.issubdtype(vectors.dtype, np.floating):
             raise InputError(f"{path}: holds no vectors, floating-point numbers [samples, dim]")
         if shape[0] != len(self.queries):

@@ -31,8 +31,8 @@ def contrast_candidates(query_texts: Tensor, document_texts: Tensor, present: Te
 def without_false_negatives(candidates: Tensor, queries: Tensor, documents: Tensor, margin: float) -> Tensor:
     """`candidates` without documents that are about as similar to the query as its own one.
 
-    Document j is left out for query i where `s(i, j) > s(i, i) - margin`. The vectors are those of a guide, a model that
-    is trained already (Solatorio 2024, https://arxiv.org/abs/2402.16829, with margin 0), or those in training.
+    Document j is left out for query i where `s(i, j) > s(i, i) - margin`. The vectors are those of a guide, a model
+    that is trained already (Solatorio 2024, https://arxiv.org/abs/2402.16829, with margin 0), or those in training.
 
     Args:
         candidates: bool [n, n + m].

@@ -52,8 +52,8 @@ def sentence_vector_model(
         pooling: "cls", "mean" or "max".
 
     Returns:
-        keras.Model from `{"token_ids", "padding_mask"}` (int32 [batch, length]) to float32 [batch, hidden_dim], of unit
-        length.
+        keras.Model from `{"token_ids", "padding_mask"}` (int32 [batch, length]) to float32 [batch, hidden_dim], of
+        unit length.
     """
     states = hidden_state_model(backbone, layer)
     vectors = UnitVector(pooling, name="sentence_vector")(states.output, padding_mask=backbone.input["padding_mask"])

@@ -251,7 +251,7 @@ class PretextTask(keras.layers.Layer):
         return {}
 
     def gathered(self, batch: Tensors, training: bool) -> Tensors:
-        """dict of tensors [batch, ...] of which `result` needs those of the whole update (vectors that are contrasted).
+        """dict of tensors [batch, ...] of which `result` needs those of the whole update: vectors to be contrasted.
 
         All micro-batches of all replicas are computed before the first `result`, without gradient, and with the
         dropout masks of the `result` that follows (Gao et al. 2021, https://arxiv.org/abs/2101.06983). A task with

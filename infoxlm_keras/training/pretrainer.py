@@ -314,7 +314,7 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
         return {name: tensors for name, tensors in found.items() if tensors}
 
     def gathered(self, batch: Batch, training: bool) -> dict[str, Tensors]:
-        """dict of task name to the tensors of one micro-batch that the whole update needs; see `PretextTask.gathered`."""
+        """dict of task name to the tensors of one micro-batch that the whole update needs, `PretextTask.gathered`."""
         found = {task.task_name: task.gathered(self.batch_of(task, batch), training) for task in self.tasks}
         return {name: tensors for name, tensors in found.items() if tensors}
 

@@ -1,4 +1,4 @@
-"""`infoxlm finetune-embedding`: what is trained, whatever the micro-batches; teachers, guides, prompts; what is saved."""
+"""`infoxlm finetune-embedding`: one update whatever the micro-batches; teachers, guides, prompts; what is saved."""
 
 import json
 import os
@@ -71,6 +71,46 @@ def test_micro_batches_give_the_update_of_one_large_batch(tiny_preset, tmp_path,
     close(whole.model, cut.model)
 
 
+def test_cached_gradients_are_those_of_one_large_batch():
+    """With a gradient step of size 1, the weights differ as the gradients do."""
+    batch = {"training": embedding_batch(np.random.default_rng(5), 8, 8, negatives=2)}
+    loss = UpdateLoss(0.1, dimensions=(4,), margin=0.2, teacher_weight=0.5)
+    after = {}
+    for count in (1, 2, 8):
+        pretrainer = InfoXLMPretrainer(
+            tiny_masked_lm(TWO_LAYERS), [EmbeddingTask(loss)], accumulation_steps=count, clip_norm=None
+        )
+        before = [ops.convert_to_numpy(variable) for variable in pretrainer.trainable_variables]
+        pretrainer.compile(keras.optimizers.SGD(1.0))
+        pretrainer.train_on_batch(batch)
+        after[count] = [ops.convert_to_numpy(variable) for variable in pretrainer.trainable_variables]
+    moved = [np.abs(new - old).max() for new, old in zip(after[1], before, strict=True)]
+    assert sum(distance > 1e-3 for distance in moved) > 20
+    for count in (2, 8):
+        for one, other in zip(after[1], after[count], strict=True):
+            np.testing.assert_allclose(other, one, rtol=0, atol=1e-5)
+
+
+def test_cached_gradients_are_those_of_one_large_batch():
+    """With a gradient step of size 1, the weights differ as the gradients do."""
+    batch = {"training": embedding_batch(np.random.default_rng(5), 8, 8, negatives=2)}
+    loss = UpdateLoss(0.1, dimensions=(4,), margin=0.2, teacher_weight=0.5)
+    after = {}
+    for count in (1, 2, 8):
+        pretrainer = InfoXLMPretrainer(
+            tiny_masked_lm(TWO_LAYERS), [EmbeddingTask(loss)], accumulation_steps=count, clip_norm=None
+        )
+        before = [ops.convert_to_numpy(variable) for variable in pretrainer.trainable_variables]
+        pretrainer.compile(keras.optimizers.SGD(1.0))
+        pretrainer.train_on_batch(batch)
+        after[count] = [ops.convert_to_numpy(variable) for variable in pretrainer.trainable_variables]
+    moved = [np.abs(new - old).max() for new, old in zip(after[1], before, strict=True)]
+    assert sum(distance > 1e-3 for distance in moved) > 20
+    for count in (2, 8):
+        for one, other in zip(after[1], after[count], strict=True):
+            np.testing.assert_allclose(other, one, rtol=0, atol=1e-5)
+
+
 class SameVectors(EmbeddingTask):
     """Its loss is how far the vectors of a micro-batch are from those that the update was told."""
 
@@ -78,7 +118,9 @@ class SameVectors(EmbeddingTask):
         own = self.gathered(batch, training)
         rows = shared.first_row + ops.arange(ops.shape(own["queries"])[0])
         told = [ops.take(shared.tensors[name], rows, axis=0) for name in ("queries", "documents")]
-        difference = sum(ops.sum(ops.abs(own[name] - one)) for name, one in zip(("queries", "documents"), told, strict=True))
+        difference = sum(
+            ops.sum(ops.abs(own[name] - one)) for name, one in zip(("queries", "documents"), told, strict=True)
+        )
         plain = self.gathered(batch, False)["queries"]
         return TaskResult(difference, self.count(batch), ops.sum(ops.abs(own["queries"] - plain)), ops.ones(()))
 
@@ -140,9 +182,7 @@ def test_a_killed_run_ends_with_the_same_bits(tiny_preset, forked_python, tmp_pa
 
     def go(directory, step):
         command = [sys.executable, "-c", KILLED, str(tiny_preset), str(directory), str(step)]
-        return forked_python.run(
-            command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False
-        )
+        return forked_python.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     done = go(whole, 0)
@@ -188,7 +228,10 @@ def test_a_student_learns_its_teachers_vectors(tiny_preset, tmp_path):
 def test_a_teacher_with_the_students_own_weights_has_nothing_to_teach(tiny_preset, tmp_path):
     head = EmbeddingHead(parts(8), [], parts(4))
     once = FineTuningRun(
-        head, lambda: load_pretrained(tiny_preset), settings(teacher=str(tiny_preset), max_length=None), tmp_path / "run"
+        head,
+        lambda: load_pretrained(tiny_preset),
+        settings(teacher=str(tiny_preset), max_length=None),
+        tmp_path / "run",
     )
     arrays = head.training_arrays()
     own = head.predict(head.inputs(head.training[0].queries), 8)

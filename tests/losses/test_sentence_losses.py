@@ -1,4 +1,4 @@
-"""The losses of sentence vectors against sentence-transformers and PyTorch, in value and gradient, and closed forms."""
+"""The losses of sentence vectors against sentence-transformers', in value and gradient, and closed forms."""
 
 import warnings
 
