@@ -7,12 +7,13 @@ import pytest
 
 from infoxlm_keras.commands.mine_negatives import main
 from infoxlm_keras.evaluation import TextEmbedder
+from infoxlm_keras.exporting.convert import convert_checkpoint
 from infoxlm_keras.mining import negative_mining
 from infoxlm_keras.mining.negative_mining import mine_negatives
 from infoxlm_keras.mining.negatives import NegativeSettings
 from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo, load_pretrained, save_pretrained
-from infoxlm_keras.text.embedding_samples import read_embedding_samples
+from infoxlm_keras.text.embedding_samples import EmbeddingSamples, read_embedding_samples
 from running import refused, run
 from sample_text import sentences
 
@@ -92,6 +93,36 @@ def test_negatives_equal_those_of_the_whole_matrix(prompts, data, tiny_preset, p
     (part,) = read_embedding_samples([output])
     assert (part.language, part.left_out) == ("en", 0)
     assert part.negatives == [row["negatives"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"max_score_share": float("inf")}, {}),
+        ({"max_score_share": float("inf"), "skip_top": 2}, {"range_min": 2}),
+        ({"max_score_share": 0.99}, {"relative_margin": 0.01}),
+        ({"max_score_share": float("inf"), "margin": 0.02}, {"absolute_margin": 0.02}),
+        ({"max_score_share": 0.995, "margin": 0.01}, {"absolute_margin": 0.01, "relative_margin": 0.005}),
+    ],
+)
+def test_sentence_transformers_mines_the_same(ours, theirs, tiny_preset, tmp_path):
+    import datasets
+    import sentence_transformers
+    from sentence_transformers.util import mine_hard_negatives
+
+    convert_checkpoint(tiny_preset, tmp_path / "st", "sentence-transformers")
+    mined = mine_hard_negatives(
+        datasets.Dataset.from_dict({"query": QUERIES, "positive": POSITIVES}),
+        sentence_transformers.SentenceTransformer(str(tmp_path / "st"), device="cpu"),
+        **{"num_negatives": 3, "range_max": COUNT, "output_format": "n-tuple", "verbose": False, **theirs},
+    )
+    model = load_pretrained(tiny_preset)
+    samples = EmbeddingSamples("en", queries=QUERIES, positives=POSITIVES)
+    settings = NegativeSettings(negatives=3, **ours)
+    mine_negatives(model, sentence_vector(model, lowest=0), [samples], tmp_path / "out.jsonl", settings)
+    expected = [(row["query"], row["positive"], [row[f"negative_{number}"] for number in (1, 2, 3)]) for row in mined]
+    found = [(row["query"], row["positive"], row["negatives"]) for row in rows_of(tmp_path / "out.jsonl")]
+    assert found == expected and len(found) > 3
 
 
 def test_fewer_negatives_are_written_on_request_and_infinity_is_no_limit(data, tiny_preset, tmp_path):
