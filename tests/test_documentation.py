@@ -32,6 +32,7 @@ RUN_ELSEWHERE = {
     "trim-vocabulary": "tests/commands/test_trim_vocabulary.py",
     "export-savedmodel": "tests/commands/test_export_recipe.py",
     "finetune-classification": "tests/finetuning/test_finetune_classification.py",
+    "finetune-embedding": "tests/finetuning/test_embedding.py",
     "finetune-qa": "tests/finetuning/test_question_answering_head.py",
     "finetune-tagging": "tests/finetuning/test_tagging.py",
     "evaluate-alignment": "tests/evaluation/test_alignment_evaluation.py",

@@ -291,6 +291,12 @@ def parse(kind: type[FineTuningHead], arguments: Sequence[str] | None) -> argpar
         default=defaults.accumulation_steps,
         help="cut each batch into N micro-batches: less memory, the same update",
     )
+    parser.add_argument(
+        "--group_by_length",
+        action=argparse.BooleanOptionalAction,
+        default=defaults.group_by_length,
+        help="make batches of samples of about equal length: faster, by less padding",
+    )
     parser.add_argument("--dtype", choices=DTYPES, default=defaults.dtype, help="precision of encoder and head")
     parser.add_argument(
         "--lora_rank",

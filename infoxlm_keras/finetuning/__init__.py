@@ -12,6 +12,9 @@ In reading order:
     classification.py       KerasHub's classifier on a pre-trained encoder; `text/labelled_texts.py` reads the data
     question_answering_head.py   spans of texts as answers; `text/questions.py` reads the data
     tagging.py              tags of words; `text/tagged_sentences.py` reads the data
+    embedding.py            sentence vectors; embedding_task.py (their loss over a whole update, by cached gradients),
+                            teachers.py; `text/embedding_samples.py` reads the data
+    length_groups.py        batches of samples of about equal length
     question_answering.py, token_classification.py   their models on disk, by task_preset.py
     run_output.py           the folder of a command
     transfer.py             what a language loses that was not trained on
@@ -34,6 +37,11 @@ if TYPE_CHECKING:
         read_labelled_texts as read_labelled_texts,
         read_labels as read_labels,
     )
+    from infoxlm_keras.finetuning.embedding import (
+        EmbeddingHead as EmbeddingHead,
+        EmbeddingSettings as EmbeddingSettings,
+    )
+    from infoxlm_keras.finetuning.embedding_task import EmbeddingTask as EmbeddingTask, UpdateLoss as UpdateLoss
     from infoxlm_keras.finetuning.head import FineTuningHead as FineTuningHead
     from infoxlm_keras.finetuning.loop import FineTuningRun as FineTuningRun, Stopped as Stopped
     from infoxlm_keras.finetuning.question_answering import (
@@ -66,6 +74,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
             "read_labelled_texts",
             "read_labels",
         ),
+        "embedding": ("EmbeddingHead", "EmbeddingSettings"),
+        "embedding_task": ("EmbeddingTask", "UpdateLoss"),
         "head": ("FineTuningHead",),
         "loop": ("FineTuningRun", "Stopped"),
         "question_answering": ("load_question_answering", "save_question_answering"),

@@ -12,9 +12,11 @@ from keras import ops
 
 from infoxlm_keras.annotations import Array, PathLike, Tensor, Tensors
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.finetuning.head_task import HeadTask
 from infoxlm_keras.finetuning.prediction import predict, prediction_model
 from infoxlm_keras.finetuning.settings import FineTuningSettings
 from infoxlm_keras.models import with_dropout
+from infoxlm_keras.tasks.pretext_task import PretextTask
 from infoxlm_keras.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -163,6 +165,14 @@ class FineTuningHead:
             batch: rows of `training_arrays`, as tensors.
         """
         raise NotImplementedError
+
+    def task(self) -> PretextTask:
+        """The head as a task of the pretrainer, after `build`. A head whose loss is not `losses` gives its own."""
+        return HeadTask(self)
+
+    def sources(self, settings: Any) -> dict[str, str]:
+        """Digests of what training reads beside model and samples, {name: str}."""
+        return {}
 
     def predict(
         self, inputs: dict[str, Array], batch_size: int, progress: Callable[[int], object] = lambda samples: None

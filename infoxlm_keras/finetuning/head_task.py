@@ -75,9 +75,7 @@ def trainer_of(head: "FineTuningHead", accumulation_steps: int = 1) -> InfoXLMPr
     for variable in head.masked_lm.variables:
         if id(variable) not in trained:
             variable.trainable = False
-    return InfoXLMPretrainer(
-        head.masked_lm, [HeadTask(head)], accumulation_steps=accumulation_steps, name="fine_tuning"
-    )
+    return InfoXLMPretrainer(head.masked_lm, [head.task()], accumulation_steps=accumulation_steps, name="fine_tuning")
 
 
 def merge_lora(backbone: keras_hub.models.XLMRobertaBackbone) -> None:

@@ -23,17 +23,24 @@ def run_identity(head: "FineTuningHead", settings: "FineTuningSettings", model: 
         model: str, `infoxlm_keras.pretrained.digest.model_digest` of the model that is trained.
 
     Returns:
-        `{"settings": dict, "model": str, "training": str, "development": str, "test": str}`, the last three SHA-256.
+        `{"settings": dict, "model": str, "training": str, "development": str, "test": str}`, the last three SHA-256;
+        with `"sources"`, {name: SHA-256}, if training reads more than that.
     """
     data = {name: digest(getattr(head, name)) for name in DATA}
-    return {"settings": dataclasses.asdict(settings), "model": model, **data}
+    sources = head.sources(settings)
+    further = {"sources": sources} if sources else {}
+    return {"settings": dataclasses.asdict(settings), "model": model, **data, **further}
 
 
 def differences(settings: "FineTuningSettings", now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     """What differs between two results of `run_identity`, list of str; `settings` are those of `now`."""
     found = settings.differences(before["settings"])
     found += ["the model was another"] if before.get("model") != now["model"] else []
-    return found + [f"the {name} samples were others" for name in DATA if before.get(name) != now[name]]
+    found += [f"the {name} samples were others" for name in DATA if before.get(name) != now[name]]
+    old, new = before.get("sources", {}), now.get("sources", {})
+    return found + [
+        f"the vectors of {name} were others" for name in sorted({*old, *new}) if old.get(name) != new.get(name)
+    ]
 
 
 def digest(parts: Iterable[Any]) -> str:

@@ -120,6 +120,7 @@ class FineTuningRun:
             settings.seed,
             distribution.num_replicas * settings.accumulation_steps,
             HeadTask.task_name,
+            settings.group_by_length,
         )
         self.updates = self.samples.updates
         self.every = min(settings.evaluate_every or self.samples.updates_per_epoch, self.updates)

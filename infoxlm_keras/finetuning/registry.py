@@ -27,6 +27,10 @@ FINETUNING_HEADS = {
         "infoxlm_keras.finetuning.classification:ClassificationHead",
         "fine-tune a classifier in one language, measure it in all",
     ),
+    "embedding": FineTuningRow(
+        "infoxlm_keras.finetuning.embedding:EmbeddingHead",
+        "tune sentence vectors on pairs or triples of texts, for search and mining",
+    ),
     "qa": FineTuningRow(
         "infoxlm_keras.finetuning.question_answering_head:QuestionAnsweringHead",
         "fine-tune question answering in one language, measure it in all",

@@ -29,6 +29,7 @@ class FineTuningSettings:
             all weights.
         evaluate_every: int >= 1, updates from one measure on development data to the next. None: an epoch's.
         patience: int >= 1, training ends after so many measures without a new best one. None: never early.
+        group_by_length: bool, whether a batch holds samples of about equal length, which are padded less.
         save_every: int >= 1, updates from one checkpoint to the next.
         jit_compile: bool, whether XLA compiles the step (TensorFlow; JAX always compiles, PyTorch never).
     """
@@ -46,6 +47,7 @@ class FineTuningSettings:
     lora_rank: int | None = None
     evaluate_every: int | None = None
     patience: int | None = None
+    group_by_length: bool = False
     save_every: int = 500
     jit_compile: bool = True
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+from keras import ops
 
 from infoxlm_keras.annotations import Tensor, Tensors
 from infoxlm_keras.data.batch_stream import BatchStream
@@ -49,15 +50,29 @@ class TaskResult:
 
 @dataclasses.dataclass
 class SharedTensors:
-    """What `PretextTask.shared` gave on all replicas.
+    """What `PretextTask.shared` gave on all replicas, or `PretextTask.gathered` in all of an update.
 
     Attributes:
-        tensors: dict of name to tensor [micro-batch of all replicas, ...], in the replicas' order.
+        tensors: dict of name to tensor [micro-batch of all replicas, ...], in the replicas' order. Of `gathered`
+            [update, ...]: micro-batch after micro-batch, each in the replicas' order.
         first_row: int or int32 scalar, where this replica's rows begin.
     """
 
     tensors: Tensors
     first_row: int | Tensor = 0
+
+    @classmethod
+    def of_update(cls, tensors: Tensors, index: int | Tensor, first_row: int | Tensor) -> SharedTensors:
+        """What micro-batch `index` sees of `gathered`.
+
+        Args:
+            tensors: dict of name to tensor [micro-batches, micro-batch of all replicas, ...].
+            index: int or int32 scalar.
+            first_row: int or int32 scalar, where this replica's rows begin in a micro-batch.
+        """
+        rows = ops.shape(next(iter(tensors.values())))[1]
+        flat = {name: ops.reshape(tensor, (-1, *tensor.shape[2:])) for name, tensor in tensors.items()}
+        return cls(flat, index * rows + first_row)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +88,8 @@ class PretextTask(keras.layers.Layer):
     """Base of the pretext tasks.
 
     A task is bound to one encoder by `bind`, before training; then `InfoXLMPretrainer` calls, for each update:
-    `prepare` (each micro-batch), `count` and `further_counts` (whole batch), `shared` (each micro-batch), `result`
-    (each micro-batch), `after_backward` (each micro-batch), `after_update` (once).
+    `prepare` (each micro-batch), `count` and `further_counts` (whole batch), `shared` or `gathered` (each
+    micro-batch), `result` (each micro-batch), `after_backward` (each micro-batch), `after_update` (once).
 
     Args:
         weight: float >= 0, the task's factor in the loss.
@@ -235,13 +250,22 @@ class PretextTask(keras.layers.Layer):
         """
         return {}
 
+    def gathered(self, batch: Tensors, training: bool) -> Tensors:
+        """dict of tensors [batch, ...] of which `result` needs those of the whole update: vectors to be contrasted.
+
+        All micro-batches of all replicas are computed before the first `result`, without gradient, and with the
+        dropout masks of the `result` that follows (Gao et al. 2021, https://arxiv.org/abs/2101.06983). A task with
+        such tensors trains alone.
+        """
+        return {}
+
     def result(self, batch: Tensors, training: bool, shared: SharedTensors | None = None) -> TaskResult:
         """`TaskResult` of `batch`; changes no variable but dropout's seeds.
 
         Args:
             batch: dict of tensors, a micro-batch or this replica's share of it.
             training: bool, whether dropout is on.
-            shared: `SharedTensors` of all replicas; None: there is one, and `batch` is the whole micro-batch.
+            shared: `SharedTensors` of all replicas, with `gathered` of the whole update; None: `batch` is all of it.
         """
         raise NotImplementedError
 

@@ -88,6 +88,9 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
         self.loss_combination = loss_combination
         self.accumulation_steps = accumulation_steps
         self.clip_norm = clip_norm
+        self.gathers = any(type(task).gathered is not PretextTask.gathered for task in tasks)
+        if self.gathers and len(names) > 1:
+            raise InputError(f"tasks = {names}: one of them needs the vectors of a whole update, and trains alone")
         for task in self.tasks:
             if task.in_pretrainer:
                 raise InputError(
@@ -308,6 +311,11 @@ class InfoXLMPretrainer(StepMetrics, TrainStep, keras.Model):
         """
         present = [task for task in self.tasks if (task.host or task.task_name) in batch]
         found = {task.task_name: task.shared(self.batch_of(task, batch)) for task in present}
+        return {name: tensors for name, tensors in found.items() if tensors}
+
+    def gathered(self, batch: Batch, training: bool) -> dict[str, Tensors]:
+        """dict of task name to the tensors of one micro-batch that the whole update needs, `PretextTask.gathered`."""
+        found = {task.task_name: task.gathered(self.batch_of(task, batch), training) for task in self.tasks}
         return {name: tensors for name, tensors in found.items() if tensors}
 
     def forward(

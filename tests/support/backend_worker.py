@@ -21,18 +21,26 @@ import numpy as np  # noqa: E402
 from keras import ops  # noqa: E402
 
 from infoxlm_keras import DWA, MMLM, MRTD, TLM, TRTD, XLCO, MomentumSchedule  # noqa: E402
+from infoxlm_keras.finetuning.embedding_task import EmbeddingTask, UpdateLoss  # noqa: E402
 from infoxlm_keras.runs.queue_filling import fill_queue  # noqa: E402
 from tiny_pretraining import TINY_SIZE, tiny_pretrainer  # noqa: E402
 
 SIZES = {number: dataclasses.replace(TINY_SIZE, num_layers=number) for number in (1, 2)}
-TASKS = {"mmlm": MMLM, "tlm": TLM, "xlco": XLCO, "dwa": DWA, "mrtd": MRTD, "trtd": TRTD}
+
+
+def vectors(**loss):
+    """The task of sentence vectors, which trains alone."""
+    return EmbeddingTask(UpdateLoss(**loss), layer=1)
+
+
+TASKS = {"mmlm": MMLM, "tlm": TLM, "xlco": XLCO, "dwa": DWA, "mrtd": MRTD, "trtd": TRTD, "training": vectors}
 
 
 def build(scenario, jit_compile, weights=None):
     """The pretrainer of a scenario; `weights` maps `<number> <path>` to a value for every variable."""
-    settings = dict(scenario["xlco"])
-    momentum = MomentumSchedule(**settings.pop("momentum"))
-    options = {**scenario, "xlco": {**settings, "momentum": momentum}}
+    options = dict(scenario)
+    if "xlco" in options:
+        options["xlco"] = {**options["xlco"], "momentum": MomentumSchedule(**options["xlco"]["momentum"])}
     tasks = [TASKS[name](**options.get(name, {})) for name in scenario["tasks"]]
     pretrainer = tiny_pretrainer(
         tasks,

@@ -21,8 +21,10 @@ from keras import ops
 
 from infoxlm_keras import DWA, MMLM, MRTD, TLM, TRTD, XLCO, InfoXLMPretrainer, MomentumSchedule, PretextTask
 from infoxlm_keras.contrast import KeyEncoder, KeyQueue, MovingAverage
+from infoxlm_keras.finetuning import EmbeddingTask, UpdateLoss
 from infoxlm_keras.models import Encoder, QuestionAnswering, TokenClassification
 from infoxlm_keras.models.fused_attention import CutLength, PadLength
+from infoxlm_keras.models.sentence_vector_model import UnitVector
 from infoxlm_keras.tasks.masked_lm import MaskedLanguageModeling
 from infoxlm_keras.tasks.replaced_tokens import ReplacedTokenDetection
 from infoxlm_keras.training.optimizer import WarmupLinearDecay
@@ -30,6 +32,7 @@ from infoxlm_keras.training.smoothed_mean import SmoothedMean
 from tiny_pretraining import (
     TINY_SIZE,
     array,
+    embedding_batch,
     joint_batch,
     state,
     tiny_masked_lm,
@@ -43,6 +46,7 @@ ONE_LAYER = dataclasses.replace(TINY_SIZE, num_layers=1)
 COMPILED = keras.backend.backend() == "jax"
 BATCH = joint_batch(np.random.default_rng(3))
 BATCH["dwa"] = translation_batch(np.random.default_rng(5), 4, 13)
+BATCH["training"] = embedding_batch(np.random.default_rng(7), 4, 8)
 BATCH["mrtd"] = BATCH["trtd"] = with_draws(np.random.default_rng(6), BATCH["dwa"])
 INPUTS = {name: BATCH["mmlm"][name] for name in ("token_ids", "padding_mask")}
 LINEAR = MomentumSchedule("linear", value=0.5, final_value=0.75, start_step=2, end_step=6)
@@ -107,6 +111,11 @@ EXAMPLES = {
     ReplacedTokenDetection: (lambda: ReplacedTokenDetection(2, False, 3.0, 100, 0.5, name="any"), loss_of_task),
     MRTD: (lambda: MRTD(2, False, 3.0, 100, 0.5), loss_of_task),
     TRTD: (lambda: TRTD(2, True, 3.0, 100, 0.5), loss_of_task),
+    EmbeddingTask: (lambda: EmbeddingTask(UpdateLoss(0.5, False, (4, 2), 0.1, 0.7, 0.3), 1, "max"), loss_of_task),
+    UnitVector: (
+        lambda: UnitVector("max", name="vector"),
+        lambda layer: [layer(np.arange(24, dtype="float32").reshape(2, 3, 4), padding_mask=np.array([[1, 1, 0]] * 2))],
+    ),
     SmoothedMean: (lambda: SmoothedMean("bound", decay=0.5), smoothed),
     WarmupLinearDecay: (lambda: WarmupLinearDecay(0.1, 3, 9), lambda rate: [rate(step) for step in range(9)]),
     PadLength: (lambda: PadLength(name="pad"), lambda layer: [layer(np.ones((2, 13, 3), "float32"))]),

@@ -125,7 +125,26 @@ def with_draws(generator, batch):
     return {**batch, "sample_uniforms": generator.random(batch["mask_ids"].shape, "float32")}
 
 
-def joint_batch(generator, mmlm=6, tlm=4, xlco=5, mrtd=0, trtd=0, pairs=False):
+def embedding_batch(generator, samples, length, negatives=1, width=8):
+    """A batch of sentence vectors: the last row fills it up, two queries are equal, and so are two documents."""
+    query_ids, query_mask = random_sequences(generator, samples, length)
+    document_ids, document_mask = random_sequences(generator, samples * (1 + negatives), length + 2)
+    texts = np.arange(samples * (1 + negatives)).reshape(samples, 1 + negatives)
+    texts[1, 0] = texts[0, -1]
+    teacher = generator.normal(size=(samples, width))
+    return {
+        "query_token_ids": query_ids,
+        "query_padding_mask": query_mask,
+        "document_token_ids": document_ids.reshape(samples, 1 + negatives, -1),
+        "document_padding_mask": document_mask.reshape(samples, 1 + negatives, -1),
+        "query_text": np.where(np.arange(samples) == 2, 1, np.arange(samples)).astype("int32"),
+        "document_text": texts.astype("int32"),
+        "weights": (np.arange(samples) < samples - 1).astype("float32"),
+        "teacher": (teacher / np.linalg.norm(teacher, axis=1, keepdims=True)).astype("float32"),
+    }
+
+
+def joint_batch(generator, mmlm=6, tlm=4, xlco=5, mrtd=0, trtd=0, training=0, pairs=False):
     """A batch of all tasks; a task of 0 samples is left out. With `pairs` TLM's sequences have two sentences."""
     batch = {}
     if mmlm:
@@ -137,6 +156,8 @@ def joint_batch(generator, mmlm=6, tlm=4, xlco=5, mrtd=0, trtd=0, pairs=False):
     for name, samples, length in (("mrtd", mrtd, 14), ("trtd", trtd, 11)):
         if samples:
             batch[name] = with_draws(generator, translation_batch(generator, samples, length))
+    if training:
+        batch["training"] = embedding_batch(generator, training, 7)
     return batch
 
 

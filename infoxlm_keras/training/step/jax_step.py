@@ -23,6 +23,7 @@ from infoxlm_keras.distribution.inputs import distribute_batches, parts_of_proce
 from infoxlm_keras.distribution.jax_replicas import JaxReplicas, cut_dimension, replaced
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
+from infoxlm_keras.training.dropout_seeds import seed_states
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm, unscaled
 from infoxlm_keras.training.step.base import StepParts
 
@@ -114,15 +115,17 @@ class TrainStep(StepParts):
         shared = self._shared(replicas, weights, non_trainable, micro_batches)
         seeds = self._seed_indices()
         non_trainable = _changed(non_trainable, seeds, replicas.own_seeds)
+        gathered = self._gathered(replicas, weights, non_trainable, micro_batches)
 
         def micro_step(carry, inputs):
-            micro_batch, tensors = inputs
+            index, micro_batch, tensors = inputs
+            seen = _seen_by(tensors, gathered, index, replicas)
 
             def backward(tasks, carry):
                 loss, gradients, non_trainable = carry
 
                 def loss_of(trainable):
-                    arguments = (micro_batch, scales, loss_scale, _shared_tensors(tensors, replicas))
+                    arguments = (micro_batch, scales, loss_scale, seen)
                     return self._loss(tasks, replicas.whole(trainable, places.trainable), non_trainable, *arguments)
 
                 (_, (more_loss, results, non_trainable)), more = jax.value_and_grad(loss_of, has_aux=True)(trainable)
@@ -144,7 +147,8 @@ class TrainStep(StepParts):
 
         zeros = [jax.numpy.zeros_like(value) for value in trainable]
         carry = (jax.numpy.zeros(()), zeros, non_trainable)
-        (loss, gradients, non_trainable), results = _for_each(micro_step, carry, (micro_batches, shared))
+        indices = jax.numpy.arange(self.accumulation_steps)
+        (loss, gradients, non_trainable), results = _for_each(micro_step, carry, (indices, micro_batches, shared))
         candidates = {task: result["num_candidates"] for task, result in results.items()}
         gradients, (loss, results) = replicas.sum_gradients(gradients, places.trainable, (loss, results))
         results = {task: {**result, "num_candidates": candidates[task]} for task, result in results.items()}
@@ -170,7 +174,7 @@ class TrainStep(StepParts):
 
         The key encoder does not change within an update, so the keys of all micro-batches can be computed first.
         """
-        if replicas.count == 1:
+        if replicas.count == 1 or self.gathers:
             return {}
 
         def of_one(nothing, micro_batch):
@@ -179,6 +183,22 @@ class TrainStep(StepParts):
 
         _, shared = _for_each(of_one, None, micro_batches)
         return replicas.join(shared, axis=1)
+
+    def _gathered(self, replicas, trainable, non_trainable, micro_batches):
+        """As `_shared`, of what the update needs as a whole; None if one replica has it in one micro-batch.
+
+        The states of dropout's seeds, which change on the way, are left behind.
+        """
+        if not self.gathers or replicas.count * self.accumulation_steps == 1:
+            return None
+
+        def of_one(non_trainable, micro_batch):
+            with self._scope(trainable, non_trainable) as scope:
+                found = self.gathered(micro_batch, training=True)
+            return _values(scope, self.non_trainable_variables), found
+
+        _, found = _for_each(of_one, non_trainable, micro_batches)
+        return replicas.join(found, axis=1)
 
     def test_step(self, state: tuple[Any, ...], data: Any) -> tuple[Tensors, tuple[Any, ...]]:
         trainable, non_trainable, metrics = state
@@ -208,8 +228,7 @@ class TrainStep(StepParts):
 
     def _seed_indices(self):
         """Places of the seed generators' states among the non-trainable variables."""
-        generators = [g for layer in self._flatten_layers() for g in getattr(layer, "_seed_generators", ())]
-        states = {id(generator.state) for generator in generators}
+        states = {id(state) for state in seed_states(self)}
         return [index for index, variable in enumerate(self.non_trainable_variables) if id(variable) in states]
 
     def _groups(self, places):
@@ -304,13 +323,21 @@ def _for_each(function, carry, inputs):
     return carry, jax.tree.map(lambda array: array[None], outputs)
 
 
-def _shared_tensors(tensors_by_task, replicas):
-    """dict of task name to `SharedTensors` of one micro-batch; None where there is one replica."""
+def _seen_by(tensors_by_task, gathered, index, replicas):
+    """dict of task name to the `SharedTensors` of micro-batch `index`; None if the micro-batch needs nothing else."""
+
+    def first_row(rows):
+        return replicas.index() * (rows // replicas.count)
+
+    if gathered is not None:
+        return {
+            task: SharedTensors.of_update(tensors, index, first_row(next(iter(tensors.values())).shape[1]))
+            for task, tensors in gathered.items()
+        }
     if replicas.count == 1:
         return None
 
-    def shared(tensors):
-        samples = next(iter(tensors.values())).shape[0] // replicas.count
-        return SharedTensors(tensors, replicas.index() * samples)
-
-    return {task: shared(tensors) for task, tensors in tensors_by_task.items()}
+    return {
+        task: SharedTensors(tensors, first_row(next(iter(tensors.values())).shape[0]))
+        for task, tensors in tensors_by_task.items()
+    }

@@ -5,6 +5,7 @@ and keys before the forward pass, and sum their gradients and losses after it. E
 equal values, so queue, key encoder, weights and counters stay bit-identical.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from infoxlm_keras.distribution.workarounds import (
 )
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
+from infoxlm_keras.training.dropout_seeds import seeds_restored
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm, unscaled
 from infoxlm_keras.training.step.base import StepParts
 
@@ -41,7 +43,7 @@ class TrainStep(StepParts):
         step = self.training_updates
         counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch, replicas.count)))
         scales = self.scales(counts, step)
-        shared = self._shared(batch, replicas)
+        shared = self._gathered(batch, replicas) if self.gathers else self._shared(batch, replicas)
 
         loss, gradients, results = self._compiled(lambda: self._accumulated_gradients(batch, scales, shared))
         loss, gradients = replicas.sum((loss, gradients))
@@ -83,7 +85,10 @@ class TrainStep(StepParts):
         replicas = Replicas()
         scales = self.scales(replicas.sum(self.prediction_counts(batch)), self.training_updates)
         # One batch, whatever the number of micro-batches in training.
-        shared = _shared_tensors(self.shared(batch), 0, replicas) if replicas.count > 1 else None
+        shared = None
+        if replicas.count > 1:
+            own = self.gathered(batch, training=False) if self.gathers else self.shared(batch)
+            shared = _shared_tensors(own, 0, replicas)
         loss, results = self.forward(batch, scales, training=False, shared=shared)
         self.update_task_metrics(_summed(results, replicas))
         self.total_loss_metric.update_state(replicas.sum(loss))
@@ -140,11 +145,11 @@ class TrainStep(StepParts):
         """
         micro_batches = self.accumulation_steps
         if micro_batches == 1:
-            return self._gradients(batch, scales, _micro_shared(shared, 0), tf.constant(0.0), None)
+            return self._gradients(batch, scales, self._micro_shared(shared, 0), tf.constant(0.0), None)
 
         def body(index, loss, gradients, results):
             micro_batch = self.micro_batch(batch, index)
-            tensors = _micro_shared(shared, index)
+            tensors = self._micro_shared(shared, index)
             loss, gradients, more_results = self._gradients(micro_batch, scales, tensors, loss, gradients)
             here = tf.equal(tf.range(micro_batches), index)
             results = tf.nest.map_structure(lambda all, one: tf.where(here, one, all), results, more_results)
@@ -187,6 +192,27 @@ class TrainStep(StepParts):
             return None
 
         return _shared_tensors(self._of_micro_batches(self.shared, batch), 1, replicas)
+
+    def _gathered(self, batch, replicas):
+        """As `_shared`, of what the update needs as a whole; None if one replica has it in one micro-batch."""
+        if replicas.count * self.accumulation_steps == 1:
+            return None
+        with seeds_restored(self):
+            found = self._of_micro_batches(functools.partial(self.gathered, training=True), batch)
+        return _shared_tensors(found, 1, replicas)
+
+    def _micro_shared(self, shared, index):
+        """`shared` of micro-batch `index`."""
+        if shared is None:
+            return None
+        if self.gathers:
+            return {
+                task: SharedTensors.of_update(part.tensors, index, part.first_row) for task, part in shared.items()
+            }
+        return {
+            task: SharedTensors({name: tf.gather(t, index) for name, t in part.tensors.items()}, part.first_row)
+            for task, part in shared.items()
+        }
 
     def _of_micro_batches(self, function, batch):
         """`function` of each micro-batch of `batch`: its tensors with a new first dimension, the micro-batches."""
@@ -322,18 +348,8 @@ def _shared_tensors(tensors_by_task, axis, replicas):
     """dict of task name to `SharedTensors`, joined over the replicas along the samples' `axis`."""
 
     def shared(tensors):
-        samples = next(iter(tensors.values())).shape[axis]
+        samples = keras.ops.shape(next(iter(tensors.values())))[axis]
         joined = {name: replicas.join(tensor, axis) for name, tensor in tensors.items()}
         return SharedTensors(joined, replicas.index * samples)
 
     return {task: shared(tensors) for task, tensors in tensors_by_task.items()}
-
-
-def _micro_shared(shared, index):
-    """`shared` of micro-batch `index`."""
-    if shared is None:
-        return None
-    return {
-        task: SharedTensors({name: tf.gather(t, index) for name, t in part.tensors.items()}, part.first_row)
-        for task, part in shared.items()
-    }

@@ -20,6 +20,7 @@ from infoxlm_keras.distribution.torch_replicas import TorchReplicas
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
+from infoxlm_keras.training.dropout_seeds import seeds_restored
 from infoxlm_keras.training.fused_adamw import update_by_fused_kernel
 from infoxlm_keras.training.step.base import StepParts
 
@@ -58,7 +59,7 @@ class TrainStep(StepParts):
         step = self.training_updates
         counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch, replicas.count)))
         scales = self.scales(counts, step)
-        shared = self._shared(batch, replicas)
+        shared = self._gathered(batch, replicas) if self.gathers else self._shared(batch, replicas)
         variables = self.trainable_variables
         # Not Module.zero_grad(): it misses the variables of tasks, which are made outside build().
         for variable in variables:
@@ -71,7 +72,7 @@ class TrainStep(StepParts):
                 result = {}
                 for tasks in self.task_groups:
                     # One by one: the activations of a task are gone before those of the next one come.
-                    arguments = (micro_batch, scales, True, _micro_shared(shared, index))
+                    arguments = (micro_batch, scales, True, self._micro_shared(shared, index))
                     own_loss, own_results = self.group_loss(tasks, *arguments)
                     result.update(own_results)
                     # backward() adds to .grad, which is the accumulation.
@@ -118,7 +119,8 @@ class TrainStep(StepParts):
         # One batch, whatever the number of micro-batches in training.
         shared = None
         if replicas.count > 1:
-            shared = _micro_shared(self._joined([self.shared(batch)], replicas), 0)
+            own = self.gathered(batch, training=False) if self.gathers else self.shared(batch)
+            shared = self._micro_shared(self._joined([own], replicas), 0)
         loss, results = self.forward(batch, scales, training=False, shared=shared)
         loss, (results,), _ = _summed(replicas, loss, [_detached(results)], [])
         self.update_task_metrics(results)
@@ -150,8 +152,29 @@ class TrainStep(StepParts):
             parts = [self.shared(self.micro_batch(batch, index)) for index in range(self.accumulation_steps)]
         return self._joined(parts, replicas)
 
+    def _gathered(self, batch, replicas):
+        """As `_shared`, of what the update needs as a whole; None if one replica has it in one micro-batch."""
+        if replicas.count * self.accumulation_steps == 1:
+            return None
+        with torch.no_grad(), replicas.own_seeds(self), seeds_restored(self):
+            parts = [self.gathered(self.micro_batch(batch, index), True) for index in range(self.accumulation_steps)]
+        return self._joined(parts, replicas)
+
+    def _micro_shared(self, shared, index):
+        """`shared` of micro-batch `index`."""
+        if shared is None:
+            return None
+        if self.gathers:
+            return {
+                task: SharedTensors.of_update(part.tensors, index, part.first_row) for task, part in shared.items()
+            }
+        return {
+            task: SharedTensors({name: tensor[index] for name, tensor in part.tensors.items()}, part.first_row)
+            for task, part in shared.items()
+        }
+
     def _joined(self, parts, replicas):
-        """`SharedTensors` by task of a list with each micro-batch's `shared`."""
+        """`SharedTensors` by task of a list with each micro-batch's tensors."""
         found = {}
         for task, tensors in parts[0].items():
             stacked = {name: torch.stack([part[task][name] for part in parts]) for name in tensors}
@@ -199,16 +222,6 @@ def _detached(results):
     """`results` of one micro-batch without their graph, and without the tasks' state."""
     kept = {task: {key: result[key] for key in result if key != "state"} for task, result in results.items()}
     return keras.tree.map_structure(lambda tensor: tensor.detach(), kept)
-
-
-def _micro_shared(shared, index):
-    """`shared` of micro-batch `index`."""
-    if shared is None:
-        return None
-    return {
-        task: SharedTensors({name: tensor[index] for name, tensor in part.tensors.items()}, part.first_row)
-        for task, part in shared.items()
-    }
 
 
 def draw_dropout_from_its_seed(model: keras.Model) -> None:

@@ -1,0 +1,314 @@
+"""`infoxlm finetune-embedding`: one update whatever the micro-batches; teachers, guides, prompts; what is saved."""
+
+import json
+import os
+import signal
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from infoxlm_keras import InfoXLMPretrainer
+from infoxlm_keras.commands import finetune_embedding
+from infoxlm_keras.evaluation.retrieval import retrieval_accuracy
+from infoxlm_keras.finetuning import EmbeddingHead, EmbeddingSettings, FineTuningRun
+from infoxlm_keras.finetuning.embedding_task import EmbeddingTask, UpdateLoss
+from infoxlm_keras.finetuning.sample_batches import SampleBatches
+from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.tasks.pretext_task import TaskResult
+from infoxlm_keras.text.embedding_samples import EmbeddingSamples
+from quick_runs import quick_graphs
+from repository import REPOSITORY
+from running import refused, run, tree
+from sample_text import sentences
+from tiny_pretraining import TWO_LAYERS, embedding_batch, tiny_masked_lm
+
+pytestmark = pytest.mark.usefixtures("quickly")
+
+
+@pytest.fixture(scope="module")
+def quickly():
+    with quick_graphs():
+        yield
+
+
+def parts(count=11, negatives=1, start=0):
+    english, german = sentences("en", count, start), sentences("de", count, start)
+    others = [[f"{text} {number}" for number in range(negatives)] for text in reversed(german)]
+    return [EmbeddingSamples("en-de", files=["x"], queries=english, positives=german, negatives=others)]
+
+
+def settings(**changed):
+    fixed = {"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "max_length": 16, "jit_compile": False}
+    return EmbeddingSettings(**{**fixed, **changed})
+
+
+def trained(preset, directory, training=None, development=(), **changed):
+    """(the head, its result) after a run."""
+    head = EmbeddingHead(training or parts(), list(development), [] if development else parts(5, start=40))
+    once = FineTuningRun(
+        head, lambda: load_pretrained(preset, dtype=changed.get("dtype")), settings(**changed), directory
+    )
+    once.train()
+    return head, once.finish()
+
+
+def close(one, other, tolerance=2e-4):
+    for mine, theirs in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=tolerance)
+
+
+# === What does not change the result ===
+
+
+@pytest.mark.parametrize("changed", [{}, {"dimensions": [4, 2], "both_directions": False}])
+def test_micro_batches_give_the_update_of_one_large_batch(tiny_preset, tmp_path, changed):
+    """The last batch of an epoch has three samples, and a row that counts for nothing."""
+    whole, _ = trained(tiny_preset, tmp_path / "whole", dropout=0.0, **changed)
+    cut, _ = trained(tiny_preset, tmp_path / "cut", dropout=0.0, accumulation_steps=4, **changed)
+    close(whole.model, cut.model)
+
+
+def test_cached_gradients_are_those_of_one_large_batch():
+    """With a gradient step of size 1, the weights differ as the gradients do."""
+    batch = {"training": embedding_batch(np.random.default_rng(5), 8, 8, negatives=2)}
+    loss = UpdateLoss(0.1, dimensions=(4,), margin=0.2, teacher_weight=0.5)
+    after = {}
+    for count in (1, 2, 8):
+        pretrainer = InfoXLMPretrainer(
+            tiny_masked_lm(TWO_LAYERS), [EmbeddingTask(loss)], accumulation_steps=count, clip_norm=None
+        )
+        before = [ops.convert_to_numpy(variable) for variable in pretrainer.trainable_variables]
+        pretrainer.compile(keras.optimizers.SGD(1.0))
+        pretrainer.train_on_batch(batch)
+        after[count] = [ops.convert_to_numpy(variable) for variable in pretrainer.trainable_variables]
+    moved = [np.abs(new - old).max() for new, old in zip(after[1], before, strict=True)]
+    assert sum(distance > 1e-3 for distance in moved) > 20
+    for count in (2, 8):
+        for one, other in zip(after[1], after[count], strict=True):
+            np.testing.assert_allclose(other, one, rtol=0, atol=1e-5)
+
+
+class SameVectors(EmbeddingTask):
+    """Its loss is how far the vectors of a micro-batch are from those that the update was told."""
+
+    def result(self, batch, training, shared=None):
+        own = self.gathered(batch, training)
+        rows = shared.first_row + ops.arange(ops.shape(own["queries"])[0])
+        told = [ops.take(shared.tensors[name], rows, axis=0) for name in ("queries", "documents")]
+        difference = sum(
+            ops.sum(ops.abs(own[name] - one)) for name, one in zip(("queries", "documents"), told, strict=True)
+        )
+        plain = self.gathered(batch, False)["queries"]
+        return TaskResult(difference, self.count(batch), ops.sum(ops.abs(own["queries"] - plain)), ops.ones(()))
+
+
+def test_both_passes_draw_the_same_dropout_masks():
+    pretrainer = InfoXLMPretrainer(tiny_masked_lm(TWO_LAYERS, dropout=0.3), [SameVectors()], accumulation_steps=3)
+    pretrainer.compile(keras.optimizers.SGD(1e-3))
+    for step in range(2):
+        batch = {"training": embedding_batch(np.random.default_rng(step), 6, 8)}
+        logs = pretrainer.train_on_batch(batch, return_dict=True)
+        assert float(logs["loss"]) == 0.0
+        # And they drop something.
+        assert float(logs["training_accuracy"]) > 0.1
+
+
+def test_a_task_of_whole_updates_trains_alone():
+    from infoxlm_keras import MMLM
+
+    with pytest.raises(Exception, match="trains alone"):
+        InfoXLMPretrainer(tiny_masked_lm(TWO_LAYERS), [EmbeddingTask(), MMLM()])
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = ['tests/finetuning', 'tests/support']
+import test_embedding
+from infoxlm_keras.runs.callbacks import Checkpoints
+
+original = Checkpoints.save
+
+def save(self):
+    original(self)
+    if self.step == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Checkpoints.save = save
+test_embedding.resumable(sys.argv[1], sys.argv[2])
+"""
+
+
+def resumable(preset, directory):
+    """A run with dropout, micro-batches, a guide and shorter vectors."""
+    return trained(
+        preset,
+        directory,
+        development=parts(6, 0, 30),
+        save_every=2,
+        evaluate_every=2,
+        dropout=0.1,
+        accumulation_steps=2,
+        guide=str(preset),
+        dimensions=[4],
+        group_by_length=True,
+    )
+
+
+def test_a_killed_run_ends_with_the_same_bits(tiny_preset, forked_python, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "KERAS_BACKEND": "tensorflow"}
+
+    def go(directory, step):
+        command = [sys.executable, "-c", KILLED, str(tiny_preset), str(directory), str(step)]
+        return forked_python.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    done = go(whole, 0)
+    assert done.returncode == 0, done.stderr
+    assert go(broken, 2).returncode == -signal.SIGKILL and not (broken / "result.json").exists()
+    done = go(broken, 0)
+    assert done.returncode == 0 and "resuming at update 2" in done.stdout, done.stderr
+    one, other = tree(whole), tree(broken)
+    different = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    assert not [name for name in different if not name.startswith(("tensorboard", "history.csv", "model/metadata"))]
+
+
+# === What is learned ===
+
+
+def test_it_learns_pairs_and_shorter_vectors(tiny_preset, tmp_path):
+    data = parts(24, 0)
+    changed = {"epochs": 100, "batch_size": 24, "learning_rate": 0.02, "dropout": 0.0, "dimensions": [4]}
+    before, _ = trained(tiny_preset, tmp_path / "before", data, **{**changed, "epochs": 1, "learning_rate": 1e-9})
+    head, _ = trained(tiny_preset, tmp_path / "run", data, **changed)
+    first = before.measure(data, 8, lambda samples: None)
+    last = head.measure(data, 8, lambda samples: None)
+    assert last["accuracy"]["en-de"] > first["accuracy"]["en-de"] + 0.5
+    assert last["accuracy_4"]["en-de"] > 0.4
+    assert set(last) == {"accuracy", "source_to_target", "target_to_source", "accuracy_4"}
+
+
+def test_a_student_learns_its_teachers_vectors(tiny_preset, tmp_path):
+    """The teacher, in a file, knows the first side alone; the student puts the second side there too."""
+    data = parts(16, 0)
+    teacher = np.random.default_rng(0).normal(size=(16, load_pretrained(tiny_preset).backbone.hidden_dim))
+    np.save(tmp_path / "teacher.npy", teacher.astype("float32"))
+    changed = {"epochs": 150, "batch_size": 16, "learning_rate": 0.02, "dropout": 0.0}
+    head, _ = trained(tiny_preset, tmp_path / "run", data, teacher_vectors=str(tmp_path / "teacher.npy"), **changed)
+    unit = teacher / np.linalg.norm(teacher, axis=1, keepdims=True)
+    for texts in (data[0].queries, data[0].positives):
+        student = head.predict(head.inputs(texts), 8)
+        assert np.sum(student * unit, axis=1).mean() > 0.7
+    history = (tmp_path / "run/history.csv").read_text().splitlines()
+    assert "training_loss" in history[0]
+
+
+def test_a_teacher_with_the_students_own_weights_has_nothing_to_teach(tiny_preset, tmp_path):
+    head = EmbeddingHead(parts(8), [], parts(4))
+    once = FineTuningRun(
+        head,
+        lambda: load_pretrained(tiny_preset),
+        settings(teacher=str(tiny_preset), max_length=None),
+        tmp_path / "run",
+    )
+    arrays = head.training_arrays()
+    own = head.predict(head.inputs(head.training[0].queries), 8)
+    np.testing.assert_allclose(arrays["teacher"], own, atol=1e-5)
+    assert once.trainer.tasks[0].update_loss == UpdateLoss(contrast_weight=0.0, teacher_weight=1.0)
+
+
+# === The command ===
+
+
+def write_triples(path, count=12, start=0, negatives=True):
+    rows = []
+    for part in parts(count, 2, start):
+        for query, positive, others in zip(part.queries, part.positives, part.negatives, strict=True):
+            rows.append({"query": query, "positive": positive, **({"negatives": others} if negatives else {})})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_command_from_triples_to_vectors(tiny_preset, tmp_path):
+    train = write_triples(tmp_path / "train.en-de.jsonl")
+    test = write_triples(tmp_path / "test.en-de.jsonl", 6, 30, negatives=False)
+    options = ["--model", tiny_preset, "--train", train, "--test", test, "--output_dir", tmp_path / "run"]
+    options += ["--epochs", 1, "--batch_size", 4, "--learning_rate", 0.01, "--dimensions", 4, "--layer", 1]
+    options += ["--query_prompt", "query: ", "--document_prompt", "passage: ", "--pooling", "max", "--no-jit_compile"]
+    run(finetune_embedding.main, *options)
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["negatives"] == 2 and results["training"] == {"en-de": 12} and results["samples"] == {"en-de": 6}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"model", "results.json", "accuracy.png", "runs"}
+
+    model = load_pretrained(tmp_path / "run/model")
+    info = model.info
+    assert (info.universal_layer, info.pooling, info.normalize) == (1, "max", True)
+    assert info.prompts == {"query": "query: ", "document": "passage: "} and info.tasks[-1] == "embedding"
+    part = parts(6, 0, 30)[0]
+    queries, documents = model.encode(part.queries, prompt="query"), model.encode(part.positives, prompt="document")
+    assert np.mean(retrieval_accuracy(queries, documents)) == pytest.approx(results["accuracy"]["en-de"])
+    np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1.0, rtol=1e-5)
+
+
+def test_what_is_refused_before_training(tiny_preset, tmp_path, capsys):
+    train = write_triples(tmp_path / "train.en-de.jsonl")
+    test = write_triples(tmp_path / "test.en-de.jsonl", 6, 30)
+    np.save(tmp_path / "few.npy", np.ones((3, 4), "float32"))
+    np.save(tmp_path / "narrow.npy", np.ones((12, 4), "float32"))
+    np.save(tmp_path / "flat.npy", np.ones(12, "float32"))
+    (tmp_path / "text.npy").write_text("no array")
+    options = ["--model", tiny_preset, "--train", train, "--test", test, "--output_dir", tmp_path / "run"]
+    width = load_pretrained(tiny_preset).backbone.hidden_dim
+    for further, message in (
+        (["--dimensions", width], f"must be in 1..{width - 1}"),
+        (["--dimensions", 4, 4], "give each number once"),
+        (["--temperature", 0], "temperature = 0.0: must be positive"),
+        (["--layer", 9], "the encoder has hidden states"),
+        (["--teacher", tiny_preset, "--teacher_vectors", tmp_path / "few.npy"], "give one of them"),
+        (["--contrast_weight", 0], "needs a teacher"),
+        (["--teacher_vectors", tmp_path / "few.npy"], "holds 3 vectors, but there are 12 training samples"),
+        (["--teacher_vectors", tmp_path / "narrow.npy"], f"have 4 numbers, those of the model in training {width}"),
+        (["--teacher_vectors", tmp_path / "flat.npy"], "holds no vectors"),
+        (["--teacher_vectors", tmp_path / "text.npy"], "holds no array of NumPy"),
+        (["--teacher_vectors", tmp_path / "absent.npy"], "absent.npy"),
+        (["--guide", tmp_path / "absent"], "absent"),
+        (["--false_negative_margin", 3], "must be in -2..2"),
+    ):
+        assert message in refused(capsys, finetune_embedding.main, *options, *further), further
+        assert not (tmp_path / "run").exists(), further
+
+
+# === Batches ===
+
+
+def test_batches_of_equal_length_hold_each_sample_once_and_are_cut():
+    generator = np.random.default_rng(3)
+    lengths = generator.integers(1, 33, 1000)
+    mask = (np.arange(32) < lengths[:, None]).astype("int32")
+    arrays = {
+        "query_token_ids": mask * np.arange(1000)[:, None],
+        "query_padding_mask": mask,
+        "document_padding_mask": mask[:, None, ::1] * np.array([1, 0])[:, None],
+        "teacher": np.ones((1000, 32), "float32"),
+        "weights": np.ones(1000, np.float32),
+    }
+    grouped = SampleBatches(arrays, 16, epochs=2, seed=1, group_by_length=True)
+    positions = []
+    for epoch in range(2):
+        seen = []
+        for place in range(grouped.updates_per_epoch):
+            batch = grouped.batch(epoch * grouped.updates_per_epoch + place)["head"]
+            length = batch["query_token_ids"].shape[1]
+            assert batch["query_padding_mask"].shape == (16, length)
+            assert batch["document_padding_mask"].shape == (16, 2, length)
+            assert batch["teacher"].shape == (16, 32)
+            assert length in (8, 12, 16, 24, 32) and length >= batch["query_padding_mask"].sum(axis=1).max()
+            positions.append(length)
+            seen += grouped.rows(epoch * grouped.updates_per_epoch + place).tolist()
+        assert sorted(row for row in seen if row >= 0) == list(range(1000))
+    assert np.mean(positions) < 0.7 * 32
+    assert grouped.rows(0).tolist() != grouped.rows(grouped.updates_per_epoch).tolist()
+    again = SampleBatches(arrays, 16, epochs=2, seed=1, group_by_length=True)
+    assert again.rows(70).tolist() == grouped.rows(70).tolist()
