@@ -26,8 +26,9 @@ from infoxlm_keras.files import load_yaml, parsing, read_yaml
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
 from infoxlm_keras.settings import NonNegativeInt, OneOf, PositiveInt, Settings, defaults_of
 from infoxlm_keras.tasks.registry import DEFAULT_TASKS, task_classes, tasks_with_batches
-from infoxlm_keras.training.optimizer import build_optimizer
+from infoxlm_keras.training.optimizer import OPTIMIZERS, build_optimizer
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
+from infoxlm_keras.training.schedules import SCHEDULES, build_schedule
 
 # The most problems that a message names, and the most dots in a key.
 MOST_PROBLEMS, MOST_DOTS = 20, 8
@@ -97,12 +98,16 @@ class DataSettings(Settings):
 class OptimizerSettings(Settings):
     """See `infoxlm_keras.training.optimizer.build_optimizer`; the last two are `InfoXLMPretrainer`'s."""
 
+    name: Annotated[str, OneOf(OPTIMIZERS)] = _OPTIMIZER.name
+    schedule: Annotated[str, OneOf(SCHEDULES)] = _OPTIMIZER.schedule
     learning_rate: pydantic.PositiveFloat = _OPTIMIZER.learning_rate
     warmup_steps: NonNegativeInt = _OPTIMIZER.warmup_steps
     beta_1: float = pydantic.Field(default=_OPTIMIZER.beta_1, ge=0.0, lt=1.0)
     beta_2: float = pydantic.Field(default=_OPTIMIZER.beta_2, ge=0.0, lt=1.0)
     epsilon: pydantic.PositiveFloat = _OPTIMIZER.epsilon
     weight_decay: pydantic.NonNegativeFloat = _OPTIMIZER.weight_decay
+    decay_share: float = pydantic.Field(default=_OPTIMIZER.decay_share, gt=0.0, le=1.0)
+    final_share: float = pydantic.Field(default=_OPTIMIZER.final_share, ge=0.0, lt=1.0)
     clip_norm: pydantic.PositiveFloat | None = _PRETRAINER.clip_norm
     accumulation_steps: PositiveInt = _PRETRAINER.accumulation_steps
 
@@ -220,6 +225,11 @@ def check_config(values: Mapping[str, Any], source: PathLike = "configuration") 
             f"{source}: optimizer.warmup_steps = {config.optimizer.warmup_steps}: must be below steps = "
             f"{config.steps}; give --set optimizer.warmup_steps={config.steps // 10}, or more --steps"
         )
+    rates = config.optimizer
+    try:
+        build_schedule(rates.schedule, 1.0, rates.warmup_steps, config.steps, rates.decay_share, rates.final_share)
+    except InputError as error:
+        raise InputError(f"{source}: optimizer.{error}") from None
     if config.steps % config.steps_per_execution:
         whole = -(-config.steps // config.steps_per_execution) * config.steps_per_execution
         raise InputError(

@@ -1,55 +1,19 @@
-"""AdamW with warm-up and linear decay, as InfoXLM was trained."""
+"""The optimizers of a run by name; AdamW with warm-up and linear decay is InfoXLM's."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import ops
 
-from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.training.muon import MatrixMuon
+from infoxlm_keras.training.schedules import build_schedule
 
 # Parts of the names of biases and layer norms.
 NO_DECAY = ("bias", "gamma", "beta")
 
 
-@keras.saving.register_keras_serializable(package="infoxlm_keras")
-class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly to `learning_rate` over `warmup_steps` updates, then falls linearly to 0 at `total_steps`.
-
-    Update s (from 1) has rate `learning_rate * s / warmup_steps` while s <= warmup_steps, then
-    `learning_rate * (total_steps - s) / (total_steps - warmup_steps)`.
-
-    Args:
-        learning_rate: float > 0, the peak.
-        warmup_steps: int >= 0.
-        total_steps: int > `warmup_steps`.
-    """
-
-    def __init__(self, learning_rate: float, warmup_steps: int, total_steps: int) -> None:
-        super().__init__()
-        if learning_rate <= 0:
-            raise InputError(f"learning_rate = {learning_rate}: must be positive")
-        if not 0 <= warmup_steps < total_steps:
-            raise InputError(f"warmup_steps = {warmup_steps}: must be at least 0 and below steps = {total_steps}")
-        self.learning_rate = learning_rate
-        self.warmup_steps = warmup_steps
-        self.total_steps = total_steps
-
-    def __call__(self, step: Tensor) -> Tensor:
-        update = ops.cast(step, "float32") + 1.0
-        rising = update / max(self.warmup_steps, 1)
-        falling = (self.total_steps - update) / (self.total_steps - self.warmup_steps)
-        return self.learning_rate * ops.clip(ops.minimum(rising, falling), 0.0, 1.0)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "learning_rate": self.learning_rate,
-            "warmup_steps": self.warmup_steps,
-            "total_steps": self.total_steps,
-        }
-
-
-def without_decay_of_biases(optimizer: keras.optimizers.AdamW) -> keras.optimizers.AdamW:
+def without_decay_of_biases(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """`optimizer`, whose weight decay leaves out biases and layer norms (`NO_DECAY`) from now on."""
     optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
     return optimizer
@@ -77,6 +41,30 @@ def optimizer_from_config(config: dict[str, Any]) -> keras.optimizers.Optimizer:
     return optimizer
 
 
+def _lion(epsilon, **settings):
+    # It divides by nothing.
+    return keras.optimizers.Lion(**settings)
+
+
+def _muon(beta_1, beta_2, weight_decay, **settings):
+    return MatrixMuon(
+        adam_beta_1=beta_1,
+        adam_beta_2=beta_2,
+        weight_decay=weight_decay,
+        adam_weight_decay=weight_decay,
+        **settings,
+    )
+
+
+# Name -> the optimizer, from `learning_rate`, `beta_1`, `beta_2`, `epsilon` and `weight_decay`.
+OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
+    "adamw": keras.optimizers.AdamW,
+    "lamb": keras.optimizers.Lamb,
+    "lion": _lion,
+    "muon": _muon,
+}
+
+
 def build_optimizer(
     learning_rate: float = 2e-4,
     total_steps: int = 150000,
@@ -85,24 +73,44 @@ def build_optimizer(
     beta_2: float = 0.98,
     epsilon: float = 1e-6,
     weight_decay: float = 0.01,
-) -> keras.optimizers.AdamW:
-    """AdamW with the reference's settings; clipping is the pretrainer's, which sees all replicas' gradients.
+    name: str = "adamw",
+    schedule: str = "linear",
+    decay_share: float = 0.1,
+    final_share: float = 0.0,
+) -> keras.optimizers.Optimizer:
+    """An optimizer with its learning-rate schedule; the defaults are AdamW with the reference's settings.
+
+    Clipping is the pretrainer's, which sees all replicas' gradients.
 
     Args:
         learning_rate: float, the peak; the default is that of the paper's base model.
-        total_steps, warmup_steps: int, updates; see `WarmupLinearDecay`. The paper's base model: 150,000 and 10,000.
-        beta_1, beta_2, epsilon: Adam's. The reference uses 0.9, 0.98, 1e-6.
+        total_steps, warmup_steps: int, updates. The paper's base model: 150,000 and 10,000.
+        beta_1, beta_2, epsilon: Adam's. The reference uses 0.9, 0.98, 1e-6. Lion has no epsilon; its paper has 0.9 and
+            0.99. Muon has them for what is no matrix.
         weight_decay: float, decoupled; not applied to biases and layer norms. The embedding row of `<pad>` is
             left out of training altogether by the pretrainer.
+        name: one of `OPTIMIZERS`: "adamw"; "lamb" (You et al. 2020, large batches; weight decay is beside its ratio,
+            as Keras has it); "lion" (Chen et al. 2023: one moment instead of two, wants a third to a tenth of AdamW's
+            learning rate); "muon" (`infoxlm_keras.training.muon.MatrixMuon`, at AdamW's learning rate).
+        schedule: one of `SCHEDULES`: "linear", "cosine" or "stable".
+        decay_share: float in (0, 1], see `infoxlm_keras.training.schedules.WarmupStableDecay`; "stable" only.
+        final_share: float in [0, 1), the share of the peak at which "cosine" and "stable" end.
 
     Returns:
-        `keras.optimizers.AdamW`, not yet built.
+        `keras.optimizers.Optimizer`, not yet built.
+
+    Raises:
+        InputError: for another name, or a value out of range.
+
+    Example:
+    ```python
+    pretrainer.compile(optimizer=build_optimizer(2e-4, total_steps=10000, name="muon", schedule="stable"))
+    ```
     """
-    optimizer = keras.optimizers.AdamW(
-        learning_rate=WarmupLinearDecay(learning_rate, warmup_steps, total_steps),
-        beta_1=beta_1,
-        beta_2=beta_2,
-        epsilon=epsilon,
-        weight_decay=weight_decay,
+    if name not in OPTIMIZERS:
+        raise InputError(f"optimizer = {name!r}: must be one of {', '.join(OPTIMIZERS)}")
+    rates = build_schedule(schedule, learning_rate, warmup_steps, total_steps, decay_share, final_share)
+    optimizer = OPTIMIZERS[name](
+        learning_rate=rates, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, weight_decay=weight_decay
     )
     return without_decay_of_biases(optimizer)

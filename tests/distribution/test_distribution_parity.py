@@ -51,12 +51,12 @@ SCENARIOS = {
         "steps_per_execution": 1,
         "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1", "torch_0", "torch_1"],
     },
-    # Sentence vectors: each sample is contrasted with those of all micro-batches of both replicas.
+    # Sentence vectors: each sample is contrasted with those of all micro-batches of both replicas. Muon.
     "vectors": {
         "tasks": ["training"],
         "training": {"temperature": 0.2, "dimensions": [4], "margin": 0.1, "teacher_weight": 0.5},
         "optimizer": {"learning_rate": 5e-3, "total_steps": 25},
-        "pretrainer": {"accumulation_steps": 2, "clip_norm": 0.3},
+        "pretrainer": {"optimizer": {"name": "muon", "schedule": "cosine"}, "accumulation_steps": 2, "clip_norm": 0.3},
         "jit_compile": False,
         "steps_per_execution": 1,
         "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1", "torch_0", "torch_1"],

@@ -27,7 +27,8 @@ from infoxlm_keras.models.fused_attention import CutLength, PadLength
 from infoxlm_keras.models.sentence_vector_model import UnitVector
 from infoxlm_keras.tasks.masked_lm import MaskedLanguageModeling
 from infoxlm_keras.tasks.replaced_tokens import ReplacedTokenDetection
-from infoxlm_keras.training.optimizer import WarmupLinearDecay
+from infoxlm_keras.training.muon import MatrixMuon
+from infoxlm_keras.training.schedules import WarmupCosineDecay, WarmupLinearDecay, WarmupStableDecay
 from infoxlm_keras.training.smoothed_mean import SmoothedMean
 from tiny_pretraining import (
     TINY_SIZE,
@@ -82,6 +83,24 @@ def smoothed(metric):
     return [metric.result()]
 
 
+def rates(schedule):
+    return [schedule(step) for step in range(9)]
+
+
+def moved_by_muon(optimizer):
+    """An attention kernel, a matrix and a bias after an update."""
+    shapes = {"key/kernel": (4, 2, 2), "query/kernel": (4, 2, 2), "dense/kernel": (4, 6), "dense/bias": (6,)}
+    draw = np.random.default_rng(2).normal
+    variables = []
+    for path, shape in shapes.items():
+        variable = keras.Variable(draw(size=shape).astype("float32"), name="kernel")
+        variable._path = path
+        variables.append(variable)
+    optimizer.build(variables)
+    optimizer.apply([ops.convert_to_tensor(draw(size=shape).astype("float32")) for shape in shapes.values()])
+    return variables
+
+
 def loss_of_pretrainer(pretrainer):
     scales = {task.task_name: ops.convert_to_tensor(0.5) for task in pretrainer.tasks}
     return [pretrainer.forward(tensors(BATCH), scales, training=False)[0]]
@@ -117,7 +136,10 @@ EXAMPLES = {
         lambda layer: [layer(np.arange(24, dtype="float32").reshape(2, 3, 4), padding_mask=np.array([[1, 1, 0]] * 2))],
     ),
     SmoothedMean: (lambda: SmoothedMean("bound", decay=0.5), smoothed),
-    WarmupLinearDecay: (lambda: WarmupLinearDecay(0.1, 3, 9), lambda rate: [rate(step) for step in range(9)]),
+    WarmupLinearDecay: (lambda: WarmupLinearDecay(0.1, 3, 9), rates),
+    WarmupCosineDecay: (lambda: WarmupCosineDecay(0.1, 3, 9, 0.2), rates),
+    WarmupStableDecay: (lambda: WarmupStableDecay(0.1, 3, 9, 0.2, 0.5), rates),
+    MatrixMuon: (lambda: MatrixMuon(0.1, ns_steps=3, exclude_layers=["query"]), moved_by_muon),
     PadLength: (lambda: PadLength(name="pad"), lambda layer: [layer(np.ones((2, 13, 3), "float32"))]),
     CutLength: (
         lambda: CutLength(name="cut"),

@@ -29,10 +29,13 @@ def randomize(variables, seed=0, deviation=0.3):
         variable.assign(generator.normal(mean, deviation, tuple(variable.shape)).astype("float32"))
 
 
-def tiny_pretrainer(tasks, learning_rate=1e-3, total_steps=100, warmup_steps=0, jit_compile=False, seed=0, **options):
+def tiny_pretrainer(
+    tasks, learning_rate=1e-3, total_steps=100, warmup_steps=0, jit_compile=False, seed=0, optimizer=None, **options
+):
     """A compiled pretrainer of `tasks` with random weights.
 
-    `size`, `dropout` and `dtype` go to the model, other options to the pretrainer.
+    `size`, `dropout` and `dtype` go to the model, `optimizer` (dict) to `build_optimizer`, other options to the
+    pretrainer.
     """
     model_options = {name: options.pop(name) for name in ("size", "dropout", "dtype") if name in options}
     pretrainer = InfoXLMPretrainer(tiny_masked_lm(seed=seed, **model_options), tasks, **options)
@@ -52,8 +55,8 @@ def tiny_pretrainer(tasks, learning_rate=1e-3, total_steps=100, warmup_steps=0, 
             # What only it has: with shared embeddings, those are the encoder's.
             known = {id(variable) for variable in pretrainer.masked_lm.weights}
             randomize([v for v in pretrainer.task(name).trainable_variables if id(v) not in known], seed + 2)
-    optimizer = build_optimizer(learning_rate, total_steps, warmup_steps)
-    pretrainer.compile(optimizer=optimizer, jit_compile=jit_compile)
+    made = build_optimizer(learning_rate, total_steps, warmup_steps, **(optimizer or {}))
+    pretrainer.compile(optimizer=made, jit_compile=jit_compile)
     return pretrainer
 
 

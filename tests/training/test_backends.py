@@ -59,13 +59,13 @@ SCENARIOS = {
         "pretrainer": {"loss_combination": "joint_count", "accumulation_steps": 2, "clip_norm": 0.5},
         "compiled_on": ["tensorflow", "jax"],
     },
-    # Sentence vectors, of which those of all micro-batches are contrasted.
+    # Sentence vectors, of which those of all micro-batches are contrasted. Rates that fall at the end.
     "vectors": {
         "num_layers": 1,
         "tasks": ["training"],
         "training": {"dimensions": [4], "margin": 0.1, "teacher_weight": 0.5},
         "optimizer": {"learning_rate": 5e-3, "total_steps": 25},
-        "pretrainer": {"accumulation_steps": 3, "clip_norm": 0.5},
+        "pretrainer": {"optimizer": {"schedule": "stable"}, "accumulation_steps": 3, "clip_norm": 0.5},
         "compiled_on": ["tensorflow", "jax"],
     },
 }

@@ -5,12 +5,15 @@ import math
 import keras
 import numpy as np
 import pytest
+import torch
 from keras import ops
 
 import oracle
 from infoxlm_keras import MMLM, TLM, XLCO, InputError, build_optimizer
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
-from infoxlm_keras.training.optimizer import WarmupLinearDecay
+from infoxlm_keras.training.muon import MatrixMuon, matrix_shape
+from infoxlm_keras.training.optimizer import OPTIMIZERS, optimizer_config, optimizer_from_config
+from infoxlm_keras.training.schedules import SCHEDULES, WarmupCosineDecay, WarmupLinearDecay, WarmupStableDecay
 from tiny_pretraining import TWO_LAYERS, array, gradients, joint_batch, tiny_pretrainer, values
 
 PADDING_ID = 1
@@ -36,6 +39,122 @@ def test_schedule_survives_saving():
     schedule = WarmupLinearDecay(3e-4, 5, 50)
     again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
     assert [float(again(step)) for step in range(50)] == [float(schedule(step)) for step in range(50)]
+
+
+def test_cosine_and_stable_rates():
+    cosine = WarmupCosineDecay(2.0, 2, 12, final_share=0.25)
+    left = [(12 - update) / 10 for update in range(2, 13)]
+    expected = [2.0 * (0.25 + 0.75 * (1 - math.cos(math.pi * share)) / 2) for share in left]
+    assert [float(cosine(step)) for step in (0, 1)] == pytest.approx([1.0, 2.0])
+    assert [float(cosine(update - 1)) for update in range(2, 13)] == pytest.approx(expected, rel=1e-5)
+    stable = WarmupStableDecay(1.0, 2, 20, final_share=0.5, decay_share=0.25)
+    rates = [round(float(stable(step)), 6) for step in range(22)]
+    assert rates == [0.5, *[1.0] * 14, 0.9, 0.8, 0.7, 0.6, 0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_rise_alike_and_never_rise_again(name):
+    rates = build_optimizer(3e-4, 50, 5, schedule=name)._learning_rate
+    values = [float(rates(step)) for step in range(60)]
+    assert values[:5] == pytest.approx([3e-4 * update / 5 for update in range(1, 6)])
+    assert all(later <= earlier for earlier, later in zip(values[4:], values[5:], strict=False))
+    assert values[49:] == pytest.approx([0.0] * 11, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "adamm"}, "optimizer = 'adamm': must be one of adamw, lamb, lion, muon"),
+        ({"schedule": "wsd"}, "schedule = 'wsd': must be one of linear, cosine, stable"),
+        ({"final_share": 0.1}, "final_share = 0.1: the linear schedule falls to 0"),
+        ({"schedule": "cosine", "final_share": 1.0}, "final_share = 1.0: must be at least 0 and below 1"),
+        ({"schedule": "stable", "decay_share": 0.0}, "decay_share = 0.0: must be above 0"),
+        ({"schedule": "stable", "decay_share": 0.95, "warmup_steps": 10}, "decay_share = 0.95: the fall of 95 steps"),
+    ],
+)
+def test_optimizers_that_cannot_be(settings, message):
+    with pytest.raises(InputError, match=message):
+        build_optimizer(1e-3, total_steps=100, **settings)
+
+
+def applied(name, weights, gradients, paths=None, **settings):
+    """The weights, list of arrays, after some updates by the optimizer `name` at a rate that is nearly 0.1."""
+    optimizer = build_optimizer(0.1, total_steps=10**9, name=name, **settings)
+    variables = [keras.Variable(array.astype("float32"), name="kernel") for array in weights]
+    for variable, path in zip(variables, paths or [], strict=False):
+        variable._path = path
+    optimizer.build(variables)
+    for update in gradients:
+        optimizer.apply([ops.convert_to_tensor(gradient, "float32") for gradient in update], variables)
+    return values(variables)
+
+
+def test_lion_moves_by_the_sign():
+    generator = np.random.default_rng(4)
+    weight, gradients, momentum = generator.normal(size=(3, 4)), generator.normal(size=(3, 3, 4)), np.zeros((3, 4))
+    (found,) = applied("lion", [weight], [[gradient] for gradient in gradients], beta_1=0.8, beta_2=0.9)
+    for gradient in gradients:
+        weight = weight * (1 - 0.1 * 0.01)
+        weight = weight - 0.1 * np.sign(0.8 * momentum + 0.2 * gradient)
+        momentum = 0.9 * momentum + 0.1 * gradient
+    np.testing.assert_allclose(found, weight, rtol=1e-5, atol=1e-6)
+
+
+def test_lamb_moves_each_matrix_by_its_norm():
+    generator = np.random.default_rng(5)
+    weight, gradient = generator.normal(size=(3, 4)), generator.normal(size=(3, 4))
+    (found,) = applied("lamb", [weight], [[gradient]], weight_decay=0.0)
+    # After one update the corrected moments are the gradient and its square.
+    direction = gradient / (np.abs(gradient) + 1e-6)
+    moved = 0.1 * np.linalg.norm(weight) / np.linalg.norm(direction) * direction
+    np.testing.assert_allclose(found, weight - moved, rtol=1e-4, atol=1e-5)
+
+
+def test_muon_is_pytorchs_for_kernels_of_attention_too():
+    """A kernel of three dimensions is the matrix of width by heads, of the attention's output heads by width."""
+    generator = np.random.default_rng(6)
+    query, output, dense = (generator.normal(size=shape) for shape in ((6, 2, 4), (2, 4, 6), (6, 9)))
+    weights, paths = [query, output, dense], ["layer/query/kernel", "layer/attention_output/kernel", "dense/kernel"]
+    gradients = [[generator.normal(size=weight.shape) for weight in weights] for _ in range(3)]
+    found = applied("muon", weights, gradients, paths, weight_decay=0.01)
+    shapes = [(6, 8), (8, 6), (6, 9)]
+    expected = [torch.nn.Parameter(torch.tensor(w.reshape(s).T.copy())) for w, s in zip(weights, shapes, strict=True)]
+    reference = torch.optim.Muon(
+        expected, lr=0.1, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw", nesterov=True
+    )
+    for update in gradients:
+        for parameter, gradient, shape in zip(expected, update, shapes, strict=True):
+            parameter.grad = torch.tensor(gradient.reshape(shape).T.copy())
+        reference.step()
+    for weight, parameter, mine, shape in zip(weights, expected, found, shapes, strict=True):
+        moved = mine.reshape(shape) - weight.reshape(shape)
+        theirs = parameter.detach().numpy().T - weight.reshape(shape)
+        # PyTorch multiplies in bfloat16.
+        assert np.linalg.norm(moved - theirs) < 0.05 * np.linalg.norm(theirs)
+    variable = keras.Variable(np.zeros((2, 4, 6), "float32"))
+    variable._path = "a/attention_output/kernel"
+    assert matrix_shape(variable) == (8, 6)
+
+
+def test_muon_leaves_embeddings_biases_and_norms_to_adamw():
+    muon, adamw = MatrixMuon(), set()
+    pretrainer = tiny_pretrainer([MMLM()], size=TWO_LAYERS)
+    for variable in pretrainer.trainable_variables:
+        if muon._should_use_adamw(variable):
+            adamw.add(variable.path.split("/")[-1])
+        else:
+            assert variable.path.endswith("kernel")
+    assert adamw == {"embeddings", "bias", "output_bias", "gamma", "beta"}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_trains_and_survives_its_configuration(name):
+    pretrainer = tiny_pretrainer([MMLM()], size=TWO_LAYERS, learning_rate=3e-3, optimizer={"name": name})
+    batch = {"mmlm": joint_batch(np.random.default_rng(0))["mmlm"]}
+    losses = [float(pretrainer.train_on_batch(batch, return_dict=True)["loss"]) for _ in range(25)]
+    assert losses[-1] < losses[0] - 0.1
+    again = optimizer_from_config(optimizer_config(pretrainer.optimizer))
+    assert type(again) is type(pretrainer.optimizer) and again.get_config() == pretrainer.optimizer.get_config()
 
 
 @pytest.mark.parametrize(
