@@ -25,13 +25,14 @@ import numpy as np
 import rich
 import rich.table
 
+import infoxlm_keras
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
 
 BATCH_SIZES = (1, 8, 64)
-HELDOUT = pathlib.Path(__file__).resolve().parents[1] / "data_prep" / "sample_corpus" / "heldout"
+HELDOUT = pathlib.Path(infoxlm_keras.__file__).parent / "sample_corpus" / "data" / "heldout"
 TOLERANCE = 1e-4
 TURN = 5  # batches one after another, after one that is not timed
 PAUSE_SECONDS = 0.05  # until the threads of the one before, which wait for work in a busy loop, have gone to sleep

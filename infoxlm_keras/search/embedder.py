@@ -23,7 +23,7 @@ class SavedModelEmbedder:
         dim: int.
 
     Raises:
-        InputError: if there is no SavedModel, it is damaged, or it is no embedding.
+        InputError: if there is no SavedModel, it is damaged, it is no embedding, or its vectors are bits.
     """
 
     def __init__(self, directory: PathLike) -> None:
@@ -34,6 +34,11 @@ class SavedModelEmbedder:
         if "embedding" not in outputs:
             found = ", ".join(outputs) or "nothing for strings"
             raise InputError(f"{self.directory}: has the outputs {found}, not embedding; export the embedding head")
+        if outputs["embedding"].dtype == tf.uint8:
+            raise InputError(
+                f"{self.directory}: returns vectors of bits, which this index does not compare; export the model with "
+                "--vectors int8 or float32"
+            )
         self.dim = outputs["embedding"].shape[-1]
         path = self.directory / FACTS_FILE
         self.facts = read_json(path, dict) if path.exists() else {}
@@ -42,6 +47,6 @@ class SavedModelEmbedder:
         """`texts` (list of bytes) to unit vectors, float32 [texts, dim]."""
         if not texts:
             return np.zeros((0, self.dim), np.float32)
-        vectors = self._signature(text=tf.constant(texts, tf.string))["embedding"].numpy()
+        vectors = self._signature(text=tf.constant(texts, tf.string))["embedding"].numpy().astype(np.float32)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(norms > 0, norms, 1)
