@@ -31,6 +31,8 @@ RUN_ELSEWHERE = {
     "pretrain": "tests/commands/test_pretrain.py",
     "trim-vocabulary": "tests/commands/test_trim_vocabulary.py",
     "export-savedmodel": "tests/commands/test_export_recipe.py",
+    "export-onnx": "tests/commands/test_export_encoder.py",
+    "export-litert": "tests/commands/test_export_encoder.py",
     "finetune-classification": "tests/finetuning/test_finetune_classification.py",
     "finetune-qa": "tests/finetuning/test_question_answering_head.py",
     "finetune-tagging": "tests/finetuning/test_tagging.py",
