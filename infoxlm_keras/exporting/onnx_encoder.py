@@ -33,8 +33,8 @@ def onnx_encoder(
     """The sentence vectors of a backbone as an ONNX model.
 
     Inputs: `input_ids` and `attention_mask`, int64 [batch, length], 1 in the mask for a token and 0 for padding, which
-    may be anywhere; a row without a token has a vector of zeros. Outputs: `sentence_embedding` float32 [batch, dim], and `last_hidden_state` float32
-    [batch, length, width], hidden state `vector.layer` with zeros at padding.
+    may be anywhere; a row without a token has a vector of zeros. Outputs: `sentence_embedding` float32 [batch, dim],
+    and `last_hidden_state` float32 [batch, length, width], hidden state `vector.layer` with zeros at padding.
 
     Args:
         backbone: `keras_hub.models.XLMRobertaBackbone`.
