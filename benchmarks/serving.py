@@ -36,7 +36,6 @@ import time
 import numpy as np
 import rich
 import rich.table
-from serving_onnx import onnx_contenders
 
 import infoxlm_keras
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
@@ -91,6 +90,8 @@ def build(options, scratch):
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)  # more would be more threads than the others have
         torch.set_num_threads(options.threads)
+        from serving_onnx import onnx_contenders
+
         from infoxlm_keras.pretrained import load_pretrained
         from infoxlm_keras.serving import EmbeddingModule
 
