@@ -60,7 +60,7 @@ def export(
         functions: imports and returns (the function that exports, the function that opens the export's model file).
         files: (model file, file of facts), relative to the folder.
     """
-    # The format's libraries read TensorFlow's graphs; presets of every backend open under it.
+    # The converter to LiteRT reads TensorFlow's graphs. Presets of every backend open under it.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_imports():
         from infoxlm_keras.evaluation import read_pair_sets

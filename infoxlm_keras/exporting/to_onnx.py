@@ -7,6 +7,7 @@ DIR/modules.json, config.json, ...                    for `SentenceTransformer(D
 """
 
 import logging
+import math
 import pathlib
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,7 @@ def export_onnx(
     with new_directory(directory, replace, holds=MODEL_FILES) as temporary:
         path = temporary / MODEL_FILE
         path.parent.mkdir()
-        check_sizes(temporary, [graph.ByteSize()])
+        check_sizes(temporary, [weight_bytes(graph)])
         if precision == "int8":
             with tempfile.TemporaryDirectory(dir=temporary) as scratch:
                 save(graph, pathlib.Path(scratch, "float32.onnx"))
@@ -90,8 +91,17 @@ def export_onnx(
 def save(graph: Any, path: pathlib.Path) -> None:
     """Writes an `onnx.ModelProto`, with its weights in `path`_data if they do not fit into one file."""
     onnx = import_library("onnx", "an export to ONNX", "onnx")
-    apart = graph.ByteSize() > MOST_BYTES_INSIDE
+    apart = weight_bytes(graph) > MOST_BYTES_INSIDE
     onnx.save(graph, str(path), save_as_external_data=apart, location=f"{path.name}_data")
+
+
+def weight_bytes(graph: Any) -> int:
+    """Bytes of the constants of an `onnx.ModelProto`; its own `ByteSize` fails above two gigabytes."""
+    onnx = import_library("onnx", "an export to ONNX", "onnx")
+    return sum(
+        math.prod(constant.dims) * onnx.helper.tensor_dtype_to_np_dtype(constant.data_type).itemsize
+        for constant in graph.graph.initializer
+    )
 
 
 def quantize(source: pathlib.Path, target: pathlib.Path) -> None:
