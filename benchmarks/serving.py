@@ -15,8 +15,8 @@ above the universal one. In int8 their cosine with the float32 ones is at least 
     torch's ONNX, torch's ONNX int8     that model by `torch.onnx.export`, then `quantize_dynamic`, in ONNX Runtime
     torch's ONNX in OpenVINO            the same file in OpenVINO, in float32
 
-sentence-transformers' backends "onnx" and "openvino" run a graph that is made of the model as torch's ONNX is. They
-need optimum, which is not made for transformers 5. A contender whose package is missing is left out.
+torch's ONNX stands for sentence-transformers' backends "onnx" and "openvino": optimum-onnx needs transformers 4, see
+sentence_transformers_onnx.py. A contender whose package is missing is left out.
 Text: held-out sentences of the bundled corpus in 18 languages, lengths mixed, order shuffled.
 
 Contenders take turns of a few batches back to back, in an order that rotates, all on the same batches; the table shows

@@ -57,6 +57,11 @@ def export_litert(
         InputError: if a value is out of range, Keras runs on another backend than TensorFlow, or ai-edge-litert is not
             installed; nothing is written then.
         RuntimeError: if LiteRT's vectors differ from the Keras model's by more than 1e-5 (float32).
+
+    Example:
+    ```python
+    export_litert(load_pretrained("runs/demo/model"), "exports/litert", precision="int8")
+    ```
     """
     check_precision(precision)
     if keras.backend.backend() != "tensorflow":

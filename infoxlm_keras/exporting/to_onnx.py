@@ -60,6 +60,11 @@ def export_onnx(
     Raises:
         InputError: if a value is out of range, or onnx or onnxruntime is not installed; nothing is written then.
         RuntimeError: if ONNX Runtime's vectors differ from the Keras model's by more than 1e-5 (float32).
+
+    Example:
+    ```python
+    export_onnx(load_pretrained("runs/demo/model"), "exports/onnx", precision="int8")
+    ```
     """
     check_precision(precision)
     import_library("onnxruntime", "the check of the ONNX file", "onnx")
