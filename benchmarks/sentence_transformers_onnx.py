@@ -4,8 +4,8 @@
     infoxlm export-onnx --model PRESET --output_dir exports/onnx
     python benchmarks/sentence_transformers_onnx.py --folder exports/st --onnx exports/onnx --texts sentences.txt
 
-It runs in an environment of its own, with `sentence-transformers[onnx]` and without this package: optimum-onnx 0.1 needs
-transformers 4. Contenders take turns on the same batches. One thread; the table shows medians of CPU time.
+It runs in an environment of its own, with `sentence-transformers[onnx]` and without this package: optimum-onnx 0.1
+needs transformers 4. Contenders take turns on the same batches. One thread; the table shows medians of CPU time.
 """
 
 import argparse
