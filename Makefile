@@ -9,7 +9,7 @@ VENV ?= .venv
 # CPU builds; the suite checks TensorFlow, JAX and PyTorch against each other.
 TORCH ?= torch==2.13.0
 # What the suite exercises.
-EXTRAS ?= test,docs,jax,torch,data,beam,tfds,parquet,hf,serving,search,report,mteb,gcs,s3
+EXTRAS ?= test,docs,jax,torch,data,beam,tfds,parquet,hf,onnx,litert,serving,search,report,mteb,gcs,s3
 # The suite with what docs/tpu.md installs on a TPU VM; tests marked `xla` cannot run there.
 TPU_VENV ?= .venv-tpu-wheel
 DEMO_ARGUMENTS ?=

@@ -1,19 +1,31 @@
-"""Sentences a second and latency of the SavedModel on strings, against transformers and sentence-transformers.
+"""Sentences a second and latency of the exports on strings, against transformers and sentence-transformers.
 
     python benchmarks/serving.py --model runs/demo/model --output_dir runs/serving_benchmark
     python benchmarks/serving.py --size infoxlm_base --output_dir runs/serving_benchmark
 
-All three take the same strings and give the same unit vectors: mean pooling over the same number of Transformer layers
-with the same float32 weights (checked to 1e-4 before anything is timed; so none runs layers above the universal one).
-transformers is AutoTokenizer-style tokenization (XLMRobertaTokenizer, padded to the longest of the batch) and
-XLMRobertaModel on PyTorch; sentence-transformers is `SentenceTransformer.encode` with that model and pooling.
+All take the same strings and give the same unit vectors: mean pooling over the same number of Transformer layers with
+the same weights. In float32 they are equal to 1e-4, which is checked before anything is timed; so none runs layers
+above the universal one. In int8 their cosine with the float32 ones is at least 0.98.
+
+    SavedModel, SavedModel int8         export-savedmodel: TensorFlow, its tokenizer is in the graph; int8 is storage
+    ONNX, ONNX int8                     export-onnx in ONNX Runtime; tokenizer.json in the tokenizers library
+    ONNX in OpenVINO                    the same file in OpenVINO, in float32
+    transformers                        XLMRobertaTokenizer, padded to the longest, and XLMRobertaModel on PyTorch
+    sentence-transformers               `SentenceTransformer.encode` with that model and pooling
+    torch's ONNX, torch's ONNX int8     that model by `torch.onnx.export`, then `quantize_dynamic`, in ONNX Runtime
+    torch's ONNX in OpenVINO            the same file in OpenVINO, in float32
+
+torch's ONNX stands for sentence-transformers' backends "onnx" and "openvino": optimum-onnx needs transformers 4, see
+sentence_transformers_onnx.py. A contender whose package is missing is left out.
 Text: held-out sentences of the bundled corpus in 18 languages, lengths mixed, order shuffled.
 
 Contenders take turns of a few batches back to back, in an order that rotates, all on the same batches; the table shows
-medians of latencies and sentences a second from them. Every contender gets --threads threads. Compare only figures of
-one run on an idle machine.
+medians of latencies and sentences a second from them, and of the CPU time of all threads. Every contender gets
+--threads threads. Compare only figures of one run on an idle machine. With other work beside it, threads that wait
+for each other in a busy loop make the times of several threads worthless: give --threads 1 and compare CPU time.
 
-Writes serving.json and serving.png to OUTPUT_DIR. Needs infoxlm_keras[hf].
+Writes serving.json and serving.png to OUTPUT_DIR. Needs infoxlm_keras[hf]; infoxlm_keras[onnx], onnxscript and
+openvino for all contenders.
 """
 
 import os
@@ -25,17 +37,18 @@ import numpy as np
 import rich
 import rich.table
 
+import infoxlm_keras
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, run_command
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.progress import progress_bar
 
 BATCH_SIZES = (1, 8, 64)
-HELDOUT = pathlib.Path(__file__).resolve().parents[1] / "data_prep" / "sample_corpus" / "heldout"
+HELDOUT = pathlib.Path(infoxlm_keras.__file__).parent / "sample_corpus" / "data" / "heldout"
 TOLERANCE = 1e-4
+SMALLEST_COSINE = 0.98  # of int8 contenders
 TURN = 5  # batches one after another, after one that is not timed
 PAUSE_SECONDS = 0.05  # until the threads of the one before, which wait for work in a busy loop, have gone to sleep
-CONTENDERS = ("SavedModel", "transformers", "sentence-transformers")
 
 
 def main(arguments=None):
@@ -45,6 +58,7 @@ def main(arguments=None):
     parser.add_argument("--vocabulary_size", type=int, default=8000, help="without --model")
     parser.add_argument("--layer", type=int, metavar="K", help="unset: the universal layer")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each contender")
+    parser.add_argument("--contenders", nargs="+", metavar="NAME", help="only these; SavedModel is always there")
     parser.add_argument("--rounds", type=int, default=20, help="turns of each contender at each batch size")
     parser.add_argument("--output_dir", type=pathlib.Path, default=pathlib.Path("runs/serving_benchmark"))
     options = parser.parse_args(arguments)
@@ -76,24 +90,26 @@ def build(options, scratch):
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)  # more would be more threads than the others have
         torch.set_num_threads(options.threads)
+        from serving_onnx import onnx_contenders
+
         from infoxlm_keras.pretrained import load_pretrained
-        from infoxlm_keras.serving import EmbeddingModule, export_embedding
+        from infoxlm_keras.serving import EmbeddingModule
 
     model = load_pretrained(options.model) if options.model else random_model(options)
     module = EmbeddingModule(model, options.layer, "mean")
-    export = export_embedding(model, scratch / "serving", module.layer, "mean", verify=False)
-    loaded = tf.saved_model.load(str(export.directory))
-    signature = loaded.signatures["serving_default"]
-
-    def saved_model(texts, loaded=loaded):  # a signature alone does not keep its variables
-        return signature(text=tf.constant(texts))["embedding"].numpy()
-
     tokenizer, torch_model = to_torch(model, module.layer)
     contenders = {
-        "SavedModel": saved_model,
+        "SavedModel": saved_model_encode(model, module.layer, "float32", scratch),
+        "SavedModel int8": saved_model_encode(model, module.layer, "int8", scratch),
+        **onnx_contenders(model, module.layer, tokenizer, torch_model, options.threads, scratch),
         "transformers": transformers_encode(tokenizer, torch_model),
         "sentence-transformers": sentence_transformers_encode(tokenizer, torch_model, scratch / "folder"),
     }
+    if options.contenders is not None:
+        strangers = set(options.contenders) - set(contenders)
+        if strangers:
+            raise InputError(f"--contenders {', '.join(strangers)}: there are {', '.join(contenders)}")
+        contenders = {name: contenders[name] for name in contenders if name in ("SavedModel", *options.contenders)}
     backbone = model.backbone
     return contenders, {
         "model": options.model or f"random weights, {options.size}",
@@ -101,6 +117,22 @@ def build(options, scratch):
         "hidden_dim": backbone.hidden_dim,
         "vocabulary_size": backbone.vocabulary_size,
     }
+
+
+def saved_model_encode(model, layer, storage, scratch):
+    """The signature on strings of an export."""
+    import tensorflow as tf
+
+    from infoxlm_keras.serving import export_embedding
+
+    export = export_embedding(model, scratch / f"serving_{storage}", layer, "mean", verify=False, storage=storage)
+    loaded = tf.saved_model.load(str(export.directory))
+    signature = loaded.signatures["serving_default"]
+
+    def encode(texts, loaded=loaded):  # a signature alone does not keep its variables
+        return signature(text=tf.constant(texts))["embedding"].numpy()
+
+    return encode
 
 
 def random_model(options):
@@ -252,14 +284,20 @@ def check_agreement(contenders, texts):
     sample = [text for text in texts if "<" not in text][:48]
     ours = contenders["SavedModel"](sample)
     for name, encode in contenders.items():
-        difference = np.abs(encode(sample) - ours)
+        vectors = encode(sample)
+        if "int8" in name:
+            cosine = np.median((vectors * ours).sum(axis=1))
+            if cosine < SMALLEST_COSINE:
+                raise RuntimeError(f"{name}: the cosine of its vectors with the SavedModel's is {cosine:.3f}")
+            continue
+        difference = np.abs(vectors - ours)
         # Tokenizers may cut a rare word otherwise; weights and layers may not differ at all.
         if np.median(difference.max(axis=1)) > TOLERANCE:
             raise RuntimeError(f"{name}: its vectors differ from the SavedModel's by {difference.max():.2e}")
 
 
 def measure(contenders, texts, rounds):
-    """Batch size -> contender -> seconds of each batch; they take turns, and the first rotates."""
+    """Batch size -> contender -> (seconds, CPU seconds) of each batch; they take turns, and the first rotates."""
     seconds = {size: {name: [] for name in contenders} for size in BATCH_SIZES}
     names = list(contenders)
     with progress_bar("Timing", len(BATCH_SIZES) * rounds, "turns") as advance:
@@ -270,9 +308,10 @@ def measure(contenders, texts, rounds):
                     time.sleep(PAUSE_SECONDS)
                     contenders[name](batch(turn * TURN - 1))
                     for number in range(turn * TURN, (turn + 1) * TURN):
-                        start = time.perf_counter()
+                        start, cpu_start = time.perf_counter(), time.process_time()
                         contenders[name](batch(number))
-                        seconds[size][name].append(time.perf_counter() - start)
+                        ended, cpu_ended = time.perf_counter(), time.process_time()
+                        seconds[size][name].append((ended - start, cpu_ended - cpu_start))
                 advance(1)
     return seconds
 
@@ -286,34 +325,42 @@ def summarize(seconds):
     """The figures of each batch size and contender."""
     figures = {}
     for size, by_name in seconds.items():
+        arrays = {name: np.array(values) for name, values in by_name.items()}
         figures[str(size)] = {
             name: {
-                "sentences_per_second": size / float(np.median(values)),
-                "p50_ms": 1e3 * float(np.percentile(values, 50)),
-                "p99_ms": 1e3 * float(np.percentile(values, 99)),
+                "sentences_per_second": size / float(np.median(values[:, 0])),
+                "p50_ms": 1e3 * float(np.percentile(values[:, 0], 50)),
+                "p99_ms": 1e3 * float(np.percentile(values[:, 0], 99)),
+                "cpu_ms": 1e3 * float(np.median(values[:, 1])),
                 # Against the same batch's time, so that a busy moment counts on both sides.
-                "times_saved_model": float(np.median(np.array(values) / np.array(by_name["SavedModel"]))),
+                "times_saved_model": float(np.median(values[:, 0] / arrays["SavedModel"][:, 0])),
+                "cpu_times_saved_model": float(np.median(values[:, 1] / arrays["SavedModel"][:, 1])),
             }
-            for name, values in by_name.items()
+            for name, values in arrays.items()
         }
     return {"batches": figures}
 
 
 def draw(result, path):
-    """Bars of sentences a second, a group for each batch size."""
+    """Bars of sentences a second, a panel for each batch size."""
     from infoxlm_keras.reports.plots.style import COLORS, new_figure, save_figure, styled
+
+    names = list(next(iter(result["batches"].values())))
 
     @styled
     def bars():
-        figure = new_figure(8, 3.2)
-        for axes, size in zip(figure.subplots(1, len(BATCH_SIZES)), BATCH_SIZES, strict=True):
+        figure = new_figure(10, 1 + 0.3 * len(names))
+        panels = figure.subplots(1, len(BATCH_SIZES), sharey=True)
+        for axes, size in zip(panels, BATCH_SIZES, strict=True):
             figures = result["batches"][str(size)]
-            rates = [figures[name]["sentences_per_second"] for name in CONTENDERS]
-            bars = axes.bar(range(len(CONTENDERS)), rates, color=COLORS[: len(CONTENDERS)])
-            axes.bar_label(bars, [f"{rate:,.0f}" for rate in rates], fontsize=9)
-            axes.set_xticks(range(len(CONTENDERS)), [name.replace("-", "-\n") for name in CONTENDERS], fontsize=8)
+            rates = [figures[name]["sentences_per_second"] for name in names]
+            ours = [COLORS[0] if name.startswith(("SavedModel", "ONNX")) else COLORS[1] for name in names]
+            bars = axes.barh(names, rates, color=ours)
+            axes.bar_label(bars, [f" {rate:,.0f}" for rate in rates], fontsize=8)
+            axes.set_xlim(0, 1.25 * max(rates))
             axes.set_title(f"batch {size}")
-        figure.supylabel("sentences a second", fontsize=10)
+        panels[0].invert_yaxis()
+        figure.supxlabel("sentences a second", fontsize=10)
         return figure
 
     save_figure(bars(), path)
@@ -323,18 +370,19 @@ def report(result):
     """Prints the table."""
     title = f"{result['layers']} layers of width {result['hidden_dim']}, {result['threads']} threads"
     table = rich.table.Table(title=title)
-    for column in ("batch", "", "sentences/s", "p50 ms", "p99 ms", "SavedModel is"):
-        table.add_column(column, justify="left" if not column else "right")
+    for column in ("batch", "", "sentences/s", "p50 ms", "p99 ms", "/ SavedModel", "CPU ms", "/ SavedModel"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for size, figures in result["batches"].items():
         for name, values in figures.items():
-            times = values["times_saved_model"]
             table.add_row(
                 size if name == "SavedModel" else "",
                 name,
                 f"{values['sentences_per_second']:,.1f}",
                 f"{values['p50_ms']:.1f}",
                 f"{values['p99_ms']:.1f}",
-                "" if name == "SavedModel" else f"{times:.2f} x as fast",
+                f"{values['times_saved_model']:.2f}",
+                f"{values['cpu_ms']:.1f}",
+                f"{values['cpu_times_saved_model']:.2f}",
             )
         table.add_section()
     rich.print(table)

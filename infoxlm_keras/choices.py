@@ -6,3 +6,5 @@ MOMENTUM_SCHEDULES = ("constant", "constant_with_refresh", "linear", "exponentia
 CONVERSION_FORMATS = ("keras", "keras-embedder", "hf", "sentence-transformers")
 WEIGHT_DTYPES = ("float32", "bfloat16", "float16")
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu", "fsdp", "model_parallel")
+EXPORT_PRECISIONS = ("float32", "int8")
+VECTOR_TYPES = ("float32", "int8", "binary")

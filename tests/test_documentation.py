@@ -31,6 +31,8 @@ RUN_ELSEWHERE = {
     "pretrain": "tests/commands/test_pretrain.py",
     "trim-vocabulary": "tests/commands/test_trim_vocabulary.py",
     "export-savedmodel": "tests/commands/test_export_recipe.py",
+    "export-onnx": "tests/commands/test_export_encoder.py",
+    "export-litert": "tests/commands/test_export_encoder.py",
     "finetune-classification": "tests/finetuning/test_finetune_classification.py",
     "finetune-embedding": "tests/finetuning/test_embedding.py",
     "finetune-qa": "tests/finetuning/test_question_answering_head.py",
@@ -59,6 +61,7 @@ NOT_RUN = {
     ("docs/evaluation.md", "import mteb"): "downloads; tests/pretrained/test_mteb_model.py has tasks of its own",
     ("docs/records.md", "DIR/"): "names of files",
     ("docs/serving.md", "serving/infoxlm/"): "names of files",
+    ("docs/serving.md", "exports/onnx/"): "names of files",
     ("docs/serving.md", "docker run"): "needs the server's image",
     ("docs/serving.md", "curl"): "needs a server",
     ("docs/storage.md", "infoxlm build-monolingual"): "needs a bucket; tests/runs/test_remote_runs.py has one",
@@ -161,6 +164,7 @@ def test_the_extras_that_pip_installs_exist():
 @pytest.fixture(scope="module")
 def shared(inputs, tokenizer_dir, tiny_preset, tiny_masked_lm, tokenizer, tmp_path_factory):
     """A directory with what the pages name: texts, downloads, a tokenizer, records, and models in `runs`."""
+    from infoxlm_keras.exporting.to_onnx import export_onnx
     from infoxlm_keras.finetuning import TextClassifier
     from infoxlm_keras.serving import export_embedding
     from tiny_export import tiny_classifier
@@ -196,6 +200,7 @@ def shared(inputs, tokenizer_dir, tiny_preset, tiny_masked_lm, tokenizer, tmp_pa
     (root / "FacebookAI/xlm-roberta-base").symlink_to(tiny_preset)
     model = PretrainedModel(tiny_masked_lm, tokenizer, PretrainingInfo(universal_layer=1))
     export_embedding(model, root / "runs/demo/serving", verify=False)
+    export_onnx(model, root / "exports/onnx")
     labels = ["contradiction", "entailment", "neutral"]
     TextClassifier(tiny_classifier(tiny_masked_lm.backbone, tokenizer), tokenizer, labels, 64).save(
         root / "runs/xnli/model"

@@ -14,6 +14,9 @@ PyTorch work too.
 int8 quantizes weights only, with one scale per channel. --pairs measures retrieval accuracy before and after
 (embedding).
 
+--dimensions shortens the vectors of the embedding head. --vectors int8 returns 127 times each value, rounded, and
+--vectors binary one bit a dimension, in place of float32. similarity stays the cosine in float32.
+
 For TensorFlow Serving, the command writes models.config and batching_parameters.txt to OUTPUT_DIR, unless they exist
 already. If tensorflow-serving-api is installed, the version holds warm-up requests. See docs/serving.md.
 """

@@ -45,6 +45,8 @@ COMMANDS = {
     "report": ("evaluation", "one page on a run, or on several side by side"),
     "convert-checkpoint": ("models", "convert from and to Hugging Face, sentence-transformers, KerasHub"),
     "export-savedmodel": ("models", "export a SavedModel that takes strings"),
+    "export-onnx": ("models", "export the sentence encoder to ONNX"),
+    "export-litert": ("models", "export the sentence encoder to LiteRT, for small devices"),
     "search": ("models", "index sentences and find the nearest ones"),
     "make-sample-corpus": ("maintenance", "make the bundled corpus from help packages"),
 }

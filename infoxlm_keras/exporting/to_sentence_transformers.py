@@ -35,9 +35,20 @@ def write_sentence_transformers(
     """
     directory = pathlib.Path(directory)
     write_huggingface(directory, model, dtype, max_shard_bytes, vector.layer, progress)
+    write_modules(directory, model.backbone.hidden_dim, vector)
+
+
+def write_modules(directory: pathlib.Path, width: int, vector: "SentenceVector") -> None:
+    """Writes the files that tell sentence-transformers what to do with the encoder's states: pooling, unit length.
+
+    Args:
+        directory: path that exists.
+        width: int, of the encoder.
+        vector: `infoxlm_keras.models.sentence_vector.SentenceVector`.
+    """
     modules = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling")]
     pooling = {
-        "word_embedding_dimension": model.backbone.hidden_dim,
+        "word_embedding_dimension": width,
         **{name: kind == vector.pooling for kind, name in _POOLINGS.items()},
         "pooling_mode_mean_sqrt_len_tokens": False,
     }

@@ -24,7 +24,7 @@ class SavedModelEmbedder:
         prompts: {"query": str, "document": str}, what these signatures put before a text; empty if there are none.
 
     Raises:
-        InputError: if there is no SavedModel, it is damaged, or it is no embedding.
+        InputError: if there is no SavedModel, it is damaged, it is no embedding, or its vectors are bits.
     """
 
     def __init__(self, directory: PathLike) -> None:
@@ -35,6 +35,11 @@ class SavedModelEmbedder:
         if "embedding" not in outputs:
             found = ", ".join(outputs) or "nothing for strings"
             raise InputError(f"{self.directory}: has the outputs {found}, not embedding; export the embedding head")
+        if outputs["embedding"].dtype == tf.uint8:
+            raise InputError(
+                f"{self.directory}: returns vectors of bits, which this index does not compare; export the model with "
+                "--vectors int8 or float32"
+            )
         self.dim = outputs["embedding"].shape[-1]
         path = self.directory / FACTS_FILE
         self.facts = read_json(path, dict) if path.exists() else {}
@@ -57,6 +62,6 @@ class SavedModelEmbedder:
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         signature = self._loaded.signatures[side] if side in self.prompts else self._signature
-        vectors = signature(text=tf.constant(texts, tf.string))["embedding"].numpy()
+        vectors = signature(text=tf.constant(texts, tf.string))["embedding"].numpy().astype(np.float32)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(norms > 0, norms, 1)

@@ -157,9 +157,10 @@ class IndexReader:
 
     def check(self, embedder: "SavedModelEmbedder") -> None:
         """Raises InputError unless `embedder` has the properties of the export that the index was built with."""
-        built = {**self.facts["model_facts"], "dim": self.facts["dim"]}
-        given = {**embedder.facts, "dim": embedder.dim}
-        for name in ("tokenizer_fingerprint", "layer", "pooling", "storage", "dim", "prompts"):
+        # Exports of earlier releases do not say `vectors`.
+        built = {"vectors": "float32", **self.facts["model_facts"], "dim": self.facts["dim"]}
+        given = {"vectors": "float32", **embedder.facts, "dim": embedder.dim}
+        for name in ("tokenizer_fingerprint", "layer", "pooling", "storage", "vectors", "dim", "prompts"):
             if given.get(name) != built.get(name):
                 raise InputError(
                     f"{embedder.directory}: has {name} {given.get(name)!r}, the index was built with "

@@ -71,6 +71,8 @@ def export_embedding(
     version: int | None = None,
     verify: bool = True,
     storage: str = "float32",
+    dimensions: int | None = None,
+    vectors: str | None = None,
 ) -> Export:
     """Exports the sentence-vector head: `text` string [batch] -> `embedding` float32 [batch, dim].
 
@@ -85,6 +87,8 @@ def export_embedding(
         verify: bool, compare the SavedModel with the Keras model in a fresh process before the version
             appears.
         storage: how weights are stored, one of `infoxlm_keras.serving.stored_weights.STORAGES`.
+        dimensions: int, only the first dimensions of a vector, scaled to unit length again; None: all.
+        vectors: "float32", "int8" or "binary", the type of `embedding` (`infoxlm_keras.serving.vector_types`).
 
     Returns:
         `Export`.
@@ -94,7 +98,7 @@ def export_embedding(
         OSError: if the disk has no room for it; nothing is written then.
         RuntimeError: if the outputs of the SavedModel differ from the model's; nothing is written then.
     """
-    module = EmbeddingModule(model, layer, pooling, normalize, max_length, storage)
+    module = EmbeddingModule(model, layer, pooling, normalize, max_length, storage, dimensions, vectors)
     return export_module(module, version_directory(output_dir, version), verify)
 
 

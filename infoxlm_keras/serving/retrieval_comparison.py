@@ -10,6 +10,7 @@ from infoxlm_keras.annotations import Array, PathLike, Tensor
 from infoxlm_keras.evaluation import evaluate_retrieval
 from infoxlm_keras.evaluation.retrieval import layer_accuracies, mean_over_languages
 from infoxlm_keras.serving.saved_model import load_saved_model
+from infoxlm_keras.serving.vector_types import dequantize, with_equal_norms
 
 if TYPE_CHECKING:
     from infoxlm_keras.evaluation.pairs import PairSet
@@ -27,6 +28,9 @@ def compare_retrieval(
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Retrieval accuracy of both on the same pairs.
+
+    The Keras model's is that of its whole float32 vectors, by cosine. int8 vectors are compared by their dot product,
+    bits by their Hamming distance.
 
     Args:
         module: `EmbeddingModule` that was exported.
@@ -51,6 +55,8 @@ def compare_retrieval(
     languages = {}
     for pair_set in pair_sets:
         sources, targets = (embed(signature, texts, progress) for texts in (pair_set.sources, pair_set.targets))
+        if module.vectors == "int8":
+            sources, targets = with_equal_norms(sources, targets)
         languages[pair_set.language] = layer_accuracies(sources[None], targets[None])
     exported = {"layers": [module.layer], "languages": languages, "mean": mean_over_languages(languages)}
     return {"keras": of_keras, "export": exported}
@@ -59,11 +65,11 @@ def compare_retrieval(
 def embed(
     signature: Callable[..., dict[str, Tensor]], texts: Sequence[str], progress: Callable[[int], object] | None = None
 ) -> Array:
-    """Vectors of `texts` (list of str) by a SavedModel's `serving_default`: float32 [texts, dim]."""
+    """Vectors of `texts` (list of str) by a SavedModel's `serving_default`, as `dequantize` gives them."""
     parts = []
     for start in range(0, len(texts), BATCH_SIZE):
         batch = [text.encode() for text in texts[start : start + BATCH_SIZE]]
         parts.append(signature(text=tf.constant(batch, tf.string))["embedding"].numpy())
         if progress is not None:
             progress(len(batch))
-    return np.concatenate(parts)
+    return dequantize(np.concatenate(parts))

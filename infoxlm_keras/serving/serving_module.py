@@ -25,9 +25,9 @@ class ServingModule(tf.Module):
     """A Keras model with the two signatures that every SavedModel here has, and one on pairs of texts for some heads.
 
     `serving_default` takes `text`, string [batch]; `tokens` takes `token_ids` and `padding_mask`, int32
-    [batch, length], for servers without SentencePiece ops. Both return what `predict` returns. The signature on pairs
-    takes two string [batch] and returns what `pair_outputs` returns. All refuse inputs of another rank, masks that are
-    neither 0 nor 1, and ids outside of the vocabulary (`request_checks`).
+    [batch, length], for servers without SentencePiece ops. Both return `returned(predict(...))`. The signature on
+    pairs takes two string [batch] and returns what `pair_outputs` returns. All refuse inputs of another rank, masks
+    that are neither 0 nor 1, and ids outside of the vocabulary (`request_checks`).
 
     Args:
         text_to_ids: `TextToIds`.
@@ -50,6 +50,7 @@ class ServingModule(tf.Module):
     needs_strings = False  # whether the head answers with strings, so that it cannot do without their signatures
     # (name of the signature, names of its two inputs) for a head with a signature on pairs of texts.
     pair_signature: tuple[str, str, str] | None = None
+    vectors = "float32"  # type of the output `embedding` of a head that has one, one of `VECTOR_TYPES`
     tokens_only = False  # whether signatures on strings are left out, for servers without SentencePiece ops
 
     def __init__(
@@ -85,6 +86,10 @@ class ServingModule(tf.Module):
     def reference(self, token_ids: Tensor, padding_mask: Tensor) -> dict[str, Tensor]:
         """The result of `predict` from the Keras model, which a float32 export must equal."""
         raise NotImplementedError
+
+    def returned(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs of `predict` as `serving_default` and `tokens` return them: unchanged in most heads."""
+        return outputs
 
     def pair_outputs(
         self, first: Tensor, second: Tensor, predict: Callable[[Tensor, Tensor], dict[str, Tensor]]
@@ -167,7 +172,7 @@ class ServingModule(tf.Module):
 
         def of_text(text):
             [text] = checked_texts(text=text)
-            return self.predict(*self.text_to_ids(prompt + text if prompt else text))
+            return self.returned(self.predict(*self.text_to_ids(prompt + text if prompt else text)))
 
         # The name of the function in the SavedModel.
         of_text.__name__ = signature
@@ -178,8 +183,10 @@ class ServingModule(tf.Module):
 
         @tf.function(input_signature=[ids, ids])
         def tokens(token_ids, padding_mask):
-            return predict(
-                *checked_tokens(token_ids, padding_mask, self.encoder.vocabulary_size, self.text_to_ids.max_length)
+            return self.returned(
+                predict(
+                    *checked_tokens(token_ids, padding_mask, self.encoder.vocabulary_size, self.text_to_ids.max_length)
+                )
             )
 
         return tokens

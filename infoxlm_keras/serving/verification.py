@@ -17,6 +17,7 @@ from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.evaluation.embedding import SPECIAL_TOKENS, pad
 from infoxlm_keras.files import without_wildcards
 from infoxlm_keras.serving.text_to_ids import MASK_TEXT, MaskedTextToIds
+from infoxlm_keras.serving.vector_types import rounding_excess
 from infoxlm_keras.tokenizer import END_ID, START_ID
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def verify_export(module: "ServingModule", directory: PathLike, texts: Iterable[
     """Compares every signature of a SavedModel with the model it came from, from text to output.
 
     The reference token ids come from `Tokenizer`, not from the graph's own ops. A float32 export must equal the Keras
-    model. A smaller one must equal the same arithmetic in this process; its difference from Keras is returned.
+    model. A smaller one must equal the same arithmetic in this process; its difference from Keras is returned. Vectors
+    in int8 or bits must be a rounding of vectors that equal the model's.
 
     Args:
         module: `ServingModule` that was exported.
@@ -77,6 +79,12 @@ def verify_export(module: "ServingModule", directory: PathLike, texts: Iterable[
     for key, answer in answers.items():
         signature, _, name = key.partition("/")
         reference = expected[signature][name].numpy()
+        if name == "embedding" and module.vectors != "float32":
+            excess = rounding_excess(answer, reference)
+            if not excess <= TOLERANCE:
+                raise RuntimeError(f"{directory}: {key} is no {module.vectors} rounding of the Keras model's vectors")
+            differences.append(rounding_excess(answer, keras_answers[signature][name].numpy()))
+            continue
         if not np.issubdtype(answer.dtype, np.floating):
             continue  # ids and strings: equally likely pieces have no defined order
         if answer.shape != reference.shape or not np.isfinite(answer).all():

@@ -82,6 +82,21 @@ def test_texts_with_the_prompts_of_queries_and_documents(model, tmp_path, capsys
                 np.testing.assert_allclose(vectors, prompted.encode(TEXTS, prompt=side), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("server", SERVERS)
+def test_int8_vectors_and_bits(server, model, tmp_path, capsys):
+    main, serve = SERVERS[server]
+    expected = expected_vectors(model, [text.encode() for text in TEXTS], layer=1, pooling="mean")
+    for vectors in ("int8", "binary"):
+        exported = export_embedding(model, tmp_path / vectors, verify=False, vectors=vectors)
+        with serve(Model(exported.directory, "infoxlm")) as address:
+            run(main, "--address", address, *[part for text in TEXTS for part in ("--text", text)])
+        [answer] = zip(*(answer.values() for answer in lines(capsys)), strict=True)
+        if vectors == "int8":
+            assert np.abs(np.array(answer) - 127 * expected).max() <= 0.5 + 127e-5
+        else:
+            np.testing.assert_array_equal(answer, np.packbits(expected > 0, axis=1))
+
+
 def test_similarity_of_a_file_with_any_bytes(client, model, tmp_path, capsys):
     main, address = client
     pairs = [(b"Haus", b"house"), (b"\xff\x00", b"\xe2\x82 cut"), (b"same", b"same")]

@@ -121,6 +121,24 @@ def test_an_export_whose_facts_name_other_prompts_is_refused(prompted, tmp_path,
     assert "infoxlm.json: prompts = " in message and "export the model again" in message
 
 
+def test_int8_vectors_are_searched_and_bits_refused(places, model, tmp_path, capsys):
+    for vectors in ("int8", "binary"):
+        export_embedding(model, tmp_path / vectors, verify=False, vectors=vectors)
+    arguments = ["--input", places["input"], "--output_dir", tmp_path / "index", "--vectors", "float32"]
+    assert "vectors of bits" in refused(capsys, MAIN, "index", "--model", tmp_path / "binary", *arguments)
+    run(MAIN, "index", "--model", tmp_path / "int8", *arguments)
+    output = tmp_path / "results.json"
+    query = ["query", "--index", tmp_path / "index", "--text", QUERIES[0], "--top_k", 3, "--exact", "--output", output]
+    run(MAIN, *query)
+    [result] = json.loads(output.read_text())["results"]
+    stored = np.rint(127 * expected_vectors(model, [QUERIES[0].encode(), *SENTENCES], layer=1, pooling="mean"))
+    unit = stored / np.linalg.norm(stored, axis=1, keepdims=True)
+    best = np.sort(unit[1:] @ unit[0])[::-1][:3]
+    np.testing.assert_allclose([hit["cosine"] for hit in result["hits"]], best, rtol=0, atol=2e-3)
+    # Other vectors than those of the index.
+    assert "has vectors 'float32'" in refused(capsys, MAIN, *query, "--model", places["serving"] / "1")
+
+
 # Ending -> a tool that writes it, none of them the project's.
 COMPRESSORS = {
     "gz": ["gzip", "-c"],

@@ -227,6 +227,7 @@ def test_facts(exported, tokenizer):
         "pooling": "mean",
         "normalize": True,
         "dim": DIM,
+        "vectors": "float32",
         "max_length": POSITIONS,
         "storage": "float32",
         "tokenizer_fingerprint": tokenizer.fingerprint,

@@ -5,7 +5,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.choices import POOLINGS
+from infoxlm_keras.choices import POOLINGS, VECTOR_TYPES
 from infoxlm_keras.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ HEADS = {
         settings={
             "layer": {"type": int, "metavar": "K", "help": "hidden state, 0 = embeddings; unset: universal"},
             "pooling": {"choices": POOLINGS, "help": "unset: as the model was trained, else mean"},
+            "dimensions": {
+                "type": int,
+                "metavar": "D",
+                "help": "only the vector's first D dimensions, scaled to unit length; unset: all",
+            },
+            "vectors": {"choices": VECTOR_TYPES, "help": "type of the vectors that are returned; unset: float32"},
         },
         measures_retrieval=True,
     ),
