@@ -88,7 +88,7 @@ def export_onnx(
         write_tokenizer(temporary, model.tokenizer, model.backbone.max_sequence_length)
         config = huggingface_config(model.backbone, ENCODER, "float32", vectors.vector.layer)
         write_json(temporary / "config.json", config)
-        write_modules(temporary, model.backbone.hidden_dim, vectors.vector)
+        write_modules(temporary, model, vectors.vector)
     size = sum(path.stat().st_size for path in (directory / MODEL_FILE).parent.glob("model.onnx*"))
     return EncoderExport(directory, vectors, facts, size, difference)
 

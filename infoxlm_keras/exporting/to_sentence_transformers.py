@@ -35,20 +35,20 @@ def write_sentence_transformers(
     """
     directory = pathlib.Path(directory)
     write_huggingface(directory, model, dtype, max_shard_bytes, vector.layer, progress)
-    write_modules(directory, model.backbone.hidden_dim, vector)
+    write_modules(directory, model, vector)
 
 
-def write_modules(directory: pathlib.Path, width: int, vector: "SentenceVector") -> None:
-    """Writes the files that tell sentence-transformers what to do with the encoder's states: pooling, unit length.
+def write_modules(directory: pathlib.Path, model: "PretrainedModel", vector: "SentenceVector") -> None:
+    """Writes the files that tell sentence-transformers what becomes of the encoder's states; and the prompts.
 
     Args:
         directory: path that exists.
-        width: int, of the encoder.
+        model: `infoxlm_keras.pretrained.PretrainedModel`.
         vector: `infoxlm_keras.models.sentence_vector.SentenceVector`.
     """
     modules = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling")]
     pooling = {
-        "word_embedding_dimension": width,
+        "word_embedding_dimension": model.backbone.hidden_dim,
         **{name: kind == vector.pooling for kind, name in _POOLINGS.items()},
         "pooling_mode_mean_sqrt_len_tokens": False,
     }
