@@ -30,6 +30,7 @@ class PretrainingInfo:
         max_length: int, tokens that a text is cut to for its vector; None: the encoder's positions. From a
             sentence-transformers folder.
         vector_refusal: str, why the own vector of a sentence-transformers folder cannot be expressed; else empty.
+        kept_layers: list of int, the layers of the trained model that `infoxlm drop-layers` has left; else empty.
     """
 
     universal_layer: int
@@ -42,6 +43,7 @@ class PretrainingInfo:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     max_length: int | None = None
     vector_refusal: str = ""
+    kept_layers: list[int] = dataclasses.field(default_factory=list)
 
 
 def _is_count(value):
@@ -63,14 +65,18 @@ _FIELDS = {
     "settings": (lambda value: isinstance(value, dict), "an object"),
     "max_length": (lambda value: value is None or (_is_count(value) and value >= 3), "a whole number of at least 3"),
     "vector_refusal": (lambda value: isinstance(value, str), "text"),
+    "kept_layers": (
+        lambda value: isinstance(value, list) and all(_is_count(layer) and layer for layer in value),
+        "a list of whole numbers of at least 1",
+    ),
 }
 
 
 def write_info(directory: PathLike, info: PretrainingInfo) -> None:
     """Writes `infoxlm.json` into `directory`."""
     content = dataclasses.asdict(info)
-    # Only sentence-transformers folders have them; other files stay readable by earlier releases.
-    for name in ("max_length", "vector_refusal"):
+    # Few models have them; the files of others stay readable by earlier releases.
+    for name in ("max_length", "vector_refusal", "kept_layers"):
         if not content[name]:
             del content[name]
     write_json(pathlib.Path(directory) / FILE_NAME, {"version": VERSION, **content})
