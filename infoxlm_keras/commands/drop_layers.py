@@ -10,8 +10,8 @@
   bottom  the lowest layers are dropped, the topmost N stay
 
 A sentence vector comes from a middle layer. With --strategy top and at least as many layers it stays the same, bit by
-bit. Otherwise it comes from the highest layer that was kept at or below the universal one, and is worse until the model
-is trained again: infoxlm pretrain with --tasks mmlm,xlco,distillation does it (docs/smaller_models.md).
+bit. Otherwise it comes from the highest layer that was kept at or below the universal one, and is worse until the
+model is trained again: infoxlm pretrain with --tasks mmlm,xlco,distillation does it (docs/smaller_models.md).
 
 DIR becomes a preset with layer_dropping.json, what was kept; infoxlm.json has the new universal layer.
 """

@@ -56,8 +56,8 @@ def check_layers(layers: Sequence[int], num_layers: int) -> None:
 def hidden_state_below(layers: Sequence[int], state: int) -> int:
     """The hidden state of a model with `layers` alone that takes the place of hidden state `state` of the whole one.
 
-    It is the output of the highest of `layers` at or below `state`; of the lowest one, if all lie above. The embeddings
-    (0) stay what they are.
+    It is the output of the highest of `layers` at or below `state`; of the lowest one, if all lie above. State 0, the
+    embeddings, stays state 0.
     """
     return max(sum(layer <= state for layer in layers), min(state, 1))
 

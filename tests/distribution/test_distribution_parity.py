@@ -22,9 +22,10 @@ pytestmark = pytest.mark.slow
 STEPS = 10
 BAD_STEP = 5
 SCENARIOS = {
-    # In-batch negatives, which lie on both replicas; replaced tokens; no clipping.
+    # In-batch negatives, which lie on both replicas; replaced tokens; a teacher; no clipping.
     "plain": {
-        "tasks": ["mmlm", "xlco", "mrtd"],
+        "tasks": ["mmlm", "xlco", "mrtd", "distillation"],
+        "distillation": {"width": 12},
         "xlco": {
             "queue_length": 13,
             "universal_layer": 1,

@@ -19,7 +19,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from infoxlm_keras import DWA, MMLM, MRTD, TLM, TRTD, XLCO, InfoXLMPretrainer, MomentumSchedule, PretextTask
+from infoxlm_keras import (
+    DWA,
+    MMLM,
+    MRTD,
+    TLM,
+    TRTD,
+    XLCO,
+    Distillation,
+    InfoXLMPretrainer,
+    MomentumSchedule,
+    PretextTask,
+)
 from infoxlm_keras.contrast import KeyEncoder, KeyQueue, MovingAverage
 from infoxlm_keras.models import Encoder, QuestionAnswering, TokenClassification
 from infoxlm_keras.models.fused_attention import CutLength, PadLength
@@ -31,6 +42,7 @@ from tiny_pretraining import (
     TINY_SIZE,
     array,
     joint_batch,
+    randomize,
     state,
     tiny_masked_lm,
     tiny_pretrainer,
@@ -72,6 +84,12 @@ def loss_of_task(task):
     return [result.loss_sum, task.weight_at(1), task.weight_at(9)]
 
 
+def loss_with_teacher(task):
+    """`loss_of_task` of a task that lost its teacher's weights with its configuration."""
+    randomize(task.given.masked_lm.weights, seed=2)
+    return loss_of_task(task)
+
+
 def smoothed(metric):
     for value in (1.0, 4.0, 2.0):
         metric.update_state(value)
@@ -107,6 +125,7 @@ EXAMPLES = {
     ReplacedTokenDetection: (lambda: ReplacedTokenDetection(2, False, 3.0, 100, 0.5, name="any"), loss_of_task),
     MRTD: (lambda: MRTD(2, False, 3.0, 100, 0.5), loss_of_task),
     TRTD: (lambda: TRTD(2, True, 3.0, 100, 0.5), loss_of_task),
+    Distillation: (lambda: Distillation(tiny_masked_lm(TINY_SIZE), [[0, 1], [1, 3]], 0.25), loss_with_teacher),
     SmoothedMean: (lambda: SmoothedMean("bound", decay=0.5), smoothed),
     WarmupLinearDecay: (lambda: WarmupLinearDecay(0.1, 3, 9), lambda rate: [rate(step) for step in range(9)]),
     PadLength: (lambda: PadLength(name="pad"), lambda layer: [layer(np.ones((2, 13, 3), "float32"))]),
