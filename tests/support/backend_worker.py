@@ -28,9 +28,9 @@ SIZES = {number: dataclasses.replace(TINY_SIZE, num_layers=number) for number in
 
 
 def distillation(width, **options):
-    """The task with a random teacher of 3 layers, as wide as the student (8) or not, with dropout."""
+    """The task with a random teacher of 3 layers, as wide as the student (8) or not."""
     size = dataclasses.replace(TINY_SIZE, hidden_dim=width)
-    return Distillation(tiny_masked_lm(size, dropout=0.5, seed=9), **options)
+    return Distillation(tiny_masked_lm(size, seed=9), **options)
 
 
 TASKS = {"mmlm": MMLM, "tlm": TLM, "xlco": XLCO, "dwa": DWA, "mrtd": MRTD, "trtd": TRTD, "distillation": distillation}
