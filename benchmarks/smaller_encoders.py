@@ -2,9 +2,9 @@
 
     python benchmarks/smaller_encoders.py --data runs/demo --output_dir runs/smaller
 
---data is the directory of `make demo`; its records/ and corpus/heldout/ are used. A teacher of --teacher_layers layers is
-trained for --teacher_steps by --config, or --teacher names one. All above its universal layer are dropped first, which
-leaves its vector as it is; this is the teacher of the others:
+--data is the directory of `make demo`; its records/ and corpus/heldout/ are used. A model of --teacher_layers layers is
+trained for --teacher_steps by --config, or --teacher names one. All layers above its universal one are dropped first,
+which leaves its vector as it is; this is the teacher of the others:
 
   top, even     --layers of its layers, by `infoxlm drop-layers --strategy`
   contrast      even, trained for --steps by MMLM and XLCO
@@ -144,7 +144,7 @@ def measured(options, models):
     texts = [text for pairs in pair_sets for text in pairs.targets]
     loaded = {name: load_pretrained(model) for name, model in models.items()}
     seconds = {name: [] for name in models}
-    for name, model in loaded.items():
+    for model in loaded.values():
         model.encode(texts, progress=False)  # traces the shapes
     for _ in range(options.rounds):
         for name, model in loaded.items():
