@@ -2,9 +2,9 @@
 
     python benchmarks/smaller_encoders.py --data runs/demo --output_dir runs/smaller
 
---data is the directory of `make demo`; its records/ and corpus/heldout/ are used. A model of --teacher_layers layers is
-trained for --teacher_steps by --config, or --teacher names one. All layers above its universal one are dropped first,
-which leaves its vector as it is; this is the teacher of the others:
+--data is the directory of `make demo`; its records/ and corpus/heldout/ are used. A model of --teacher_layers layers
+is trained for --teacher_steps by --config, or --teacher names one. All layers above its universal one are dropped
+first, which leaves its vector as it is. This is the teacher of the others:
 
   top, even     --layers of its layers, by `infoxlm drop-layers --strategy`
   contrast      even, trained for --steps by MMLM and XLCO
