@@ -1,6 +1,8 @@
-"""Fewer layers: size, speed and retrieval of a teacher, of what is left of it, and after training with and without it.
+"""Fewer layers, or less width: size, speed and retrieval of a teacher, and of smaller models with and without it.
 
     python benchmarks/smaller_encoders.py --data runs/demo --output_dir runs/smaller
+    python benchmarks/smaller_encoders.py --data runs/demo --output_dir runs/narrower --teacher runs/demo/model \
+        --layers 1 --width 64
 
 --data is the directory of `make demo`; its records/ and corpus/heldout/ are used. A model of --teacher_layers layers
 is trained for --teacher_steps by --config, or --teacher names one. All layers above its universal one are dropped
@@ -11,10 +13,10 @@ first, which leaves its vector as it is. This is the teacher of the others:
   distilled     even, trained for as many steps by MMLM, XLCO and distillation
   teacher only  even, trained by distillation alone (--set mmlm.weight=0): no translation pairs
 
-The trained ones have their vector at the last layer. Accuracy is that of `infoxlm evaluate-retrieval` at a model's
-vector, in %, the mean over languages and both directions. Speed is that of `PretrainedModel.encode` on the held-out
-sentences of all languages; the models take turns, and the medians of --rounds are shown. What is finished is not
-repeated.
+With --width the last three start from random weights instead, and there is no top and even. The trained ones have
+their vector at the last layer. Accuracy is that of `infoxlm evaluate-retrieval` at a model's vector, in %, the mean over
+languages and both directions. Speed is that of `PretrainedModel.encode` on the held-out sentences of all languages; the
+models take turns, and the medians of --rounds are shown. What is finished is not repeated.
 
 Writes to OUTPUT_DIR: smaller_encoders.json, and a directory a model.
 """
@@ -50,6 +52,7 @@ def main(arguments=None):
     parser.add_argument("--teacher_layers", type=int, default=6)
     parser.add_argument("--teacher_steps", type=int, default=1000)
     parser.add_argument("--layers", type=int, default=2, help="layers of the smaller encoders")
+    parser.add_argument("--width", type=int, help="width of the smaller encoders; unset: the teacher's")
     parser.add_argument("--steps", type=int, default=300, help="optimizer updates of what is trained on")
     parser.add_argument("--distillation_weight", type=float, default=30.0)
     parser.add_argument("--rounds", type=int, default=7, help="how often speed is measured")
@@ -61,10 +64,10 @@ def main(arguments=None):
         universal = json.load(file)["universal_layer"]
     teacher = dropped(options, "teacher", whole, universal, "top")
     models = {f"whole, vector at {universal}": whole, "teacher": teacher}
-    for strategy in ("top", "even"):
+    for strategy in () if options.width else ("top", "even"):
         models[strategy] = dropped(options, strategy, teacher, options.layers, strategy)
     for name in TASKS:
-        models[name] = trained_on(options, name, models["even"], teacher)
+        models[name] = trained_on(options, name, models.get("even"), teacher)
     report(options, models)
 
 
@@ -77,11 +80,18 @@ def trained_teacher(options):
 
 
 def trained_on(options, name, start, teacher):
-    """The preset of `start` after more steps of the tasks `name`."""
+    """The preset of `start`, or of a narrower model with random weights, after more steps of the tasks `name`."""
     settings = [f"distillation.teacher={teacher}", f"distillation.weight={options.distillation_weight}"]
-    settings += [f"xlco.universal_layer={options.layers}", "optimizer.learning_rate=0.001"]
+    settings.append(f"xlco.universal_layer={options.layers}")
+    begin = []
+    if start is None:
+        width = options.width
+        settings += [f"model.num_layers={options.layers}", f"model.hidden_dim={width}"]
+        settings.append(f"model.intermediate_dim={4 * width}")
+    else:
+        begin, settings = ["--init", start], [*settings, "optimizer.learning_rate=0.001"]
     directory = options.output_dir / name.replace(" ", "_")
-    return pretrained(options, directory, ["--steps", options.steps, "--init", start, *TASKS[name]], settings)
+    return pretrained(options, directory, ["--steps", options.steps, *begin, *TASKS[name]], settings)
 
 
 def pretrained(options, directory, arguments, settings):
