@@ -14,9 +14,9 @@ first, which leaves its vector as it is. This is the teacher of the others:
   teacher only  even, trained by distillation alone (--set mmlm.weight=0): no translation pairs
 
 With --width the last three start from random weights instead, and there is no top and even. The trained ones have
-their vector at the last layer. Accuracy is that of `infoxlm evaluate-retrieval` at a model's vector, in %, the mean over
-languages and both directions. Speed is that of `PretrainedModel.encode` on the held-out sentences of all languages; the
-models take turns, and the medians of --rounds are shown. What is finished is not repeated.
+their vector at the last layer. Accuracy is that of `infoxlm evaluate-retrieval` at a model's vector, in %, the mean
+over languages and both directions. Speed is that of `PretrainedModel.encode` on the held-out sentences of all
+languages; the models take turns, and the medians of --rounds are shown. What is finished is not repeated.
 
 Writes to OUTPUT_DIR: smaller_encoders.json, and a directory a model.
 """
