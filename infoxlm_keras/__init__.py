@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         save_pretrained as save_pretrained,
     )
     from infoxlm_keras.runs.dataset import training_dataset as training_dataset
+    from infoxlm_keras.tasks.distillation import Distillation as Distillation
     from infoxlm_keras.tasks.masked_lm import MMLM as MMLM, TLM as TLM
     from infoxlm_keras.tasks.pretext_task import PretextTask as PretextTask
     from infoxlm_keras.tasks.replaced_tokens import MRTD as MRTD, TRTD as TRTD
@@ -49,6 +50,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "models.sizes": ("ENCODER_SIZES", "EncoderSize"),
         "pretrained": ("PretrainedModel", "PretrainingInfo", "load_pretrained", "save_pretrained"),
         "runs.dataset": ("training_dataset",),
+        "tasks.distillation": ("Distillation",),
         "tasks.masked_lm": ("MMLM", "TLM"),
         "tasks.pretext_task": ("PretextTask",),
         "tasks.replaced_tokens": ("MRTD", "TRTD"),

@@ -30,6 +30,7 @@ RUN = (*BUILDERS, "train-tokenizer", "unpack-sample-corpus", "extend-vocabulary"
 RUN_ELSEWHERE = {
     "pretrain": "tests/commands/test_pretrain.py",
     "trim-vocabulary": "tests/commands/test_trim_vocabulary.py",
+    "drop-layers": "tests/commands/test_drop_layers.py",
     "export-savedmodel": "tests/commands/test_export_recipe.py",
     "export-onnx": "tests/commands/test_export_encoder.py",
     "export-litert": "tests/commands/test_export_encoder.py",

@@ -49,7 +49,7 @@ def the_error(call):
     with pytest.raises(InputError) as caught:
         call()
     message = str(caught.value)
-    assert "\n" not in message and len(message) < 6000
+    assert "\n" not in message and len(message) < 8000
     return message
 
 

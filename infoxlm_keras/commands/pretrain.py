@@ -136,8 +136,9 @@ def _print_result(result):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task in result.tasks:
         if f"{task.task_name}_loss" in result.record:
-            values = [result.record[f"{task.task_name}_{name}"] for name in ("loss", "accuracy", "mi_lower_bound")]
-            table.add_row(task.task_name, *(f"{value:.3f}" for value in values))
+            names = [f"{task.task_name}_{name}" for name in ("loss", "accuracy", "mi_lower_bound")]
+            numbers = [f"{result.record[name]:.3f}" if name in result.record else "-" for name in names]
+            table.add_row(task.task_name, *numbers)
     Console().print(table)
     print(f"preset: {result.model_directory}")
     if result.best is not None:

@@ -43,6 +43,7 @@ COMMANDS = {
     "mine-bitext": ("evaluation", "find translations in two files that are not aligned"),
     "xtreme": ("evaluation", "run the tasks of XTREME, one table beside published scores"),
     "report": ("evaluation", "one page on a run, or on several side by side"),
+    "drop-layers": ("models", "leave out Transformer layers of a trained model: a smaller one"),
     "convert-checkpoint": ("models", "convert from and to Hugging Face, sentence-transformers, KerasHub"),
     "export-savedmodel": ("models", "export a SavedModel that takes strings"),
     "export-onnx": ("models", "export the sentence encoder to ONNX"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from infoxlm_keras.evaluation.evaluation import Evaluation
 from infoxlm_keras.settings import NonNegativeInt, Settings
+from infoxlm_keras.tasks.registry import task_class
 
 if TYPE_CHECKING:
     from infoxlm_keras.config import RunSettings
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from infoxlm_keras.tokenizer import Tokenizer
     from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
-QUANTITIES = ("loss", "accuracy", "mi_lower_bound")
+
+def quantities_of(task: str) -> tuple[str, ...]:
+    """What is measured of the pretext task named `task`: its loss, its accuracy, and its bound if it has one."""
+    return ("loss", "accuracy", *(("mi_lower_bound",) if task_class(task).bounds_information else ()))
 
 
 class ValidationSettings(Settings):
@@ -59,7 +63,7 @@ class ValidationLoss(Evaluation):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        quantities = [f"{task}_{quantity}" for task in self.tasks for quantity in QUANTITIES]
+        quantities = [f"{task}_{quantity}" for task in self.tasks for quantity in quantities_of(task)]
         return tuple(f"{self.prefix}_{name}" for name in ("loss", *quantities))
 
     def bind(

@@ -137,6 +137,8 @@ def _training(info, whole):
     if whole:
         kind = "unit vectors" if info.normalize else "vectors as they are"
         rows.append(("universal layer", f"{info.universal_layer} (0 = embeddings), pooling {info.pooling}, {kind}"))
+    if info.kept_layers:
+        rows.append(("layers that were kept after training", ", ".join(map(str, info.kept_layers))))
     rows += [(f"records `{kind}`, manifest", f"`{digest}`") for kind, digest in info.data.items()]
     text = "\n## Training\n\n"
     if rows:

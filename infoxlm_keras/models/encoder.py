@@ -82,20 +82,42 @@ class Encoder:
         self._models: dict[int, keras.Model] = {}
         # Models that several tasks share, by name; the task that made one tracks its weights.
         self.shared_models: dict[str, Any] = {}
-        self._passes: dict[tuple[int, int, int, bool], tuple[Any, Tensor]] | None = None
+        # Hidden states that the pass for the last one gives, too.
+        self._beside_last: set[int] = set()
+        self._passes: dict[tuple[int, int, int, bool], tuple[Any, dict[int, Tensor]]] | None = None
 
     def hidden_state(self, inputs: dict[str, Tensor], layer: int | None = None, training: bool = False) -> Tensor:
         """Hidden state `layer` (None: the last) of `{"token_ids", "padding_mask"}`; nothing above it is run."""
         layer = self.backbone.num_layers if layer is None else layer
+        return self._states(inputs, layer, training)[layer]
+
+    def hidden_states(self, inputs: dict[str, Tensor], layers: Iterable[int], training: bool = False) -> list[Tensor]:
+        """Hidden states `layers`, of which `take_beside_last` was told, from the pass that gives the last one."""
+        found = self._states(inputs, self.backbone.num_layers, training)
+        return [found[layer] for layer in layers]
+
+    def take_beside_last(self, layers: Iterable[int]) -> None:
+        """Says, before training, that a task takes hidden states `layers` from the pass for the last one."""
+        for layer in layers:
+            check_layer(layer, self.backbone.num_layers, lowest=0)
+            self._beside_last.add(layer)
+        self._models.pop(self.backbone.num_layers, None)
+
+    def _states(self, inputs, layer, training):
+        """dict of number to hidden state: `layer`, and with the last one those beside it."""
+        numbers = {layer, *(self._beside_last if layer == self.backbone.num_layers else ())}
         if layer not in self._models:
-            self._models[layer] = hidden_state_model(self.backbone, layer)
-        if self._passes is None:
-            return self._models[layer](inputs, training=training)
-        # The inputs are kept beside the state, so that no other object can take their identity.
+            self._models[layer] = hidden_states_model(self.backbone, sorted(numbers), name=f"hidden_state_{layer}")
+        # The inputs are kept beside the states, so that no other object can take their identity.
         key = (layer, id(inputs["token_ids"]), id(inputs["padding_mask"]), training)
-        if key not in self._passes:
-            self._passes[key] = (dict(inputs), self._models[layer](inputs, training=training))
-        return self._passes[key][1]
+        if self._passes is not None and key in self._passes:
+            return self._passes[key][1]
+        # Of one state, Keras gives no list.
+        states = keras.tree.flatten(self._models[layer](inputs, training=training))
+        found = dict(zip(sorted(numbers), states, strict=True))
+        if self._passes is not None:
+            self._passes[key] = (dict(inputs), found)
+        return found
 
     @contextlib.contextmanager
     def one_pass_for_equal_inputs(self) -> Iterator[None]:
@@ -135,13 +157,14 @@ def hidden_state_model(
 
 
 def hidden_states_model(
-    backbone: keras_hub.models.XLMRobertaBackbone, layers: Iterable[int] | None = None
+    backbone: keras_hub.models.XLMRobertaBackbone, layers: Iterable[int] | None = None, name: str = "hidden_states"
 ) -> keras.Model:
     """A model from the backbone's inputs to a list of hidden states.
 
     Args:
         backbone: `XLMRobertaBackbone` of L layers.
         layers: indices in 0..L; None takes all L + 1.
+        name: str.
 
     Returns:
         keras.Model to a list of tensors [batch, length, hidden_dim], one for each of `layers`, in that order.
@@ -150,7 +173,7 @@ def hidden_states_model(
     for layer in layers:
         check_layer(layer, backbone.num_layers, lowest=0)
     states = _hidden_states(backbone)
-    return keras.Model(backbone.input, [states[layer] for layer in layers], name="hidden_states")
+    return keras.Model(backbone.input, [states[layer] for layer in layers], name=name)
 
 
 def hidden_states_of_layers(

@@ -32,6 +32,7 @@ class PretrainingInfo:
         vector_refusal: str, why the own vector of a sentence-transformers folder cannot be expressed; else empty.
         prompts: {name: text}, what can be put before a text for its vector, see `pretrained/prompts.py`. Commands use
             `query` and `document`.
+        kept_layers: list of int, the layers of the trained model that `infoxlm drop-layers` has left; else empty.
     """
 
     universal_layer: int
@@ -45,6 +46,7 @@ class PretrainingInfo:
     max_length: int | None = None
     vector_refusal: str = ""
     prompts: dict[str, str] = dataclasses.field(default_factory=dict)
+    kept_layers: list[int] = dataclasses.field(default_factory=list)
 
 
 def _is_count(value):
@@ -70,14 +72,18 @@ _FIELDS = {
         lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
         "an object of names with a text each",
     ),
+    "kept_layers": (
+        lambda value: isinstance(value, list) and all(_is_count(layer) and layer for layer in value),
+        "a list of whole numbers of at least 1",
+    ),
 }
 
 
 def write_info(directory: PathLike, info: PretrainingInfo) -> None:
     """Writes `infoxlm.json` into `directory`."""
     content = dataclasses.asdict(info)
-    # Few models have them; other files stay readable by earlier releases.
-    for name in ("max_length", "vector_refusal", "prompts"):
+    # Few models have them; the files of others stay readable by earlier releases.
+    for name in ("max_length", "vector_refusal", "prompts", "kept_layers"):
         if not content[name]:
             del content[name]
     write_json(pathlib.Path(directory) / FILE_NAME, {"version": VERSION, **content})

@@ -5,6 +5,7 @@ import keras_hub
 from infoxlm_keras.config import RunSettings
 from infoxlm_keras.distribution import current_distribution
 from infoxlm_keras.models.rematerialization import rematerialize_layers
+from infoxlm_keras.runs.task_models import TaskModels
 from infoxlm_keras.tasks.pretext_task import PretextTask
 from infoxlm_keras.tasks.registry import task_class
 from infoxlm_keras.training.optimizer import build_optimizer
@@ -16,16 +17,27 @@ def build_task(name: str, config: RunSettings) -> PretextTask:
     return task_class(name).from_settings(config.task(name))
 
 
-def build_pretrainer(config: RunSettings, masked_lm: keras_hub.models.XLMRobertaMaskedLM) -> InfoXLMPretrainer:
+def build_pretrainer(
+    config: RunSettings, masked_lm: keras_hub.models.XLMRobertaMaskedLM, models: TaskModels | None = None
+) -> InfoXLMPretrainer:
     """A compiled `InfoXLMPretrainer` of `masked_lm` with the tasks and the optimizer of `config`.
 
-    Call it, and what makes `masked_lm`, within the `variables()` of the run's `Distribution`.
+    Call it, and what makes `masked_lm` and `models`, within the `variables()` of the run's `Distribution`.
+
+    Args:
+        config: `PretrainingConfig`.
+        masked_lm: `keras_hub.models.XLMRobertaMaskedLM`.
+        models: what `load_task_models` gives, for tasks that need it.
     """
     if config.model.rematerialize != "none":
         rematerialize_layers(masked_lm.backbone, keep_products=config.model.rematerialize == "activations")
+    tasks = [build_task(name, config) for name in config.tasks]
+    for task in tasks:
+        if models and task.task_name in models:
+            task.take_models(models[task.task_name])
     pretrainer = InfoXLMPretrainer(
         masked_lm,
-        [build_task(name, config) for name in config.tasks],
+        tasks,
         loss_combination=config.loss_combination,
         accumulation_steps=config.optimizer.accumulation_steps,
         clip_norm=config.optimizer.clip_norm,

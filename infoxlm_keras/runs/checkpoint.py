@@ -64,13 +64,14 @@ class Restored:
 def state_variables(pretrainer: InfoXLMPretrainer) -> dict[str, keras.Variable]:
     """Ordered dict of unique name to variable: all that a run needs to resume bit for bit.
 
-    It includes the seeds of dropout, which Keras' weight files leave out. A name is a running number and the
-    variable's own name. Paths would not do: they repeat in the two backbones, and contain numbers that Keras counts up
-    in the process.
+    It includes the seeds of dropout, which Keras' weight files leave out. Models that a task loads at each start
+    (`PretextTask.constant_variables`) are not in it. A name is a running number and the variable's own name. Paths
+    would not do: they repeat in the two backbones, and contain numbers that Keras counts up in the process.
     """
     variables = [*pretrainer.variables, *pretrainer.optimizer.variables]
-    metrics = {id(variable) for variable in pretrainer.metrics_variables}
-    kept = [variable for variable in variables if id(variable) not in metrics]
+    constants = [variable for task in pretrainer.tasks for variable in task.constant_variables]
+    left_out = {id(variable) for variable in (*pretrainer.metrics_variables, *constants)}
+    kept = [variable for variable in variables if id(variable) not in left_out]
     return {f"{number:05d}/{variable.name}": variable for number, variable in enumerate(kept)}
 
 

@@ -27,6 +27,7 @@ from infoxlm_keras.runs.checkpoint import Restored, newest_step, restore_best, r
 from infoxlm_keras.runs.directory import RunDirectory
 from infoxlm_keras.runs.fitting import best_by, fit
 from infoxlm_keras.runs.queue_filling import fill_queue
+from infoxlm_keras.runs.task_models import check_same_models, digests_of, load_task_models
 from infoxlm_keras.runs.training_records import TrainingRecords
 from infoxlm_keras.tasks.pretext_task import PretextTask
 
@@ -136,7 +137,11 @@ class PretrainingRun:
         needs_records = any(evaluation.reads_validation_records for evaluation in self.evaluations)
         self.validation_streams = self.records.validation_streams() if needs_records else []
         with current_distribution().variables():
-            self.pretrainer = build_pretrainer(config, self.masked_lm)
+            models = load_task_models(config, self.tokenizer)
+            self.pretrainer = build_pretrainer(config, self.masked_lm, models)
+        self.model_digests = digests_of(models)
+        if models:
+            check_agreement(number_of(self.model_digests), "the models that tasks load; all must see the same files")
         self.info = self._info()
         self.restored: Restored | None = None
 
@@ -151,7 +156,7 @@ class PretrainingRun:
         self.restored = restore_newest(
             directory.checkpoints,
             self.pretrainer,
-            self._check_same_data,
+            self._check_same_inputs,
             before_assigning=lambda step: check_agreement(
                 step, "the step to resume at; all of them must see the same --output_dir"
             ),
@@ -182,13 +187,14 @@ class PretrainingRun:
             return None
         for evaluation in self.evaluations:
             evaluation.bind(self.pretrainer, self.tokenizer, self.validation_streams)
+        of_run = {"seed": self.config.seed, "tasks": self.config.tasks}
         return fit(
             self.pretrainer,
             self.config,
             self.streams,
             self.directory,
             self.restored,
-            {"seed": self.config.seed, "tasks": self.config.tasks, "data": self.info.data},
+            {**of_run, "data": self.info.data, "models": self.model_digests},
             self.evaluations,
             self.wandb_project,
         )
@@ -240,9 +246,10 @@ class PretrainingRun:
             settings=self.config.model_dump(),
         )
 
-    def _check_same_data(self, kept):
-        """Raises `InputError` if the checkpoint's run read other records, in which samples have other numbers."""
+    def _check_same_inputs(self, kept):
+        """Raises `InputError` if the checkpoint's run read other records, or worked with other models."""
         check_same_data(kept, self.info, self.directory.path)
+        check_same_models(kept, self.model_digests, self.directory.path)
 
     def _last_row(self):
         rows = read_rows(self.directory.history)

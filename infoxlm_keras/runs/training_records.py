@@ -70,7 +70,7 @@ class TrainingRecords:
         """Raises `InputError` for records of another tokenizer, or longer than the model's `positions` (int)."""
         for manifest in self.manifests.values():
             check_tokenizer(manifest, tokenizer)
-        for name in self.config.tasks:
+        for name in tasks_with_batches(self.config.tasks):
             task, manifest = task_class(name), self.manifest_of(name)
             length = task.longest_sequence(manifest, self.config.data.longest_pair)
             if length > positions:

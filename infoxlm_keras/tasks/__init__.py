@@ -6,6 +6,7 @@ from infoxlm_keras.lazy import lazy_exports
 
 if TYPE_CHECKING:
     # The same names, for editors and type checkers.
+    from infoxlm_keras.tasks.distillation import Distillation as Distillation
     from infoxlm_keras.tasks.masked_lm import MMLM as MMLM, TLM as TLM
     from infoxlm_keras.tasks.pretext_task import PretextTask as PretextTask, TaskResult as TaskResult
     from infoxlm_keras.tasks.registry import task_class as task_class, task_classes as task_classes
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "distillation": ("Distillation",),
         "masked_lm": ("MMLM", "TLM"),
         "pretext_task": ("PretextTask", "TaskResult"),
         "registry": ("task_class", "task_classes"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
@@ -17,6 +17,9 @@ from infoxlm_keras.models.encoder import Encoder
 from infoxlm_keras.models.flops import Number
 from infoxlm_keras.records.manifest import Manifest
 from infoxlm_keras.settings import Settings, TaskSettings
+
+if TYPE_CHECKING:
+    from infoxlm_keras.pretrained import PretrainedModel
 
 
 @dataclasses.dataclass
@@ -131,6 +134,14 @@ class PretextTask(keras.layers.Layer):
         return None
 
     @classmethod
+    def models_to_load(cls, settings: Any) -> dict[str, str]:
+        """dict of name to source of the trained models that the task works with (a teacher), for `take_models`.
+
+        A source is what `load_pretrained` takes. A run loads them at each start, and keeps digests of them.
+        """
+        return {}
+
+    @classmethod
     def stream(
         cls, settings: Any, manifest: Manifest, batch_size: int, longest: int | None, **common: Any
     ) -> BatchStream:
@@ -224,9 +235,17 @@ class PretextTask(keras.layers.Layer):
         """The constructor's arguments, without the encoder: `from_config` gives a task that is not bound."""
         return {**super().get_config(), "weight": self.weight}
 
+    def take_models(self, models: Mapping[str, PretrainedModel]) -> None:
+        """Takes the models that `models_to_load` names, before `bind`."""
+
     def bind(self, encoder: Encoder) -> None:
         """Builds what the task needs on `encoder` (`infoxlm_keras.models.Encoder`)."""
         raise NotImplementedError
+
+    @property
+    def constant_variables(self) -> list[keras.Variable]:
+        """Variables of loaded models, which never change: a run's checkpoints leave them out."""
+        return []
 
     def prepare(self, batch: Tensors) -> Tensors:
         """dict of tensors [batch, ...] that are added to `batch`, a micro-batch, before anything else sees it.

@@ -21,6 +21,7 @@ ROWS = {
     "dwa": "infoxlm_keras.tasks.word_alignment:DWA",
     "mrtd": "infoxlm_keras.tasks.replaced_tokens:MRTD",
     "trtd": "infoxlm_keras.tasks.replaced_tokens:TRTD",
+    "distillation": "infoxlm_keras.tasks.distillation:Distillation",
 }
 # The tasks of a configuration that names none: InfoXLM's.
 DEFAULT_TASKS = ("mmlm", "tlm", "xlco")

@@ -22,9 +22,10 @@ pytestmark = pytest.mark.slow
 STEPS = 10
 BAD_STEP = 5
 SCENARIOS = {
-    # In-batch negatives, which lie on both replicas; replaced tokens; no clipping.
+    # In-batch negatives, which lie on both replicas; replaced tokens; a teacher; no clipping.
     "plain": {
-        "tasks": ["mmlm", "xlco", "mrtd"],
+        "tasks": ["mmlm", "xlco", "mrtd", "distillation"],
+        "distillation": {"width": 12},
         "xlco": {
             "queue_length": 13,
             "universal_layer": 1,
@@ -195,10 +196,12 @@ def test_equal_variables_after_training(results, scenario, run):
     """Queue, key encoder and counters; the query encoder too."""
     arrays, reference = results[run][0], results["one"][0]
     names = [key for key in reference if key.startswith(f"{scenario}|variable|")]
-    contrasts = int("xlco" in SCENARIOS[scenario]["tasks"])
+    tasks = SCENARIOS[scenario]["tasks"]
+    contrasts = int("xlco" in tasks)
     assert sum("queue/keys" in name for name in names) == contrasts
-    # Of the encoder and of its moving average.
-    assert sum(name.endswith("token_embedding/embeddings") for name in names) == 1 + contrasts
+    # Of the encoder and of its moving average, and of a teacher.
+    embeddings = 1 + contrasts + int("distillation" in tasks)
+    assert sum(name.endswith("token_embedding/embeddings") for name in names) == embeddings
     for name in [*names, f"{scenario}|iterations"]:
         expected, actual = reference[name], arrays[name]
         if expected.dtype.kind in "iu":
@@ -227,10 +230,11 @@ def test_weights_cut_over_two_devices_train_alike(results):
     losses, parts = results["jax"][1]["model_parallel plain"]
     np.testing.assert_allclose(losses, results["one"][0]["plain|metric|loss"][: len(losses)], rtol=1e-4)
     # Of the encoder and of its moving average: embedding, query, key and value (2 each), 4 more matrices and biases;
-    # of the optimizer two moments of each. Of the generator the same, but for embedding and average.
-    assert (
-        len(parts) == 4 * (1 + 6 + 1 + 3) + 3 * (6 + 1 + 3) and sum("token_embedding" in path for path in parts) == 4
-    )
+    # of the optimizer two moments of each. Of the generator the same, but for embedding and average; of the teacher's
+    # 3 layers all but average and moments.
+    of_layer = 6 + 1 + 3
+    assert len(parts) == 4 * (1 + of_layer) + 3 * of_layer + 1 + 3 * of_layer
+    assert sum("token_embedding" in path for path in parts) == 4 + 1
 
 
 def test_weights_and_optimizer_cut_over_the_replicas_train_alike(results):

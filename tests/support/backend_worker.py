@@ -20,10 +20,10 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from keras import ops  # noqa: E402
 
-from infoxlm_keras import DWA, MMLM, MRTD, TLM, TRTD, XLCO, MomentumSchedule  # noqa: E402
+from infoxlm_keras import DWA, MMLM, MRTD, TLM, TRTD, XLCO, Distillation, MomentumSchedule  # noqa: E402
 from infoxlm_keras.finetuning.embedding_task import EmbeddingTask, UpdateLoss  # noqa: E402
 from infoxlm_keras.runs.queue_filling import fill_queue  # noqa: E402
-from tiny_pretraining import TINY_SIZE, tiny_pretrainer  # noqa: E402
+from tiny_pretraining import TINY_SIZE, tiny_masked_lm, tiny_pretrainer  # noqa: E402
 
 SIZES = {number: dataclasses.replace(TINY_SIZE, num_layers=number) for number in (1, 2)}
 
@@ -33,7 +33,22 @@ def vectors(**loss):
     return EmbeddingTask(UpdateLoss(**loss), layer=1)
 
 
-TASKS = {"mmlm": MMLM, "tlm": TLM, "xlco": XLCO, "dwa": DWA, "mrtd": MRTD, "trtd": TRTD, "training": vectors}
+def distillation(width, **options):
+    """The task with a random teacher of 3 layers, as wide as the student (8) or not."""
+    size = dataclasses.replace(TINY_SIZE, hidden_dim=width)
+    return Distillation(tiny_masked_lm(size, seed=9), **options)
+
+
+TASKS = {
+    "mmlm": MMLM,
+    "tlm": TLM,
+    "xlco": XLCO,
+    "dwa": DWA,
+    "mrtd": MRTD,
+    "trtd": TRTD,
+    "distillation": distillation,
+    "training": vectors,
+}
 
 
 def build(scenario, jit_compile, weights=None):

@@ -19,7 +19,18 @@ import keras
 import numpy as np
 from keras import ops
 
-from infoxlm_keras import DWA, MMLM, MRTD, TLM, TRTD, XLCO, InfoXLMPretrainer, MomentumSchedule, PretextTask
+from infoxlm_keras import (
+    DWA,
+    MMLM,
+    MRTD,
+    TLM,
+    TRTD,
+    XLCO,
+    Distillation,
+    InfoXLMPretrainer,
+    MomentumSchedule,
+    PretextTask,
+)
 from infoxlm_keras.contrast import KeyEncoder, KeyQueue, MovingAverage
 from infoxlm_keras.finetuning import EmbeddingTask, UpdateLoss
 from infoxlm_keras.models import Encoder, QuestionAnswering, TokenClassification
@@ -35,6 +46,7 @@ from tiny_pretraining import (
     array,
     embedding_batch,
     joint_batch,
+    randomize,
     state,
     tiny_masked_lm,
     tiny_pretrainer,
@@ -75,6 +87,12 @@ def loss_of_task(task):
     batch = tensors(BATCH.get(task.task_name, BATCH["mrtd"]))
     result = task.result({**batch, **task.prepare(batch)}, training=False)
     return [result.loss_sum, task.weight_at(1), task.weight_at(9)]
+
+
+def loss_with_teacher(task):
+    """`loss_of_task` of a task that lost its teacher's weights with its configuration."""
+    randomize(task.given.masked_lm.weights, seed=2)
+    return loss_of_task(task)
 
 
 def smoothed(metric):
@@ -135,6 +153,7 @@ EXAMPLES = {
         lambda: UnitVector("max", name="vector"),
         lambda layer: [layer(np.arange(24, dtype="float32").reshape(2, 3, 4), padding_mask=np.array([[1, 1, 0]] * 2))],
     ),
+    Distillation: (lambda: Distillation(tiny_masked_lm(TINY_SIZE), [[0, 1], [1, 3]], 0.25), loss_with_teacher),
     SmoothedMean: (lambda: SmoothedMean("bound", decay=0.5), smoothed),
     WarmupLinearDecay: (lambda: WarmupLinearDecay(0.1, 3, 9), rates),
     WarmupCosineDecay: (lambda: WarmupCosineDecay(0.1, 3, 9, 0.2), rates),

@@ -204,6 +204,25 @@ def word_alignment(parameters, pointer, batch, labels):
     return loss, count, correct, log_candidates
 
 
+def distillation(student, teacher, maps, pairs, batch):
+    """(loss, tokens, tokens whose own teacher state is the nearest, sum of cosines); the last two of the last pair."""
+    padding_mask = batch["padding_mask"]
+    own, others = (hidden_states(each, batch["token_ids"], padding_mask) for each in (student, teacher))
+    loss = count = correct = cosine = 0.0
+    for row in range(len(padding_mask)):
+        length = int(padding_mask[row].sum())
+        count += length
+        for number, (state, target) in enumerate(pairs):
+            mapped = own[state][row, :length] if maps is None else own[state][row, :length] @ maps[number]
+            wanted = others[target][row, :length]
+            loss += ((mapped - wanted) ** 2).mean(axis=1).sum() / len(pairs)
+        for place in range(length):
+            distances = ((mapped[place] - wanted) ** 2).sum(axis=1)
+            correct += distances.argmin() == place
+            cosine += mapped[place] @ wanted[place] / np.linalg.norm(mapped[place]) / np.linalg.norm(wanted[place])
+    return loss, count, correct, cosine
+
+
 def drawn_piece(logits, uniform):
     """The first piece whose cumulative probability exceeds `uniform`."""
     total = 0.0

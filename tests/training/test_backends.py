@@ -23,10 +23,12 @@ OTHERS = ("jax", "torch")
 BACKENDS = ("tensorflow", *OTHERS)
 # PyTorch runs each step eagerly and is what the others are compared with; `compiled_on` says where XLA compiles it.
 SCENARIOS = {
-    # InfoXLM's tasks, contrast as from random weights, replaced tokens; the vocabulary of 50 in chunks of 16.
+    # InfoXLM's tasks, contrast as from random weights, replaced tokens, a wider teacher; the vocabulary of 50
+    # in chunks of 16.
     "sum_of_means": {
         "num_layers": 2,
-        "tasks": ["mmlm", "tlm", "xlco", "mrtd"],
+        "tasks": ["mmlm", "tlm", "xlco", "mrtd", "distillation"],
+        "distillation": {"width": 12},
         "mmlm": {"max_logits": 300},
         "mrtd": {"max_logits": 300, "shared_embeddings": False},
         "xlco": {
@@ -43,10 +45,11 @@ SCENARIOS = {
         "compiled_on": ["jax"],
     },
     # Micro-batches, the reference's contrast after an enable step, a schedule, and one step that is not finite. Words
-    # are aligned from the third step on.
+    # are aligned from the third step on. The teacher is as wide as the student.
     "joint_count": {
         "num_layers": 1,
-        "tasks": ["mmlm", "tlm", "xlco", "dwa", "trtd"],
+        "tasks": ["mmlm", "tlm", "xlco", "dwa", "trtd", "distillation"],
+        "distillation": {"width": 8, "layers": [[0, 0], [1, 2]]},
         "dwa": {"enable_step": 2},
         "mmlm": {"max_logits": 150},
         "xlco": {

@@ -1,5 +1,7 @@
 """Mixed precision: what stays float32, how far a slow average moves, and the loss scale of float16."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,10 +9,19 @@ import tensorflow as tf
 from keras import ops
 
 import oracle
-from infoxlm_keras import DWA, MMLM, MRTD, TLM, XLCO, InfoXLMPretrainer
+from infoxlm_keras import DWA, MMLM, MRTD, TLM, XLCO, Distillation, InfoXLMPretrainer
 from infoxlm_keras.contrast.moving_average import MovingAverage
 from infoxlm_keras.training.loss_scale import next_loss_scale
-from tiny_pretraining import TWO_LAYERS, array, joint_batch, pair_batch, tiny_masked_lm, tiny_pretrainer, values
+from tiny_pretraining import (
+    TINY_SIZE,
+    TWO_LAYERS,
+    array,
+    joint_batch,
+    pair_batch,
+    tiny_masked_lm,
+    tiny_pretrainer,
+    values,
+)
 
 MIXED = [("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")]
 
@@ -243,3 +254,28 @@ def test_word_alignment_and_replaced_tokens_in_half_precision(policy, compute_dt
     logs = mixed.train_step((joint_batch(np.random.default_rng(1), tlm=8, mrtd=8, pairs=True),))
     assert all(np.isfinite(float(value)) for value in logs.values()) and int(mixed.skipped_steps.numpy()) == 0
     assert dtype_names(mixed.trainable_variables) == {"float32"}
+
+
+@pytest.mark.parametrize(("policy", "compute_dtype"), MIXED)
+def test_distillation_in_half_precision(policy, compute_dtype):
+    """The teacher computes in it; errors are sums in float32, near to those in full precision."""
+    wider = dataclasses.replace(TINY_SIZE, hidden_dim=12, num_heads=3)
+    mixed, full = (
+        tiny_pretrainer(
+            [MMLM(), Distillation(tiny_masked_lm(wider, dtype=dtype, seed=4))], size=TWO_LAYERS, dtype=dtype, seed=3
+        )
+        for dtype in (policy, "float32")
+    )
+    tasks = [pretrainer.task("distillation") for pretrainer in (mixed, full)]
+    for name in ("map_0", "map_1", "map_2"):
+        getattr(tasks[0], name).assign(getattr(tasks[1], name))
+    layers = [part for layer in tasks[0].teacher_states.layers for part in computing_layers(layer)]
+    assert {layer.compute_dtype for layer in layers} == {compute_dtype}
+    assert dtype_names(tasks[0].trainable_variables) == {"float32"}
+    batch = joint_batch(np.random.default_rng(0), mmlm=8, tlm=0, xlco=0)
+    halves, wholes = (task.result(batch["mmlm"], training=True) for task in tasks)
+    for one, other in ((halves.loss_sum, wholes.loss_sum), (halves.averages["cosine"], wholes.averages["cosine"])):
+        assert one.dtype == "float32"
+        assert float(one) == pytest.approx(float(other), rel=0.05)
+    logs = mixed.train_step((batch,))
+    assert all(np.isfinite(float(value)) for value in logs.values())

@@ -145,8 +145,10 @@ def _line_chart(runs, title, columns, x_title="optimizer steps"):
 
 def _losses(runs):
     present = _columns(runs)
-    tasks = [name.removesuffix("_mi_lower_bound") for name in present if name.endswith("_mi_lower_bound")]
-    tasks = [task for task in tasks if not task.startswith(VALIDATION)]
+    losses = [name.removesuffix("_loss") for name in present if name.endswith("_loss")]
+    tasks = [task for task in losses if f"{task}_accuracy" in present and not task.startswith(VALIDATION)]
+    # Not a task's further losses, which are named after it.
+    tasks = [task for task in tasks if not any(task.startswith(f"{other}_") for other in tasks)]
     charts: list[Block | None] = []
     for ending, meaning in OF_TASKS:
         for task in tasks:
