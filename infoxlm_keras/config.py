@@ -81,6 +81,7 @@ class MaskingSettings(Settings):
     probability: float = pydantic.Field(default=_MASKING.probability, gt=0.0, lt=1.0)
     mask_share: float = pydantic.Field(default=_MASKING.mask_share, ge=0.0, le=1.0)
     random_share: float = pydantic.Field(default=_MASKING.random_share, ge=0.0, le=1.0)
+    final_probability: float | None = pydantic.Field(default=_MASKING.final_probability, gt=0.0, lt=1.0)
 
 
 class DataSettings(Settings):

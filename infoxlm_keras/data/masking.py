@@ -21,6 +21,9 @@ class Masking:
         probability: float, share of the tokens that are predicted (0.15).
         mask_share: float, share of the predicted tokens that `<mask>` replaces (0.8).
         random_share: float, share of the predicted tokens that a random piece replaces (0.1); the rest is unchanged.
+        final_probability: float or None, `probability` changes linearly over the run and is this at its last step
+            (Ankner et al. 2024, https://arxiv.org/abs/2305.15096: from 0.3 down to 0.15). None: it does not change.
+        steps: int, of the run.
 
     Special tokens and padding (ids 0, 1, 2) are never chosen, and no special id is drawn as a random piece.
     """
@@ -28,10 +31,14 @@ class Masking:
     probability: float = 0.15
     mask_share: float = 0.8
     random_share: float = 0.1
+    final_probability: float | None = None
+    steps: int = 1
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.probability < 1.0:
-            raise InputError(f"masking.probability = {self.probability}: must be between 0 and 1")
+        for name in ("probability", "final_probability"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < 1.0:
+                raise InputError(f"masking.{name} = {value}: must be between 0 and 1")
         if self.mask_share < 0 or self.random_share < 0 or self.mask_share + self.random_share > 1.0:
             raise InputError(
                 f"masking: mask_share = {self.mask_share} and random_share = {self.random_share} must not be "
@@ -39,12 +46,26 @@ class Masking:
             )
 
     def predictions(self, length: int) -> int:
-        """int: slots for predictions in a sequence of `length` tokens, the most that can be chosen."""
-        return math.ceil(self.probability * length)
+        """int: slots for predictions in a sequence of `length` tokens, the most that can be chosen at any step."""
+        return math.ceil(max(self.probability, self.final_probability or 0.0) * length)
+
+    def probability_at(self, steps: Tensor) -> float | Tensor:
+        """The share of the tokens that are predicted at `steps` (float32, the first is 0), float32 like them."""
+        if self.final_probability is None:
+            return self.probability
+        import tensorflow as tf
+
+        passed = tf.clip_by_value(steps / max(self.steps - 1, 1), 0.0, 1.0)
+        return self.probability + (self.final_probability - self.probability) * passed
 
 
 def mask_tokens(
-    token_ids: Tensor, sample_indices: Tensor, masking: Masking, vocabulary_size: int, key: int | Tensor
+    token_ids: Tensor,
+    sample_indices: Tensor,
+    masking: Masking,
+    vocabulary_size: int,
+    key: int | Tensor,
+    samples_per_step: float = 1.0,
 ) -> dict[str, Tensor]:
     """Chooses tokens to predict and hides them (TensorFlow, whole batch at once).
 
@@ -57,6 +78,7 @@ def mask_tokens(
         masking: `Masking`.
         vocabulary_size: int; `<mask>` is the last id.
         key: int or uint64 scalar.
+        samples_per_step: float, by which a sample's number tells its step, for a probability that changes.
 
     Returns:
         dict of `token_ids` int32 [batch, length] with tokens hidden, and `mask_positions`, `mask_ids` int32 and
@@ -74,7 +96,10 @@ def mask_tokens(
     maskable = token_ids > END_ID
     scores = tf.where(maskable, tf_uniform(position_keys[0], positions), 2.0)
     ordinary = tf.reduce_sum(tf.cast(maskable, tf.float32), axis=1, keepdims=True)
-    number = tf.floor(masking.probability * ordinary + tf_uniform(position_keys[3], tf.zeros([1, 1], tf.int64)))
+    steps = tf.floor(tf.cast(tf.expand_dims(sample_indices, 1), tf.float32) / samples_per_step)
+    number = tf.floor(
+        masking.probability_at(steps) * ordinary + tf_uniform(position_keys[3], tf.zeros([1, 1], tf.int64))
+    )
     mask_positions = tf.math.top_k(-scores, predictions).indices  # [batch, predictions]
     chosen = tf.cast(tf.expand_dims(tf.range(predictions), 0), tf.float32) < number
 

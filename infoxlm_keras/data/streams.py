@@ -99,17 +99,23 @@ class MaskingStream:
     masking: Masking
     vocabulary_size: int
 
-    def masked(self, token_ids: tf.Tensor, indices: tf.Tensor, key: int) -> dict[str, tf.Tensor]:
+    def masked(
+        self, token_ids: tf.Tensor, indices: tf.Tensor, key: int, samples_per_step: float
+    ) -> dict[str, tf.Tensor]:
         """What `mask_tokens` makes of `token_ids`, int32 [batch, length], and `padding_mask`; see there."""
-        masked = mask_tokens(token_ids, indices, self.masking, self.vocabulary_size, random_key(key, "mask"))
+        masked = mask_tokens(
+            token_ids, indices, self.masking, self.vocabulary_size, random_key(key, "mask"), samples_per_step
+        )
         return {**masked, "padding_mask": padding_mask(token_ids)}
 
 
 class WithDraws(MaskingStream):
     """Adds `sample_uniforms`, float32 [batch, predictions] in [0, 1): one number a prediction, of the sample alone."""
 
-    def masked(self, token_ids: tf.Tensor, indices: tf.Tensor, key: int) -> dict[str, tf.Tensor]:
-        batch = super().masked(token_ids, indices, key)
+    def masked(
+        self, token_ids: tf.Tensor, indices: tf.Tensor, key: int, samples_per_step: float
+    ) -> dict[str, tf.Tensor]:
+        batch = super().masked(token_ids, indices, key, samples_per_step)
         row_keys = tf.expand_dims(tf_random_bits(random_key(key, "draw"), indices), 1)
         slots = tf.expand_dims(tf.range(batch["mask_ids"].shape[1], dtype=tf.int64), 0)
         return {**batch, "sample_uniforms": tf_uniform(row_keys, slots)}
@@ -162,7 +168,7 @@ class MonolingualStream(MaskingStream):
             token_ids = token_ids.to_tensor(default_value=PAD_ID, shape=[None, self.length])
             token_ids = tf.ensure_shape(token_ids, [self.batch_size, self.length])
             indices = number * self.batch_size + tf.range(self.batch_size, dtype=tf.int64)
-            return self.masked(token_ids, indices, self.key)
+            return self.masked(token_ids, indices, self.key, self.batch_size)
 
         batches = self.mixture.dataset(start_step * self.batch_size, self.batch_size)
         return _numbered(batches, start_step).map(collate, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -219,7 +225,8 @@ class BitextStream(MaskingStream):
         if not self.lengths:
             raise InputError(f"{self.name}: no pairs are left with longest = {longest}; raise it")
         # The key does not contain the task, so that TLM and XLCO take the same bucket at the same step.
-        self.bucket_schedule = StratifiedSchedule(_normalized(shares), random_key(seed, "bucket"))
+        self.bucket_shares = _normalized(shares)
+        self.bucket_schedule = StratifiedSchedule(self.bucket_shares, random_key(seed, "bucket"))
 
     def bucket(self, step: int) -> tuple[int, int]:
         """(index of the bucket of batch `step`, number of earlier batches from it)."""
@@ -251,6 +258,10 @@ class BitextStream(MaskingStream):
         batches = self.mixtures[index].dataset(start * pairs, pairs)
         return _numbered(batches, start).map(collate, num_parallel_calls=2, deterministic=True)
 
+    def samples_per_step(self, length: int) -> float:
+        """Samples of the bucket `length` that a step has on average; the schedule keeps close to it."""
+        return self.batch_size * float(self.bucket_shares[self.lengths.index(length)])
+
     def collate(
         self, source: tf.RaggedTensor, target: tf.RaggedTensor, indices: tf.Tensor, key: int, length: int
     ) -> dict[str, tf.Tensor]:
@@ -268,7 +279,7 @@ class TLMStream(BitextStream):
     ) -> dict[str, tf.Tensor]:
         flip = tf_uniform(random_key(key, "direction"), indices) < 0.5
         token_ids = translation_pairs(source, target, flip, 2 * length + 3)
-        return self.masked(token_ids, indices, key)
+        return self.masked(token_ids, indices, key, self.samples_per_step(length))
 
 
 class MRTDStream(WithDraws, MonolingualStream):
@@ -312,7 +323,8 @@ class XLCOStream(BitextStream):
         for side, token_ids in (("query", queries), ("key", keys)):
             if self.mask_inputs:
                 mask_key = random_key(key, "mask", side)
-                masked = mask_tokens(token_ids, indices, self.masking, self.vocabulary_size, mask_key)
+                rate = self.samples_per_step(length)
+                masked = mask_tokens(token_ids, indices, self.masking, self.vocabulary_size, mask_key, rate)
                 token_ids = masked["token_ids"]
             batch[f"{side}_token_ids"] = token_ids
         return batch

@@ -254,8 +254,8 @@ def changed_settings(before: RunSettings, after: RunSettings, path: pathlib.Path
     lines = [f"{name}: was {old[name]!r}, is {new[name]!r}" for name in different]
     if "steps" in different:
         lines.append(
-            "steps changed: the learning rate now decays to zero at the new value, so this run differs from one that "
-            "used it from the start"
+            "steps changed: the learning rate (and masking.final_probability) now reach their end at the new value, "
+            "so this run differs from one that used it from the start"
         )
     return lines
 

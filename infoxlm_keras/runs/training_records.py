@@ -104,11 +104,15 @@ class TrainingRecords:
             micro_batches: int, micro-batches in a batch; None: the run's `accumulation_steps`.
         """
         config = self.config
+        masking = config.masking.model_dump()
+        if split != "train":
+            # Losses that are compared over the run are made on the same masks.
+            masking["final_probability"] = None
         common = {
             "vocabulary_size": self.tokenizer.vocabulary_size,
             "seed": config.seed if seed is None else seed,
             "language_exponent": config.data.language_exponent,
-            "masking": Masking(**config.masking.model_dump()),
+            "masking": Masking(**masking, steps=config.steps),
             "split": split,
             "validation_records": config.data.validation_records,
         }

@@ -68,6 +68,21 @@ def test_no_position_is_chosen_twice_and_none_is_special():
         assert np.all(token_ids[row, positions] > 2)
 
 
+def test_the_probability_changes_over_the_steps():
+    token_ids = sample_tokens(4000, 60)
+    ordinary = (token_ids > 2).sum(axis=1)
+    masking = Masking(0.3, final_probability=0.1, steps=401)
+    indices = tf.range(len(token_ids), dtype=tf.int64)
+    batch = mask_tokens(tf.constant(token_ids), indices, masking, VOCABULARY, random_key(1, "test"), 8.0)
+    assert batch["mask_positions"].shape[1] == masking.predictions(60) == 18
+    shares = batch["mask_weights"].numpy().sum(axis=1) / ordinary
+    # Samples 0..7 are step 0, 3200..3207 step 400, the last of the run; it stays there.
+    for start, expected in ((0, 0.29), (1500, 0.2), (3200, 0.1), (3600, 0.1)):
+        assert shares[start : start + 400].mean() == pytest.approx(expected, abs=0.011), start
+    constant = mask(token_ids, masking=Masking(0.3), key=random_key(1, "test"))
+    np.testing.assert_array_equal(constant["mask_weights"][:8], batch["mask_weights"].numpy()[:8])
+
+
 def test_random_pieces_are_never_special():
     token_ids = sample_tokens(2000, 60)
     batch = mask(token_ids, masking=Masking(mask_share=0.0, random_share=1.0))

@@ -208,6 +208,20 @@ def test_all_arrangements_occur_equally_and_the_positive_is_the_translation(data
     assert abs(swapped - total / 2) < 5 * 13.5 and abs(query_is_source - total / 2) < 5 * 13.5
 
 
+def test_a_probability_of_masking_that_changes_is_that_of_the_step_in_every_bucket(data_dir, tokenizer):
+    """A bucket numbers its own batches; its share tells their step to within a few."""
+    masking = Masking(0.5, final_probability=0.1, steps=60)
+    stream = bitext(TLMStream, data_dir, tokenizer, masking=masking)
+    found = collections.defaultdict(list)
+    for step, batch in enumerate(batches(stream, 0, 60)):
+        share = batch["mask_weights"].sum() / (unmasked(batch) > 2).sum()
+        found[batch["token_ids"].shape[1]].append((step, share - (0.5 - 0.4 * step / 59)))
+    assert len(found) > 2
+    for length, deviations in found.items():
+        assert np.abs(np.mean([share for _, share in deviations])) < 0.05, length
+    assert equal(batches(bitext(TLMStream, data_dir, tokenizer, masking=masking), 40, 3), batches(stream, 40, 3))
+
+
 def test_masking_of_contrast_inputs_is_a_switch(data_dir, tokenizer):
     plain = batches(bitext(XLCOStream, data_dir, tokenizer, mask_inputs=False), 0, 10)
     hidden = batches(bitext(XLCOStream, data_dir, tokenizer, masking=Masking(mask_share=1.0, random_share=0.0)), 0, 10)
