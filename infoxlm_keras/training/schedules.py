@@ -126,8 +126,10 @@ class WarmupStableDecay(_ToAShare):
         final_share: float in [0, 1).
         decay_share: float in (0, 1]. Warm-up and fall together must fit into `total_steps`.
 
-    >>> [round(float(WarmupStableDecay(1.0, 2, 10, decay_share=0.4)(step)), 2) for step in range(10)]
-    [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0]
+    Example:
+    ```python
+    rates = WarmupStableDecay(1.0, 2, 10, decay_share=0.4)  # 0.5 1 1 1 1 1 0.75 0.5 0.25 0
+    ```
     """
 
     def __init__(
