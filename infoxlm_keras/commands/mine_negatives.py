@@ -71,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for file, reasons in part.reasons.items():
             counts = ", ".join(f"{number:,} with {reason}" for reason, number in reasons.items())
             print(f"left out of {file}: {counts}")
+        for line in part.remarks:
+            print(line)
     result = mine_negatives(model, vector, parts, options.output, settings, options.documents, options.keep_work)
     report(result, settings)
     if options.results is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.choices import POOLINGS
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.evaluation.retrieval import DIRECTIONS, retrieval_accuracy
+from infoxlm_keras.evaluation.sample_retrieval import sample_retrieval
 from infoxlm_keras.finetuning.embedding_task import EmbeddingTask, UpdateLoss
 from infoxlm_keras.finetuning.head import FineTuningHead
 from infoxlm_keras.finetuning.settings import FineTuningSettings
@@ -22,8 +22,9 @@ from infoxlm_keras.losses.matryoshka import check_dimensions
 from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.models.sentence_vector_model import sentence_vector_model
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo, write_preset
-from infoxlm_keras.pretrained.prompts import DOCUMENT, QUERY
+from infoxlm_keras.pretrained.prompts import DOCUMENT, QUERY, side_prompts
 from infoxlm_keras.text.embedding_samples import EmbeddingSamples, read_embedding_samples
+from infoxlm_keras.text.equal_texts import folded_text
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
 
 DESCRIPTION = """Tunes sentence vectors on pairs of texts that mean the same, or on questions and their answers.
@@ -44,13 +45,16 @@ and wrong, as infoxlm mine-negatives finds them.
 With --teacher a student learns the teacher's vectors: those of the first text of a pair, for both texts. So a model
 for some languages teaches others. By default the contrast has no weight then.
 
-The score is retrieval accuracy, the mean of both directions: how often the nearest vector is that of the other text.
-The update that is best on --dev (mean over languages) is kept; without --dev the last one.
+The score is retrieval accuracy, the mean of both directions: how often the nearest vector is that of a right text.
+The update that is best on --dev (mean over languages) is kept; with --test alone the last one. One of the two is
+needed.
 
 Writes to OUTPUT_DIR: model/ (KerasHub preset, which infoxlm export-savedmodel serves, infoxlm search reads, and
 infoxlm convert-checkpoint writes for sentence-transformers), results.json, accuracy.png, and runs/ with the numbers of
 each run.
 """
+
+DIRECTIONS = ("query_to_document", "document_to_query")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +69,13 @@ class EmbeddingSettings(FineTuningSettings):
         dimensions: list of int, the lengths of the shorter vectors that are trained as well, beginnings of the whole
             one (Matryoshka).
         query_prompt, document_prompt: str, put before each query and each document, in training and by the trained
-            model on request.
+            model on request. None: those that the model has; "" for none.
         guide: str or None, a trained model that tells false negatives.
         false_negative_margin: float, documents whose similarity to a query is greater than that of the right one less
             this margin are no candidates. None: 0 with a guide, else every other document is a candidate.
         teacher: str or None, a model whose vectors are learned.
-        teacher_vectors: str or None, a .npy file with the teacher's vectors of the queries of the training samples, in
-            their order.
+        teacher_vectors: str or None, a .npz file with `texts`, str [n], and `vectors`, float [n, dim]: the teacher's
+            vectors of the training queries, in any order.
         teacher_weight: float >= 0, the factor of the distance from the teacher.
         contrast_weight: float >= 0, the factor of the contrast. None: 1, and 0 with a teacher.
     """
@@ -83,8 +87,8 @@ class EmbeddingSettings(FineTuningSettings):
     temperature: float = 0.05
     both_directions: bool = True
     dimensions: list[int] = dataclasses.field(default_factory=list)
-    query_prompt: str = ""
-    document_prompt: str = ""
+    query_prompt: str | None = None
+    document_prompt: str | None = None
     guide: str | None = None
     false_negative_margin: float | None = None
     teacher: str | None = None
@@ -112,8 +116,16 @@ class EmbeddingSettings(FineTuningSettings):
                 raise InputError(f"{name} = {getattr(self, name)}: must be {limit}")
         if self.teacher is not None and self.teacher_vectors is not None:
             raise InputError("teacher and teacher_vectors: give one of them")
-        if not self.taught and self.contrast_weight == 0:
-            raise InputError("contrast_weight = 0: needs a teacher; without one there is nothing to learn")
+        loss = self.update_loss
+        if not loss.contrast_weight and not loss.teacher_weight:
+            raise InputError("contrast_weight = 0 and no teacher, or teacher_weight = 0: there is nothing to learn")
+        if not loss.contrast_weight and (self.guide is not None or self.false_negative_margin is not None):
+            raise InputError(
+                "guide and false_negative_margin: belong to the contrast, which has no weight beside a teacher; give "
+                "contrast_weight too, or leave them out"
+            )
+        if not self.taught and self.teacher_weight != EmbeddingSettings.teacher_weight:
+            raise InputError(f"teacher_weight = {self.teacher_weight}: needs teacher or teacher_vectors")
 
     @property
     def taught(self) -> bool:
@@ -174,8 +186,12 @@ class EmbeddingHead(FineTuningHead):
             metavar="D",
             help="train the first D numbers of the vector as vectors too (Matryoshka)",
         )
-        parser.add_argument("--query_prompt", default="", metavar="TEXT", help='put before queries, such as "query: "')
-        parser.add_argument("--document_prompt", default="", metavar="TEXT", help="put before documents")
+        parser.add_argument(
+            "--query_prompt",
+            metavar="TEXT",
+            help='put before queries, such as "query: "; unset: the prompt that the model has, if any',
+        )
+        parser.add_argument("--document_prompt", metavar="TEXT", help="put before documents; unset: as well")
         parser.add_argument("--guide", metavar="MODEL", help="trained model that tells false negatives")
         parser.add_argument(
             "--false_negative_margin",
@@ -186,7 +202,9 @@ class EmbeddingHead(FineTuningHead):
         )
         parser.add_argument("--teacher", metavar="MODEL", help="model whose vectors are learned")
         parser.add_argument(
-            "--teacher_vectors", metavar="FILE", help="the teacher's vectors of the training queries, a .npy file"
+            "--teacher_vectors",
+            metavar="FILE",
+            help="the teacher's vectors of the training queries: a .npz file with the arrays texts and vectors",
         )
         parser.add_argument(
             "--teacher_weight",
@@ -227,7 +245,16 @@ class EmbeddingHead(FineTuningHead):
         self.settings = settings
         self._info = model.info
         self._has_head = model.has_head
+        own = side_prompts(model.info)
+        given = {QUERY: settings.query_prompt, DOCUMENT: settings.document_prompt}
+        self.prompts = {side: own.get(side, "") if text is None else text for side, text in given.items()}
         super().build(model, settings)
+        for side, prompt in self.prompts.items():
+            tokens = len(self.tokenizer.encode([prompt])[0])
+            if tokens >= self.max_length - 2:
+                raise InputError(
+                    f"{side}_prompt: has {tokens} tokens, and max_length = {self.max_length} leaves no room for a text"
+                )
 
     def make_model(self, settings: EmbeddingSettings) -> keras.Model:
         return sentence_vector_model(self.backbone, self.layer, self.pooling)
@@ -238,17 +265,14 @@ class EmbeddingHead(FineTuningHead):
     def training_arrays(self) -> dict[str, Array]:
         settings = self.settings
         queries, documents = self._vectors.queries, self._vectors.documents
-        query, cut_queries = self._encoded(queries, settings.query_prompt)
-        document, cut_documents = self._encoded(documents, settings.document_prompt)
+        query, cut_queries = self._encoded(queries, self.prompts[QUERY])
+        document, cut_documents = self._encoded(documents, self.prompts[DOCUMENT])
         self._cut = cut_queries + cut_documents
         shape = (len(queries), 1 + self._vectors.negatives)
-        number = {text: place for place, text in enumerate(dict.fromkeys(documents))}
-        query_number = {text: place for place, text in enumerate(dict.fromkeys(queries))}
         return {
             **{f"query_{name}": values for name, values in query.items()},
             **{f"document_{name}": values.reshape(*shape, -1) for name, values in document.items()},
-            "query_text": np.array([query_number[text] for text in queries], np.int32),
-            "document_text": np.array([number[text] for text in documents], np.int32).reshape(shape),
+            **self._vectors.text_numbers(),
             "weights": np.ones(len(queries), np.float32),
             **self._vectors.checked(settings, self.backbone.hidden_dim),
         }
@@ -272,20 +296,21 @@ class EmbeddingHead(FineTuningHead):
             scores.setdefault(name, {})[language] = float(value)
 
         for part in parts:
-            queries = self.predict(self.inputs(part.queries, self.settings.query_prompt), batch_size, progress)
-            documents = self.predict(self.inputs(part.positives, self.settings.document_prompt), batch_size)
-            both = retrieval_accuracy(queries, documents)
+            queries = self.predict(self.inputs(part.queries, self.prompts[QUERY]), batch_size, progress)
+            documents = self.predict(self.inputs(part.positives, self.prompts[DOCUMENT]), batch_size)
+            texts = [[folded_text(text) for text in side] for side in (part.queries, part.positives)]
+            both = sample_retrieval(queries, documents, *texts)
             add(self.metric, part.language, sum(both) / 2)
             for name, value in zip(DIRECTIONS, both, strict=True):
                 add(name, part.language, value)
             for width in self.settings.dimensions:
-                shorter = retrieval_accuracy(queries[:, :width], documents[:, :width])
+                shorter = sample_retrieval(queries[:, :width], documents[:, :width], *texts)
                 add(f"{self.metric}_{width}", part.language, sum(shorter) / 2)
         return scores
 
     def save(self, directory: PathLike) -> None:
         before = self._info
-        prompts = {QUERY: self.settings.query_prompt, DOCUMENT: self.settings.document_prompt}
+        prompts = {**(before.prompts if before else {}), **self.prompts}
         info = PretrainingInfo(
             universal_layer=self.layer,
             pooling=self.pooling,
@@ -295,7 +320,8 @@ class EmbeddingHead(FineTuningHead):
             tokenizer_fingerprint=self.tokenizer.fingerprint,
             data=before.data if before else {},
             settings={**(before.settings if before else {}), self.name: dataclasses.asdict(self.settings)},
-            max_length=self.max_length,
+            # Longer texts than those of training stay possible, as they were.
+            max_length=before.max_length if before else None,
             prompts={name: text for name, text in prompts.items() if text},
         )
         write_preset(directory, PretrainedModel(self.masked_lm, self.tokenizer, info, has_head=self._has_head))

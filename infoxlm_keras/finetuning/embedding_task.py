@@ -25,7 +25,7 @@ from infoxlm_keras.models.sentence_vector_model import sentence_vector_model
 from infoxlm_keras.tasks.pretext_task import PretextTask, SharedTensors, TaskResult
 
 # What the loss of an update needs beside the vectors, where a batch has it.
-OF_SAMPLES = ("weights", "query_text", "document_text", "teacher", "guide_query", "guide_document")
+OF_SAMPLES = ("weights", "right_text", "document_text", "teacher", "guide_query", "guide_document")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +53,10 @@ class UpdateLoss:
         Args:
             update: `queries`, float32 [samples, dim], and `documents`, float32 [samples, 1 + negatives, dim], of unit
                 length; of a query's documents the first is the right one. And of `OF_SAMPLES` what there is:
-                `weights`, float32 [samples]; `query_text`, int [samples], and `document_text`, int [samples, 1 +
-                negatives], equal numbers for equal texts; `teacher`, float32 [samples, dim]; `guide_query`, float32
-                [samples, dim of the guide], and `guide_document`, float32 [samples, 1 + negatives, dim of the guide].
+                `weights`, float32 [samples]; `document_text`, int [samples, 1 + negatives], equal numbers for equal
+                texts, and `right_text`, int [samples, r], those that are right for the query, or -1; `teacher`,
+                float32 [samples, dim]; `guide_query`, float32 [samples, dim of the guide], and `guide_document`,
+                float32 [samples, 1 + negatives, dim of the guide].
         """
         queries, documents = update["queries"], _first_ones_first(update["documents"])
         candidates = self.candidates(update)
@@ -81,7 +82,7 @@ class UpdateLoss:
         texts = _first_ones_first(update["document_text"])
         ones = ops.ones_like(update["document_text"])
         present = _first_ones_first(ones * ops.cast(update["weights"] > 0, ones.dtype)[:, None]) > 0
-        candidates = contrast_candidates(update["query_text"], texts, present)
+        candidates = contrast_candidates(update["right_text"], texts, present)
         if self.margin is None:
             return candidates
         own = "guide_query" not in update

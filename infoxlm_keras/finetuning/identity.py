@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from infoxlm_keras.finetuning.settings import FineTuningSettings
 
 # Fields of samples that say where they were read; the same samples may lie in other files.
-OF_FILES = ("files", "reasons", "places", "lines", "misplaced", "left_out", "negatives_left_out")
+OF_FILES = ("files", "reasons", "places", "lines", "misplaced", "left_out", "negatives_left_out", "remarks")
 DATA = ("training", "development", "test")
 
 

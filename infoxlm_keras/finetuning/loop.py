@@ -128,7 +128,8 @@ class FineTuningRun:
         with distribution.variables():
             optimizer = build_optimizer(
                 settings.learning_rate,
-                self.updates,
+                # It would be 0 at the last one: a run of a single update would learn nothing.
+                self.updates + 1,
                 int(settings.warmup_share * self.updates),
                 weight_decay=settings.weight_decay,
             )

@@ -15,7 +15,8 @@ class FineTuningSettings:
     Attributes:
         epochs: int >= 1.
         batch_size: int >= 1, samples an update, of all replicas and micro-batches together.
-        learning_rate: float > 0, the peak; it rises over the first `warmup_share` of all updates, then falls to 0.
+        learning_rate: float > 0, the peak; it rises over the first `warmup_share` of all updates, then falls, and
+            would be 0 at the update behind the last one.
         warmup_share: float in 0..1.
         weight_decay: float >= 0, decoupled; not on biases and layer norms.
         dropout: float in [0, 1), of encoder and head.

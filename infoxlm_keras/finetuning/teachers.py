@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,14 @@ from infoxlm_keras.evaluation.retrieval import unit_rows
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.pretrained.prompts import DOCUMENT, QUERY, side_prompts
 from infoxlm_keras.text.embedding_samples import EmbeddingSamples
+from infoxlm_keras.text.equal_texts import folded_text
 
 if TYPE_CHECKING:
     from infoxlm_keras.finetuning.embedding import EmbeddingSettings
+
+HOW_TO_WRITE = "write it by numpy.savez(FILE, texts=[...], vectors=[...])"
+# Documents that are told to be right for a query: so many of them at most.
+MOST_RIGHT = 64
 
 
 class TrainedVectors:
@@ -54,6 +60,28 @@ class TrainedVectors:
         self.documents = [text for row in rows for text in row]
         self._made: dict[tuple[str, str | None], dict[str, Array]] = {}
 
+    def text_numbers(self) -> dict[str, Array]:
+        """Which texts are equal, and which are right for a query, in all the training data.
+
+        Returns:
+            dict of `document_text`, int32 [samples, 1 + negatives], and `right_text`, int32 [samples, r], of each
+            query its own document, and those of equal queries, at most `MOST_RIGHT`; -1 for none.
+        """
+        known: dict[str, int] = {}
+        numbers = np.array([known.setdefault(folded_text(text), len(known)) for text in self.documents], np.int32)
+        numbers = numbers.reshape(len(self.queries), 1 + self.negatives)
+        queries = [folded_text(text) for text in self.queries]
+        right: dict[str, dict[int, None]] = {}
+        for query, number in zip(queries, numbers[:, 0].tolist(), strict=True):
+            right.setdefault(query, {})[number] = None
+        most = min(MOST_RIGHT, max(map(len, right.values())))
+        rights = np.full((len(queries), most), -1, np.int32)
+        for row, (query, own) in enumerate(zip(queries, numbers[:, 0].tolist(), strict=True)):
+            others = [number for number in right[query] if number != own]
+            found = [own, *others][:most]
+            rights[row, : len(found)] = found
+        return {"document_text": numbers, "right_text": rights}
+
     def arrays(self, settings: EmbeddingSettings) -> dict[str, Array]:
         """What `settings` ask for, of unit length; computed once.
 
@@ -62,7 +90,7 @@ class TrainedVectors:
             `guide_document`, float32 [samples, 1 + negatives, dim of the guide].
 
         Raises:
-            InputError: if a model or file cannot be read, or the teacher's vectors are not one for each sample.
+            InputError: if a model or file cannot be read, or the file lacks a query.
         """
         found: dict[str, Array] = {}
         if settings.teacher is not None:
@@ -101,18 +129,33 @@ class TrainedVectors:
 
     def _of_file(self, path):
         try:
-            vectors = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: holds no array of NumPy (.npy): {error}") from None
-        shape: tuple[int, ...] = getattr(vectors, "shape", ())
-        if len(shape) != 2 or not np.issubdtype(vectors.dtype, np.floating):
-            raise InputError(f"{path}: holds no vectors, floating-point numbers [samples, dim]")
-        if shape[0] != len(self.queries):
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in ("texts", "vectors") if name in file.files}
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: holds no arrays of NumPy (.npz): {error}; {HOW_TO_WRITE}") from None
+        texts, vectors = arrays.get("texts"), arrays.get("vectors")
+        if texts is None or vectors is None or texts.ndim != 1 or texts.dtype.kind != "U":
+            raise InputError(f"{path}: lacks texts, str [n], or vectors, float [n, dim]; {HOW_TO_WRITE}")
+        if vectors.ndim != 2 or len(vectors) != len(texts) or not np.issubdtype(vectors.dtype, np.floating):
             raise InputError(
-                f"{path}: holds {shape[0]:,} vectors, but there are {len(self.queries):,} training samples; give one "
-                "for each, in the order of the files of --train"
+                f"{path}: vectors has the shape {list(vectors.shape)} of {vectors.dtype}, but there are "
+                f"{len(texts):,} texts; {HOW_TO_WRITE}"
             )
-        return {"teacher": _unit_rows(path, vectors)}
+        unsound = np.flatnonzero(~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1))
+        if unsound.size:
+            raise InputError(
+                f"{path}: row {unsound[0]} (from 0) of vectors is zero or not finite; it has no direction"
+            )
+        places = {text: place for place, text in enumerate(texts.tolist())}
+        missing = [text for text in self.queries if text not in places]
+        if missing:
+            raise InputError(
+                f"{path}: has no vector of {len(missing):,} of {len(self.queries):,} training queries, such as "
+                f"{missing[0]!r:.100}"
+            )
+        return {"teacher": unit_rows(vectors[[places[text] for text in self.queries]])}
 
     def _of_guide(self, source):
         vectors = _encoded(source, {QUERY: self.queries, DOCUMENT: self.documents})

@@ -1,31 +1,31 @@
-"""Which documents of an update are candidates of a query: not its own ones again, nor what is likely one of them."""
+"""Which documents of an update are candidates of a query: none that is right for it, nor what likely is."""
 
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor
 
 
-def contrast_candidates(query_texts: Tensor, document_texts: Tensor, present: Tensor) -> Tensor:
+def contrast_candidates(right_texts: Tensor, document_texts: Tensor, present: Tensor) -> Tensor:
     """The documents that may be wrong for a query, bool [n, n + m].
 
-    Not among them are documents with the text of its own document, documents of queries with the same text, and those
-    of rows that are not present.
+    Not among them are documents with the text of any document that is right for the query, in this update or elsewhere
+    in the data, and those of rows that are not present.
 
     Args:
-        query_texts: int [n], equal numbers of at least 0 for equal texts.
-        document_texts: int [n + m], as well; document i < n belongs to query i.
+        right_texts: int [n, r], the numbers of the texts that are right for each query; -1 for none.
+        document_texts: int [n + m], equal numbers of at least 0 for equal texts; document i < n belongs to query i.
         present: bool [n + m], False for rows that fill up a batch; `present[i]` is that of query i too.
 
     Returns:
         bool [n, n + m]; the own document is not among them.
     """
-    count = ops.shape(query_texts)[0]
-    own_text = ops.expand_dims(document_texts[:count], 1) == ops.expand_dims(document_texts, 0)
-    # The others belong to no query.
-    of_documents = ops.concatenate([query_texts, -1 - ops.zeros_like(document_texts[count:])], axis=0)
-    same_query = ops.expand_dims(query_texts, 1) == ops.expand_dims(of_documents, 0)
+    right = ops.zeros((1, 1), "bool")
+    # One after another: all at once would take r times the memory.
+    for number in range(right_texts.shape[1]):
+        right = ops.logical_or(right, right_texts[:, number, None] == document_texts[None])
+    count = ops.shape(right_texts)[0]
     both = ops.logical_and(ops.expand_dims(present[:count], 1), ops.expand_dims(present, 0))
-    return ops.logical_and(both, ops.logical_not(ops.logical_or(own_text, same_query)))
+    return ops.logical_and(both, ops.logical_not(right))
 
 
 def without_false_negatives(candidates: Tensor, queries: Tensor, documents: Tensor, margin: float) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.text.embedding_samples import EmbeddingSamples
+from infoxlm_keras.text.equal_texts import folded_text
 
 
 class TextList:
@@ -24,14 +25,14 @@ class TextList:
 
     def add(self, text: str) -> int:
         """The number of `text` (str), which is added if it is new."""
-        number = self._numbers.setdefault(_folded(text), len(self.texts))
+        number = self._numbers.setdefault(folded_text(text), len(self.texts))
         if number == len(self.texts):
             self.texts.append(text)
         return number
 
     def find(self, text: str) -> int | None:
         """The number of `text` (str), or None."""
-        return self._numbers.get(_folded(text))
+        return self._numbers.get(folded_text(text))
 
     def rows(self, numbers: Array) -> list[tuple[str, str]]:
         """(number from 1 as text, text) of each of `numbers` (int [n])."""
@@ -71,7 +72,3 @@ class NegativePool:
         """bool [n, k]: which of `documents` (int [n, k]) belong to the query of their row, `queries` (int [n])."""
         rows = [np.isin(row, self.known[query]) for query, row in zip(queries.tolist(), documents, strict=True)]
         return np.array(rows, bool).reshape(documents.shape)
-
-
-def _folded(text):
-    return " ".join(text.casefold().split())

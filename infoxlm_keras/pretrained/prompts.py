@@ -4,6 +4,8 @@ They are kept by name in `PretrainingInfo.prompts`. Commands use two of them: th
 and that of documents, which are found. Their tokens count in pooling.
 """
 
+from typing import Any
+
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.pretrained.information import PretrainingInfo
 
@@ -26,6 +28,7 @@ def prompt_text(info: PretrainingInfo | None, name: str | None) -> str:
     if name is None:
         return ""
     prompts = {} if info is None else info.prompts
+    check_prompts(prompts)
     if name not in prompts:
         known = f"the model has {', '.join(prompts)}" if prompts else "the model has no prompts; leave it out"
         raise InputError(f"prompt {name!r}: no such prompt; {known}")
@@ -39,6 +42,13 @@ def side_prompts(info: PretrainingInfo | None) -> dict[str, str]:
         info: `PretrainingInfo` of the model, or None.
     """
     prompts = {} if info is None else info.prompts
+    check_prompts(prompts)
     document = next((prompts[name] for name in _DOCUMENT_NAMES if name in prompts), "")
     found = {QUERY: prompts.get(QUERY, ""), DOCUMENT: document}
     return found if any(found.values()) else {}
+
+
+def check_prompts(prompts: Any) -> None:
+    """Raises `InputError` unless `prompts` are a dict of names with a text each."""
+    if not isinstance(prompts, dict) or not all(isinstance(part, str) for pair in prompts.items() for part in pair):
+        raise InputError(f"prompts = {prompts!r:.200}: must be a dict of names with a text each")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.parser_errors import parsing
+from infoxlm_keras.text.equal_texts import folded_text
 from infoxlm_keras.text.languages import language_or_none, pair_name
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
 from infoxlm_keras.text.readers.inputs import path_kind, plain_name
@@ -33,6 +33,7 @@ JUDGEMENTS = ("label", "gold_label", "score", "similarity_score")
 ANY_LANGUAGE = "all"
 EMPTY_QUERY, EMPTY_POSITIVE = "an empty query", "an empty positive"
 EMPTY_NEGATIVE, EQUAL_NEGATIVE, REPEATED_NEGATIVE = "empty", "equal to a positive", "given twice"
+EQUAL_QUERY = "equal to the query"
 ENDINGS = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 
 
@@ -73,6 +74,9 @@ class EmbeddingColumns:
         names: list of str, all its columns.
         language: str or None, the language of all rows; None: of a column, else of the file's name, else `all`.
 
+    Attributes:
+        unused: list of str, columns that are not read.
+
     Raises:
         InputError: if they hold no query or no positive; if a column judges the rows (`label`, `score`).
     """
@@ -82,9 +86,9 @@ class EmbeddingColumns:
         query, positive = (_first(known, folded) for known in (QUERY_NAMES, POSITIVE_NAMES))
         if query is None or positive is None:
             raise InputError(
-                f"{path}: no column with a {'query' if query is None else 'positive'} among {', '.join(names)}; "
-                f"known: {', '.join(QUERY_NAMES)}; {', '.join(POSITIVE_NAMES)}; pairs of translations have their "
-                "languages in the file's name, as in NAME.en-de.tsv"
+                f"{path}: no column with a {'query' if query is None else 'positive'} among {', '.join(names)}"
+                f"{_separator_hint(path, names)}; known: {', '.join(QUERY_NAMES)}; {', '.join(POSITIVE_NAMES)}; "
+                "pairs of translations have their languages in the file's name, as in NAME.en-de.tsv"
             )
         judgement = _first(JUDGEMENTS, folded)
         if judgement is not None:
@@ -94,6 +98,9 @@ class EmbeddingColumns:
             )
         self.query, self.positive = query, positive
         self.negatives = [name for name in folded if is_negative(name)]
+        # What is no text in JSON and Parquet is none here either.
+        self._has_cells = not plain_name(path).lower().endswith((".jsonl", ".json", ".parquet"))
+        self.unused = [name for name in names if not wanted(fold(name))]
         self.language_column = None if language else _first(LANGUAGE_NAMES, folded)
         self._language = language
         self.path = path
@@ -112,6 +119,19 @@ class EmbeddingColumns:
             raise InputError(f"{place}: {self.language_column} is empty; write a code such as de, or remove the row")
         return pair_or_language(code)
 
+    @property
+    def remarks(self) -> list[str]:
+        """list of str: lines on what the file's form makes of it, which its user may not have meant."""
+        found = []
+        if self.unused:
+            found.append(f"note: {self.path}: columns that are not read: {', '.join(self.unused)}")
+        parts = plain_name(self.path).split(".")
+        if self.language_column is None and len(parts) == 2 and self._language == language_or_none(parts[0]):
+            found.append(
+                f"note: {self.path}: is read as {self._language}, by its name; LANG=PATH says another language"
+            )
+        return found
+
     def samples(self, place: str, row: Mapping[str, Any]) -> Iterator[tuple[Sample, dict[str, int]]]:
         """The samples of a row, one for each positive.
 
@@ -129,12 +149,15 @@ class EmbeddingColumns:
             if name not in row:
                 raise InputError(f"{place}: has no column {name}, only {', '.join(row) or 'others'}; add it")
         query = clean_text(row[self.query], self.query, place)
-        positives = _texts(row[self.positive], self.positive, place)
-        given = [text for name in self.negatives if name in row for text in _texts(row[name], name, place)]
-        negatives, left_out = _usable(given, positives)
+        positives = self._texts(row[self.positive], self.positive, place)
+        given = [text for name in self.negatives if name in row for text in self._texts(row[name], name, place)]
+        negatives, left_out = _usable(given, query, positives)
         for positive in positives or [""]:
             yield Sample(query, positive, negatives), left_out
             left_out = {}
+
+    def _texts(self, value, name, place):
+        return _texts(_list_in_a_cell(value) if self._has_cells and name in LIST_NAMES else value, name, place)
 
 
 def has_columns(path: pathlib.Path) -> bool:
@@ -175,6 +198,32 @@ def pair_or_language_of_file(path: pathlib.Path) -> str:
     return language_of_file(path, otherwise=ANY_LANGUAGE)
 
 
+def _separator_hint(path, names):
+    """Words on cells that something else separates than the file's ending says, or quotes; else none."""
+    if any(name.startswith('"') and name.endswith('"') for name in names):
+        return " (quotes do not enclose cells here: name the file .csv if they do)"
+    if len(names) > 1:
+        return ""
+    found = [mark for mark in (";", ",", "\t", "|") if mark in names[0]]
+    if not found:
+        return ""
+    expected = (
+        "commas separate the cells of .csv" if plain_name(path).lower().endswith(".csv") else "tabs separate cells"
+    )
+    return f" (one cell that holds {found[0]!r}; {expected})"
+
+
+def _list_in_a_cell(value):
+    """The list that a cell of CSV or tab-separated text holds as JSON; any other text as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return found if isinstance(found, list) and all(isinstance(text, str) for text in found) else value
+
+
 def _first(known, names):
     return next((name for name in known if name in names), None)
 
@@ -202,26 +251,26 @@ def _json_names(line):
 
 def _texts(value, name, place):
     """The texts of a cell: a text, or a list of texts."""
-    if name in LIST_NAMES and isinstance(value, str) and value.lstrip().startswith("["):
-        with parsing(f"{place}: {name}", "JSON", 'write a list as ["a", "b"]'):
-            value = json.loads(value)
     values = value if isinstance(value, list) else [value]
     return [clean_text(text, name, place) for text in values]
 
 
-def _usable(negatives, positives):
+def _usable(negatives, query, positives):
     """(those negatives that can be used, {reason: how many cannot})."""
-    kept: dict[str, None] = {}
+    right = {folded_text(text) for text in positives}
+    kept: dict[str, str] = {}
     left_out: dict[str, int] = {}
     for text in negatives:
         if not text:
             reason = EMPTY_NEGATIVE
-        elif text in positives:
+        elif folded_text(text) in right:
             reason = EQUAL_NEGATIVE
-        elif text in kept:
+        elif folded_text(text) == folded_text(query):
+            reason = EQUAL_QUERY
+        elif folded_text(text) in kept:
             reason = REPEATED_NEGATIVE
         else:
-            kept[text] = None
+            kept[folded_text(text)] = text
             continue
         left_out[reason] = left_out.get(reason, 0) + 1
-    return list(kept), left_out
+    return list(kept.values()), left_out

@@ -60,6 +60,7 @@ class EmbeddingSamples:
         queries, positives: list of str, item n of one belongs to item n of the other; no item is empty.
         negatives: list of lists of str, of equal length over all samples of a call, perhaps 0.
         negatives_left_out: {file: {reason: negatives}}, which were left out of samples, and why.
+        remarks: list of str, lines on columns that are not read, and languages that file names say.
     """
 
     language: str
@@ -69,6 +70,7 @@ class EmbeddingSamples:
     positives: list[str] = dataclasses.field(default_factory=list)
     negatives: list[list[str]] = dataclasses.field(default_factory=list)
     negatives_left_out: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    remarks: list[str] = dataclasses.field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -80,9 +82,9 @@ class EmbeddingSamples:
 
     @property
     def notes(self) -> list[str]:
-        """list of str: a line for each file of which negatives were left out."""
-        return [
-            f"{file}: negatives of {self.language} left out: "
+        """list of str: `remarks`, and a line for each file of which negatives were left out."""
+        return self.remarks + [
+            f"note: {file}: negatives of {self.language} left out: "
             + ", ".join(f"{number:,} {reason}" for reason, number in counts.items())
             for file, counts in self.negatives_left_out.items()
         ]
@@ -155,6 +157,7 @@ class _Found:
         self.max_samples = max_samples
         self.parts: dict[str, EmbeddingSamples] = {}
         self.origins: dict[str, list[str]] = {}
+        self.remarked: set[pathlib.Path] = set()
 
     def add_file(self, path: pathlib.Path, language: str | None) -> None:
         """Adds a file with columns, of one language if that is given."""
@@ -164,6 +167,8 @@ class _Found:
             part = self._part(columns.language(place, row), str(path))
             if part is None:
                 continue
+            part.remarks += columns.remarks if path not in self.remarked else []
+            self.remarked.add(path)
             for sample, left_out in columns.samples(place, row):
                 if self.with_negatives and not self._is_full(part):
                     _count(part.negatives_left_out, str(path), left_out)
@@ -270,4 +275,12 @@ def _check_found(parts, given, languages):
             for counts in found[name].reasons.values() if name in found else ():
                 reasons.update(counts)
         told = "; left out: " + ", ".join(f"{number:,} with {reason}" for reason, number in reasons.items())
-        raise InputError(f"{', '.join(given)}: no sample of {', '.join(empty) or 'any'}{told if reasons else ''}")
+        advice = ""
+        if NO_NEGATIVE in reasons:
+            advice = (
+                "; other samples have negatives, and then all need some: give files of one kind, or find negatives "
+                "for the others by infoxlm mine-negatives"
+            )
+        raise InputError(
+            f"{', '.join(given)}: no sample of {', '.join(empty) or 'any'}{told if reasons else ''}{advice}"
+        )

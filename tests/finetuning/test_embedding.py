@@ -16,6 +16,7 @@ from infoxlm_keras.evaluation.retrieval import retrieval_accuracy
 from infoxlm_keras.finetuning import EmbeddingHead, EmbeddingSettings, FineTuningRun
 from infoxlm_keras.finetuning.embedding_task import EmbeddingTask, UpdateLoss
 from infoxlm_keras.finetuning.sample_batches import SampleBatches
+from infoxlm_keras.finetuning.teachers import TrainedVectors
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.tasks.pretext_task import TaskResult
 from infoxlm_keras.text.embedding_samples import EmbeddingSamples
@@ -187,16 +188,19 @@ def test_it_learns_pairs_and_shorter_vectors(tiny_preset, tmp_path):
     last = head.measure(data, 8, lambda samples: None)
     assert last["accuracy"]["en-de"] > first["accuracy"]["en-de"] + 0.5
     assert last["accuracy_4"]["en-de"] > 0.4
-    assert set(last) == {"accuracy", "source_to_target", "target_to_source", "accuracy_4"}
+    assert set(last) == {"accuracy", "query_to_document", "document_to_query", "accuracy_4"}
 
 
 def test_a_student_learns_its_teachers_vectors(tiny_preset, tmp_path):
     """The teacher, in a file, knows the first side alone; the student puts the second side there too."""
     data = parts(16, 0)
     teacher = np.random.default_rng(0).normal(size=(16, load_pretrained(tiny_preset).backbone.hidden_dim))
-    np.save(tmp_path / "teacher.npy", teacher.astype("float32"))
+    # In another order than the data, with texts that are not needed.
+    order = np.random.default_rng(1).permutation(16)
+    texts, vectors = [data[0].queries[row] for row in order], teacher[order].astype("float32")
+    np.savez(tmp_path / "teacher.npz", texts=[*texts, "other"], vectors=[*vectors, np.ones(teacher.shape[1])])
     changed = {"epochs": 150, "batch_size": 16, "learning_rate": 0.02, "dropout": 0.0}
-    head, _ = trained(tiny_preset, tmp_path / "run", data, teacher_vectors=str(tmp_path / "teacher.npy"), **changed)
+    head, _ = trained(tiny_preset, tmp_path / "run", data, teacher_vectors=str(tmp_path / "teacher.npz"), **changed)
     unit = teacher / np.linalg.norm(teacher, axis=1, keepdims=True)
     for texts in (data[0].queries, data[0].positives):
         student = head.predict(head.inputs(texts), 8)
@@ -217,6 +221,52 @@ def test_a_teacher_with_the_students_own_weights_has_nothing_to_teach(tiny_prese
     own = head.predict(head.inputs(head.training[0].queries), 8)
     np.testing.assert_allclose(arrays["teacher"], own, atol=1e-5)
     assert once.trainer.tasks[0].update_loss == UpdateLoss(contrast_weight=0.0, teacher_weight=1.0)
+
+
+def test_a_run_of_one_update_learns(tiny_preset, tmp_path):
+    head, _ = trained(tiny_preset, tmp_path / "run", parts(6, 0), epochs=1, batch_size=6, dropout=0.0)
+    before = load_pretrained(tiny_preset).backbone
+    moved = [
+        np.abs(ops.convert_to_numpy(new) - ops.convert_to_numpy(old)).max()
+        for new, old in zip(head.backbone.weights, before.weights, strict=True)
+    ]
+    assert max(moved) > 1e-3
+
+
+def test_what_is_right_for_a_query_is_no_wrong_answer_for_it():
+    """A has two right documents, P1 and P2; P2 is also the document of C, and a negative of B."""
+    data = EmbeddingSamples(
+        "all", queries=["A", "a ", "B", "C"], positives=["P1", "P2", "P3", "p2"],
+        negatives=[["X"], ["Y"], ["P2"], ["Z"]],
+    )  # fmt: skip
+    numbers = TrainedVectors([data]).text_numbers()
+    found = UpdateLoss().candidates({**numbers, "weights": np.ones(4, "float32")})
+    # Columns: P1 P2 P3 P2 | X Y P2 Z
+    expected = [
+        [0, 0, 1, 0, 1, 1, 0, 1],
+        [0, 0, 1, 0, 1, 1, 0, 1],
+        [1, 1, 0, 1, 1, 1, 1, 1],
+        [1, 0, 1, 0, 1, 1, 0, 1],
+    ]
+    np.testing.assert_array_equal(found, np.array(expected, bool))
+
+
+def test_prompts_of_the_model_are_trained_with_and_kept(tiny_preset, tmp_path):
+    model = load_pretrained(tiny_preset)
+    model.info.prompts = {"query": "q: ", "summary": "s: "}
+    for given, query, kept in (
+        ({}, "q: ", {"query": "q: ", "summary": "s: "}),
+        ({"query_prompt": "", "document_prompt": "d: "}, "", {"summary": "s: ", "document": "d: "}),
+    ):
+        head = EmbeddingHead(parts(4), [], parts(4))
+        head.build(model, settings(max_length=12, **given))
+        ids = head.training_arrays()["query_token_ids"]
+        expected = head.inputs(head.training[0].queries, query)["token_ids"]
+        np.testing.assert_array_equal(ids, expected)
+        (tmp_path / str(len(given))).mkdir()
+        head.save(tmp_path / str(len(given)))
+        info = load_pretrained(tmp_path / str(len(given))).info
+        assert info.prompts == kept and info.max_length is None  # it still takes longer texts
 
 
 # === The command ===
@@ -255,10 +305,17 @@ def test_the_command_from_triples_to_vectors(tiny_preset, tmp_path):
 def test_what_is_refused_before_training(tiny_preset, tmp_path, capsys):
     train = write_triples(tmp_path / "train.en-de.jsonl")
     test = write_triples(tmp_path / "test.en-de.jsonl", 6, 30)
-    np.save(tmp_path / "few.npy", np.ones((3, 4), "float32"))
-    np.save(tmp_path / "narrow.npy", np.ones((12, 4), "float32"))
-    np.save(tmp_path / "flat.npy", np.ones(12, "float32"))
-    (tmp_path / "text.npy").write_text("no array")
+    texts = parts(12, 2)[0].queries
+    for name, arrays in {
+        "few": {"texts": texts[:3], "vectors": np.ones((3, 4), "float32")},
+        "narrow": {"texts": texts, "vectors": np.ones((12, 4), "float32")},
+        "flat": {"texts": texts, "vectors": np.ones(12, "float32")},
+        "zero": {"texts": texts, "vectors": np.zeros((12, 4), "float32")},
+        "bare": {"vectors": np.ones((12, 4), "float32")},
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    np.save(tmp_path / "one.npy", np.ones((12, 4), "float32"))
+    (tmp_path / "text.npz").write_text("no array")
     options = ["--model", tiny_preset, "--train", train, "--test", test, "--output_dir", tmp_path / "run"]
     width = load_pretrained(tiny_preset).backbone.hidden_dim
     for further, message in (
@@ -266,13 +323,20 @@ def test_what_is_refused_before_training(tiny_preset, tmp_path, capsys):
         (["--dimensions", 4, 4], "give each number once"),
         (["--temperature", 0], "temperature = 0.0: must be positive"),
         (["--layer", 9], "the encoder has hidden states"),
-        (["--teacher", tiny_preset, "--teacher_vectors", tmp_path / "few.npy"], "give one of them"),
-        (["--contrast_weight", 0], "needs a teacher"),
-        (["--teacher_vectors", tmp_path / "few.npy"], "holds 3 vectors, but there are 12 training samples"),
-        (["--teacher_vectors", tmp_path / "narrow.npy"], f"have 4 numbers, those of the model in training {width}"),
-        (["--teacher_vectors", tmp_path / "flat.npy"], "holds no vectors"),
-        (["--teacher_vectors", tmp_path / "text.npy"], "holds no array of NumPy"),
-        (["--teacher_vectors", tmp_path / "absent.npy"], "absent.npy"),
+        (["--teacher", tiny_preset, "--teacher_vectors", tmp_path / "few.npz"], "give one of them"),
+        (["--contrast_weight", 0], "there is nothing to learn"),
+        (["--teacher", tiny_preset, "--teacher_weight", 0], "there is nothing to learn"),
+        (["--teacher", tiny_preset, "--guide", tiny_preset], "belong to the contrast"),
+        (["--teacher_weight", 2], "needs teacher or teacher_vectors"),
+        (["--query_prompt", "a b c d e f g h", "--max_length", 8], "leaves no room for a text"),
+        (["--teacher_vectors", tmp_path / "few.npz"], "has no vector of 9 of 12 training queries"),
+        (["--teacher_vectors", tmp_path / "narrow.npz"], f"have 4 numbers, those of the model in training {width}"),
+        (["--teacher_vectors", tmp_path / "flat.npz"], "vectors has the shape [12]"),
+        (["--teacher_vectors", tmp_path / "zero.npz"], "row 0 (from 0) of vectors is zero"),
+        (["--teacher_vectors", tmp_path / "bare.npz"], "lacks texts"),
+        (["--teacher_vectors", tmp_path / "one.npy"], "holds no arrays of NumPy (.npz)"),
+        (["--teacher_vectors", tmp_path / "text.npz"], "holds no arrays of NumPy (.npz)"),
+        (["--teacher_vectors", tmp_path / "absent.npz"], "absent.npz: no such file"),
         (["--guide", tmp_path / "absent"], "absent"),
         (["--false_negative_margin", 3], "must be in -2..2"),
     ):

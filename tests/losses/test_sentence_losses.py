@@ -125,7 +125,7 @@ def test_closed_forms():
 @hypothesis.given(
     st.integers(1, 6).flatmap(
         lambda count: st.tuples(
-            st.lists(st.integers(0, 3), min_size=count, max_size=count),
+            st.lists(st.lists(st.integers(-1, 3), min_size=3, max_size=3), min_size=count, max_size=count),
             st.lists(st.integers(0, 3), min_size=2 * count, max_size=2 * count),
             st.lists(st.booleans(), min_size=count, max_size=count),
         )
@@ -133,15 +133,16 @@ def test_closed_forms():
 )
 @hypothesis.settings(max_examples=60, deadline=None)
 def test_texts_that_are_right_are_no_candidates(drawn):
-    queries, documents, present = drawn
-    count = len(queries)
+    rights, documents, present = drawn
+    count = len(rights)
     everyone = np.array([*present, *present])
-    found = contrast_candidates(np.array(queries), np.array(documents), everyone).numpy()
+    # The own document is always among the right ones.
+    rights = [[documents[row], *others[1:]] for row, others in enumerate(rights)]
+    found = contrast_candidates(np.array(rights), np.array(documents), everyone).numpy()
     for row in range(count):
         for column, text in enumerate(documents):
-            of_same_query = column < count and queries[column] == queries[row]
-            expected = present[row] and everyone[column] and text != documents[row] and not of_same_query
-            assert found[row, column] == expected
+            assert found[row, column] == (present[row] and everyone[column] and text not in rights[row])
+        assert not found[row, row]
 
 
 def test_a_guide_takes_away_what_is_nearer_than_the_right_one():

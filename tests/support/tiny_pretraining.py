@@ -134,13 +134,15 @@ def embedding_batch(generator, samples, length, negatives=1, width=8):
     document_ids, document_mask = random_sequences(generator, samples * (1 + negatives), length + 2)
     texts = np.arange(samples * (1 + negatives)).reshape(samples, 1 + negatives)
     texts[1, 0] = texts[0, -1]
+    rights = np.stack([texts[:, 0], np.full(samples, -1)], axis=1)
+    rights[1:3, 1] = texts[2, 0], texts[1, 0]
     teacher = generator.normal(size=(samples, width))
     return {
         "query_token_ids": query_ids,
         "query_padding_mask": query_mask,
         "document_token_ids": document_ids.reshape(samples, 1 + negatives, -1),
         "document_padding_mask": document_mask.reshape(samples, 1 + negatives, -1),
-        "query_text": np.where(np.arange(samples) == 2, 1, np.arange(samples)).astype("int32"),
+        "right_text": rights.astype("int32"),
         "document_text": texts.astype("int32"),
         "weights": (np.arange(samples) < samples - 1).astype("float32"),
         "teacher": (teacher / np.linalg.norm(teacher, axis=1, keepdims=True)).astype("float32"),

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 
 import pyarrow
 import pyarrow.parquet
@@ -79,7 +80,7 @@ def test_each_of_several_positives_makes_a_sample(write):
     assert content([part]) == {"all": (["q", "q"], ["a", "b"], [["n"], ["n"]])}
     (counts,) = part.reasons.values()
     assert counts == {"an empty positive": 1}
-    assert part.notes == [f"{part.files[0]}: negatives of all left out: 1 equal to a positive"]
+    assert part.notes == [f"note: {part.files[0]}: negatives of all left out: 1 equal to a positive"]
 
 
 def test_every_sample_gets_the_smallest_number_of_negatives(write):
@@ -130,8 +131,39 @@ def test_a_list_in_a_cell_of_text(write):
     path = write("x.tsv", "query\tpos\tneg", 'q\t["p", "r"]\t["n"]', "s\t(t)\tu")
     (part,) = read_embedding_samples([path])
     assert content([part]) == {"all": (["q", "q", "s"], ["p", "r", "(t)"], [["n"], ["n"], ["u"]])}
-    with pytest.raises(InputError, match=r"x.tsv: line 2: neg: is not JSON.*write a list"):
-        read_embedding_samples([write("x.tsv", "query\tpos\tneg", "q\tp\t['n']")])
+    # What is no list in JSON is a text; and in JSON lines a text is never a list.
+    (part,) = read_embedding_samples([write("x.tsv", "query\tpos\tneg", "q\tp\t[music] n")])
+    assert part.negatives == [["[music] n"]]
+    (part,) = read_embedding_samples([write("y.jsonl", *json_rows({"query": "q", "pos": '["p"]', "neg": "[n]"}))])
+    assert (part.positives, part.negatives) == (['["p"]'], [["[n]"]])
+
+
+def test_remarks_on_columns_that_are_not_read_and_languages_of_file_names(write):
+    (part,) = read_embedding_samples(
+        [write("law.jsonl", *json_rows({"query": "q", "pos": "p", "hard_negative": "n"}))]
+    )
+    assert part.notes[0].endswith("law.jsonl: columns that are not read: hard_negative")
+    (part,) = read_embedding_samples([write("fin.jsonl", *json_rows({"query": "q", "pos": "p"}))])
+    assert part.language == "fi" and "fin.jsonl: is read as fi, by its name" in part.notes[0]
+    (part,) = read_embedding_samples([write("train.fi.jsonl", *json_rows({"query": "q", "pos": "p"}))])
+    assert part.language == "fi" and part.notes == []
+
+
+def test_negatives_are_compared_as_they_are_mined(write):
+    rows = json_rows({"query": "c", "pos": "b", "negatives": ["B ", "C", "d", "D "]})
+    (part,) = read_embedding_samples([write("x.jsonl", *rows)])
+    assert part.negatives == [["d"]]
+    (counts,) = part.negatives_left_out.values()
+    assert counts == {"equal to a positive": 1, "equal to the query": 1, "given twice": 1}
+
+
+def test_a_header_with_another_separator_is_named(write):
+    for name, header, hint in (
+        ("x.csv", "query;positive", "one cell that holds ';'; commas separate the cells of .csv"),
+        ("x.tsv", "query,positive", "one cell that holds ','; tabs separate cells"),
+    ):
+        with pytest.raises(InputError, match=re.escape(hint)):
+            read_embedding_samples([write(name, header, "a;b")])
 
 
 def test_the_languages_that_are_wanted_and_the_first_samples(write):
