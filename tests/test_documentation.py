@@ -35,7 +35,7 @@ RUN_ELSEWHERE = {
     "export-onnx": "tests/commands/test_export_encoder.py",
     "export-litert": "tests/commands/test_export_encoder.py",
     "finetune-classification": "tests/finetuning/test_finetune_classification.py",
-    "finetune-embedding": "tests/finetuning/test_embedding.py",
+    "finetune-embedding": "tests/finetuning/test_finetune_embedding.py",
     "finetune-qa": "tests/finetuning/test_question_answering_head.py",
     "finetune-tagging": "tests/finetuning/test_tagging.py",
     "evaluate-alignment": "tests/evaluation/test_alignment_evaluation.py",

@@ -55,8 +55,15 @@ def compile_step(
 
     Raises:
         InputError: if a batch or the encoder cannot be cut over the chips, the program does not fit their memory, or
-            it calls the host; on TensorFlow, for several chips.
+            it calls the host; for a task that works with another model; on TensorFlow, for several chips.
     """
+    for name in config.tasks:
+        models = task_class(name).models_to_load(config.task(name))
+        if models:
+            raise InputError(
+                f"tasks = {config.tasks}: {name} works with another model ({', '.join(models)}), which is not loaded "
+                "to compile a step; leave it out"
+            )
     if keras.backend.backend() == "tensorflow":
         from infoxlm_keras.compilation.tensorflow_step import compile_tensorflow_step
 

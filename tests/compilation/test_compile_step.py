@@ -129,6 +129,11 @@ def test_the_compiler_for_gpus_takes_the_step(tmp_path):
         ("cpu:3", [], "mmlm.batch_size = 8: cannot be divided among 3 replicas"),
         ("tpu:v9:2x2", [], "is no accelerator"),
         ("cpu:2", ["--block_length", "33"], "the model has 32 positions"),
+        (
+            "cpu:1",
+            ["--set", "tasks=[mmlm,distillation]", "--set", "distillation.teacher=some/model"],
+            "distillation works with another model (teacher), which is not loaded",
+        ),
     ],
 )
 def test_refused_in_one_line(target, more, message):

@@ -146,7 +146,9 @@ def _line_chart(runs, title, columns, x_title="optimizer steps"):
 def _losses(runs):
     present = _columns(runs)
     losses = [name.removesuffix("_loss") for name in present if name.endswith("_loss")]
-    tasks = [task for task in losses if f"{task}_accuracy" in present and not task.startswith(VALIDATION)]
+    of_task = ("accuracy", "mi_lower_bound")
+    tasks = [task for task in losses if any(f"{task}_{name}" in present for name in of_task)]
+    tasks = [task for task in tasks if not task.startswith(VALIDATION)]
     # Not a task's further losses, which are named after it.
     tasks = [task for task in tasks if not any(task.startswith(f"{other}_") for other in tasks)]
     charts: list[Block | None] = []

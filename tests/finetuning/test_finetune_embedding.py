@@ -127,7 +127,7 @@ def test_a_task_of_whole_updates_trains_alone():
 KILLED = """
 import os, signal, sys
 sys.path[:0] = ['tests/finetuning', 'tests/support']
-import test_embedding
+import test_finetune_embedding
 from infoxlm_keras.runs.callbacks import Checkpoints
 
 original = Checkpoints.save
@@ -138,7 +138,7 @@ def save(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Checkpoints.save = save
-test_embedding.resumable(sys.argv[1], sys.argv[2])
+test_finetune_embedding.resumable(sys.argv[1], sys.argv[2])
 """
 
 
