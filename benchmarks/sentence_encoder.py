@@ -58,7 +58,9 @@ def main(arguments=None):
             trial = options.output_dir / "trial"
             if not (trial / "pretraining.json").exists():
                 pretrain(options, trial, 1, 100)
-            pretrain(options, xlco, seed, max(100, round(budget / (training_seconds(trial / "history.csv") / 100))))
+            # The first interval compiles.
+            rate = training_seconds(trial / "history.csv", last=True) / 50
+            pretrain(options, xlco, seed, max(100, round(budget / rate)))
         seconds["finetune-embedding"].append(budget)
         seconds["XLCO"].append(training_seconds(xlco / "history.csv"))
         results["finetune-embedding"].append(measured(options, tuned / "model"))
@@ -73,16 +75,17 @@ def pretrain(options, directory, seed, steps):
             *(part for setting in settings for part in ("--set", setting)))  # fmt: skip
 
 
-def training_seconds(history):
-    """Seconds of training by a history.csv; what came before its first row is not in them."""
+def training_seconds(history, last=False):
+    """Seconds of training by a history.csv, or of its last interval."""
     with open(history, newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get("tokens_per_second")]
     steps = [int(row["step"]) for row in rows]
     passed = [after - before for before, after in zip([0, *steps], steps, strict=False)]
-    return sum(
+    seconds = [
         count * float(row["tokens_per_step"]) / float(row["tokens_per_second"])
         for count, row in zip(passed, rows, strict=True)
-    )
+    ]
+    return seconds[-1] if last else sum(seconds)
 
 
 def measured(options, model):
