@@ -82,6 +82,8 @@ def damage(path, chance):
 
 def run_child(main, arguments, output):
     """Forks a process that runs a builder, its messages going to the file `output`; returns its id."""
+    # The process may be killed before it opens the file.
+    output.touch()
     child = os.fork()
     if child:
         return child
