@@ -15,6 +15,7 @@ In reading order:
     embedding.py            sentence vectors; embedding_task.py (their loss over a whole update, by cached gradients),
                             teachers.py; `text/embedding_samples.py` reads the data
     length_groups.py        batches of samples of about equal length
+    token_rows.py           token ids as padded arrays
     question_answering.py, token_classification.py   their models on disk, by task_preset.py
     run_output.py           the folder of a command
     transfer.py             what a language loses that was not trained on

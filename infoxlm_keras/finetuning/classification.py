@@ -20,10 +20,11 @@ from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.finetuning.head import FineTuningHead, cross_entropy
 from infoxlm_keras.finetuning.prediction import predict, prediction_model
 from infoxlm_keras.finetuning.settings import FineTuningSettings
+from infoxlm_keras.finetuning.token_rows import padded_rows
 from infoxlm_keras.pretrained import load_classifier
 from infoxlm_keras.text.labelled_texts import LabelledTexts, read_labelled_texts
 from infoxlm_keras.text.labels import check_labels, class_names, read_labels, write_labels
-from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
+from infoxlm_keras.tokenizer import END_ID, START_ID, Tokenizer
 
 DESCRIPTION = """Fine-tunes a classifier of texts, or of pairs of texts, and measures it in every language.
 
@@ -174,11 +175,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Sequence[str]], max_length: int
         for first, second in zip(*sides, strict=True):
             first = first[: max(room - len(second), (room + 1) // 2)]
             rows.append([START_ID, *first, END_ID, END_ID, *second[: room - len(first)], END_ID])
-    length = min(max_length, -(-max(map(len, rows)) // 8) * 8)
-    token_ids = np.full((len(rows), length), PAD_ID, np.int32)
-    for row, ids in zip(token_ids, rows, strict=True):
-        row[: len(ids)] = ids
-    return {"token_ids": token_ids, "padding_mask": (token_ids != PAD_ID).astype(np.int32)}
+    return padded_rows(rows, max_length)
 
 
 class ClassificationHead(FineTuningHead):

@@ -18,6 +18,7 @@ from infoxlm_keras.finetuning.embedding_task import EmbeddingTask, UpdateLoss
 from infoxlm_keras.finetuning.head import FineTuningHead
 from infoxlm_keras.finetuning.settings import FineTuningSettings
 from infoxlm_keras.finetuning.teachers import TrainedVectors
+from infoxlm_keras.finetuning.token_rows import padded_rows
 from infoxlm_keras.losses.matryoshka import check_dimensions
 from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.models.sentence_vector_model import sentence_vector_model
@@ -25,7 +26,7 @@ from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo, write_pre
 from infoxlm_keras.pretrained.prompts import DOCUMENT, QUERY, side_prompts
 from infoxlm_keras.text.embedding_samples import EmbeddingSamples, read_embedding_samples
 from infoxlm_keras.text.equal_texts import folded_text
-from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID, Tokenizer
+from infoxlm_keras.tokenizer import END_ID, START_ID, Tokenizer
 
 DESCRIPTION = """Tunes sentence vectors on pairs of texts that mean the same, or on questions and their answers.
 
@@ -342,9 +343,4 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) ->
     room = max_length - 2
     encoded = tokenizer.encode(texts)
     rows = [[START_ID, *ids[:room], END_ID] for ids in encoded]
-    length = min(max_length, -(-max(map(len, rows)) // 8) * 8)
-    token_ids = np.full((len(rows), length), PAD_ID, np.int32)
-    for row, ids in zip(token_ids, rows, strict=True):
-        row[: len(ids)] = ids
-    inputs = {"token_ids": token_ids, "padding_mask": (token_ids != PAD_ID).astype(np.int32)}
-    return inputs, sum(len(ids) > room for ids in encoded)
+    return padded_rows(rows, max_length), sum(len(ids) > room for ids in encoded)
