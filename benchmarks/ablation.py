@@ -58,9 +58,10 @@ def main(arguments=None):
         "--mlm_steps", type=int, default=0, help="updates of masked LM alone that every variant of a seed starts from"
     )
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of all runs")
     parser.add_argument("--variants", help="comma-separated; unset: all of full, no_mixup, last_layer, no_xlco, mmlm")
     options = parser.parse_args(arguments)
-    config = load_config(options.config)
+    config = load_config(options.config, options.set)
     num_layers = config.model.encoder_size.num_layers
     known = variants(num_layers)
     chosen = options.variants.split(",") if options.variants else list(known)
@@ -106,8 +107,9 @@ def run(settings, options, name, seed):
 
 def pretrain(directory, options, seed, steps, settings):
     """Trains a run, or continues it."""
+    common = [part for setting in (*options.set, f"seed={seed}") for part in ("--set", setting)]
     command("pretrain", "--config", options.config, "--data_dir", options.data / "records", "--output_dir",
-            directory, "--steps", steps, "--set", f"seed={seed}", *settings)  # fmt: skip
+            directory, "--steps", steps, *common, *settings)  # fmt: skip
 
 
 def evaluated(options, name):

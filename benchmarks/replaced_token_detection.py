@@ -35,6 +35,7 @@ def main(arguments=None):
     parser.add_argument("--config", default="tiny", help="settings of all runs")
     parser.add_argument("--pairs", help="held-out pairs, as infoxlm evaluate-retrieval takes them")
     parser.add_argument("--steps", type=int, default=700, help="optimizer updates of every run")
+    parser.add_argument("--replaced_steps", type=int, help="those of MRTD and TRTD, for equal time; unset: --steps")
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated")
     parser.add_argument("--batch_size", type=int, default=8, help="blocks, and pairs, a step")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
@@ -52,16 +53,20 @@ def measured(options, name, seed):
     directory = options.output_dir / f"{name}-{seed}"
     if not (directory / "pretraining.json").exists():
         tasks = VARIANTS[name].split(",")
-        settings = [*options.set, f"seed={seed}", "optimizer.warmup_steps=20"]
+        settings = ["optimizer.warmup_steps=20", *options.set, f"seed={seed}"]
         settings += [f"{task}.batch_size={options.batch_size}" for task in tasks]
         command("pretrain", "--config", options.config, "--data_dir", options.records, "--output_dir", directory,
-                "--tasks", VARIANTS[name], "--steps", options.steps,
+                "--tasks", VARIANTS[name], "--steps", steps_of(options, name),
                 *(part for setting in settings for part in ("--set", setting)))  # fmt: skip
     with open(directory / "history.csv", newline="") as file:
         last = list(csv.DictReader(file))[-1]
     numbers = {key: float(value) for key, value in last.items() if value}
     seconds = numbers["tokens_per_step"] / numbers["tokens_per_second"]
     return {**numbers, "seconds_per_step": seconds, "retrieval": retrieval(options, directory)}
+
+
+def steps_of(options, name):
+    return options.replaced_steps if name == "replaced" and options.replaced_steps else options.steps
 
 
 def retrieval(options, directory):
@@ -86,7 +91,7 @@ def command(name, *arguments):
 
 def report(found, options):
     """Prints two tables and writes the numbers."""
-    detection = rich.table.Table(title=f"after {options.steps} steps, mean ± half of the range, in %")
+    detection = rich.table.Table(title=f"after {steps_of(options, 'replaced')} steps, mean ± half of the range, in %")
     for column in ("", "detection", "originals", "generator"):
         detection.add_column(column, justify="right" if column else "left")
     for task in VARIANTS["replaced"].split(","):
@@ -94,14 +99,16 @@ def report(found, options):
         detection.add_row(task, *(spread([100 * run[name] for run in found["replaced"]]) for name in columns))
     rich.print(detection)
     cost = rich.table.Table(title="a step")
-    for column in ("", "seconds", "GFLOP", "best layer's retrieval in %"):
+    for column in ("", "steps", "seconds", "GFLOP", "best layer's retrieval in %"):
         cost.add_column(column, justify="right" if column else "left")
     for name, runs in found.items():
         seconds = statistics.median(run["seconds_per_step"] for run in runs)
         accuracy = spread([run["retrieval"] for run in runs]) if options.pairs else "not measured"
-        cost.add_row(VARIANTS[name], f"{seconds:.3f}", f"{1000 * runs[0]['tflop_per_step']:.2f}", accuracy)
+        gflop = f"{1000 * runs[0]['tflop_per_step']:.2f}"
+        cost.add_row(VARIANTS[name], f"{steps_of(options, name):,}", f"{seconds:.3f}", gflop, accuracy)
     rich.print(cost)
-    write_json(options.output_dir / "replaced_tokens.json", {"steps": options.steps, "seeds": options.seeds, **found})
+    steps = {name: steps_of(options, name) for name in VARIANTS}
+    write_json(options.output_dir / "replaced_tokens.json", {"steps": steps, "seeds": options.seeds, **found})
 
 
 def spread(values):

@@ -36,7 +36,7 @@ def main(arguments=None):
     parser.add_argument("--gold", nargs="+", required=True, help="folders with gold links")
     parser.add_argument("--output_dir", type=pathlib.Path, required=True, help="where everything goes")
     parser.add_argument("--config", default="tiny", help="settings of all runs")
-    parser.add_argument("--init", help="model that all runs continue")
+    parser.add_argument("--init", help="model that all runs continue; {seed} in it becomes the seed of the run")
     parser.add_argument("--steps", type=int, default=700, help="optimizer updates of every run")
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
@@ -60,8 +60,8 @@ def trained(options, name, seed):
     """The directory of a run that is finished."""
     directory = options.output_dir / f"{name}-{seed}"
     if not (directory / "pretraining.json").exists():
-        settings = [*options.set, f"seed={seed}", "save_initial_model=true", "optimizer.warmup_steps=20"]
-        init = ["--init", options.init] if options.init else []
+        settings = ["optimizer.warmup_steps=20", *options.set, f"seed={seed}", "save_initial_model=true"]
+        init = ["--init", options.init.replace("{seed}", str(seed))] if options.init else []
         command("pretrain", "--config", options.config, "--data_dir", options.records, "--output_dir", directory,
                 "--tasks", VARIANTS[name], "--steps", options.steps, *init,
                 *(part for setting in settings for part in ("--set", setting)))  # fmt: skip
