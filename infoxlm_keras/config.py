@@ -237,6 +237,8 @@ def check_config(values: Mapping[str, Any], source: PathLike = "configuration") 
             f"{source}: steps_per_execution = {config.steps_per_execution}: must divide steps = {config.steps}; give "
             f"--steps {whole}, or --set steps_per_execution=1"
         )
+    if not any(config.task(name).weight for name in config.tasks):
+        raise InputError(f"{source}: the weight of every task is 0, so nothing would be trained; raise one")
     for name in config.tasks:
         host = task_classes()[name].host
         if host is not None and host not in config.tasks:

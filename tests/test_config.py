@@ -130,6 +130,7 @@ def test_resolved_settings_read_back(tmp_path):
         ({"tasks": []}, ["tasks = []", "at least one"]),
         ({"tasks": ["mmlm", "mmlm"]}, ["'mmlm', 'mmlm'", "only once"]),
         ({"tasks": ["nmt"]}, ["tasks.0 = 'nmt'", "'mmlm', 'tlm'"]),
+        ({"tasks": ["mmlm"], "mmlm": {"weight": 0}}, ["the weight of every task is 0"]),
         ({"tasks": "mmlm"}, ["tasks = 'mmlm'", "list"]),
         ({"loss_combination": "mean"}, ["loss_combination = 'mean'", "'joint_count'"]),
         ({"model": {"size": "huge"}}, ["model.size = 'huge'", "'infoxlm_large'"]),

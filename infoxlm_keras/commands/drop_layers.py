@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from infoxlm_keras.models.layer_dropping import layers_to_keep
         from infoxlm_keras.pretrained import load_pretrained
         from infoxlm_keras.pretrained.digest import model_digest
+        from infoxlm_keras.pretrained.left_out_head import print_left_out_head
         from infoxlm_keras.pretrained.saving import write_preset
 
     with (
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_json(directory / REPORT_FILE, {**content, "model": model_digest(old)})
     universal, weights = content["universal_layer"], content["weights"]
     print(f"kept layers {', '.join(map(str, layers))} of {num_layers}")
+    print_left_out_head(options.model)
     if universal["comes_from"] != universal["old"]:
         print(
             f"the sentence vector was that of layer {universal['old']} and is now that of layer "

@@ -62,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print_settings("extend_vocabulary", vars(options))
     print_found(readers)
     with quiet_imports():
-        from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
+        from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo, load_pretrained
+        from infoxlm_keras.pretrained.left_out_head import print_left_out_head
+        from infoxlm_keras.pretrained.saving import write_preset
 
     with (
         naming(options.output_dir),
@@ -84,10 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         masked_lm = extend_masked_lm(model.masked_lm, [new.old_ids for new in pieces])
         info = model.info or PretrainingInfo(universal_layer=default_universal_layer(masked_lm.backbone.num_layers))
         info = dataclasses.replace(info, tokenizer_fingerprint=tokenizer.fingerprint)
-        save_pretrained(directory, masked_lm, tokenizer, info, replace=True)
+        write_preset(directory, PretrainedModel(masked_lm, tokenizer, info, model.has_head))
         languages = compare_languages(model.tokenizer, tokenizer, samples)
         write_json(directory / REPORT_FILE, report(model.tokenizer, tokenizer, pieces, languages))
     print_languages(languages)
+    print_left_out_head(options.model)
     print(
         f"wrote {options.output_dir}: {len(pieces):,} pieces more, {tokenizer.vocabulary_size:,} ids, <mask> is "
         f"{tokenizer.mask_id} (was {model.tokenizer.mask_id}), in {time.perf_counter() - start:.1f} s"

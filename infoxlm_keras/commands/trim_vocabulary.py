@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with quiet_imports():
         from infoxlm_keras.models.sizes import default_universal_layer
         from infoxlm_keras.models.vocabulary_trimming import trim_masked_lm
-        from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
+        from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo, load_pretrained
+        from infoxlm_keras.pretrained.left_out_head import print_left_out_head
+        from infoxlm_keras.pretrained.saving import write_preset
 
     inputs = [options.model, *(text.rpartition("=")[2] for text in options.input)]
     with (
@@ -83,11 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         masked_lm = trim_masked_lm(model.masked_lm, ids)
         info = model.info or PretrainingInfo(universal_layer=default_universal_layer(masked_lm.backbone.num_layers))
         info = dataclasses.replace(info, tokenizer_fingerprint=tokenizer.fingerprint)
-        save_pretrained(directory, masked_lm, tokenizer, info, replace=True)
+        write_preset(directory, PretrainedModel(masked_lm, tokenizer, info, model.has_head))
         content = report(model.tokenizer, tokenizer, ids, pieces)
         content["weights"] = {"old": model.masked_lm.count_params(), "new": masked_lm.count_params()}
         write_json(directory / REPORT_FILE, content)
     print_languages(content["languages"])
+    print_left_out_head(options.model)
     old, new = (content[name]["vocabulary_size"] for name in ("old", "new"))
     weights = content["weights"]
     print(

@@ -17,6 +17,9 @@ from infoxlm_keras.conversion.sources import KERAS, locate
 from infoxlm_keras.conversion.tokenizers import check_sizes, load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import describe
+
+# KerasHub finds the classes of presets with these heads only once they are imported.
+from infoxlm_keras.models import question_answering, token_classification  # noqa: F401
 from infoxlm_keras.pretrained.information import FILE_NAME, PretrainingInfo, read_info
 from infoxlm_keras.pretrained.mixed_precision import saved_in_mixed_precision
 from infoxlm_keras.pretrained.model import PretrainedModel
@@ -156,6 +159,8 @@ def _load_task(task_class, location, dtype):
         # What KerasHub raises when a preset without a head leaves the head's arguments out.
         if isinstance(error, TypeError) and "num_classes" in str(error):
             raise InputError(f"{source}: holds no classifier; fine-tune one and save it with save_to_preset") from None
+        if location.directory is None and "Unknown preset identifier" in str(error):
+            raise InputError(f"{source}: no such directory, and KerasHub knows no preset of this name") from None
         raise InputError(f"{source}: cannot be opened as an XLM-R model ({describe(error)})") from error
     check_finite_weights(task, source)
     tokenizer = Tokenizer(proto, source)

@@ -80,7 +80,9 @@ class PretrainedModel:
         ```
         """
         prefix = prompt_text(self.info, prompt)
-        settings = (self.backbone, self.tokenizer, self.info, batch_size, layer, pooling)
+        # A copy, since `info` may be changed in place.
+        info = self.info and dataclasses.replace(self.info)
+        settings = (self.backbone, self.tokenizer, info, batch_size, layer, pooling)
         if self._encoder is None or self._encoder[0] != settings:
             self._encoder = (settings, SentenceEncoder(self, batch_size, layer, pooling))
         return self._encoder[1](texts, progress, prefix)

@@ -16,6 +16,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import is_remote, read_yaml, staging, storage, write_atomically
 from infoxlm_keras.files.locks import locked
 from infoxlm_keras.files.mirror import Mirror
+from infoxlm_keras.tasks.registry import task_class
 
 CONFIG_FILE, LOCK_FILE = "config.yaml", ".lock"
 # All that a run writes, in the order in which `--fresh --overwrite` removes it: what a resume would read goes first.
@@ -244,7 +245,8 @@ def changed_settings(before: RunSettings, after: RunSettings, path: pathlib.Path
     """
     old, new = flatten(before), flatten(after)
     different = [name for name in new if old[name] != new[name]]
-    forbidden = [name for name in different if not {name, name.split(".")[0]} & set(FREE_SETTINGS)]
+    free = {*FREE_SETTINGS, *places_of_models(after)}
+    forbidden = [name for name in different if not {name, name.split(".")[0]} & free]
     if forbidden:
         values = ", ".join(f"{name} was {old[name]!r} and is {new[name]!r}" for name in forbidden)
         raise InputError(
@@ -258,6 +260,11 @@ def changed_settings(before: RunSettings, after: RunSettings, path: pathlib.Path
             "so this run differs from one that used it from the start"
         )
     return lines
+
+
+def places_of_models(config: RunSettings) -> set[str]:
+    """The settings that say where a task's trained models lie; a resume compares the models themselves."""
+    return {f"{task}.{name}" for task in config.tasks for name in task_class(task).models_to_load(config.task(task))}
 
 
 def _read_config(path):

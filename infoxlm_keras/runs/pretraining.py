@@ -139,6 +139,8 @@ class PretrainingRun:
         with current_distribution().variables():
             models = load_task_models(config, self.tokenizer)
             self.pretrainer = build_pretrainer(config, self.masked_lm, models)
+        for note in [note for task in self.pretrainer.tasks for note in task.notes()] if is_chief() else ():
+            print(f"note: {note}")
         self.model_digests = digests_of(models)
         if models:
             check_agreement(number_of(self.model_digests), "the models that tasks load; all must see the same files")

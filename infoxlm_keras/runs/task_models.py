@@ -28,7 +28,10 @@ def load_task_models(config: RunSettings, tokenizer: Tokenizer) -> TaskModels:
     found: TaskModels = {}
     for task in config.tasks:
         for name, source in task_class(task).models_to_load(config.task(task)).items():
-            model = load_pretrained(source, dtype=config.model.dtype)
+            try:
+                model = load_pretrained(source, dtype=config.model.dtype)
+            except InputError as error:
+                raise InputError(f"{task}.{name}: {error}") from error
             if model.tokenizer.fingerprint != tokenizer.fingerprint:
                 raise InputError(
                     f"{task}.{name} = {source}: has another vocabulary than the model that is trained; give a model "

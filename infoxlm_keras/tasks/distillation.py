@@ -16,7 +16,7 @@ from keras import ops
 
 from infoxlm_keras.annotations import Tensor, Tensors
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.models.encoder import Encoder, check_layer, hidden_states_model
+from infoxlm_keras.models.encoder import Encoder, hidden_states_model
 from infoxlm_keras.models.flops import TRAINED, Number, encoder_flops, pairwise_flops
 from infoxlm_keras.models.pooling import l2_normalize
 from infoxlm_keras.settings import HostedTaskSettings, NonNegativeInt, defaults_of
@@ -102,6 +102,8 @@ class Distillation(PretextTask):
         pairs = None if layers is None else [list(pair) for pair in layers]
         if pairs is not None and not (pairs and all(len(pair) == 2 for pair in pairs)):
             raise InputError(f"distillation.layers = {pairs}: give pairs, for instance [[2, 6], [4, 12]]")
+        if pairs is not None and len({tuple(pair) for pair in pairs}) < len(pairs):
+            raise InputError(f"distillation.layers = {pairs}: names a pair twice; its loss would count twice")
         self.pairs: Any = pairs  # `bind` replaces None by a list
         self.teacher_vector: tuple[int, str, bool] | None = None
 
@@ -146,8 +148,8 @@ class Distillation(PretextTask):
         if self.pairs is None:
             self.pairs = default_pairs(student.num_layers, teacher.num_layers)
         for own, other in self.pairs:
-            check_layer(own, student.num_layers, lowest=0)
-            check_layer(other, teacher.num_layers, lowest=0)
+            _check_state(own, student.num_layers, self.pairs, "the model that is trained")
+            _check_state(other, teacher.num_layers, self.pairs, "the teacher")
         encoder.take_beside_last(own for own, _ in self.pairs)
         self.teacher_layers = sorted({other for _, other in self.pairs})
         self.teacher_states = hidden_states_model(teacher, self.teacher_layers, name="teacher_states")
@@ -215,6 +217,22 @@ class Distillation(PretextTask):
         layer, pooling, normalize = self.teacher_vector
         learning = [own for own, other in self.pairs if other == layer]
         return (learning[-1], pooling, normalize) if learning else None
+
+    def notes(self) -> list[str]:
+        if self.teacher_vector is None or self.sentence_vector() is not None:
+            return []
+        layer = self.teacher_vector[0]
+        return [
+            f"distillation.layers = {self.pairs}: no state learns hidden state {layer} of the teacher, from which its "
+            "sentence vectors come; so the trained model does not learn these vectors"
+        ]
+
+
+def _check_state(state, num_layers, pairs, whose):
+    if not 0 <= state <= num_layers:
+        raise InputError(
+            f"distillation.layers = {pairs}: state {state} is not there; {whose} has hidden states 0..{num_layers}"
+        )
 
 
 def _check_teacher(student, teacher):

@@ -203,6 +203,10 @@ class PretextTask(keras.layers.Layer):
         """(hidden state, pooling, normalize) of the sentence vector that the task trains, or None."""
         return None
 
+    def notes(self) -> list[str]:
+        """What a user should know of the bound task's settings before training, a sentence each."""
+        return []
+
     @property
     def entries_to_fill(self) -> int:
         """int: entries that must be filled from extra batches before the first step (XLCO's queue); 0 for none."""

@@ -164,6 +164,7 @@ SCHEDULES: dict[str, tuple[Callable[..., keras.optimizers.schedules.LearningRate
     "cosine": (WarmupCosineDecay, ("final_share",)),
     "stable": (WarmupStableDecay, ("final_share", "decay_share")),
 }
+DEFAULT_DECAY_SHARE = 0.1
 
 
 def build_schedule(
@@ -171,18 +172,20 @@ def build_schedule(
     learning_rate: float,
     warmup_steps: int,
     total_steps: int,
-    decay_share: float = 0.1,
+    decay_share: float = DEFAULT_DECAY_SHARE,
     final_share: float = 0.0,
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """The schedule `name`, one of `SCHEDULES`; see their classes for the other arguments.
 
     Raises:
-        InputError: for another name, a value out of range, or a `final_share` with "linear", which falls to 0.
+        InputError: for another name, a value out of range, or a share that the schedule does not take.
     """
     if name not in SCHEDULES:
         raise InputError(f"schedule = {name!r}: must be one of {', '.join(SCHEDULES)}")
     if name == "linear" and final_share != 0.0:
         raise InputError(f"final_share = {final_share}: the linear schedule falls to 0; take cosine or stable")
     made, names = SCHEDULES[name]
+    if "decay_share" not in names and decay_share != DEFAULT_DECAY_SHARE:
+        raise InputError(f"decay_share = {decay_share}: the {name} schedule has no such part; take stable")
     shares = {"final_share": final_share, "decay_share": decay_share}
     return made(learning_rate, warmup_steps, total_steps, **{name: shares[name] for name in names})

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from infoxlm_keras import MMLM, Distillation, InfoXLMPretrainer
 from infoxlm_keras.commands import drop_layers, pretrain, report, trim_vocabulary
 from infoxlm_keras.models import EncoderSize, build_masked_lm
 from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
@@ -92,8 +93,10 @@ def test_the_vector_is_that_of_the_state_that_learns_the_teachers(whole):
     assert load_pretrained(whole / "model").backbone.num_layers == 2
 
 
-def test_a_run_continues_with_the_teacher_to_the_same_bits(inputs, whole, teacher, cut):
-    run(pretrain.main, *options(inputs, cut, teacher))
+def test_a_run_continues_with_the_teacher_to_the_same_bits(inputs, whole, teacher, cut, tmp_path):
+    """From another place, too."""
+    shutil.copytree(teacher, tmp_path / "moved to")
+    run(pretrain.main, *options(inputs, cut, tmp_path / "moved to"))
     states = [(checkpoint(directory, 8) / "state.safetensors").read_bytes() for directory in (cut, whole)]
     assert states[0] == states[1]
     for one, other in zip(weights(cut), weights(whole), strict=True):
@@ -101,7 +104,6 @@ def test_a_run_continues_with_the_teacher_to_the_same_bits(inputs, whole, teache
 
 
 def test_a_run_does_not_continue_with_another_teacher(inputs, teacher, cut, tmp_path, capsys, monkeypatch):
-    """In the same place: its path is a setting, which may not change anyway."""
     kept = tmp_path / "kept"
     shutil.copytree(teacher, kept)
     other = load_pretrained(teacher)
@@ -113,8 +115,6 @@ def test_a_run_does_not_continue_with_another_teacher(inputs, teacher, cut, tmp_
         shutil.rmtree(teacher)
         shutil.copytree(kept, teacher)
     assert "its run worked with another model (distillation.teacher: the weights or the tokenizer differ)" in message
-    message = refused(capsys, pretrain.main, *options(inputs, cut, kept))
-    assert "distillation.teacher was " in message and "resume it with that configuration" in message
     assert not checkpoint(cut, 8).exists()
 
 
@@ -125,12 +125,37 @@ def test_a_teacher_that_does_not_fit_is_refused(inputs, teacher, tmp_path, capsy
     run(trim_vocabulary.main, *trimmed)
     for model, message in (
         (tmp_path / "trimmed", "has another vocabulary than the model that is trained; give a model with the same"),
-        ("./missing", "./missing: no such directory"),
+        ("./missing", "distillation.teacher: ./missing: no such directory"),
+        ("nowhere", "distillation.teacher: nowhere: no such directory, and KerasHub knows no preset of this name"),
     ):
         assert message in refused(capsys, pretrain.main, *options(inputs, tmp_path / "run", model))
     message = refused(capsys, pretrain.main, *arguments(inputs, tmp_path / "run", *SETTINGS))
     assert "distillation.teacher: is not set" in message
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("[[1,1],[2,3],[1,1]]", "names a pair twice"),
+        ("[[3,2]]", "state 3 is not there; the model that is trained has hidden states 0..2"),
+        ("[[1,4]]", "state 4 is not there; the teacher has hidden states 0..3"),
+    ],
+)
+def test_pairs_that_cannot_be_learned_are_refused(inputs, teacher, tmp_path, capsys, layers, message):
+    given = options(inputs, tmp_path / "run", teacher, "--set", f"distillation.layers={layers}")
+    assert message in refused(capsys, pretrain.main, *given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vector_that_no_state_learns_is_said_before_training(teacher):
+    masked_lm = build_masked_lm(EncoderSize(2, 8, 2, 16, 64), load_pretrained(teacher).tokenizer.vocabulary_size)
+    for layers, noted in (([[2, 1]], 1), ([[1, 1], [2, 2]], 0)):
+        task = Distillation(layers=layers)
+        task.take_models({"teacher": load_pretrained(teacher)})
+        InfoXLMPretrainer(masked_lm, [MMLM(), task])
+        assert len(task.notes()) == noted
+        assert all("no state learns hidden state 2 of the teacher" in note for note in task.notes())
 
 
 def test_from_dropped_layers_to_a_distilled_model(inputs, teacher, tmp_path):

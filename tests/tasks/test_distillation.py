@@ -160,8 +160,8 @@ def test_what_is_refused():
     with pytest.raises(InputError, match="distillation: has no teacher; give one"):
         tiny_pretrainer([MMLM(), Distillation()])
     for layers, message in (
-        ([[4, 1]], "layer 4: the encoder has hidden states 0..3"),
-        ([[1, 5]], "layer 5: the encoder has hidden states 0..4"),
+        ([[4, 1]], "state 4 is not there; the model that is trained has hidden states 0..3"),
+        ([[1, 5]], "state 5 is not there; the teacher has hidden states 0..4"),
         ([], "distillation.layers = \\[\\]: give pairs"),
         ([[1, 2, 3]], "distillation.layers = .*: give pairs"),
     ):

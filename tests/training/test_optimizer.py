@@ -67,6 +67,8 @@ def test_schedules_rise_alike_and_never_rise_again(name):
         ({"name": "adamm"}, "optimizer = 'adamm': must be one of adamw, lamb, lion, muon"),
         ({"schedule": "wsd"}, "schedule = 'wsd': must be one of linear, cosine, stable"),
         ({"final_share": 0.1}, "final_share = 0.1: the linear schedule falls to 0"),
+        ({"decay_share": 0.5}, "decay_share = 0.5: the linear schedule has no such part"),
+        ({"schedule": "cosine", "decay_share": 0.5}, "decay_share = 0.5: the cosine schedule has no such part"),
         ({"schedule": "cosine", "final_share": 1.0}, "final_share = 1.0: must be at least 0 and below 1"),
         ({"schedule": "stable", "decay_share": 0.0}, "decay_share = 0.0: must be above 0"),
         ({"schedule": "stable", "decay_share": 0.95, "warmup_steps": 10}, "decay_share = 0.95: the fall of 95 steps"),
