@@ -54,6 +54,7 @@ def measure(options):
 
     from infoxlm_keras import ENCODER_SIZES, MMLM, TLM, XLCO, InfoXLMPretrainer, build_masked_lm, build_optimizer
     from infoxlm_keras.models.rematerialization import rematerialize_layers
+    from infoxlm_keras.runs.callbacks import FreedMemory
 
     parts = importlib.import_module("training_step")
     if options.plain_attention:
@@ -78,7 +79,12 @@ def measure(options):
     start = time.perf_counter()
     count = options.steps + 2
     pretrainer.fit(
-        ((batch,) for _ in range(count)), steps_per_epoch=count, epochs=1, verbose=0, shuffle=False, callbacks=[times]
+        ((batch,) for _ in range(count)),
+        steps_per_epoch=count,
+        epochs=1,
+        verbose=0,
+        shuffle=False,
+        callbacks=[times, FreedMemory()],
     )
     seconds = statistics.median(np.diff(times.ends)[1:].tolist())
     tokens = b_mmlm * t_mmlm + b_tlm * t_tlm + 2 * b_xlco * t_xlco

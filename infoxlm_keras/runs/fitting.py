@@ -20,6 +20,7 @@ from infoxlm_keras.reports.wandb_log import WandbLog
 from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
 from infoxlm_keras.runs.callbacks import (
     Checkpoints,
+    FreedMemory,
     IntervalLog,
     PeriodicEvaluation,
     SkippedSteps,
@@ -71,6 +72,7 @@ def fit(
         stack.callback(recorder.close)
         stop = stack.enter_context(StopSignals())
         callbacks = [
+            FreedMemory(start),
             SkippedSteps(config.max_consecutive_skips, start, streams, directory.skipped_steps if chief else None),
             IntervalLog(
                 recorder,
