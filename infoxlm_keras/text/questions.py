@@ -3,6 +3,8 @@
     {"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ...,
         "answers": [{"text": ..., "answer_start": ...}]}]}]}]}
 
+or in rows, as the Hugging Face `datasets` library keeps them: see question_rows.py.
+
 The language of a file is, by the first of these that says one:
 
     SQuAD's own names       `train-v1.1.json`, `dev-v1.1.json`: en
@@ -27,6 +29,7 @@ from typing import Any
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
+from infoxlm_keras.text.question_rows import has_rows, question_rows
 from infoxlm_keras.text.readers.inputs import path_kind
 from infoxlm_keras.text.readers.packed import check_text
 from infoxlm_keras.text.sample_columns import language_of_file, named_language
@@ -206,6 +209,11 @@ def _entries(path: pathlib.Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     kind = path_kind(path)
     if kind != "file":
         raise InputError(f"{path}: is a folder; give its files" if kind else f"{path}: no such file")
+    if has_rows(path):
+        for place, row in question_rows(path):
+            name = row.get("id")
+            yield f"{place}: question {name}" if _is_id(name) else place, _text(row, "context", place), row
+        return
     content = read_json(path)
     number = 0
     for article, in_file in _list(content, "data", f"{path}"):
@@ -226,7 +234,8 @@ def _list(value, name, place):
     if not isinstance(value, dict) or not isinstance(value.get(name), list):
         raise InputError(
             f"{place}: lacks the list {name}; questions have SQuAD's form, "
-            '{"data": [{"paragraphs": [{"context": ..., "qas": [...]}]}]}'
+            '{"data": [{"paragraphs": [{"context": ..., "qas": [...]}]}]}, or are rows with id, context, question and '
+            "answers"
         )
     return [(element, f"{place}: {name}[{number}]") for number, element in enumerate(value[name])]
 

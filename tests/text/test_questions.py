@@ -2,6 +2,7 @@
 
 import json
 
+import datasets
 import pytest
 
 from infoxlm_keras.errors import InputError
@@ -87,7 +88,7 @@ def test_several_gold_answers_and_files_of_one_language(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], r"lacks the list data; questions have SQuAD's form"),
+        ([], r"holds no sample; rows follow a header, or are JSON objects"),
         ({"data": {}}, r"lacks the list data"),
         ({"data": []}, r"holds no question"),
         ({"data": [{"title": "x"}]}, r"data\[0\]: lacks the list paragraphs"),
@@ -152,3 +153,58 @@ def test_a_number_is_an_id_and_a_mark_before_utf_8_is_no_text(tmp_path):
     for odd in (True, 1.5, None):
         with pytest.raises(InputError, match="id is"):
             read_questions([write(tmp_path / "y.en.json", entry(odd))])
+
+
+# === Rows, as the Hugging Face `datasets` library writes them ===
+
+ROWS = [
+    {
+        "id": str(number),
+        "title": "x",
+        "context": CONTEXT,
+        "question": f"what stands? {number}",
+        "answers": {"text": ["bridge", "The old bridge"], "answer_start": [8, 0]},
+    }
+    for number in range(3)
+]
+LISTED = [{"text": "bridge", "answer_start": 8}, {"text": "The old bridge", "answer_start": 0}]
+
+
+def write_rows(path, rows=ROWS):
+    dataset = datasets.Dataset.from_list(rows)
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".parquet":
+        dataset.to_parquet(path)
+    elif path.name.startswith("list"):
+        dataset.to_json(path, lines=False)
+    else:
+        dataset.to_json(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["rows.ar.jsonl", "rows.ar.json", "list.ar.json", "ar/test-00000-of-00001.parquet"])
+def test_rows_give_the_same_questions_as_squads_form(tmp_path, name):
+    path = write_rows(tmp_path / name)
+    entries = [{"id": row["id"], "question": row["question"], "answers": LISTED} for row in ROWS]
+    expected = read_questions([write(tmp_path / "xquad.ar.json", *entries)])
+    (part,) = read_questions([path])
+    assert part.questions == expected[0].questions and len(part) == 3
+    assert (part.language, part.answer_language, part.rules) == ("ar", "ar", "squad")
+
+
+def test_rows_without_an_answer_are_left_out_and_broken_ones_named(tmp_path):
+    path = write_rows(tmp_path / "rows.ar.jsonl", [*ROWS, {**ROWS[0], "id": "9", "answers": empty_answers()}])
+    (part,) = read_questions([path])
+    assert (len(part), part.reasons) == (3, {str(path): {"no gold answer": 1}})
+    for row, message in (
+        ({**ROWS[0], "answers": {"text": ["a"], "answer_start": []}}, "line 1: answers must hold two lists of one"),
+        ({"id": "1", "question": "what?"}, "line 1: lacks context; a row of questions has id, context, question"),
+        ({**ROWS[0], "question": None}, "line 1: question 0: question is nothing, not text"),
+    ):
+        path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+        with pytest.raises(InputError, match=message):
+            read_questions([path])
+
+
+def empty_answers():
+    return {"text": [], "answer_start": []}
