@@ -58,7 +58,9 @@ def main(arguments=None):
         "--mlm_steps", type=int, default=0, help="updates of masked LM alone that every variant of a seed starts from"
     )
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of all runs")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting of all runs"
+    )
     parser.add_argument("--variants", help="comma-separated; unset: all of full, no_mixup, last_layer, no_xlco, mmlm")
     options = parser.parse_args(arguments)
     config = load_config(options.config, options.set)
