@@ -43,7 +43,13 @@ def inputs(token_ids, padding_mask):
 
 @pytest.mark.parametrize(
     ("layer", "pooling", "normalize", "dim"),
-    [(1, "mean", True, DIM), (2, "cls", True, 3), (2, "max", False, 5), (1, "mean", False, DIM)],
+    [
+        (1, "mean", True, DIM),
+        (2, "cls", True, 3),
+        (2, "max", False, 5),
+        (0, "mean", False, DIM),
+        (0, "cls", True, DIM),
+    ],
 )
 def test_vectors_are_those_of_numpy(model, tmp_path, layer, pooling, normalize, dim):
     exported = export_onnx(model, tmp_path / "onnx", layer, pooling, normalize, dimensions=dim)
@@ -189,7 +195,8 @@ def test_wrong_vectors_leave_nothing(model, tmp_path, monkeypatch, change, messa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layer": LAYERS + 1}, f"layer {LAYERS + 1}"),
+        ({"layer": LAYERS + 1}, f"layer {LAYERS + 1}: the encoder has hidden states 0..{LAYERS}"),
+        ({"layer": -1}, "layer -1: the encoder has hidden states 0"),
         ({"pooling": "sum"}, "pooling = 'sum'"),
         ({"dimensions": DIM + 1}, f"dimensions = {DIM + 1}: the model's vectors have {DIM}"),
         ({"max_length": POSITIONS + 1}, f"max_length = {POSITIONS + 1}: must be in 3..{POSITIONS}"),
@@ -201,6 +208,12 @@ def test_what_cannot_be_is_refused(model, tmp_path, arguments, message):
     with pytest.raises(InputError, match=message):
         export_onnx(model, tmp_path / "onnx", **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tokenizers_limit_is_the_exports(model, tmp_path):
+    directory = export_onnx(model, tmp_path / "onnx", max_length=20).directory
+    assert json.loads((directory / "tokenizer_config.json").read_text())["model_max_length"] == 20
+    assert json.loads((directory / "sentence_bert_config.json").read_text())["max_seq_length"] == 20
 
 
 @pytest.mark.parametrize("library", ["onnx", "onnxruntime"])
