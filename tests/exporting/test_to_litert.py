@@ -39,11 +39,14 @@ def test_vectors_are_those_of_numpy(model, tmp_path, layer, pooling, normalize, 
     assert {"model.tflite", "infoxlm.json", "tokenizer.json", "sentencepiece.bpe.model"} <= names
 
 
-def test_int8_points_the_same_way(model, tmp_path):
+def test_int8_points_the_same_way_alone_or_in_a_batch(model, tmp_path):
     small = export_litert(model, tmp_path / "litert", precision="int8")
     assert small.facts["precision"] == "int8"
-    vectors = litert_embedder(small.directory / "model.tflite")(*padded_ids(model.tokenizer, TEXTS))
+    embed = litert_embedder(small.directory / "model.tflite")
+    vectors = embed(*padded_ids(model.tokenizer, TEXTS))
     assert (vectors * expected_vectors(model, TEXTS, 1, "mean")).sum(axis=1).min() > 0.995
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        np.testing.assert_allclose(embed(*padded_ids(model.tokenizer, [text]))[0], vector, rtol=0, atol=1e-6)
     assert small.size == (small.directory / "model.tflite").stat().st_size
 
 

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
+import sentencepiece
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,6 +126,31 @@ def test_the_folder_tokenizes_and_pools_alike(exported, session, model):
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
     config = json.loads((exported.directory / "config.json").read_text())
     assert (config["model_type"], config["num_hidden_layers"], config["hidden_size"]) == ("xlm-roberta", 1, DIM)
+
+
+def test_sentencepiece_gives_the_ids_of_training_for_any_text(exported, model):
+    """The line of docs/serving.md; the folder's tokenizer.json reads the same texts otherwise."""
+    texts = ["the house", "a </s> b <mask> c", "<s>", "x\u0085y", "", "\U0001f600 \u2603"]
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(exported.directory / "sentencepiece.bpe.model"))
+    rows = [[0, *(piece + 1 if piece else 3 for piece in text[:510]), 2] for text in processor.encode(texts)]
+    assert rows == [[0, *ids, 2] for ids in model.tokenizer.encode(texts)]
+    theirs = tokenizers.Tokenizer.from_file(str(exported.directory / "tokenizer.json"))
+    different = [text for text, row in zip(texts, rows, strict=True) if theirs.encode(text).ids != row]
+    assert set(different) >= {"a </s> b <mask> c", "<s>"}
+
+
+def test_ids_out_of_the_vocabulary(session, model):
+    """As docs/serving.md says: one below 0 counts from the end, one beyond is an error, padding holds any."""
+    size = model.tokenizer.vocabulary_size
+    mask = np.array([[1, 1, 1, 0]])
+
+    def vectors(token, padding=1):
+        return session.run(["sentence_embedding"], inputs(np.array([[0, token, 2, padding]]), mask))[0]
+
+    np.testing.assert_array_equal(vectors(-1), vectors(size - 1))
+    np.testing.assert_array_equal(vectors(5, padding=size + 7), vectors(5))
+    with pytest.raises(Exception, match="out of data bounds"):
+        vectors(size)
 
 
 def test_facts(exported, tokenizer):
