@@ -73,9 +73,9 @@ def unfinished_file(target: pathlib.Path) -> Iterator[tuple[pathlib.Path, IO[byt
 def remove_abandoned(parent: pathlib.Path, name: str) -> None:
     """Removes from `parent` what killed processes left of output that was to become `name` (str).
 
-    It goes if its lock is free and it was made on this machine since the last start. Where the lock proves nothing
-    (another machine on a shared disk, a file system without locks, an earlier release), it goes once nothing in it has
-    changed for a day.
+    It goes if its lock is free and it was made on this host since the last start. Where the lock proves nothing
+    (another machine or container on a shared disk, a file system without locks, an earlier release), it goes once
+    nothing in it has changed for a day.
     """
     with contextlib.suppress(OSError):
         for entry in os.listdir(parent):
@@ -124,9 +124,11 @@ def _locked(descriptor, path):
 
 @functools.cache
 def _machine():
-    """Six hexadecimal digits that differ from machine to machine, and after each of its starts."""
-    try:
-        identity = BOOT.read_text()
-    except OSError:
-        identity = socket.gethostname()
+    """Six hexadecimal digits that differ from host to host, and after each start of one.
+
+    Containers of one machine are hosts, too: each may see a shared disk by a mount with locks of its own.
+    """
+    identity = socket.gethostname()
+    with contextlib.suppress(OSError):
+        identity += BOOT.read_text()
     return hashlib.sha256(identity.encode()).hexdigest()[:6]
