@@ -78,7 +78,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--format", choices=CONVERSION_FORMATS, default="keras", help="format to write")
     parser.add_argument(
-        "--layer", type=int, metavar="K", help="layer of the sentence vector; unset: the universal layer"
+        "--layer", type=int, metavar="K", help="layer of the sentence vector, from 1; unset: the universal layer"
     )
     parser.add_argument(
         "--pooling", choices=POOLINGS, help="pooling of the sentence vector; unset: as in training, else mean"

@@ -25,7 +25,7 @@ def parse(arguments: Sequence[str] | None, description: str) -> argparse.Namespa
     parser = argument_parser(description)
     parser.add_argument("--model", required=True, help="preset: a directory, or any source of convert-checkpoint")
     parser.add_argument("--output_dir", required=True, type=pathlib.Path, metavar="DIR", help="the folder to write")
-    parser.add_argument("--layer", type=int, metavar="K", help="layer of the sentence vector; unset: universal")
+    parser.add_argument("--layer", type=int, metavar="K", help="hidden state, 0 = embeddings; unset: the trained one")
     parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
     parser.add_argument("--max_length", type=int, metavar="N", help="most tokens of a text; unset: all positions")
     parser.add_argument(

@@ -33,6 +33,8 @@ from infoxlm_keras.files import write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.serving.heads.registry import HEADS, head_row, heads_help, load_head, owners_of_settings
+from infoxlm_keras.serving.server_files import check_model_name
+from infoxlm_keras.serving.versions import default_model_name, version_directory
 
 if TYPE_CHECKING:
     from infoxlm_keras.evaluation import PairSet
@@ -48,18 +50,17 @@ DTYPES = ("float32", "bfloat16", "float16")
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     check(options)
+    directory = version_directory(options.output_dir, options.model_version)
+    model_name = options.model_name or default_model_name(options.output_dir)
+    check_model_name(model_name)
 
     # Only TensorFlow writes SavedModels, whichever backend trained the preset. Keras reads the variable at its import.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet_imports():
         from infoxlm_keras.evaluation import read_pair_sets
-        from infoxlm_keras.serving.export import default_model_name, export_module, version_directory
-        from infoxlm_keras.serving.server_files import check_model_name
+        from infoxlm_keras.serving.export import export_module
         from infoxlm_keras.text.readers.found import describe
 
-    directory = version_directory(options.output_dir, options.model_version)
-    model_name = options.model_name or default_model_name(options.output_dir)
-    check_model_name(model_name)
     pair_sets = read_pair_sets(options.pairs, options.max_pairs) if options.pairs else []
     for line in describe(getattr(pair_sets, "passed_over", ())):
         print(line)

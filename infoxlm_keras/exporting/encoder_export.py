@@ -52,7 +52,7 @@ def encoder_vectors(
     Raises:
         InputError: if a value is out of range.
     """
-    vector = sentence_vector(model, layer, pooling, normalize, max_length)
+    vector = sentence_vector(model, layer, pooling, normalize, max_length, lowest=0)
     width, positions = model.backbone.hidden_dim, model.backbone.max_sequence_length
     if not SPECIAL_TOKENS < vector.max_length <= positions:
         raise InputError(

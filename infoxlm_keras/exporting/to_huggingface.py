@@ -85,7 +85,7 @@ def write_tokenizer(directory: pathlib.Path, tokenizer: "Tokenizer", max_length:
     Args:
         directory: path.
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
-        max_length: int, positions of the model.
+        max_length: int, most tokens of a text.
 
     Raises:
         InputError: if `tokenizer.json` cannot represent the model.

@@ -82,7 +82,7 @@ def export_litert(
         difference = largest_difference(vectors, embed, str(directory / MODEL_FILE), tolerance)
         facts = {**vectors.facts(), "precision": precision}
         write_json(temporary / FACTS_FILE, facts)
-        write_tokenizer(temporary, model.tokenizer, model.backbone.max_sequence_length)
+        write_tokenizer(temporary, model.tokenizer, vectors.vector.max_length)
     return EncoderExport(directory, vectors, facts, (directory / MODEL_FILE).stat().st_size, difference)
 
 

@@ -85,7 +85,7 @@ def export_onnx(
         difference = largest_difference(vectors, onnx_embedder(path), str(directory / MODEL_FILE), tolerance)
         facts = {**vectors.facts(), "precision": precision}
         write_json(temporary / FACTS_FILE, facts)
-        write_tokenizer(temporary, model.tokenizer, model.backbone.max_sequence_length)
+        write_tokenizer(temporary, model.tokenizer, vectors.vector.max_length)
         config = huggingface_config(model.backbone, ENCODER, "float32", vectors.vector.layer)
         write_json(temporary / "config.json", config)
         write_modules(temporary, model, vectors.vector)

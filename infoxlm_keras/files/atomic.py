@@ -10,6 +10,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import storage
 from infoxlm_keras.files.paths import resolved_output
+from infoxlm_keras.files.unfinished import remove_abandoned, unfinished_directory
 from infoxlm_keras.files.written_files import whole_file
 from infoxlm_keras.interruption import termination_raises
 from infoxlm_keras.system_errors import full_disk_within
@@ -40,11 +41,14 @@ def new_directory(
     The temporary directory lies beside `path` and is renamed at the end. Where that cannot be, since `path` is the
     root of a mounted file system or its parent cannot be written, it lies in `path`, and its content is moved out of
     it file by file. When the block raises, it is removed, and `path` and its parents are left as they were. SIGTERM
-    raises in the block, unless the process handles it otherwise.
+    raises in the block, unless the process handles it otherwise. What killed processes left of earlier attempts is
+    removed first, see `infoxlm_keras.files.unfinished`.
     """
     given, path = path, resolved_output(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{given}: is a file, not a directory; choose another output directory")
+    for folder in (path.parent, path):
+        remove_abandoned(folder, path.name)
     if path.is_dir() and any(path.iterdir()) and not replace:
         raise InputError(f"{given}: is not empty; remove it (or give --overwrite), or choose another output directory")
     if path.is_dir() and any(path.iterdir()):
@@ -52,29 +56,25 @@ def new_directory(
     missing = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     stays = path.is_dir() and (os.path.ismount(path) or not os.access(path.parent, os.W_OK))
-    temporary = (path if stays else path.parent) / f".{path.name}.partial-{os.getpid()}"
-    if temporary.exists():
-        shutil.rmtree(temporary)
-    temporary.mkdir()
     try:
-        with termination_raises():
-            yield temporary
-        if stays:
-            _replace_content(path, temporary)
-        else:
-            if path.is_dir():
-                shutil.rmtree(path)
-            os.replace(temporary, path)
-    except Exception as error:
-        found = full_disk_within(error)
-        if found is None:
-            raise
-        # The temporary directory is of no use to the reader: it is removed.
-        name = os.fspath(given) if found.filename is None else os.fsdecode(found.filename)
-        raise OSError(found.errno, found.strerror, name.replace(str(temporary), os.fspath(given))) from error
+        with unfinished_directory(path if stays else path.parent, path.name) as temporary:
+            try:
+                with termination_raises():
+                    yield temporary
+                if stays:
+                    _replace_content(path, temporary)
+                else:
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    os.replace(temporary, path)
+            except Exception as error:
+                found = full_disk_within(error)
+                if found is None:
+                    raise
+                # The temporary directory is of no use to the reader: it is removed.
+                name = os.fspath(given) if found.filename is None else os.fsdecode(found.filename)
+                raise OSError(found.errno, found.strerror, name.replace(str(temporary), os.fspath(given))) from error
     finally:
-        if temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
         if not path.exists():
             for parent in missing:
                 with contextlib.suppress(OSError):

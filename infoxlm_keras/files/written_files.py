@@ -10,6 +10,7 @@ from typing import IO
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.files.paths import resolved_output
+from infoxlm_keras.files.unfinished import remove_abandoned, unfinished_file
 from infoxlm_keras.system_errors import system_error_within
 
 # Names of the process's own open files.
@@ -21,9 +22,9 @@ _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 def whole_file(path: PathLike) -> Iterator[IO[bytes]]:
     """Opens `path` to be written in binary, so that it gets all of the content or stays as it was.
 
-    The content goes to a temporary file beside it, which is renamed at the end; a symbolic link stays a link. What
-    exists and is no regular file (a device, a FIFO, `/dev/stdout`, the shell's `>(...)`) must not be replaced by one:
-    the content is written straight to it.
+    The content goes to a temporary file beside it, which is renamed at the end; a symbolic link stays a link.
+    Temporary files of killed processes are removed. What exists and is no regular file (a device, a FIFO,
+    `/dev/stdout`, the shell's `>(...)`) must not be replaced by one: the content is written straight to it.
 
     Args:
         path: str or path. Its folder is made, parents included.
@@ -49,13 +50,11 @@ def whole_file(path: PathLike) -> Iterator[IO[bytes]]:
         return
     resolved = resolved_output(path)
     resolved.parent.mkdir(parents=True, exist_ok=True)
-    temporary = resolved.with_name(f".{resolved.name}.partial-{os.getpid()}")
-    try:
-        with naming(path), open(temporary, "wb") as file:
+    remove_abandoned(resolved.parent, resolved.name)
+    with naming(path), unfinished_file(resolved) as (temporary, file):
+        with file:
             yield file
         os.replace(temporary, resolved)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def is_special(path: PathLike) -> bool:

@@ -135,7 +135,8 @@ class Encoder:
 def check_layer(layer: int, num_layers: int, lowest: int = 1) -> None:
     """Raises InputError unless `lowest <= layer <= num_layers`."""
     if not lowest <= layer <= num_layers:
-        raise InputError(f"layer {layer}: the encoder has hidden states {lowest}..{num_layers}")
+        taken = f", of which {lowest}..{num_layers} are taken here" if lowest else ""
+        raise InputError(f"layer {layer}: the encoder has hidden states 0..{num_layers}{taken}")
 
 
 def hidden_state_model(

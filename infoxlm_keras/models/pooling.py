@@ -26,11 +26,12 @@ def pool(hidden_state: Tensor, padding_mask: Tensor, pooling: str) -> Tensor:
             as the published Tatoeba evaluation) or "max" (the largest value of each dimension over the same tokens).
 
     Returns:
-        float32 [batch, dim]; zeros for a row without a token with "mean" and "max".
+        float32 [batch, dim]; zeros for a row without a token, with "cls" for one whose first place is padding.
     """
     check_pooling(pooling)
     if pooling == "cls":
-        return ops.cast(hidden_state[:, 0], "float32")
+        first = ops.cast(hidden_state[:, 0], "float32")
+        return ops.where(ops.cast(padding_mask[:, :1], "float32") > 0, first, 0.0)
     hidden_state = ops.cast(hidden_state, "float32")
     weights = ops.expand_dims(ops.cast(padding_mask, "float32"), -1)  # [batch, length, 1]
     if pooling == "max":

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class SentenceVector:
-    """Hidden state `layer` (1..L), pooled ("cls", "mean" or "max"), scaled to unit length if `normalize`.
+    """Hidden state `layer` (0..L), pooled ("cls", "mean" or "max"), scaled to unit length if `normalize`.
 
-    `max_length` is the number of tokens that a text is cut to, with `<s>` and `</s>`.
+    Hidden state 0 is the embeddings' output. A text is cut to `max_length` tokens, `<s>` and `</s>` included.
 
     It is the vector that the SavedModel of infoxlm export-savedmodel gives: XLCO's projection is left out, as in
     the published evaluation.

@@ -75,7 +75,7 @@ class PretrainedModel:
         Example:
         ```python
         model = load_pretrained("runs/demo/model")
-        vectors = model.encode(["Open the file", "Öffnen Sie die Datei"])  # float32 [2, 256]
+        vectors = model.encode(["Open the file", "Öffnen Sie die Datei"])  # float32 [2, 128]
         model.similarity("Open the file", ["Öffnen Sie die Datei", "Fermez la fenêtre"])  # float32 [2]
         ```
         """

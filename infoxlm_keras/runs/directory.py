@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import re
 import shutil
 import stat
 import tempfile
@@ -13,7 +12,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.config import RunSettings, check_config, dump_config, flatten
 from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import is_remote, read_yaml, staging, storage, write_atomically
+from infoxlm_keras.files import is_remote, read_yaml, staging, storage, unfinished, write_atomically
 from infoxlm_keras.files.locks import locked
 from infoxlm_keras.files.mirror import Mirror
 from infoxlm_keras.tasks.registry import task_class
@@ -187,8 +186,8 @@ class RunDirectory:
             (self.checkpoints, None),
         ):
             for path in directory.iterdir() if directory.is_dir() else ():
-                found = re.fullmatch(r"\.(.+)\.partial(-\d+)?", path.name)
-                if found and (names is None or found[1] in names):
+                found = unfinished.NAME.fullmatch(path.name)
+                if found and (names is None or found["name"] in names):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def publish(self) -> None:

@@ -10,7 +10,6 @@ immediately.
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from infoxlm_keras.serving.heads.question_answering import QuestionAnsweringModu
 from infoxlm_keras.serving.saved_model import CHECKSUMS_FILE
 from infoxlm_keras.serving.server_files import check_model_name, write_server_files
 from infoxlm_keras.serving.verification import verify_export
+from infoxlm_keras.serving.versions import default_model_name, version_directory
 from infoxlm_keras.serving.warmup import can_write_warmup, write_warmup
 from infoxlm_keras.system_errors import system_error_within
 
@@ -204,35 +204,6 @@ def export_module(
     return Export(directory, facts, size, max_difference, records)
 
 
-def version_directory(output_dir: PathLike, version: int | None = None) -> pathlib.Path:
-    """The path of a new version in `output_dir`.
-
-    Args:
-        output_dir: str or path; may not exist yet.
-        version: int >= 1, or None for one more than the highest there (servers load the highest).
-
-    Returns:
-        path, which does not exist.
-
-    Raises:
-        InputError: if `output_dir` is a file, or `version` is below 1 or exists.
-    """
-    output_dir = pathlib.Path(output_dir)
-    if output_dir.is_symlink() and not output_dir.exists():
-        raise InputError(f"{output_dir}: is a symbolic link to nothing; remove it, or create its target")
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError(f"{output_dir}: is a file, not a directory; choose another output directory")
-    if version is None:
-        names = [path.name for path in output_dir.iterdir()] if output_dir.is_dir() else []
-        version = max((int(name) for name in names if name.isascii() and name.isdigit()), default=0) + 1
-    if version < 1:
-        raise InputError(f"version {version}: must be at least 1")
-    directory = output_dir / str(version)
-    if os.path.lexists(directory):
-        raise InputError(f"{directory}: this version exists; leave the version out to get the next free one")
-    return directory
-
-
 def _variables_size(module):
     """int: bytes that the variables of a `ServingModule` take in a SavedModel, at least."""
     return sum(variable.dtype.size * variable.shape.num_elements() for variable in module.variables)
@@ -265,8 +236,3 @@ def write_checksums(directory: pathlib.Path) -> None:
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     names = [path.relative_to(directory).as_posix() for path in files]
     write_json(directory / CHECKSUMS_FILE, {"version": 1, "files": checksums(directory, names)})
-
-
-def default_model_name(output_dir: PathLike) -> str:
-    """The default name of a model at a server: the name of the directory that holds its versions."""
-    return pathlib.Path(os.path.abspath(output_dir)).name

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
+from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.training.muon import MatrixMuon
 from infoxlm_keras.training.schedules import build_schedule
@@ -114,3 +116,22 @@ def build_optimizer(
         learning_rate=rates, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, weight_decay=weight_decay
     )
     return without_decay_of_biases(optimizer)
+
+
+def rate_of_last_update(optimizer: keras.optimizers.Optimizer) -> Tensor | float:
+    """The learning rate that the newest update of a built optimizer used; before the first, the first one's.
+
+    `optimizer.learning_rate` is that of the update to come. Updates that were skipped are not counted.
+
+    Example:
+    ```python
+    optimizer = build_optimizer(1.0, total_steps=4)
+    optimizer.build(variables)
+    optimizer.apply(gradients)
+    rate_of_last_update(optimizer), optimizer.learning_rate  # 0.75, 0.5
+    ```
+    """
+    schedule = optimizer._learning_rate
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return optimizer.learning_rate
+    return schedule(ops.maximum(optimizer._iterations - 1, 0))

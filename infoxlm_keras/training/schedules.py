@@ -116,7 +116,7 @@ class WarmupCosineDecay(_ToAShare):
 class WarmupStableDecay(_ToAShare):
     """Rises linearly to `learning_rate`, stays there, and falls linearly over the last `decay_share` of `total_steps`.
 
-    A run that is to become longer goes on from a checkpoint before the fall. Source: Hu et al. 2024 (WSD),
+    A run becomes longer from a checkpoint before the fall, see docs/tasks.md. Source: Hu et al. 2024 (WSD),
     https://arxiv.org/abs/2404.06395, section 4, with a linear fall.
 
     Args:

@@ -162,6 +162,17 @@ def test_bad_input(main, arguments, words, places, tmp_path, capsys):
     assert places["file"].read_text() == "text"
 
 
+def test_a_name_that_no_server_takes_is_refused_before_anything_heavy_loads(tmp_path):
+    code = (
+        "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
+        "from infoxlm_keras.commands.export_savedmodel import main\n"
+        "main(['--model', 'nowhere', '--output_dir', 'sm emb'])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert "InputError: model name 'sm emb': must be letters" in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_version_that_exists_is_kept(main, places, tmp_path, capsys):
     (tmp_path / "2").mkdir()
     arguments = ["--model", places["encoder"], "--output_dir", tmp_path, "--model_version", 2]

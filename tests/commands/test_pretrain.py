@@ -122,7 +122,7 @@ def test_the_command_runs_on_the_other_backends(inputs, whole_run, tmp_path, bac
         (["--set", "xlco.temprature=1"], "xlco.temprature: unknown key; did you mean temperature?"),
         (["--set", "xlco.temperature=0"], "xlco.temperature = 0"),
         (["--set", "xlco.queue_length=3"], "xlco.queue_length = 3: must be at least xlco.batch_size = 4"),
-        (["--set", "xlco.universal_layer=3"], "layer 3: the encoder has hidden states 1..2"),
+        (["--set", "xlco.universal_layer=3"], "layer 3: the encoder has hidden states 0..2, of which 1..2 are taken"),
         (["--set", "model.num_heads=3"], "num_heads = 3: does not divide hidden_dim = 8"),
         (["--set", "model.max_sequence_length=31"], "have 32 tokens, but the model has 31 positions"),
         (["--set", "model.max_sequence_length=62"], "have 63 tokens, but the model has 62 positions"),

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
+import sentencepiece
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,7 +44,13 @@ def inputs(token_ids, padding_mask):
 
 @pytest.mark.parametrize(
     ("layer", "pooling", "normalize", "dim"),
-    [(1, "mean", True, DIM), (2, "cls", True, 3), (2, "max", False, 5), (1, "mean", False, DIM)],
+    [
+        (1, "mean", True, DIM),
+        (2, "cls", True, 3),
+        (2, "max", False, 5),
+        (0, "mean", False, DIM),
+        (0, "cls", True, DIM),
+    ],
 )
 def test_vectors_are_those_of_numpy(model, tmp_path, layer, pooling, normalize, dim):
     exported = export_onnx(model, tmp_path / "onnx", layer, pooling, normalize, dimensions=dim)
@@ -121,6 +128,31 @@ def test_the_folder_tokenizes_and_pools_alike(exported, session, model):
     assert (config["model_type"], config["num_hidden_layers"], config["hidden_size"]) == ("xlm-roberta", 1, DIM)
 
 
+def test_sentencepiece_gives_the_ids_of_training_for_any_text(exported, model):
+    """The line of docs/serving.md; the folder's tokenizer.json reads the same texts otherwise."""
+    texts = ["the house", "a </s> b <mask> c", "<s>", "x\u0085y", "", "\U0001f600 \u2603"]
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(exported.directory / "sentencepiece.bpe.model"))
+    rows = [[0, *(piece + 1 if piece else 3 for piece in text[:510]), 2] for text in processor.encode(texts)]
+    assert rows == [[0, *ids, 2] for ids in model.tokenizer.encode(texts)]
+    theirs = tokenizers.Tokenizer.from_file(str(exported.directory / "tokenizer.json"))
+    different = [text for text, row in zip(texts, rows, strict=True) if theirs.encode(text).ids != row]
+    assert set(different) >= {"a </s> b <mask> c", "<s>"}
+
+
+def test_ids_out_of_the_vocabulary(session, model):
+    """As docs/serving.md says: one below 0 counts from the end, one beyond is an error, padding holds any."""
+    size = model.tokenizer.vocabulary_size
+    mask = np.array([[1, 1, 1, 0]])
+
+    def vectors(token, padding=1):
+        return session.run(["sentence_embedding"], inputs(np.array([[0, token, 2, padding]]), mask))[0]
+
+    np.testing.assert_array_equal(vectors(-1), vectors(size - 1))
+    np.testing.assert_array_equal(vectors(5, padding=size + 7), vectors(5))
+    with pytest.raises(Exception, match="out of data bounds"):
+        vectors(size)
+
+
 def test_facts(exported, tokenizer):
     assert json.loads((exported.directory / "onnx" / "infoxlm.json").read_text()) == exported.facts
     assert exported.facts == {
@@ -189,7 +221,8 @@ def test_wrong_vectors_leave_nothing(model, tmp_path, monkeypatch, change, messa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layer": LAYERS + 1}, f"layer {LAYERS + 1}"),
+        ({"layer": LAYERS + 1}, f"layer {LAYERS + 1}: the encoder has hidden states 0..{LAYERS}"),
+        ({"layer": -1}, "layer -1: the encoder has hidden states 0"),
         ({"pooling": "sum"}, "pooling = 'sum'"),
         ({"dimensions": DIM + 1}, f"dimensions = {DIM + 1}: the model's vectors have {DIM}"),
         ({"max_length": POSITIONS + 1}, f"max_length = {POSITIONS + 1}: must be in 3..{POSITIONS}"),
@@ -201,6 +234,12 @@ def test_what_cannot_be_is_refused(model, tmp_path, arguments, message):
     with pytest.raises(InputError, match=message):
         export_onnx(model, tmp_path / "onnx", **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tokenizers_limit_is_the_exports(model, tmp_path):
+    directory = export_onnx(model, tmp_path / "onnx", max_length=20).directory
+    assert json.loads((directory / "tokenizer_config.json").read_text())["model_max_length"] == 20
+    assert json.loads((directory / "sentence_bert_config.json").read_text())["max_seq_length"] == 20
 
 
 @pytest.mark.parametrize("library", ["onnx", "onnxruntime"])

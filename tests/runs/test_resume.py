@@ -117,6 +117,23 @@ def test_a_killed_run_is_the_run_without_interruption_and_without_evaluation(uni
     assert [path for path in evaluated.rglob("*") if ".partial" in path.name] == []
 
 
+def test_a_stable_run_becomes_longer_from_a_checkpoint_before_its_fall(inputs, tmp_path):
+    """As docs/tasks.md says: a copy without the newer checkpoints, and the command with more steps."""
+    settings = ["--tasks", "tlm", "--set", "save_every=4", "--set", "model.num_layers=1"]
+    settings += ["--set", "optimizer.schedule=stable", "--set", "optimizer.decay_share=0.5"]
+    short, longer, whole = (tmp_path / name for name in ("short", "longer", "whole"))
+    run(pretrain.main, *arguments(inputs, short, *settings))
+    # Both fall over half of their steps: from step 5, and from step 7.
+    shutil.copytree(short, longer)
+    shutil.rmtree(longer / "checkpoints" / "step-00000008")
+    for directory in (longer, whole):
+        run(pretrain.main, *arguments(inputs, directory, *settings, "--steps", 12))
+    states = [(each / "checkpoints" / "step-00000012" / "state.safetensors").read_bytes() for each in (longer, whole)]
+    assert states[0] == states[1] and history(longer) == history(whole)
+    rates = [float(row["learning_rate"]) for row in history(longer)]
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.01, 0.01 * 4 / 6, 0.01 * 2 / 6, 0.0], rtol=1e-5, atol=1e-9)
+
+
 def test_the_best_checkpoint_by_retrieval_is_kept_and_exported(evaluated):
     accuracies = {
         int(row["step"]): float(row["retrieval_accuracy"]) for row in history(evaluated) if row["retrieval_accuracy"]

@@ -23,6 +23,7 @@ from keras import ops  # noqa: E402
 from infoxlm_keras import DWA, MMLM, MRTD, TLM, TRTD, XLCO, Distillation, MomentumSchedule  # noqa: E402
 from infoxlm_keras.finetuning.embedding_task import EmbeddingTask, UpdateLoss  # noqa: E402
 from infoxlm_keras.runs.queue_filling import fill_queue  # noqa: E402
+from infoxlm_keras.training.optimizer import rate_of_last_update  # noqa: E402
 from tiny_pretraining import TINY_SIZE, tiny_masked_lm, tiny_pretrainer  # noqa: E402
 
 SIZES = {number: dataclasses.replace(TINY_SIZE, num_layers=number) for number in (1, 2)}
@@ -250,6 +251,7 @@ def main(directory):
             arrays[f"{name}|metric|{metric}"] = np.array(values, np.float64)
         for variable_name, variable in named_variables(pretrainer).items():
             arrays[f"{name}|variable|{variable_name}"] = ops.convert_to_numpy(variable)
+        facts[f"rate of {name}"] = float(ops.convert_to_numpy(rate_of_last_update(pretrainer.optimizer)))
         arrays[f"{name}|iterations"] = ops.convert_to_numpy(pretrainer.optimizer.iterations)
         if name == "sum_of_means":
             arrays["filled queue"], facts["calls of fill_tasks"] = filled_queue(

@@ -168,7 +168,7 @@ def test_what_is_refused():
         check_config({"dwa": {"batch_size": 4}})
     with pytest.raises(InputError, match="dwa.rounds = 0"):
         DWA(rounds=0)
-    with pytest.raises(InputError, match="layer 4: the encoder has hidden states 1..3"):
+    with pytest.raises(InputError, match="layer 4: the encoder has hidden states 0..3, of which 1..3 are taken"):
         tiny_pretrainer([TLM(), DWA(alignment_layer=4)])
     assert [default_alignment_layer(layers) for layers in (12, 24, 3, 1)] == [10, 20, 2, 1]
     assert check_config({"tasks": ["tlm", "dwa"]}).batch_sizes == {"tlm": 32}

@@ -135,6 +135,14 @@ def test_each_process_ran_its_backend(results):
         assert facts["imports_tensorflow"] == (backend == "tensorflow")
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_rate_of_the_last_update(results, backend):
+    """Of `joint_count` one of the ten updates was skipped; in `vectors` the fall has not begun."""
+    expected = {"sum_of_means": 5e-3 * (30 - 10) / (30 - 4), "joint_count": 5e-3 * (25 - 9) / 25, "vectors": 5e-3}
+    found = {scenario: results[backend][1][f"rate of {scenario}"] for scenario in SCENARIOS}
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize(("scenario", "backend"), CASES)
 def test_equal_metrics_at_every_step(results, scenario, backend):
     arrays, reference = results[backend][0], results["torch"][0]

@@ -14,6 +14,7 @@ from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 from infoxlm_keras.training.muon import MatrixMuon, matrix_shape
 from infoxlm_keras.training.optimizer import OPTIMIZERS, optimizer_config, optimizer_from_config
 from infoxlm_keras.training.schedules import SCHEDULES, WarmupCosineDecay, WarmupLinearDecay, WarmupStableDecay
+from infoxlm_keras.training.torch_norm import exact_global_norm
 from tiny_pretraining import TWO_LAYERS, array, gradients, joint_batch, tiny_pretrainer, values
 
 PADDING_ID = 1
@@ -188,6 +189,29 @@ def test_clipping():
 def test_norm_of_half_precision_gradients_does_not_overflow():
     gradients = [ops.full((4,), 300.0, dtype="float16"), ops.full((4,), 400.0, dtype="float16")]
     assert float(global_norm(gradients)) == pytest.approx(1000.0)
+
+
+@pytest.mark.parametrize("shape", [(30_001, 768), (0,), (), (1024,), (7, 5)])
+def test_norm_of_a_table_is_exact_on_pytorch(shape):
+    table = np.random.default_rng(3).standard_normal(shape, dtype=np.float32)
+    bias = np.full(5, 1e-3, np.float32)
+    # NumPy adds pairwise, here in float64.
+    expected = math.sqrt(np.square(table, dtype=np.float64).sum() + np.square(bias, dtype=np.float64).sum())
+    norm = exact_global_norm([torch.from_numpy(table).clone(), torch.from_numpy(bias)])
+    assert norm.dtype == torch.float32 and norm.shape == ()
+    assert float(norm) == pytest.approx(expected, rel=1e-6)
+
+
+def test_norm_of_equal_numbers_is_exact_on_pytorch():
+    """Each sum is rounded in the same direction many times."""
+    assert float(exact_global_norm([torch.full((2_000_000,), 0.1)])) == pytest.approx(100 * math.sqrt(2), rel=1e-6)
+
+
+def test_norm_on_pytorch_of_half_precision_and_of_what_is_not_finite():
+    half = [torch.full((4,), 300.0, dtype=torch.float16), torch.full((4,), 400.0, dtype=torch.bfloat16)]
+    assert float(exact_global_norm(half)) == pytest.approx(1000.0)
+    for number in (math.nan, math.inf):
+        assert not math.isfinite(exact_global_norm([torch.ones(3000), torch.tensor([number])]))
 
 
 def decays(name):

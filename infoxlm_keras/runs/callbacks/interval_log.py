@@ -9,6 +9,7 @@ from keras import ops
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.reports.writers import Recorder
 from infoxlm_keras.runs.callbacks.step_callback import StepCallback
+from infoxlm_keras.training.optimizer import rate_of_last_update
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
 
@@ -69,9 +70,9 @@ class IntervalLog(StepCallback):
 
 
 def interval_record(model: InfoXLMPretrainer, batch_sizes: Mapping[str, int]) -> dict[str, float]:
-    """dict of name to number: the metrics' means since they were reset, and the state of optimizer and tasks."""
+    """dict of name to number: the metrics' means since they were reset, the last update's rate, the tasks' state."""
     record = {name: float(value) for name, value in model.get_metrics_result().items()}
-    record["learning_rate"] = _number(model.optimizer.learning_rate)
+    record["learning_rate"] = _number(rate_of_last_update(model.optimizer))
     record["skipped_steps"] = int(_number(model.skipped_steps))
     if model.uses_loss_scale:
         record["loss_scale"] = _number(model.loss_scale)

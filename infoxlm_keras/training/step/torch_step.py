@@ -23,6 +23,7 @@ from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.dropout_seeds import seeds_restored
 from infoxlm_keras.training.fused_adamw import update_by_fused_kernel
 from infoxlm_keras.training.step.base import StepParts
+from infoxlm_keras.training.torch_norm import exact_global_norm
 
 NOT_COMPILED = "jit_compile: left off, on PyTorch the step runs eagerly; KERAS_BACKEND=tensorflow or jax compile it"
 
@@ -92,7 +93,7 @@ class TrainStep(StepParts):
                 self.update_task_metrics(result)
             if self.uses_loss_scale:
                 torch._foreach_mul_(gradients, 1.0 / self.loss_scale.value)
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            norm = exact_global_norm(gradients)
             finite = torch.isfinite(norm)
             if finite:
                 padding_row = self.padding_row()
