@@ -276,6 +276,7 @@ def test_distillation_in_half_precision(policy, compute_dtype):
     halves, wholes = (task.result(batch["mmlm"], training=True) for task in tasks)
     for one, other in ((halves.loss_sum, wholes.loss_sum), (halves.averages["cosine"], wholes.averages["cosine"])):
         assert one.dtype == "float32"
-        assert float(one) == pytest.approx(float(other), rel=0.05)
+        # The cosines of random maps have both signs: their sum may be near 0.
+        assert float(one) == pytest.approx(float(other), rel=0.05, abs=0.01 * float(wholes.count))
     logs = mixed.train_step((batch,))
     assert all(np.isfinite(float(value)) for value in logs.values())
