@@ -29,7 +29,12 @@ SIZES = {
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    print(json.dumps(measure(parse(arguments))))
+
+
+def parse(arguments=None, description=__doc__):
+    """The options; the Keras backend is chosen by them."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"), default="tensorflow")
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--shape", default="8,256,16,128,32,64")
@@ -44,17 +49,47 @@ def main(arguments=None):
     parser.add_argument("--peak_tflops", type=float, help="of the device in this dtype, for the MFU")
     options = parser.parse_args(arguments)
     os.environ["KERAS_BACKEND"] = options.backend
-    print(json.dumps(measure(options)))
+    return options
 
 
 def measure(options):
     """dict of the options and what was measured."""
+    import numpy as np
+
+    from infoxlm_keras.runs.callbacks import FreedMemory
+
+    pretrainer, batch = made(options)
+    times = step_times()
+    start = time.perf_counter()
+    count = options.steps + 2
+    pretrainer.fit(
+        ((batch,) for _ in range(count)),
+        steps_per_epoch=count,
+        epochs=1,
+        verbose=0,
+        shuffle=False,
+        callbacks=[times, FreedMemory()],
+    )
+    seconds = statistics.median(np.diff(times.ends)[1:].tolist())
+    b_mmlm, t_mmlm, b_tlm, t_tlm, b_xlco, t_xlco = map(int, options.shape.split(","))
+    tokens = b_mmlm * t_mmlm + b_tlm * t_tlm + 2 * b_xlco * t_xlco
+    return {
+        **vars(options),
+        "seconds": round(seconds, 4),
+        "tokens_per_second": round(tokens / seconds),
+        "peak_gb": round(peak_bytes(options.backend) / 1e9, 2),
+        **rates(times.tflop / seconds, options.peak_tflops),
+        "first_step_seconds": round(times.ends[0] - start, 1),
+    }
+
+
+def made(options):
+    """(compiled pretrainer, batch)."""
     import keras
     import numpy as np
 
     from infoxlm_keras import ENCODER_SIZES, MMLM, TLM, XLCO, InfoXLMPretrainer, build_masked_lm, build_optimizer
     from infoxlm_keras.models.rematerialization import rematerialize_layers
-    from infoxlm_keras.runs.callbacks import FreedMemory
 
     parts = importlib.import_module("training_step")
     if options.plain_attention:
@@ -75,27 +110,7 @@ def measure(options):
         "tlm": parts.masked_batch(generator, b_tlm, t_tlm),
         "xlco": parts.contrast_batch(generator, b_xlco, t_xlco),
     }
-    times = step_times()
-    start = time.perf_counter()
-    count = options.steps + 2
-    pretrainer.fit(
-        ((batch,) for _ in range(count)),
-        steps_per_epoch=count,
-        epochs=1,
-        verbose=0,
-        shuffle=False,
-        callbacks=[times, FreedMemory()],
-    )
-    seconds = statistics.median(np.diff(times.ends)[1:].tolist())
-    tokens = b_mmlm * t_mmlm + b_tlm * t_tlm + 2 * b_xlco * t_xlco
-    return {
-        **vars(options),
-        "seconds": round(seconds, 4),
-        "tokens_per_second": round(tokens / seconds),
-        "peak_gb": round(peak_bytes(options.backend) / 1e9, 2),
-        **rates(times.tflop / seconds, options.peak_tflops),
-        "first_step_seconds": round(times.ends[0] - start, 1),
-    }
+    return pretrainer, batch
 
 
 def rates(tflop_per_second, peak):

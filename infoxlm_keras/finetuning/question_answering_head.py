@@ -28,8 +28,9 @@ DESCRIPTION = """Fine-tunes a model that finds the answer of a question in a tex
     infoxlm finetune-qa --model runs/mine/model --train train-v1.1.json --dev xquad.en.json \\
         --test xquad.*.json --output_dir runs/xquad
 
-Files have SQuAD's form (JSON): SQuAD 1.1, XQuAD, MLQA and TyDiQA-GoldP as they are distributed. The language is read
-from the file's name (docs/finetuning.md). All files are read and checked before training begins. Answers of MLQA's
+Files have SQuAD's form (JSON): SQuAD 1.1, XQuAD, MLQA and TyDiQA-GoldP as they are distributed; or they are rows as
+the Hugging Face datasets library writes them (JSON lines, a JSON list, Parquet). The language is read from the file's
+name (docs/finetuning.md). All files are read and checked before training begins. Answers of MLQA's
 files are compared by MLQA's rules, all others by SQuAD's.
 
 Writes to OUTPUT_DIR: model/ (KerasHub preset: infoxlm export-savedmodel --head qa serves it), results.json, f1.png,

@@ -37,7 +37,7 @@ def question_rows(path: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (place, row) of each question, its answers in SQuAD's own form: a list of `{"text", "answer_start"}`.
 
     Raises:
-        InputError: for a damaged file or row, a missing column, or answers of another form.
+        InputError: for a damaged file or row, one without context or question, or answers of another form.
     """
     file = SampleFile(pathlib.Path(path), COLUMNS.__contains__)
     for place, row in file.rows:

@@ -9,7 +9,7 @@ from keras import ops
 from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.training.muon import MatrixMuon
-from infoxlm_keras.training.schedules import build_schedule
+from infoxlm_keras.training.schedules import DEFAULT_DECAY_SHARE, build_schedule
 
 # Parts of the names of biases and layer norms.
 NO_DECAY = ("bias", "gamma", "beta")
@@ -77,7 +77,7 @@ def build_optimizer(
     weight_decay: float = 0.01,
     name: str = "adamw",
     schedule: str = "linear",
-    decay_share: float = 0.1,
+    decay_share: float = DEFAULT_DECAY_SHARE,
     final_share: float = 0.0,
 ) -> keras.optimizers.Optimizer:
     """An optimizer with its learning-rate schedule; the defaults are AdamW with the reference's settings.

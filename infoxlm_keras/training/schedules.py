@@ -10,6 +10,8 @@ from keras import ops
 from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 
+DEFAULT_DECAY_SHARE = 0.1
+
 
 class _WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Base: update s (from 1) has rate `learning_rate * s / warmup_steps` while s <= warmup_steps, then what
@@ -138,7 +140,7 @@ class WarmupStableDecay(_ToAShare):
         warmup_steps: int,
         total_steps: int,
         final_share: float = 0.0,
-        decay_share: float = 0.1,
+        decay_share: float = DEFAULT_DECAY_SHARE,
     ) -> None:
         super().__init__(learning_rate, warmup_steps, total_steps, final_share)
         if not 0.0 < decay_share <= 1.0:
@@ -164,7 +166,6 @@ SCHEDULES: dict[str, tuple[Callable[..., keras.optimizers.schedules.LearningRate
     "cosine": (WarmupCosineDecay, ("final_share",)),
     "stable": (WarmupStableDecay, ("final_share", "decay_share")),
 }
-DEFAULT_DECAY_SHARE = 0.1
 
 
 def build_schedule(

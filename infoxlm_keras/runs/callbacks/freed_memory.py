@@ -9,9 +9,9 @@ from infoxlm_keras.runs.callbacks.step_callback import StepCallback
 class FreedMemory(StepCallback):
     """After steps 1, 2, 4, 8, ... the C library returns its free memory to the system.
 
-    XLA's compilers work on many small blocks. glibc keeps these when they are free: some 0.5 GB after a step is
-    compiled, whatever the model's size. Programs for further shapes of batches are compiled early, so ever longer
-    pauses are enough. Does nothing where the C library is not glibc.
+    XLA's compilers work on many small blocks, and glibc keeps these when they are free: 0.4 to 0.6 GB after the step
+    of `small` is compiled (`benchmarks/process_memory.py`). Programs for further shapes of batches are compiled early,
+    so ever longer pauses are enough. Does nothing where the C library is not glibc.
     """
 
     def __init__(self, start_step: int = 0) -> None:
