@@ -10,7 +10,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import storage
 from infoxlm_keras.files.paths import resolved_output
-from infoxlm_keras.files.unfinished import remove_abandoned, unfinished_directory
+from infoxlm_keras.files.unfinished import new_name, remove_abandoned, unfinished_directory
 from infoxlm_keras.files.written_files import whole_file
 from infoxlm_keras.interruption import termination_raises
 from infoxlm_keras.system_errors import full_disk_within
@@ -61,12 +61,14 @@ def new_directory(
             try:
                 with termination_raises():
                     yield temporary
+                if not replace and path.is_dir() and any(each != temporary for each in path.iterdir()):
+                    raise InputError(
+                        f"{given}: was filled by something else while this was written; nothing there was changed"
+                    )
                 if stays:
                     _replace_content(path, temporary)
                 else:
-                    if path.is_dir():
-                        shutil.rmtree(path)
-                    os.replace(temporary, path)
+                    _replace_directory(path, temporary)
             except Exception as error:
                 found = full_disk_within(error)
                 if found is None:
@@ -79,6 +81,21 @@ def new_directory(
             for parent in missing:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
+
+
+def _replace_directory(path, temporary):
+    """`temporary` becomes `path`. What was there goes last: a kill leaves the old or the new one in its place."""
+    if not path.is_dir():
+        os.replace(temporary, path)
+        return
+    old = path.with_name(new_name(path.name))
+    os.rename(path, old)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        os.rename(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_replaceable(given, path, holds, inputs):

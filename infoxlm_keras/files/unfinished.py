@@ -34,7 +34,7 @@ def unfinished_directory(parent: pathlib.Path, name: str) -> Iterator[pathlib.Pa
     It is removed unless it was renamed.
     """
     while True:
-        path = parent / _new_name(name)
+        path = parent / new_name(name)
         path.mkdir()
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDONLY)
@@ -56,7 +56,7 @@ def unfinished_file(target: pathlib.Path) -> Iterator[tuple[pathlib.Path, IO[byt
     It is removed unless it was renamed.
     """
     while True:
-        path = target.with_name(_new_name(target.name))
+        path = target.with_name(new_name(target.name))
         file = open(path, "xb")  # noqa: SIM115
         if _locked(file.fileno(), path):
             break
@@ -108,7 +108,8 @@ def _last_change(path):
     return max(os.lstat(each).st_mtime for each in paths)
 
 
-def _new_name(name):
+def new_name(name: str) -> str:
+    """A name, not yet used, of output that is to become `name`, or that was it and is to go."""
     return f".{name}.partial-{_machine()}-{secrets.token_hex(3)}"
 
 

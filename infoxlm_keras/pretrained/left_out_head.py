@@ -33,4 +33,4 @@ def print_left_out_head(source: PathLike) -> None:
     """Says so on the console."""
     head = left_out_head(source)
     if head is not None:
-        print(f"note: the {head} of {source} is left out, since it was trained on the old encoder: fine-tune again")
+        print(f"note: the {head} of {source} is left out, only its encoder is written; fine-tune the result")

@@ -2,9 +2,10 @@
 
     {"id": ..., "context": ..., "question": ..., "answers": {"text": [...], "answer_start": [...]}}
 
-The file is JSON lines, one JSON list, or Parquet. Other columns are not read.
+The file is JSON lines, one JSON list, or Parquet. Of other columns only SQuAD 2.0's `is_impossible` is read.
 """
 
+import json
 import pathlib
 import re
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ from infoxlm_keras.text.readers.inputs import plain_name
 from infoxlm_keras.text.sample_files import SampleFile
 
 COLUMNS = ("id", "context", "question", "answers")
+NEEDED = COLUMNS[1:]
+READ = (*COLUMNS, "is_impossible")
 HEAD_BYTES = 1 << 20
-# The first of these keys tells a row from SQuAD's own form, where "data" and "paragraphs" enclose the others.
+# Of a first line that is no whole object: in SQuAD's own form "data" and "paragraphs" come before the others.
 KEY = re.compile(rb'"(data|paragraphs|context|question|answers)"\s*:')
 ROW_KEYS = (b"context", b"question", b"answers")
 
@@ -28,23 +31,34 @@ def has_rows(path: pathlib.Path) -> bool:
     if name.endswith((".parquet", ".jsonl")):
         return True
     with LineStream(str(path)) as stream:
-        head = stream.read(HEAD_BYTES)
-    first = KEY.search(head)
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") or (first is not None and first[1] in ROW_KEYS)
+        head = stream.read(HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(b"["):
+        return True
+    try:
+        content = json.loads(head.partition(b"\n")[0])
+    except ValueError:
+        first = KEY.search(head)
+        return first is not None and first[1] in ROW_KEYS
+    return isinstance(content, dict) and "question" in content and not _holds_articles(content.get("data"))
+
+
+def _holds_articles(value):
+    """Whether the list `data` is SQuAD's own."""
+    return isinstance(value, list) and any(isinstance(article, dict) and "paragraphs" in article for article in value)
 
 
 def question_rows(path: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (place, row) of each question, its answers in SQuAD's own form: a list of `{"text", "answer_start"}`.
 
     Raises:
-        InputError: for a damaged file or row, one without context or question, or answers of another form.
+        InputError: for a damaged file or row, one without context, question or answers, or answers of another form.
     """
-    file = SampleFile(pathlib.Path(path), COLUMNS.__contains__)
+    file = SampleFile(pathlib.Path(path), READ.__contains__)
     for place, row in file.rows:
-        for name in COLUMNS[1:3]:
+        for name in NEEDED:
             if name not in row:
                 raise InputError(f"{place}: lacks {name}; a row of questions has {', '.join(COLUMNS)}")
-        yield place, {**row, "answers": _answers(row.get("answers"), place)}
+        yield place, {**row, "answers": _answers(row["answers"], place)}
 
 
 def _answers(value, place):

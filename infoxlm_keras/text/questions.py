@@ -30,7 +30,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json
 from infoxlm_keras.text.question_rows import has_rows, question_rows
-from infoxlm_keras.text.readers.inputs import path_kind
+from infoxlm_keras.text.readers.inputs import path_kind, plain_name, refuse_compressed
 from infoxlm_keras.text.readers.packed import check_text
 from infoxlm_keras.text.sample_columns import language_of_file, named_language
 
@@ -59,6 +59,7 @@ TYDIQA_LANGUAGES = {
 }
 # Rules by which answers are compared: SQuAD's, and MLQA's for files that are named like its own.
 SQUAD_RULES, MLQA_RULES = "squad", "mlqa"
+UNKNOWN_LANGUAGE = "unknown"
 NO_ANSWER = "no gold answer"
 NO_POSSIBLE_ANSWER = "no possible answer (is_impossible)"
 NO_QUESTION = "an empty question"
@@ -117,7 +118,7 @@ class Questions:
 def read_questions(
     paths: Iterable[PathLike], languages: Iterable[str] | None = None, max_samples: int | None = None
 ) -> list[Questions]:
-    """Reads questions in SQuAD's form.
+    """Reads questions in SQuAD's form, or in rows.
 
     Args:
         paths: sequence of str or path, files as above; those of one language are joined in this order.
@@ -170,7 +171,8 @@ class _Language:
 
     def __init__(self, path):
         self.path = path
-        name = path.name.lower()
+        # Rows in `train-v1.1.jsonl` or `train-v1.1.parquet` have the language of `train-v1.1.json`.
+        name = re.sub(r"\.(?:jsonl|parquet)$", ".json", plain_name(path).lower())
         self.rules = SQUAD_RULES
         self.from_ids = bool(TYDIQA_NAME.fullmatch(name))
         self.languages = None
@@ -200,7 +202,13 @@ class _Language:
                 )
             return language, language
         if self.languages is None:
-            self.languages = (language_of_file(self.path),) * 2
+            language = language_of_file(self.path, otherwise=UNKNOWN_LANGUAGE)
+            if language == UNKNOWN_LANGUAGE:
+                raise InputError(
+                    f"{self.path}: neither its name nor its folder's says the language; name it like xquad.ar.json, "
+                    "or put it into a folder ar/"
+                )
+            self.languages = (language,) * 2
         return self.languages
 
 
@@ -214,6 +222,7 @@ def _entries(path: pathlib.Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
             name = row.get("id")
             yield f"{place}: question {name}" if _is_id(name) else place, _text(row, "context", place), row
         return
+    refuse_compressed(path)
     content = read_json(path)
     number = 0
     for article, in_file in _list(content, "data", f"{path}"):

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from infoxlm_keras.files import new_directory, unfinished, write_atomically
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import atomic, new_directory, unfinished, write_atomically
 from running import tree
 
 DIRECTORY = """
@@ -128,6 +129,29 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     leave(old, DAY + 60)
     write_directory(tmp_path)
     assert tree(tmp_path) == {f"{young.name}/half": b"half", "model/weights": b"whole"}
+
+
+def test_the_old_directory_goes_after_the_new_one_is_in_its_place(tmp_path, monkeypatch):
+    """A kill while the old one is removed leaves the new one; the next writer removes the rest of the old one."""
+    write_directory(tmp_path)
+    (tmp_path / "model" / "weights").write_text("old")
+    seen = []
+    monkeypatch.setattr(atomic.shutil, "rmtree", lambda path, **options: seen.append((path, tree(tmp_path / "model"))))
+    write_directory(tmp_path)
+    [(old, new)] = seen
+    assert new == {"weights": b"whole"} and tree(old) == {"weights": b"old"}
+    monkeypatch.undo()
+    write_directory(tmp_path)
+    assert tree(tmp_path) == {"model/weights": b"whole"}
+
+
+def test_what_appears_meanwhile_is_kept(tmp_path):
+    with pytest.raises(InputError, match="model: was filled by something else while this was written"):
+        with new_directory(tmp_path / "model") as path:
+            (path / "weights").write_text("mine")
+            (tmp_path / "model").mkdir()
+            (tmp_path / "model" / "precious").write_text("theirs")
+    assert tree(tmp_path) == {"model/precious": b"theirs"}
 
 
 def test_what_others_named_alike_stays(tmp_path):

@@ -1,5 +1,6 @@
 """Readers of files in SQuAD's form: languages from names, what is left out, and what is refused."""
 
+import gzip
 import json
 
 import datasets
@@ -127,7 +128,7 @@ def test_a_broken_question_is_refused_with_its_id(tmp_path, entries, message):
 
 def test_names_that_say_no_language_or_the_wrong_one(tmp_path):
     for name, message in (
-        ("questions.json", "its name does not say the language"),
+        ("questions.json", "neither its name nor its folder's says the language; name it like xquad.ar.json"),
         ("translate-test-context-de-question-de.json", "MLQA's translate-test, whose texts are English"),
     ):
         with pytest.raises(InputError, match=message):
@@ -199,11 +200,55 @@ def test_rows_without_an_answer_are_left_out_and_broken_ones_named(tmp_path):
     for row, message in (
         ({**ROWS[0], "answers": {"text": ["a"], "answer_start": []}}, "line 1: answers must hold two lists of one"),
         ({"id": "1", "question": "what?"}, "line 1: lacks context; a row of questions has id, context, question"),
+        ({name: ROWS[0][name] for name in ("id", "context", "question")}, "line 1: lacks answers; a row of"),
         ({**ROWS[0], "question": None}, "line 1: question 0: question is nothing, not text"),
     ):
         path.write_text(json.dumps(row) + "\n", encoding="utf-8")
         with pytest.raises(InputError, match=message):
             read_questions([path])
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "rules"),
+    [
+        ("de/train-v1.1.jsonl", "en", "squad"),
+        ("de/train-v1.1.parquet", "en", "squad"),
+        ("fi/test-context-de-question-en.jsonl", "de-en", "mlqa"),
+        ("squad.translate.train.en-de.jsonl", "de", "squad"),
+        ("en/de_squad-translate-train-train-v1.1.jsonl", "de", "squad"),
+    ],
+)
+def test_names_of_rows_say_what_those_of_squads_form_say(tmp_path, name, language, rules):
+    (part,) = read_questions([write_rows(tmp_path / name)])
+    assert (part.language, part.rules, len(part)) == (language, rules, 3)
+
+
+def test_rows_that_have_no_possible_answer_are_left_out(tmp_path):
+    rows = [{**row, "is_impossible": row["id"] == "1"} for row in ROWS]
+    for name in ("rows.ar.jsonl", "ar/rows.parquet"):
+        (part,) = read_questions([write_rows(tmp_path / name, rows)])
+        assert [question.id for question in part.questions] == ["0", "2"]
+        assert list(part.reasons.values()) == [{"no possible answer (is_impossible)": 1}]
+
+
+def test_the_form_is_told_by_the_outermost_keys(tmp_path):
+    path = tmp_path / "x.ar.json"
+    for more in ({"data": []}, {"meta": {"data": 1}}):
+        path.write_text("\n".join(json.dumps({**more, **row}) for row in ROWS), encoding="utf-8")
+        assert len(read_questions([path])[0]) == 3
+    squad = json.loads(write(tmp_path / "y.ar.json", entry("1")).read_text())
+    for more in ({"answers": "see below"}, {"context": "abc", "question": "q"}):
+        path.write_text(json.dumps({**more, **squad}), encoding="utf-8")
+        assert [question.id for question in read_questions([path])[0].questions] == ["1"]
+
+
+def test_squads_form_is_not_read_compressed_and_rows_are(tmp_path):
+    squad, rows = write(tmp_path / "x.ar.json", entry("1")), write_rows(tmp_path / "y.ar.json")
+    for path in (squad, rows):
+        (tmp_path / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(InputError, match="x.ar.json.gz: is compressed, and a .json file is read uncompressed only"):
+        read_questions([tmp_path / "x.ar.json.gz"])
+    assert len(read_questions([tmp_path / "y.ar.json.gz"])[0]) == 3
 
 
 def empty_answers():
