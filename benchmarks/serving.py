@@ -16,7 +16,7 @@ above the universal one. In int8 their cosine with the float32 ones is at least 
     torch's ONNX in OpenVINO            the same file in OpenVINO, in float32
 
 torch's ONNX stands for sentence-transformers' backends "onnx" and "openvino": optimum-onnx needs transformers 4, see
-sentence_transformers_onnx.py. A contender whose package is missing is left out.
+sentence_transformers_backends.py. A contender whose package is missing is left out.
 Text: held-out sentences of the bundled corpus in 18 languages, lengths mixed, order shuffled.
 
 Contenders take turns of a few batches back to back, in an order that rotates, all on the same batches; the table shows

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from infoxlm_keras.choices import LAYER_STRATEGIES
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import MODEL_FILES, new_directory, write_json
+from infoxlm_keras.files import MODEL_FOLDER, new_directory, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.files.written_files import naming
 
@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with (
         naming(options.output_dir),
-        new_directory(options.output_dir, options.overwrite, holds=MODEL_FILES, inputs=[options.model]) as directory,
+        new_directory(
+            options.output_dir, options.overwrite, contents=MODEL_FOLDER, inputs=[options.model]
+        ) as directory,
     ):
         old = load_pretrained(options.model)
         num_layers = old.backbone.num_layers

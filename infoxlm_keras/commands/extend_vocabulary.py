@@ -26,7 +26,7 @@ import rich.table
 from infoxlm_keras.building.summary import print_found
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import MODEL_FILES, new_directory, write_json
+from infoxlm_keras.files import MODEL_FOLDER, new_directory, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         new_directory(
             options.output_dir,
             options.overwrite,
-            holds=MODEL_FILES,
+            contents=MODEL_FOLDER,
             inputs=[options.model, *(text.rpartition("=")[2] for text in options.input)],
         ) as directory,
     ):

@@ -23,7 +23,7 @@ from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, staging, storage, write_json
+from infoxlm_keras.files import Contents, new_directory, staging, storage, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from infoxlm_keras.records.manifest import Manifest
     from infoxlm_keras.records.statistics import StreamStatistics
     from infoxlm_keras.tokenizer import Tokenizer
+
+CONTENTS = Contents(("inspection.json",), ("inspection.json", "*_languages.png", "*_lengths.png"))
 
 
 @with_local_paths(outputs=("output_dir",))
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output_dir:
         with (
             naming(options.output_dir),
-            new_directory(options.output_dir, options.overwrite, holds=["inspection.json"]) as directory,
+            new_directory(options.output_dir, options.overwrite, contents=CONTENTS) as directory,
         ):
             write_json(directory / "inspection.json", results)
             save_plots(directory, results, lengths)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import local_copy, new_directory, staging, write_json
+from infoxlm_keras.files import Contents, local_copy, new_directory, staging, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.progress import progress_bar
 
@@ -65,14 +65,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def index(options: argparse.Namespace) -> None:
     """Builds the index: complete, or not at all."""
-    from infoxlm_keras.search.index import FACTS_FILE, IndexWriter
+    from infoxlm_keras.search.index import DATA_FILES, FACTS_FILE, IndexWriter
     from infoxlm_keras.search.sentences import input_size, read_sentences
 
     if options.batch_size < 1:
         raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
     total = input_size(options.input)
     inputs = [options.input, options.model]
-    with new_directory(options.output_dir, options.overwrite, holds=[FACTS_FILE], inputs=inputs) as directory:
+    contents = Contents((FACTS_FILE,), (FACTS_FILE, *DATA_FILES))
+    with new_directory(options.output_dir, options.overwrite, contents=contents, inputs=inputs) as directory:
         embedder = load_embedder(options.model)
         print_settings("search index", {**vars(options), "model": embedder.directory, "dim": embedder.dim})
         with IndexWriter(directory, embedder, VECTOR_TYPES[options.vectors]) as writer:

@@ -12,7 +12,7 @@ from infoxlm_keras.exporting.task_models import TaskModel, load_task_model, task
 from infoxlm_keras.exporting.to_huggingface import write_huggingface
 from infoxlm_keras.exporting.to_keras_hub import write_embedder_preset
 from infoxlm_keras.exporting.to_sentence_transformers import write_sentence_transformers
-from infoxlm_keras.files import MODEL_FILES, new_directory, write_atomically
+from infoxlm_keras.files import MODEL_FOLDER, new_directory, write_atomically
 from infoxlm_keras.files.hub import check_upload, upload
 from infoxlm_keras.models.sentence_vector import SentenceVector, sentence_vector, truncated_info
 from infoxlm_keras.pretrained import PretrainedModel, load_pretrained, write_info, write_preset
@@ -77,7 +77,7 @@ def convert_checkpoint(
     max_shard_bytes = parse_size(max_shard_size)
     measured = None if results is None else read_results(results)
     directory = pathlib.Path(directory)
-    with new_directory(directory, replace, holds=MODEL_FILES, inputs=[source]) as temporary:
+    with new_directory(directory, replace, contents=MODEL_FOLDER, inputs=[source]) as temporary:
         model = _load(source, format)
         vector = None
         if format == "keras":

@@ -16,7 +16,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.exporting.encoder_export import EncoderExport, check_precision, encoder_vectors
 from infoxlm_keras.exporting.to_huggingface import write_tokenizer
 from infoxlm_keras.exporting.vector_check import TOLERANCE, Embed, largest_difference
-from infoxlm_keras.files import new_directory, without_wildcards, write_json
+from infoxlm_keras.files import MODEL_FOLDER, new_directory, without_wildcards, write_json
 from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.optional_library import import_library
 
@@ -73,7 +73,7 @@ def export_litert(
     vectors = encoder_vectors(model, layer, pooling, normalize, max_length, dimensions)
     encoder = vectors.keras_model()
     directory = pathlib.Path(directory)
-    with new_directory(directory, replace, holds=[MODEL_FILE]) as temporary:
+    with new_directory(directory, replace, contents=MODEL_FOLDER) as temporary:
         check_room(temporary, encoder)
         with without_wildcards(temporary) as plain:
             encoder.export(f"{plain}/{MODEL_FILE}", format="litert", verbose=False, **_settings(precision))

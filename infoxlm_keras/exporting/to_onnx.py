@@ -21,7 +21,7 @@ from infoxlm_keras.exporting.onnx_encoder import ATTENTION_MASK, INPUT_IDS, SENT
 from infoxlm_keras.exporting.to_huggingface import ENCODER, write_tokenizer
 from infoxlm_keras.exporting.to_sentence_transformers import write_modules
 from infoxlm_keras.exporting.vector_check import TOLERANCE, Embed, largest_difference
-from infoxlm_keras.files import MODEL_FILES, new_directory, write_json
+from infoxlm_keras.files import MODEL_FOLDER, new_directory, write_json
 from infoxlm_keras.files.disk_room import check_sizes
 from infoxlm_keras.optional_library import import_library
 
@@ -71,7 +71,7 @@ def export_onnx(
     vectors = encoder_vectors(model, layer, pooling, normalize, max_length, dimensions)
     graph = onnx_encoder(model.backbone, vectors.vector, vectors.dim, int8_table=precision == "int8")
     directory = pathlib.Path(directory)
-    with new_directory(directory, replace, holds=MODEL_FILES) as temporary:
+    with new_directory(directory, replace, contents=MODEL_FOLDER) as temporary:
         path = temporary / MODEL_FILE
         path.parent.mkdir()
         check_sizes(temporary, [weight_bytes(graph)])

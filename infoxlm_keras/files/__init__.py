@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 from infoxlm_keras.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from infoxlm_keras.files.atomic import MODEL_FILES as MODEL_FILES
     from infoxlm_keras.files.atomic import new_directory as new_directory
     from infoxlm_keras.files.atomic import write_atomically as write_atomically
     from infoxlm_keras.files.parser_errors import describe as describe
     from infoxlm_keras.files.parser_errors import parsing as parsing
     from infoxlm_keras.files.paths import resolved_output as resolved_output
     from infoxlm_keras.files.paths import without_wildcards as without_wildcards
+    from infoxlm_keras.files.replaceable import MODEL_FOLDER as MODEL_FOLDER
+    from infoxlm_keras.files.replaceable import Contents as Contents
     from infoxlm_keras.files.staging import local_copy as local_copy
     from infoxlm_keras.files.storage import is_remote as is_remote
     from infoxlm_keras.files.text_and_json import load_yaml as load_yaml
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "atomic": ("MODEL_FILES", "new_directory", "write_atomically"),
+        "atomic": ("new_directory", "write_atomically"),
         "parser_errors": ("describe", "parsing"),
         "paths": ("resolved_output", "without_wildcards"),
+        "replaceable": ("MODEL_FOLDER", "Contents"),
         "staging": ("local_copy",),
         "storage": ("is_remote",),
         "text_and_json": (

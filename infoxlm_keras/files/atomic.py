@@ -10,18 +10,16 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import storage
 from infoxlm_keras.files.paths import resolved_output
+from infoxlm_keras.files.replaceable import Contents, check_replaceable
 from infoxlm_keras.files.unfinished import new_name, remove_abandoned, unfinished_directory
 from infoxlm_keras.files.written_files import whole_file
 from infoxlm_keras.interruption import termination_raises
 from infoxlm_keras.system_errors import full_disk_within
 
-# A folder with a model holds one of these in each of our formats.
-MODEL_FILES = ("config.json", "modules.json")
-
 
 @contextlib.contextmanager
 def new_directory(
-    path: PathLike, replace: bool = False, holds: Sequence[str] = (), inputs: Sequence[PathLike] = ()
+    path: PathLike, replace: bool = False, contents: Contents | None = None, inputs: Sequence[PathLike] = ()
 ) -> Iterator[pathlib.Path]:
     """Yields a temporary directory that becomes `path` when the block ends well.
 
@@ -29,12 +27,12 @@ def new_directory(
         path: str or path. The directory to appear at the end, parents included. Of a symbolic link the directory that
             it leads to is made or replaced; the link stays.
         replace: bool. Replace an existing non-empty directory; otherwise that is an error.
-        holds: names of files, of which what is replaced must hold one. Without names anything is replaced.
+        contents: what a folder that is replaced may hold, see `infoxlm_keras.files.replaceable`; None: anything.
         inputs: paths and other names of what the block reads. They must not lie in what is replaced.
 
     Raises:
         InputError: if `path` is a file, is a non-empty directory and `replace` is False, or is a link to itself; if
-            it holds other files than `holds`, or an input.
+            it is not as `contents` says, or holds an input.
         OSError: if the disk is full or a file may not become so large, whatever the library that wrote into the
             directory says then. It names the file if that is known, and else the directory, by `path`.
 
@@ -52,7 +50,9 @@ def new_directory(
     if path.is_dir() and any(path.iterdir()) and not replace:
         raise InputError(f"{given}: is not empty; remove it (or give --overwrite), or choose another output directory")
     if path.is_dir() and any(path.iterdir()):
-        _check_replaceable(given, path, holds, inputs)
+        _check_no_input_within(given, path, inputs)
+        if contents is not None:
+            check_replaceable(given, path, contents)
     missing = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     stays = path.is_dir() and (os.path.ismount(path) or not os.access(path.parent, os.W_OK))
@@ -98,13 +98,7 @@ def _replace_directory(path, temporary):
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_replaceable(given, path, holds, inputs):
-    if holds and not any((path / name).is_file() for name in holds):
-        other = min(entry.name for entry in path.iterdir())
-        raise InputError(
-            f"{given}: holds other files ({other}) and no {' or '.join(holds)}, so it is not overwritten; choose "
-            "another output directory"
-        )
+def _check_no_input_within(given, path, inputs):
     for name in inputs:
         source = pathlib.Path(os.path.realpath(name))
         if source.exists() and (source == path or path in source.parents):

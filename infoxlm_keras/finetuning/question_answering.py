@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.files import MODEL_FILES, new_directory
+from infoxlm_keras.files import MODEL_FOLDER, new_directory
 from infoxlm_keras.finetuning.task_preset import load_task_preset, write_task_preset
 from infoxlm_keras.models.question_answering import QuestionAnswering
 
@@ -24,7 +24,7 @@ def save_question_answering(
         tokenizer: `infoxlm_keras.tokenizer.Tokenizer`.
         replace: bool, overwrite an existing directory.
     """
-    with new_directory(directory, replace, holds=MODEL_FILES) as temporary:
+    with new_directory(directory, replace, contents=MODEL_FOLDER) as temporary:
         write_task_preset(temporary, model, tokenizer)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.files import MODEL_FILES, new_directory
+from infoxlm_keras.files import MODEL_FOLDER, new_directory
 from infoxlm_keras.finetuning.task_preset import load_task_preset, write_task_preset
 from infoxlm_keras.models import TokenClassification
 from infoxlm_keras.text.labels import read_labels, write_labels
@@ -31,7 +31,7 @@ def save_token_classification(
         labels: list of str, the tags in the order of the outputs.
         replace: bool, overwrite an existing directory.
     """
-    with new_directory(directory, replace, holds=MODEL_FILES) as temporary:
+    with new_directory(directory, replace, contents=MODEL_FOLDER) as temporary:
         write_task_preset(temporary, model, tokenizer)
         write_labels(temporary, labels)
 

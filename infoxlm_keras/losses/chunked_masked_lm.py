@@ -42,7 +42,7 @@ def chunked_masked_lm_loss(
         training: bool, False leaves the gradient out.
 
     Returns:
-        `MaskedLMLoss` of two float32 scalars.
+        `MaskedLMLoss`; its `log_sum` has no gradient.
     """
     vocabulary_size = embeddings.shape[0]
     constant = [ops.stop_gradient(value) for value in (features, embeddings, bias)]
@@ -51,12 +51,12 @@ def chunked_masked_lm_loss(
     loss_sum = ops.sum((log_sum - label_logits) * mask_weights)
     correct_sum = ops.sum(ops.cast(ops.equal(best_pieces, mask_ids), "float32") * mask_weights)
     if not training:
-        return MaskedLMLoss(loss_sum, correct_sum)
+        return MaskedLMLoss(loss_sum, correct_sum, log_sum)
     gradients = _gradients(chunks, log_sum, mask_weights, vocabulary_size)
     for value, gradient in zip((features, embeddings, bias), gradients, strict=True):
         linear = ops.sum(ops.cast(value, "float32") * ops.stop_gradient(gradient))
         loss_sum = loss_sum + (linear - ops.stop_gradient(linear))
-    return MaskedLMLoss(loss_sum, correct_sum)
+    return MaskedLMLoss(loss_sum, correct_sum, log_sum)
 
 
 def vocabulary_chunk(predictions: int, vocabulary_size: int, max_logits: int) -> int:

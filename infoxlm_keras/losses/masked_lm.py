@@ -9,10 +9,14 @@ from infoxlm_keras.annotations import Tensor
 
 
 class MaskedLMLoss(NamedTuple):
-    """Two float32 scalars: the sum of the losses, and the number of predictions whose likeliest piece is right."""
+    """The sum of the losses, and the number of predictions whose likeliest piece is right: float32 scalars.
+
+    The loss by chunks adds float32 [predictions], the logarithm of the sum of the exponentials of each one's logits.
+    """
 
     loss_sum: Tensor
     correct_sum: Tensor
+    log_sum: Tensor | None = None
 
 
 def masked_lm_logits(

@@ -6,7 +6,7 @@ import keras_hub
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.positions import save_remainder
-from infoxlm_keras.files import MODEL_FILES, new_directory, read_json, write_json
+from infoxlm_keras.files import MODEL_FOLDER, new_directory, read_json, write_json
 from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.pretrained.information import PretrainingInfo, write_info
 from infoxlm_keras.pretrained.mixed_precision import without_mixed_precision
@@ -30,7 +30,7 @@ def save_pretrained(
         info: `PretrainingInfo`.
         replace: bool, overwrite an existing directory.
     """
-    with new_directory(directory, replace, holds=MODEL_FILES) as temporary:
+    with new_directory(directory, replace, contents=MODEL_FOLDER) as temporary:
         write_preset(temporary, PretrainedModel(masked_lm, tokenizer, info))
 
 

@@ -196,7 +196,7 @@ class ReplacedTokenDetection(MaskedLanguageModeling):
         )
         flat_ids, flat_weights, flat_uniforms = (ops.reshape(tensor, (-1,)) for tensor in (ids, weights, uniforms))
         loss = chunked_masked_lm_loss(*arguments, flat_ids, flat_weights, chunk, training)
-        pieces = chunked_sampled_pieces(*arguments, flat_uniforms, chunk)
+        pieces = chunked_sampled_pieces(*arguments, loss.log_sum, flat_uniforms, chunk)
         return loss, ops.reshape(pieces, ops.shape(uniforms))
 
 

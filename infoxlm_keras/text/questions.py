@@ -277,7 +277,7 @@ def _add(part, path, place, name, context, entry, max_samples):
         reason = NO_CONTEXT
     elif not question.strip():
         reason = NO_QUESTION
-    elif entry.get("is_impossible") is True:
+    elif _is_impossible(entry, place):
         reason = NO_POSSIBLE_ANSWER
     elif not answers:
         reason = NO_ANSWER
@@ -290,6 +290,13 @@ def _add(part, path, place, name, context, entry, max_samples):
         part.questions.append(Question(name, question, context, tuple(answers), tuple(starts)))
 
 
+def _is_impossible(entry, place):
+    value = entry.get("is_impossible")
+    if value is not None and not isinstance(value, bool):
+        raise InputError(f"{place}: is_impossible is {value!r}; write true or false")
+    return value is True
+
+
 def _answers(entry, context, place):
     """(texts, starts) of the gold answers that are not empty."""
     answers = entry.get("answers")
@@ -299,8 +306,10 @@ def _answers(entry, context, place):
     for answer, here in _list(entry, "answers", place):
         text = _text(answer, "text", here)
         start = answer.get("answer_start")
+        if isinstance(start, float) and start.is_integer():  # a column of numbers with a gap, as pandas writes it
+            start = int(start)
         if isinstance(start, bool) or not isinstance(start, int | None):
-            raise InputError(f"{here}: answer_start is a {type(start).__name__}; give the number of a character")
+            raise InputError(f"{here}: answer_start is {start!r}; give the number of a character")
         if text.strip():
             texts.append(text)
             at_its_place = start is not None and start >= 0 and context.startswith(text, start)

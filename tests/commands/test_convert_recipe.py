@@ -10,7 +10,7 @@ import pytest
 
 from infoxlm_keras.commands import convert_checkpoint
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import hub
+from infoxlm_keras.files import hub, read_json
 from infoxlm_keras.pretrained import load_pretrained
 from repository import REPOSITORY
 from running import refused, run, tree
@@ -103,11 +103,16 @@ def test_what_is_there_is_replaced_only_when_asked(places, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "note").write_text("mine")
     assert "is not empty" in refused(capsys, convert_checkpoint.main, *arguments)
-    assert "and no config.json or modules.json" in refused(capsys, convert_checkpoint.main, *arguments, "--overwrite")
+    assert "and no config.json or modules.json or model.tflite" in refused(
+        capsys, convert_checkpoint.main, *arguments, "--overwrite"
+    )
     assert tree(tmp_path) == {"out/note": b"mine"}
-    (tmp_path / "out" / "config.json").write_text("{}")
+    (tmp_path / "out" / "config.json").write_text('{"old": true}')
+    assert "would delete note" in refused(capsys, convert_checkpoint.main, *arguments, "--overwrite")
+    assert tree(tmp_path) == {"out/note": b"mine", "out/config.json": b'{"old": true}'}
+    (tmp_path / "out" / "note").unlink()
     run(convert_checkpoint.main, *arguments, "--overwrite")
-    assert "note" not in tree(tmp_path / "out")
+    assert "old" not in read_json(tmp_path / "out" / "config.json")
 
 
 # Arguments, and what the message must name.

@@ -8,8 +8,10 @@ import pytest
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.commands import convert_checkpoint, search
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory
+from infoxlm_keras.files import Contents, new_directory
 from running import refused, tree
+
+INDEX = Contents(("index.json",), ("index.json", "*.bin"))
 
 
 def test_only_what_holds_the_named_file_is_replaced(tmp_path):
@@ -17,13 +19,41 @@ def test_only_what_holds_the_named_file_is_replaced(tmp_path):
     out.mkdir()
     (out / "thesis.txt").write_text("of years")
     with pytest.raises(InputError, match=r"out: holds other files \(thesis.txt\) and no index.json, so it is not"):
-        with new_directory(out, replace=True, holds=["index.json"]):
+        with new_directory(out, replace=True, contents=INDEX):
             raise AssertionError("is not reached")
-    assert tree(tmp_path) == {"out/thesis.txt": b"of years"}
     (out / "index.json").write_text("{}")
-    with new_directory(out, replace=True, holds=["index.json"]) as directory:
+    with pytest.raises(
+        InputError, match=r"out: --overwrite would delete thesis.txt, which no command of this library"
+    ):
+        with new_directory(out, replace=True, contents=INDEX):
+            raise AssertionError("is not reached")
+    assert tree(tmp_path) == {"out/thesis.txt": b"of years", "out/index.json": b"{}"}
+    (out / "thesis.txt").rename(tmp_path / "thesis.txt")
+    (out / ".DS_Store").write_bytes(b"")
+    (out / "lines.bin").write_bytes(b"1")
+    with new_directory(out, replace=True, contents=INDEX) as directory:
         (directory / "index.json").write_text("new")
-    assert tree(tmp_path) == {"out/index.json": b"new"}
+    assert tree(tmp_path) == {"out/index.json": b"new", "thesis.txt": b"of years"}
+
+
+@pytest.mark.parametrize("form", ["keras", "hf", "sentence-transformers"])
+def test_a_model_of_any_format_is_replaced_but_not_what_lies_beside_it(tmp_path, tiny_preset, capsys, form):
+    out = tmp_path / "out"
+    convert = [convert_checkpoint.main, "--from", str(tiny_preset), "--to", str(out), "--format"]
+    run(*convert, form)
+    first = tree(out)
+    run(*convert, form, "--overwrite")
+    assert tree(out).keys() == first.keys()
+    (out / "retrieval.json").write_text("{}")
+    message = refused(capsys, *convert, "hf", "--overwrite")
+    assert "would delete retrieval.json, which no command of this library wrote" in message
+    (out / "retrieval.json").unlink()
+    run(*convert, "hf", "--overwrite")
+    assert (out / "model.safetensors").is_file()
+
+
+def run(main, *arguments):
+    main([str(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize("source", ["out", "out/", "out/deep/file", "link", "./out/../out"])
@@ -54,7 +84,7 @@ def test_commands_keep_their_inputs_and_the_files_of_others(tmp_path, tiny_prese
     model.mkdir()
     (model / "saved_model.pb").write_bytes(b"graph")
     index = [search.main, "index", "--model", model, "--input", text, "--overwrite", "--output_dir"]
-    assert "holds other files" in refused(capsys, *index, model)
+    assert "is read from it" in refused(capsys, *index, model)
     (model / "index.json").write_text("{}")
     assert "is read from it" in refused(capsys, *index, model)
     assert tree(tiny_preset) == before and (mine / "thesis.txt").exists() and (model / "saved_model.pb").exists()

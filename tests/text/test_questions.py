@@ -113,7 +113,9 @@ def test_another_form_is_refused_with_its_place(tmp_path, content, message):
     ("entries", "message"),
     [
         ([entry("a"), entry("a")], "question a: this id comes twice, the first time in"),
-        ([entry("a", start="8")], r"question a: answers\[0\]: answer_start is a str; give the number of a character"),
+        ([entry("a", start="8")], r"question a: answers\[0\]: answer_start is '8'; give the number of a character"),
+        ([entry("a", start=8.5)], r"answers\[0\]: answer_start is 8.5; give the number of a character"),
+        ([entry("a", is_impossible="true")], "question a: is_impossible is 'true'; write true or false"),
         ([entry("a", answer=3)], r"question a: answers\[0\]: text is of type int, not text"),
         ([entry("a", question=None)], "question a: question is nothing, not text"),
         ([entry("a", question="x\0")], "question a: question: holds a NUL character"),
