@@ -152,7 +152,7 @@ def test_gradient_is_the_oracles_slope(batch, kind):
 @hypothesis.settings(max_examples=15)
 @hypothesis.given(strategies.integers(2, 400), strategies.integers(0, 2**31), strategies.integers(1, 400))
 def test_a_draw_inverts_the_distribution(vocabulary, seed, chunk):
-    """Each number lies in the piece's part of the distribution, by chunks as well; so do the smallest and the largest."""
+    """Each number lies in its piece's part of the distribution, by chunks as well; so do the smallest and largest."""
     generator = np.random.default_rng(seed)
     features, table = generator.normal(0, 1, (9, 4)), generator.normal(0, 1, (vocabulary, 4))
     bias, uniforms = generator.normal(0, 2, vocabulary), generator.random(9)
