@@ -64,6 +64,8 @@ class ReplacedTokenDetection(MaskedLanguageModeling):
     gated relative position bias is left out: with it, the encoder would be no XLM-R.
     """
 
+    # `log 2 - loss` would be one if as many tokens were replaced as not.
+    bounds_information = False
     average_names = ("original_share",)
     further_names = ("generator",)
     console_numbers = {"original_share": "originals {:.3f}", "generator_accuracy": "generator {:.3f}"}
@@ -168,7 +170,7 @@ class ReplacedTokenDetection(MaskedLanguageModeling):
             loss_sum=ops.sum(losses * tokens),
             count=self.count(batch),
             correct_sum=ops.sum(correct * tokens),
-            num_candidates=ops.cast(2, "float32"),
+            num_candidates=ops.ones((), "float32"),
             averages={"original_share": ops.sum((1.0 - replaced) * tokens)},
             further={
                 "generator": {

@@ -103,7 +103,6 @@ def test_draws_labels_and_losses_are_the_oracles(batch, kind):
         replaced = corrupted[name][1]
         assert 0 < replaced.sum() < part["mask_weights"].sum()
         assert float(result.averages["original_share"]) == counts[name] - replaced.sum()
-        assert float(result.num_candidates) == 2
 
     logs = pretrainer.test_step((batch,))
     weights = {"mrtd": 50.0, "mrtd.generator": 1.0, "trtd": 25.0, "trtd.generator": 0.5}
@@ -114,8 +113,8 @@ def test_draws_labels_and_losses_are_the_oracles(batch, kind):
         generated = f"{name}.generator"
         assert float(logs[f"{name}_generator_loss"]) == pytest.approx(sums[generated] / counts[generated], rel=1e-5)
         assert float(logs[f"{name}_generator_accuracy"]) == pytest.approx(right[generated] / counts[generated])
-        bound = math.log(2) - sums[name] / counts[name]
-        assert float(logs[f"{name}_mi_lower_bound"]) == pytest.approx(bound, abs=1e-5)
+        # Most tokens are originals, so `log 2 - loss` bounds no information.
+        assert f"{name}_mi_lower_bound" not in logs
 
 
 @pytest.mark.parametrize("kind", KINDS)

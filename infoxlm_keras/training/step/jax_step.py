@@ -25,7 +25,7 @@ from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.dropout_seeds import seed_states
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm, unscaled
-from infoxlm_keras.training.step.base import StepParts
+from infoxlm_keras.training.step.parts import StepParts
 
 
 class TrainStep(StepParts):

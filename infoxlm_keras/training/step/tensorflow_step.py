@@ -27,7 +27,7 @@ from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.dropout_seeds import seeds_restored
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm, unscaled
-from infoxlm_keras.training.step.base import StepParts
+from infoxlm_keras.training.step.parts import StepParts
 
 NOT_COMPILED = (
     "jit_compile: left off, this build of TensorFlow (tensorflow-tpu) compiles for TPUs only; see --strategy tpu"

@@ -22,7 +22,7 @@ from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.dropout_seeds import seeds_restored
 from infoxlm_keras.training.fused_adamw import update_by_fused_kernel
-from infoxlm_keras.training.step.base import StepParts
+from infoxlm_keras.training.step.parts import StepParts
 from infoxlm_keras.training.torch_norm import exact_global_norm
 
 NOT_COMPILED = "jit_compile: left off, on PyTorch the step runs eagerly; KERAS_BACKEND=tensorflow or jax compile it"
