@@ -39,7 +39,8 @@ from infoxlm_keras.progress import progress_bar
 from infoxlm_keras.reports.history import HistoryFile
 from infoxlm_keras.reports.writers import ProgressLine, Recorder, TensorBoardLog
 from infoxlm_keras.runs.callbacks import Checkpoints, IntervalLog, SkippedSteps, StopOnSignal, StopSignals
-from infoxlm_keras.runs.checkpoint import Restored, newest_step, restore_best, restore_newest
+from infoxlm_keras.runs.checkpoint import Restored, restore_best, restore_newest
+from infoxlm_keras.runs.checkpoint_files import newest_step
 from infoxlm_keras.runs.pretraining import seed_everything
 from infoxlm_keras.training.optimizer import build_optimizer
 

@@ -11,13 +11,9 @@ exists. Its content does not depend on the number of devices.
 
 import dataclasses
 import errno
-import hashlib
-import json
-import math
 import os
 import pathlib
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,21 +24,25 @@ import safetensors.numpy
 from keras import ops
 
 from infoxlm_keras.annotations import Array, PathLike
-from infoxlm_keras.distribution import is_chief
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, write_json
 from infoxlm_keras.files.disk_room import check_free
-from infoxlm_keras.files.mirror import fetch
+from infoxlm_keras.runs.checkpoint_files import (
+    INFO_FILE,
+    STATE_FILE,
+    VERSION,
+    best_intact,
+    checkpoints,
+    checksum_of,
+    damage,
+    digest,
+    prune,
+    set_aside,
+    step_of,
+)
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 
-# Version 2 is the same without `checksum`.
-VERSION, READABLE_VERSIONS = 3, (2, 3)
-STATE_FILE, INFO_FILE = "state.safetensors", "checkpoint.json"
 _METRICS = "metrics/"
-
-
-class _OtherRelease(InputError):
-    """A checkpoint that this release cannot read, though it may be intact."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ def save_checkpoint(
         info: optional dict of JSON values to keep with it.
         scores: optional dict of name to float, measured at this step.
         keep: int >= 1.
-        best_by: optional name of a score; the checkpoint with the best one stays, see `is_better`.
+        best_by: optional name of a score; the checkpoint with the best one stays, see `checkpoint_files.is_better`.
         write: bool. False reads the variables, which may need every process, and writes nothing.
 
     Raises:
@@ -111,15 +111,15 @@ def save_checkpoint(
             # Before the disk is filled for every other program, too.
             check_free(temporary, sum(values.nbytes for values in state.values()))
             _write_state(temporary / STATE_FILE, state)
-            content = {"version": VERSION, "step": step, "sha256": _digest(temporary / STATE_FILE)}
+            content = {"version": VERSION, "step": step, "sha256": digest(temporary / STATE_FILE)}
             content.update(scores=scores or {}, info=info or {})
-            write_json(temporary / INFO_FILE, {**content, "checksum": _checksum(content)})
+            write_json(temporary / INFO_FILE, {**content, "checksum": checksum_of(content)})
             for written in (temporary / STATE_FILE, temporary / INFO_FILE, temporary):
                 _force_to_disk(written)
         _force_to_disk(directory)
     except OSError as error:
         raise InputError(_not_saved(directory, step, error, keep)) from None
-    _prune(directory, keep, best_by)
+    prune(directory, keep, best_by)
 
 
 def restore_newest(
@@ -151,7 +151,7 @@ def restore_newest(
         problem = damage(path)
         if problem:
             report(f"{path}: {problem}; trying the checkpoint before it")
-            _set_aside(path)
+            set_aside(path)
             continue
         content = read_json(path / INFO_FILE)
         if check is not None:
@@ -183,12 +183,12 @@ def restore_best(
     Returns:
         (step, score), or None without an intact checkpoint that has the score.
     """
-    found = _best_intact(directory, best_by, report)
+    found = best_intact(directory, best_by, report)
     if found is None:
         return None
     path, score = found
     _assign(path / STATE_FILE, pretrainer)
-    return _step_of(path), score
+    return step_of(path), score
 
 
 def best_score(directory: PathLike, best_by: str | None, report: Callable[[str], None] = print) -> float | None:
@@ -196,89 +196,8 @@ def best_score(directory: PathLike, best_by: str | None, report: Callable[[str],
 
     A damaged checkpoint that would have been the best is reported and set aside, see `restore_best`.
     """
-    found = _best_intact(directory, best_by, report)
+    found = best_intact(directory, best_by, report)
     return None if found is None else found[1]
-
-
-def is_better(name: str, value: float, than: float | None) -> bool:
-    """Whether score `value` is better than `than` (None: there is none yet). Of a loss the lower one is better."""
-    if than is None:
-        return True
-    return value < than if name.endswith("loss") else value > than
-
-
-def checkpoints(directory: PathLike) -> list[pathlib.Path]:
-    """The checkpoints in `directory` (which may be absent), oldest first: list of path."""
-    directory = pathlib.Path(directory)
-    if not directory.is_dir():
-        return []
-    return sorted(
-        (path for path in directory.iterdir() if re.fullmatch(r"step-\d{8,}", path.name)),
-        key=_step_of,
-    )
-
-
-def newest_step(directory: PathLike) -> int:
-    """The step of the newest checkpoint in `directory`, intact or not; 0 if there is none."""
-    found = checkpoints(directory)
-    return _step_of(found[-1]) if found else 0
-
-
-def damage(path: pathlib.Path) -> str | None:
-    """What is wrong with the checkpoint at `path` (str), or None.
-
-    Raises:
-        InputError: if it was written by another release, which is no damage.
-    """
-    content, problem = _read_info(path)
-    if problem is not None:
-        return problem
-    fetch(path / STATE_FILE)
-    if not (path / STATE_FILE).is_file():
-        return f"{STATE_FILE} is missing"
-    if _digest(path / STATE_FILE) != content["sha256"]:
-        return f"{STATE_FILE} is truncated or damaged (its checksum differs)"
-    return None
-
-
-def _read_info(path):
-    """(content of checkpoint.json, None), or (None, what is wrong with it)."""
-    try:
-        content = read_json(path / INFO_FILE)
-    except InputError as error:
-        return None, str(error)
-    if not isinstance(content, dict) or "version" not in content:
-        return None, f"{INFO_FILE} is not complete"
-    version = content["version"]
-    checksum = content.pop("checksum", None)
-    if checksum is not None and checksum != _checksum(content):
-        return None, f"{INFO_FILE} is damaged (its checksum differs)"
-    if version not in READABLE_VERSIONS:
-        raise _OtherRelease(
-            f"{path}: is a checkpoint of version {version!r:.20}, this release reads {VERSION}; continue with the "
-            "release that wrote it, or give a new --output_dir"
-        )
-    if checksum is None and version == VERSION:
-        return None, f"{INFO_FILE} is not complete"
-    # Version 2 has no checksum, so the values are checked here.
-    kinds = {"step": int, "sha256": str, "scores": dict, "info": dict}
-    if not all(type(content.get(name)) is kind for name, kind in kinds.items()) or not all(
-        isinstance(score, float | int) and math.isfinite(score) for score in content["scores"].values()
-    ):
-        return None, f"{INFO_FILE} is not complete"
-    if content["step"] != _step_of(path):
-        return None, f"{INFO_FILE} is of step {content['step']}, its directory of step {_step_of(path)}"
-    return content, None
-
-
-def _checksum(content):
-    """The checksum of what checkpoint.json says, whatever its layout."""
-    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _step_of(path):
-    return int(path.name.removeprefix("step-"))
 
 
 def _metrics_variables(pretrainer):
@@ -317,63 +236,6 @@ def _not_saved(directory, step, error, keep):
     return f"{directory}: {reason}: the checkpoint of step {step} was not saved; {there}; {remedy} and run this again"
 
 
-def _prune(directory, keep, best_by):
-    kept = checkpoints(directory)[-keep:]
-    best_first = _best_first(directory, best_by)
-    if best_first:
-        kept.append(best_first[0][0])
-    for path in checkpoints(directory):
-        if path not in kept:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _best_first(directory, best_by, report=None):
-    """List of (path, score) of the checkpoints that have the score `best_by`, the earliest of equals first.
-
-    Only the files of scores are read, not the states. With `report`, a damaged file is reported and its checkpoint set
-    aside.
-    """
-    found = []
-    for path in checkpoints(directory) if best_by else ():
-        try:
-            content, problem = _read_info(path)
-        except _OtherRelease:
-            continue
-        if problem is not None:
-            if report is not None:
-                report(f"{path}: {problem}; it is not considered as the best checkpoint")
-                _set_aside(path)
-        elif best_by in content["scores"]:
-            found.append((path, content["scores"][best_by]))
-    sign = 1 if is_better(best_by or "", 0, 1) else -1
-    return sorted(found, key=lambda item: sign * item[1])
-
-
-def _best_intact(directory, best_by, report):
-    """(path, score) of the best checkpoint whose state is intact, or None; damaged ones are reported, set aside."""
-    for path, score in _best_first(directory, best_by, report):
-        problem = damage(path)
-        if problem is None:
-            return path, score
-        report(f"{path}: {problem}; it was the best checkpoint by {best_by}, trying the next best")
-        _set_aside(path)
-    return None
-
-
-def _set_aside(path):
-    """Renames a damaged checkpoint to `damaged-step-...`; the chief does it, and all workers see the result."""
-    if is_chief():
-        # A run in a store keeps the states there until they are read: only what is here can be moved.
-        for file in path.iterdir() if path.is_dir() else ():
-            fetch(file)
-        aside = path.with_name(f"damaged-{path.name}")
-        if aside.is_dir() and not aside.is_symlink():
-            shutil.rmtree(aside)
-        else:
-            aside.unlink(missing_ok=True)
-        path.rename(aside)
-
-
 def _assign(path, pretrainer):
     """Assigns all state but the metrics; returns the metrics' values, or [] if their names or shapes differ."""
     state = safetensors.numpy.load_file(path)
@@ -398,8 +260,3 @@ def _assign(path, pretrainer):
         name: value.shape for name, value in metrics.items()
     }
     return [metrics[name] for name in known] if same else []
-
-
-def _digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

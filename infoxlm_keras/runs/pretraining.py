@@ -23,7 +23,8 @@ from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pret
 from infoxlm_keras.reports.history import read_rows
 from infoxlm_keras.reports.wandb_log import import_wandb
 from infoxlm_keras.runs.assemble import build_pretrainer
-from infoxlm_keras.runs.checkpoint import Restored, newest_step, restore_best, restore_newest
+from infoxlm_keras.runs.checkpoint import Restored, restore_best, restore_newest
+from infoxlm_keras.runs.checkpoint_files import newest_step
 from infoxlm_keras.runs.directory import RunDirectory
 from infoxlm_keras.runs.fitting import best_by, fit
 from infoxlm_keras.runs.queue_filling import fill_queue

@@ -14,7 +14,8 @@ import pytest
 import safetensors.numpy
 
 from infoxlm_keras import MMLM, XLCO, InputError
-from infoxlm_keras.runs.checkpoint import best_score, checkpoints, restore_best, restore_newest, save_checkpoint
+from infoxlm_keras.runs.checkpoint import best_score, restore_best, restore_newest, save_checkpoint
+from infoxlm_keras.runs.checkpoint_files import checkpoints
 from running import tree
 from tiny_pretraining import TWO_LAYERS, array, assert_same, joint_batch, state, tiny_pretrainer
 

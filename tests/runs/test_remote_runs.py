@@ -22,7 +22,7 @@ from infoxlm_keras.files import object_ranges, staging, storage
 from infoxlm_keras.finetuning import load_text_classifier
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.runs.callbacks import StopOnSignal
-from infoxlm_keras.runs.checkpoint import STATE_FILE, checkpoints, damage, newest_step
+from infoxlm_keras.runs.checkpoint_files import STATE_FILE, checkpoints, damage, newest_step
 from infoxlm_keras.runs.dataset import training_dataset
 from infoxlm_keras.runs.directory import RunDirectory
 from object_stores import objects, put

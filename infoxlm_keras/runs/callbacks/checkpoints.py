@@ -7,7 +7,8 @@ from typing import Any
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.reports.writers import Recorder
 from infoxlm_keras.runs.callbacks.step_callback import StepCallback
-from infoxlm_keras.runs.checkpoint import best_score, is_better, save_checkpoint
+from infoxlm_keras.runs.checkpoint import best_score, save_checkpoint
+from infoxlm_keras.runs.checkpoint_files import is_better
 
 
 class Checkpoints(StepCallback):
