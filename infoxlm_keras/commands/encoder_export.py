@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.choices import EXPORT_PRECISIONS, POOLINGS
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
-from infoxlm_keras.files import write_json
+from infoxlm_keras.files import MODEL_FOLDER, check_output, write_json
 from infoxlm_keras.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def export(
 
         write, open_embedder = functions()
     settings = {setting: getattr(options, setting) for setting in SETTINGS}
+    check_output(options.output_dir, options.overwrite, MODEL_FOLDER, [options.model, *(options.pairs or ())])
     print_settings(f"export to {name}", {"model": options.model, "output_dir": options.output_dir, **settings})
     pair_sets = read_pair_sets(options.pairs, options.max_pairs) if options.pairs else []
     for line in describe(getattr(pair_sets, "passed_over", ())):

@@ -15,6 +15,7 @@ from infoxlm_keras.command_line import quiet_imports
 from infoxlm_keras.commands.device_options import distribution_of
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
+from infoxlm_keras.files.overwriting import named_files
 from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.interruption import exit_status, termination_raises
 
@@ -62,7 +63,8 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
         RunDirectory.opened(options.output_dir) as directory,
     ):
         output = FineTuningOutput(directory.path, kind)
-        output.check(options.overwrite)
+        inputs = named_files([value for name, value in vars(options).items() if name != "output_dir"])
+        output.check(options.overwrite, inputs)
         check_batch_size(settings.batch_size, distribution.num_replicas * settings.accumulation_steps)
         head = read_head(kind, options)
         if is_chief():

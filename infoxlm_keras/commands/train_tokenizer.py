@@ -24,7 +24,7 @@ import infoxlm_keras
 from infoxlm_keras.building.summary import print_found
 from infoxlm_keras.command_line import argument_parser, print_settings
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, write_json
+from infoxlm_keras.files import Contents, check_output, new_directory, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     pass
 
 MODEL_FILE, REPORT_FILE = "vocabulary.spm", "vocabulary.json"
+CONTENTS = Contents((MODEL_FILE, REPORT_FILE), (MODEL_FILE, REPORT_FILE))
 
 
 @with_local_paths(inputs=("input",), outputs=("output_dir",))
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     readers = find_monolingual(options.input)
     print_settings("train_tokenizer", vars(options))
     print_found(readers)
-    with naming(options.output_dir), new_directory(options.output_dir, options.overwrite) as directory:
+    with naming(options.output_dir), new_directory(options.output_dir, options.overwrite, CONTENTS) as directory:
         samples, counts = draw_sample(readers, options)
         with progress_bar("Training the vocabulary"):
             proto = train_sentencepiece(
@@ -84,13 +85,7 @@ def check_settings(options: argparse.Namespace) -> None:
     check_sample_arguments(options)
     if options.vocabulary_size < 6:
         raise InputError(f"--vocabulary_size {options.vocabulary_size}: must be at least 6; 5 ids are special")
-    directory = pathlib.Path(options.output_dir)
-    if options.overwrite and directory.is_dir():
-        others = {path.name for path in directory.iterdir()} - {MODEL_FILE, REPORT_FILE}
-        if others:
-            raise InputError(
-                f"{directory}: holds other files ({min(others)}) and is not overwritten; choose another --output_dir"
-            )
+    check_output(options.output_dir, options.overwrite, CONTENTS, [text.rpartition("=")[2] for text in options.input])
 
 
 def describe_languages(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from infoxlm_keras.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from infoxlm_keras.files.atomic import check_output as check_output
     from infoxlm_keras.files.atomic import new_directory as new_directory
     from infoxlm_keras.files.atomic import write_atomically as write_atomically
     from infoxlm_keras.files.parser_errors import describe as describe
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "atomic": ("new_directory", "write_atomically"),
+        "atomic": ("check_output", "new_directory", "write_atomically"),
         "parser_errors": ("describe", "parsing"),
         "paths": ("resolved_output", "without_wildcards"),
         "replaceable": ("MODEL_FOLDER", "Contents"),

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import storage
+from infoxlm_keras.files.exchange import exchange
 from infoxlm_keras.files.paths import resolved_output
-from infoxlm_keras.files.replaceable import Contents, check_replaceable
+from infoxlm_keras.files.replaceable import Contents, check_no_input_within, check_replaceable, entries_of
 from infoxlm_keras.files.unfinished import new_name, remove_abandoned, unfinished_directory
 from infoxlm_keras.files.written_files import whole_file
 from infoxlm_keras.interruption import termination_raises
@@ -43,16 +44,9 @@ def new_directory(
     removed first, see `infoxlm_keras.files.unfinished`.
     """
     given, path = path, resolved_output(path)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{given}: is a file, not a directory; choose another output directory")
     for folder in (path.parent, path):
         remove_abandoned(folder, path.name)
-    if path.is_dir() and any(path.iterdir()) and not replace:
-        raise InputError(f"{given}: is not empty; remove it (or give --overwrite), or choose another output directory")
-    if path.is_dir() and any(path.iterdir()):
-        _check_no_input_within(given, path, inputs)
-        if contents is not None:
-            check_replaceable(given, path, contents)
+    check_output(given, replace, contents, inputs)
     missing = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     stays = path.is_dir() and (os.path.ismount(path) or not os.access(path.parent, os.W_OK))
@@ -61,10 +55,7 @@ def new_directory(
             try:
                 with termination_raises():
                     yield temporary
-                if not replace and path.is_dir() and any(each != temporary for each in path.iterdir()):
-                    raise InputError(
-                        f"{given}: was filled by something else while this was written; nothing there was changed"
-                    )
+                _check_again(given, path, temporary, replace, contents)
                 if stays:
                     _replace_content(path, temporary)
                 else:
@@ -83,10 +74,44 @@ def new_directory(
                     parent.rmdir()
 
 
+def check_output(
+    path: PathLike, replace: bool = False, contents: Contents | None = None, inputs: Sequence[PathLike] = ()
+) -> None:
+    """Raises `InputError` where `new_directory` would, with the same arguments: before long work, not after it."""
+    given, path = path, resolved_output(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{given}: is a file, not a directory; choose another output directory")
+    if not path.is_dir() or not entries_of(path):
+        return
+    if not replace:
+        raise InputError(f"{given}: is not empty; remove it (or give --overwrite), or choose another output directory")
+    check_no_input_within(given, inputs)
+    if contents is not None:
+        check_replaceable(given, path, contents)
+
+
+def _check_again(given, path, temporary, replace, contents):
+    """What was put into the folder since `check_output` stays there."""
+    if not path.is_dir() or not set(entries_of(path)) - {temporary.name}:
+        return
+    try:
+        if not replace:
+            raise InputError("is not empty")
+        if contents is not None:
+            check_replaceable(given, path, contents, besides=temporary.name)
+    except InputError:
+        raise InputError(
+            f"{given}: was filled by something else while this was written; nothing there was changed"
+        ) from None
+
+
 def _replace_directory(path, temporary):
     """`temporary` becomes `path`. What was there goes last: a kill leaves the old or the new one in its place."""
     if not path.is_dir():
         os.replace(temporary, path)
+        return
+    if exchange(path, temporary):
+        shutil.rmtree(temporary, ignore_errors=True)
         return
     old = path.with_name(new_name(path.name))
     os.rename(path, old)
@@ -98,17 +123,8 @@ def _replace_directory(path, temporary):
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_no_input_within(given, path, inputs):
-    for name in inputs:
-        source = pathlib.Path(os.path.realpath(name))
-        if source.exists() and (source == path or path in source.parents):
-            raise InputError(
-                f"{given}: would be overwritten, but {name} is read from it; choose another output directory"
-            )
-
-
 def _replace_content(path, temporary):
-    for old in path.iterdir():
+    for old in [path / name for name in entries_of(path)]:
         if old != temporary:
             shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
     for new in list(temporary.iterdir()):

@@ -1,11 +1,11 @@
 """Outputs of a command that would replace one of its inputs, or each other: refused before any work."""
 
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.replaceable import place_of
 
 
 def refuse_overwriting(options: Mapping[str, Any], outputs: Sequence[str]) -> None:
@@ -26,21 +26,21 @@ def refuse_overwriting(options: Mapping[str, Any], outputs: Sequence[str]) -> No
         path = options.get(name)
         if path is None:
             continue
-        first = written.setdefault(os.path.realpath(path), name)
+        first = written.setdefault(place_of(path), name)
         if first != name:
             raise InputError(f"--{first} and --{name} are one file, {path}; give two")
     for name, value in options.items():
-        for path in () if name in outputs else _files(value):
-            found = written.get(os.path.realpath(path))
+        for path in () if name in outputs else named_files(value):
+            found = written.get(place_of(path))
             if found is not None:
                 raise InputError(f"--{found} {options[found]}: is an input as well (--{name}); give another file")
 
 
-def _files(value: Any) -> Iterator[pathlib.Path]:
-    """The files that the value of an option names."""
+def named_files(value: Any) -> Iterator[pathlib.Path]:
+    """The files that the value of an option may name: a path, a text, `en-de=FILE,FILE`, a list of such values."""
     if isinstance(value, list | tuple):
         for part in value:
-            yield from _files(part)
+            yield from named_files(part)
     elif isinstance(value, pathlib.Path):
         yield value
     elif isinstance(value, str):

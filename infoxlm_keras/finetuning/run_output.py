@@ -4,11 +4,13 @@ import contextlib
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.locks import locked
+from infoxlm_keras.files.replaceable import MODEL_FOLDER, check_no_input_within, check_replaceable
 from infoxlm_keras.finetuning.loop import RUN_FILE
 from infoxlm_keras.finetuning.trials import Trial
 
@@ -36,8 +38,11 @@ class FineTuningOutput:
         self.results = path / RESULTS
         self.plot = path / f"{head.metric}.png"
 
-    def check(self, overwrite: bool) -> None:
-        """Raises `InputError`, before training, if the folder holds a complete result or cannot be written."""
+    def check(self, overwrite: bool, inputs: Iterable[PathLike] = ()) -> None:
+        """Raises `InputError`, before training, if the folder holds a complete result or cannot be written.
+
+        Neither `inputs`, the names of what is read, nor files of others may lie in the folders that are replaced.
+        """
         for directory in (self.model, self.runs):
             if directory.exists() and not directory.is_dir():
                 raise InputError(f"{directory}: is not a directory; remove it, or give another --output_dir")
@@ -57,6 +62,12 @@ class FineTuningOutput:
                     f"{others[0]}: is no run of this command, so {self.runs} is not replaced; give another "
                     "--output_dir"
                 )
+        inputs = list(inputs)
+        for directory in (self.model, self.runs):
+            if directory.is_dir() and any(directory.iterdir()):
+                check_no_input_within(directory, inputs)
+        if has_model:
+            check_replaceable(self.model, self.model, MODEL_FOLDER)
         parent = existing_parent(self.path)
         if not parent.is_dir():
             raise InputError(f"{parent}: is not a directory; give another --output_dir")

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.config import RunSettings, check_config, dump_config, flatten
@@ -15,6 +15,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import is_remote, read_yaml, staging, storage, unfinished, write_atomically
 from infoxlm_keras.files.locks import locked
 from infoxlm_keras.files.mirror import Mirror
+from infoxlm_keras.files.replaceable import MODEL_FOLDER, check_no_input_within, check_replaceable, entries_of
 from infoxlm_keras.tasks.registry import task_class
 
 CONFIG_FILE, LOCK_FILE = "config.yaml", ".lock"
@@ -80,13 +81,16 @@ class RunDirectory:
         self.skipped_steps = path / "skipped_steps.jsonl"
         self.language_probabilities = path / "language_probabilities.json"
 
-    def check(self, config: RunSettings, fresh: bool = False, overwrite: bool = False) -> list[str]:
+    def check(
+        self, config: RunSettings, fresh: bool = False, overwrite: bool = False, inputs: Sequence[PathLike] = ()
+    ) -> list[str]:
         """Reads what is there, changes nothing.
 
         Args:
             config: `PretrainingConfig` of the run that is to start or to continue.
             fresh: bool, the run must start at step 0.
             overwrite: bool, with `fresh`: what an earlier run left there may be removed.
+            inputs: names of the models that the run reads. They must not lie in what it writes or removes.
 
         Returns:
             list of str, one line for each setting that differs from those of the run so far, or one line that those
@@ -94,11 +98,13 @@ class RunDirectory:
 
         Raises:
             InputError: if the directory holds a run of other settings, or with `fresh` any run; if the options
-                conflict; or if a file has the name of one of the run's directories, or the reverse.
+                conflict; if a file has the name of one of the run's directories, or the reverse; or if one of the
+            folders for models holds other files, or an input.
         """
         if overwrite and not fresh:
             raise InputError("--overwrite removes an earlier run, and is only taken together with --fresh")
         self._check_kinds()
+        self._check_models(inputs)
         present = [name for name in PRODUCTS if (self.path / name).exists()]
         if fresh:
             if present and not overwrite:
@@ -213,6 +219,13 @@ class RunDirectory:
     def write_config(self, config: RunSettings) -> None:
         """Writes the settings of the run to `config.yaml`."""
         write_atomically(self.config_file, dump_config(config))
+
+    def _check_models(self, inputs):
+        """The run replaces its models at the end: neither files of others nor its inputs may be lost then."""
+        for folder in (self.model, self.best_model, self.initial_model):
+            if folder.is_dir() and entries_of(folder):
+                check_no_input_within(folder, inputs)
+                check_replaceable(folder, folder, MODEL_FOLDER)
 
     def _check_kinds(self):
         """Raises InputError if something of another kind has the name of a file or directory of the run."""

@@ -31,6 +31,7 @@ from infoxlm_keras.runs.queue_filling import fill_queue
 from infoxlm_keras.runs.task_models import check_same_models, digests_of, load_task_models
 from infoxlm_keras.runs.training_records import TrainingRecords
 from infoxlm_keras.tasks.pretext_task import PretextTask
+from infoxlm_keras.tasks.registry import task_class
 
 
 @dataclasses.dataclass
@@ -85,7 +86,7 @@ def pretrain(
         InputError: for records or a model that do not fit the configuration, or an output directory of another run.
     """
     with RunDirectory.opened(output_dir) as directory:
-        changes = directory.check(config, fresh, overwrite)
+        changes = directory.check(config, fresh, overwrite, _models_read(config, init))
         run = PretrainingRun(config, data_dir, directory, init, wandb_project)
         with directory.claimed() if is_chief() else contextlib.nullcontext():
             if overwrite and is_chief():
@@ -309,3 +310,9 @@ def evaluations_of(config: RunSettings) -> list[Evaluation]:
     """List of the `Evaluation`s that `config` (`PretrainingConfig`) switches on, with their data."""
     found = [evaluation.from_config(config) for evaluation in evaluation_classes().values()]
     return [evaluation for evaluation in found if evaluation is not None]
+
+
+def _models_read(config, init):
+    """Names of the models that a run starts from and works with."""
+    of_tasks = [task_class(task).models_to_load(config.task(task)).values() for task in config.tasks]
+    return [*([] if init is None else [init]), *(source for sources in of_tasks for source in sources)]

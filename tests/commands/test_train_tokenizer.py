@@ -152,7 +152,7 @@ def test_a_vocabulary_is_replaced_only_when_asked(text_dir, tmp_path, capsys):
     assert load_tokenizer(tmp_path / "out").vocabulary_size == 160
     (tmp_path / "out/thesis.txt").write_text("precious")
     message = refused(capsys, train_tokenizer.main, *arguments, "--overwrite")
-    assert "holds other files (thesis.txt) and is not overwritten" in message
+    assert "holds thesis.txt, which would be deleted" in message
 
 
 GOOD = b"das Haus am Fluss\n"

@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files import staging
 from infoxlm_keras.files.overwriting import refuse_overwriting
 
 
@@ -33,3 +34,11 @@ def test_two_outputs_are_two_files(tmp_path):
     options = {"output": tmp_path / "a", "csv": tmp_path / "." / "a"}
     with pytest.raises(InputError, match="--output and --csv are one file"):
         refuse_overwriting(options, ["output", "csv"])
+
+
+def test_in_a_store_addresses_are_compared(tmp_path, monkeypatch):
+    """A command works in local stand-ins, which are two files for one address."""
+    copy, output = tmp_path / "copy" / "a.tsv", tmp_path / "output" / "a.tsv"
+    monkeypatch.setattr(staging, "_stands_for", {str(copy): "gs://b/a.tsv", str(output): "gs://b/a.tsv"})
+    with pytest.raises(InputError, match=r"is an input as well \(--source\)"):
+        refuse_overwriting({"source": copy, "output": output}, ["output"])

@@ -1,14 +1,22 @@
 """What --overwrite may remove; what SIGTERM and Ctrl-C leave."""
 
 import os
+import shutil
 import signal
 
 import pytest
 
 from infoxlm_keras.command_line import run_command
-from infoxlm_keras.commands import convert_checkpoint, search
+from infoxlm_keras.commands import (
+    convert_checkpoint,
+    drop_layers,
+    export_onnx,
+    extend_vocabulary,
+    search,
+    trim_vocabulary,
+)
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import Contents, new_directory
+from infoxlm_keras.files import MODEL_FOLDER, Contents, check_output, new_directory, staging
 from running import refused, tree
 
 INDEX = Contents(("index.json",), ("index.json", "*.bin"))
@@ -23,7 +31,7 @@ def test_only_what_holds_the_named_file_is_replaced(tmp_path):
             raise AssertionError("is not reached")
     (out / "index.json").write_text("{}")
     with pytest.raises(
-        InputError, match=r"out: --overwrite would delete thesis.txt, which no command of this library"
+        InputError, match=r"out: holds thesis.txt, which would be deleted and which no command of this"
     ):
         with new_directory(out, replace=True, contents=INDEX):
             raise AssertionError("is not reached")
@@ -36,20 +44,77 @@ def test_only_what_holds_the_named_file_is_replaced(tmp_path):
     assert tree(tmp_path) == {"out/index.json": b"new", "thesis.txt": b"of years"}
 
 
-@pytest.mark.parametrize("form", ["keras", "hf", "sentence-transformers"])
-def test_a_model_of_any_format_is_replaced_but_not_what_lies_beside_it(tmp_path, tiny_preset, capsys, form):
+@pytest.mark.parametrize("strange", ["scores.json", "assets/logo.png", "2_old/notes", "onnx/mine.txt", "1_notes.txt"])
+def test_files_of_others_are_found_at_any_depth(tmp_path, strange):
     out = tmp_path / "out"
-    convert = [convert_checkpoint.main, "--from", str(tiny_preset), "--to", str(out), "--format"]
-    run(*convert, form)
-    first = tree(out)
-    run(*convert, form, "--overwrite")
-    assert tree(out).keys() == first.keys()
-    (out / "retrieval.json").write_text("{}")
-    message = refused(capsys, *convert, "hf", "--overwrite")
-    assert "would delete retrieval.json, which no command of this library wrote" in message
-    (out / "retrieval.json").unlink()
-    run(*convert, "hf", "--overwrite")
-    assert (out / "model.safetensors").is_file()
+    for name in ("config.json", "1_Pooling/config.json", "assets/tokenizer/vocabulary.spm", ".cache/huggingface/x"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("{}")
+    with new_directory(out, replace=True, contents=MODEL_FOLDER) as directory:
+        (directory / "config.json").write_text("new")
+    (out / strange).parent.mkdir(exist_ok=True)
+    (out / strange).write_text("mine")
+    with pytest.raises(InputError, match=f"out: holds {strange}, which would be deleted"):
+        check_output(out, replace=True, contents=MODEL_FOLDER)
+    assert tree(out) == {"config.json": b"new", strange: b"mine"}
+
+
+def test_what_is_added_meanwhile_is_not_deleted(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "index.json").write_text("old")
+    with pytest.raises(InputError, match="out: was filled by something else while this was written"):
+        with new_directory(out, replace=True, contents=INDEX) as directory:
+            (directory / "index.json").write_text("new")
+            (out / "thesis.txt").write_text("of years")
+    assert tree(tmp_path) == {"out/index.json": b"old", "out/thesis.txt": b"of years"}
+
+
+def test_in_a_store_addresses_are_compared(tmp_path, monkeypatch):
+    """A command works in local stand-ins, which are two folders for one address."""
+    stands_for = {str(tmp_path / "in" / "m"): "s3://b/m", str(tmp_path / "out" / "m"): "s3://b/m"}
+    monkeypatch.setattr(staging, "_stands_for", stands_for)
+    for name in ("in/m", "out/m"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}")
+    for source in (tmp_path / "in" / "m", "s3://b/m", "s3://b/m/", "s3://b/m/onnx"):
+        with pytest.raises(InputError, match="would be replaced, but .* is read from it"):
+            check_output(tmp_path / "out" / "m", replace=True, inputs=[source])
+    check_output(tmp_path / "out" / "m", replace=True, inputs=["s3://b/more", "s3://b", "gs://b/m"])
+
+
+TEXTS = "ein Haus am Fluss\nένα σπίτι δίπλα στο ποτάμι\nτο παλιό σπίτι του ποταμού\n" * 20
+# Each command that writes a model.
+WRITERS = {
+    "keras": (convert_checkpoint, "--from", ["--format", "keras"]),
+    "hf": (convert_checkpoint, "--from", ["--format", "hf"]),
+    "sentence-transformers": (convert_checkpoint, "--from", ["--format", "sentence-transformers"]),
+    "layers": (drop_layers, "--model", ["--layers", "1"]),
+    "trimmed": (trim_vocabulary, "--model", ["--input", "{text}"]),
+    "extended": (extend_vocabulary, "--model", ["--input", "{text}", "--add", "2"]),
+    "onnx": (export_onnx, "--model", []),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_each_writer_of_models_replaces_its_own_output(tmp_path, tiny_preset, capsys, writer):
+    command, source, more = WRITERS[writer]
+    (tmp_path / "de.txt").write_text(TEXTS)
+    more = [word.format(text=tmp_path / "de.txt") for word in more]
+    output = "--to" if command is convert_checkpoint else "--output_dir"
+    words = [source, tiny_preset, output, tmp_path / "out", *more, "--overwrite"]
+    run(command.main, *words)
+    first = tree(tmp_path / "out")
+    run(command.main, *words)
+    assert tree(tmp_path / "out").keys() == first.keys()
+    (tmp_path / "out" / "retrieval.json").write_text("{}")
+    assert "holds retrieval.json, which would be deleted" in refused(capsys, command.main, *words)
+    (tmp_path / "out" / "retrieval.json").unlink()
+    words[1] = shutil.copytree(tiny_preset, tmp_path / "source")
+    words[3] = tmp_path / "source"
+    before = tree(tmp_path / "source")
+    assert "is read from it" in refused(capsys, command.main, *words)
+    assert tree(tmp_path / "source") == before
 
 
 def run(main, *arguments):
@@ -62,7 +127,7 @@ def test_an_input_is_not_replaced(tmp_path, source, monkeypatch):
     (tmp_path / "out" / "deep").mkdir(parents=True)
     (tmp_path / "out" / "deep" / "file").write_text("input")
     (tmp_path / "link").symlink_to("out")
-    with pytest.raises(InputError, match="would be overwritten, but .* is read from it"):
+    with pytest.raises(InputError, match="would be replaced, but .* is read from it"):
         with new_directory("out", replace=True, inputs=["nowhere", "hf://org/name", source]):
             raise AssertionError("is not reached")
     assert (tmp_path / "out" / "deep" / "file").read_text() == "input"

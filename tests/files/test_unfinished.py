@@ -11,6 +11,7 @@ import pytest
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import atomic, new_directory, unfinished, write_atomically
+from infoxlm_keras.files.exchange import exchange
 from running import tree
 
 DIRECTORY = """
@@ -131,18 +132,32 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     assert tree(tmp_path) == {f"{young.name}/half": b"half", "model/weights": b"whole"}
 
 
-def test_the_old_directory_goes_after_the_new_one_is_in_its_place(tmp_path, monkeypatch):
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_the_old_directory_goes_after_the_new_one_is_in_its_place(tmp_path, monkeypatch, exchanges):
     """A kill while the old one is removed leaves the new one; the next writer removes the rest of the old one."""
+    if not exchanges:
+        monkeypatch.setattr(atomic, "exchange", lambda one, other: False)
     write_directory(tmp_path)
     (tmp_path / "model" / "weights").write_text("old")
     seen = []
     monkeypatch.setattr(atomic.shutil, "rmtree", lambda path, **options: seen.append((path, tree(tmp_path / "model"))))
     write_directory(tmp_path)
-    [(old, new)] = seen
+    (old, new), *_ = seen
     assert new == {"weights": b"whole"} and tree(old) == {"weights": b"old"}
     monkeypatch.undo()
     write_directory(tmp_path)
     assert tree(tmp_path) == {"model/weights": b"whole"}
+
+
+def test_names_are_exchanged_in_one_operation(tmp_path):
+    """So no moment is without a directory of the name, in which a kill would lose it."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    assert exchange(tmp_path / "one", tmp_path / "other")
+    assert tree(tmp_path) == {"one/file": b"other", "other/file": b"one"}
+    assert not exchange(tmp_path / "one", tmp_path / "nowhere")
+    assert tree(tmp_path) == {"one/file": b"other", "other/file": b"one"}
 
 
 def test_what_appears_meanwhile_is_kept(tmp_path):

@@ -396,6 +396,19 @@ def test_overwriting_leaves_no_results_of_the_model_before(quick, tmp_path, monk
     assert os.listdir(output) == ["runs"]
 
 
+def test_overwrite_keeps_what_is_read_and_what_others_put_there(quick, tmp_path, capsys):
+    """The model that is tuned may be the one that --overwrite would remove."""
+    shutil.copytree(quick[1], tmp_path / "run" / "model")
+    before = tree(tmp_path / "run")
+    words = [quick[0], tmp_path / "run" / "model", *quick[2:], "--overwrite"]
+    assert "is read from it" in refused(capsys, finetune_classification.main, *words)
+    assert tree(tmp_path / "run") == before
+    (tmp_path / "run" / "model" / "notes.txt").write_text("mine")
+    error = refused(capsys, finetune_classification.main, *quick, "--overwrite")
+    assert "holds notes.txt, which would be deleted" in error
+    assert tree(tmp_path / "run") == before | {"model/notes.txt": b"mine"}
+
+
 def test_a_folder_in_which_another_process_trains_is_refused(quick, tmp_path, capsys):
     with FineTuningOutput(tmp_path / "run", ClassificationHead).claimed():
         error = refused(capsys, finetune_classification.main, *quick)

@@ -1,5 +1,6 @@
 """The directory of a run: who may use it, with which settings, and what is removed from it."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -60,6 +61,21 @@ def test_fresh_demands_an_empty_place(run_dir):
     RunDirectory(run_dir).start_over()
     assert [path.name for path in run_dir.iterdir()] == ["corpus"]
     assert RunDirectory(run_dir).check(config(seed=3), fresh=True) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"fresh": True, "overwrite": True}])
+def test_what_would_be_lost_with_a_model_is_named_before_training(run_dir, options):
+    """The models are replaced at the end, or removed by --overwrite."""
+    (run_dir / "model").mkdir()
+    (run_dir / "model" / "config.json").write_text("{}")
+    check = functools.partial(RunDirectory(run_dir).check, config(), **options)
+    assert check(inputs=["infoxlm_base", run_dir]) == []
+    for source in (run_dir / "model", f"{run_dir}/model/", run_dir / "plots" / ".." / "model" / "config.json"):
+        with pytest.raises(InputError, match="model: would be replaced, but .* is read from it"):
+            check(inputs=[source])
+    (run_dir / "model" / "retrieval.json").write_text("{}")
+    with pytest.raises(InputError, match="model: holds retrieval.json, which would be deleted"):
+        check()
 
 
 FOLDERS = ("checkpoints", "tensorboard", "model", "best_model", "initial_model", "plots")
