@@ -47,6 +47,13 @@ def print_settings(title: str, settings: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def show_table(table: Any) -> None:
+    """Prints a table of rich. Its texts are those of users: nothing in them is markup or the name of an emoji."""
+    from rich.console import Console
+
+    Console(markup=False, emoji=False).print(table)
+
+
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
     """Prepares the environment for Keras and TensorFlow, and hides what they print while they load.

@@ -7,8 +7,9 @@ import pathlib
 import sys
 
 import pytest
+from rich.table import Table
 
-from infoxlm_keras.command_line import argument_parser, quiet_imports, run_command
+from infoxlm_keras.command_line import argument_parser, quiet_imports, run_command, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, read_json, read_text, read_yaml, without_wildcards, write_json
 
@@ -51,6 +52,17 @@ def test_our_own_errors_keep_their_traceback():
 
 def test_an_interruption_is_130(capsys):
     assert exit_of(raiser(KeyboardInterrupt()), capsys) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["in [/usr/lib] here", "[/INST]", "Press [Enter] or [ctrl]", ":smile: [link=x]"]
+)
+def test_a_table_shows_the_texts_of_users_as_they_are(capsys, text):
+    """rich takes brackets for markup, and colons for the names of emojis."""
+    table = Table("sentence", title=f"title {text}")
+    table.add_row(text)
+    show_table(table)
+    assert capsys.readouterr().out.count(text) == 2
 
 
 def test_quiet_imports_hides_native_output_only_inside(capfd):

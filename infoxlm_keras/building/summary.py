@@ -9,6 +9,7 @@ import rich
 import rich.box
 import rich.table
 
+from infoxlm_keras.command_line import show_table
 from infoxlm_keras.text.readers.found import MOST_NAMES
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def print_summary(manifest: Manifest, seconds: float) -> None:
             f"{tokens / sum(rows * stream.length * stream.records for stream in streams):.1%}",
             end_section=name == names[-1],
         )
-    rich.print(table)
+    show_table(table)
     tokens = sum(stream.tokens for stream in manifest.streams)
     reasons = sum((collections.Counter(source.dropped) for source in manifest.sources), collections.Counter())
     if reasons:

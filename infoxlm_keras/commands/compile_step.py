@@ -22,7 +22,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_atomically, write_json
 
@@ -102,7 +102,6 @@ def report(config: Any, target: Any, compiled: Any) -> dict[str, Any]:
 
 def print_report(target: Any, compiled: Any, result: dict[str, Any]) -> None:
     """Prints the tables."""
-    import rich
     from rich.table import Table
 
     program = compiled.program
@@ -133,13 +132,13 @@ def print_report(target: Any, compiled: Any, result: dict[str, Any]) -> None:
         table.add_row("bound by", f"{slower}; at most {100 * share:.0f}% of the peak FLOP/s")
     table.add_row("calls of fused attention", str(program.fused_attention_calls))
     table.add_row("compiled in", f"{compiled.compile_seconds:.0f} s")
-    rich.print(table)
+    show_table(table)
     messages = Table("messages", "number", "GB", "largest array", title="between the chips")
     for kind, found in program.messages_by_kind().items():
         size = sum(message.bytes for message in found) / 1e9
         messages.add_row(kind, str(len(found)), f"{size:.3f}", found[0].shapes[0] if found[0].shapes else "")
     if program.messages:
-        rich.print(messages)
+        show_table(messages)
 
 
 def _parser() -> argparse.ArgumentParser:

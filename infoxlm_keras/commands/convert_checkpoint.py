@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.choices import CONVERSION_FORMATS, POOLINGS, WEIGHT_DTYPES
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.remote_arguments import with_local_paths
 
@@ -117,7 +117,6 @@ def check(format: str, settings: Mapping[str, Any]) -> None:
 
 def report(result: Conversion, options: argparse.Namespace) -> None:
     """Prints the table of results, and where the files are."""
-    import rich
     from rich.table import Table
 
     # A `PretrainedModel`, or a fine-tuned one.
@@ -138,7 +137,7 @@ def report(result: Conversion, options: argparse.Namespace) -> None:
     if vector is not None:
         table.add_row("sentence vector", f"{vector.pooling}, {'unit length' if vector.normalize else 'not scaled'}")
     table.add_row("size on disk", f"{result.size / 1e6:.1f} MB")
-    rich.print(table)
+    show_table(table)
     if options.upload is not None:
         print(f"uploaded to {options.upload}")
     print(f"wrote {result.directory}")

@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infoxlm_keras.command_line import argument_parser, quiet_imports
+from infoxlm_keras.command_line import argument_parser, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.files.text_and_json import read_json, write_json
@@ -112,7 +112,6 @@ def run_stage(title: str, command: Sequence[object], product: pathlib.Path, timi
 
 def report(output: pathlib.Path, timing: Mapping[str, float]) -> None:
     """Draws the plots, writes results.json and prints the table."""
-    import rich
 
     with quiet_imports():
         from infoxlm_keras.reports.history import SPEEDS
@@ -135,7 +134,7 @@ def report(output: pathlib.Path, timing: Mapping[str, float]) -> None:
     draw_plots(output, trained, results)
     write_json(output / "results.json", results)
     write_page(output)
-    rich.print(results_table(results))
+    show_table(results_table(results))
     total = sum(value for name, value in results["timing"].items() if name not in SPEEDS)
     print(f"results.json, plots/, the report, model/ and serving/1/ are in {output} ({total:,.0f} s in all stages)")
 

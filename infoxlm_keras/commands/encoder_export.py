@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.choices import EXPORT_PRECISIONS, POOLINGS
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.files import MODEL_FOLDER, check_output, write_json
 from infoxlm_keras.progress import progress_bar
 
@@ -111,7 +111,6 @@ def measure(result: EncoderExport, embed: Callable[..., Any], pair_sets: Sequenc
 
 def report(result: EncoderExport, name: str, accuracies: dict[str, float]) -> None:
     """Prints the table of results, and where the files are."""
-    import rich
     from rich.table import Table
 
     table = Table("", "exported", title=f"{name}, compared with the Keras model")
@@ -124,5 +123,5 @@ def report(result: EncoderExport, name: str, accuracies: dict[str, float]) -> No
         table.add_row(f"retrieval accuracy, {who}", f"{100 * accuracy:.2f}%")
     if accuracies:
         table.add_row("retrieval accuracy lost", f"{100 * (accuracies['keras'] - accuracies['export']):.2f} points")
-    rich.print(table)
+    show_table(table)
     print(f"wrote {result.directory}")

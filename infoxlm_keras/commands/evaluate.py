@@ -12,9 +12,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import rich
-
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_atomically, write_json
 from infoxlm_keras.files.overwriting import refuse_overwriting
@@ -58,7 +56,7 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     if options.plots is not None:
         draw(kind, result, options.plots)
     for part in at(kind.report)(result, model.info) if kind.report else ():
-        print(part) if isinstance(part, str) else rich.print(part)
+        print(part) if isinstance(part, str) else show_table(part)
     for path in (options.output, options.csv, options.plots):
         if path is not None:
             print(f"wrote {path}")

@@ -27,7 +27,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
@@ -140,7 +140,6 @@ def measure(
 
 def report(result: "Export", accuracies: dict[str, float]) -> None:
     """Writes the accuracies to the version's facts, and prints the table of results and the path."""
-    import rich
     from rich.table import Table
 
     table = Table("", "exported", title="SavedModel, checked in a fresh process")
@@ -157,5 +156,5 @@ def report(result: "Export", accuracies: dict[str, float]) -> None:
         write_json(result.directory / "assets.extra" / "infoxlm.json", facts)
     records = "none: pip install infoxlm_keras[serving]" if result.warmup_records is None else result.warmup_records
     table.add_row("warm-up requests", str(records))
-    rich.print(table)
+    show_table(table)
     print(f"wrote {result.directory}")

@@ -24,7 +24,7 @@ import rich.box
 import rich.table
 
 from infoxlm_keras.building.summary import print_found
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import MODEL_FOLDER, new_directory, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
@@ -137,4 +137,4 @@ def print_languages(languages: Mapping[str, Mapping[str, float]]) -> None:
         numbers = [f"{row[name]:,}" for name in ("sampled", "old_tokens", "new_tokens")]
         rates = [f"{row[name]:.3%}" for name in ("old_unknown_rate", "new_unknown_rate")]
         table.add_row(language, *numbers, *rates)
-    rich.print(table)
+    show_table(table)

@@ -93,8 +93,11 @@ def read_head(kind: type[FineTuningHead], options: argparse.Namespace) -> FineTu
     if not options.dev and not options.test:
         raise InputError("--dev and --test: give at least one of them; there is nothing to measure")
     training = kind.read(options.train, options.train_languages, options.max_train_samples)
-    development = kind.read(options.dev, options.dev_languages) if options.dev else []
-    test = kind.read(options.test) if options.test else []
+    development = kind.read_measured(options.dev, options.dev_languages) if options.dev else []
+    test = kind.read_measured(options.test) if options.test else []
+    # Folders, and forms such as `en-de=FILE`, have told their files now.
+    parts = {"--train": training, "--dev": development, "--test": test}
+    check_kept_apart({option: [file for part in read for file in part.files] for option, read in parts.items()})
     return kind(training, development, test)
 
 

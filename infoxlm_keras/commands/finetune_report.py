@@ -14,7 +14,7 @@ import rich.box
 import rich.table
 
 from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.command_line import print_settings, quiet_imports
+from infoxlm_keras.command_line import print_settings, quiet_imports, show_table
 from infoxlm_keras.text.languages import language_or_none
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def report(results: Mapping[str, Any], scores: Sequence[str], chosen: str) -> No
     for name, value in summaries.items():
         if value is not None:
             table.add_row(name, "", *(f"{100 * value:.1f}" if score == chosen else "" for score in scores))
-    rich.print(table)
+    show_table(table)
     if len(results["runs"]) > 1:
         report_runs(results, scores)
 
@@ -124,7 +124,7 @@ def report_runs(results: Mapping[str, Any], scores: Sequence[str]) -> None:
         development = row["development_mean"]
         shown = "" if development is None else shown_deviation(development)
         table.add_row(f"{row['learning_rate']:g}{kept}", str(len(row["seeds"])), shown, *cells)
-    rich.print(table)
+    show_table(table)
     print(f"* chosen; model/ is its seed {results['settings']['seed']}")
 
 

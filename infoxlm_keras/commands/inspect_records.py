@@ -20,7 +20,7 @@ import rich.box
 import rich.table
 
 from infoxlm_keras.annotations import Array, PathLike
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import Contents, new_directory, staging, storage, write_json
@@ -150,7 +150,7 @@ def print_result(result: Mapping[str, Any]) -> None:
         rates = [f"{row[key]:.2%}" for key in ("share", "sampling_probability")]
         counts = [f"{row['records']:,}", f"{row['tokens']:,}", f"{row['unknown_rate']:.3%}"]
         table.add_row(name, *counts, lengths, *rates)
-    rich.print(table)
+    show_table(table)
     for length, row in result["buckets"].items():
         print(f"  up to {length} tokens: drawn {row['probability']:.1%}, padding {row['padding_waste']:.1%}")
     print(f"  padding expected overall: {result['expected_padding_waste']:.1%}")

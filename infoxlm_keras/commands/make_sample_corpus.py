@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import rich
 import rich.table
 
-from infoxlm_keras.command_line import argument_parser, print_settings
+from infoxlm_keras.command_line import argument_parser, print_settings, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory, write_atomically, write_json
 from infoxlm_keras.progress import progress_bar
@@ -136,4 +136,4 @@ def print_table(description: Mapping[str, Any], dropped: Any) -> None:
         numbers = [entry["training_pairs"], entry["monolingual_lines"], entry["heldout_pairs"]]
         numbers += [entry["compressed_bytes"] // 1024, untranslated, sum(faults.values())]
         table.add_row(entry["language"], *(f"{number:,}" for number in numbers))
-    rich.print(table)
+    show_table(table)

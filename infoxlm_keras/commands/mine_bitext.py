@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infoxlm_keras.choices import POOLINGS
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.files.overwriting import refuse_overwriting
@@ -110,7 +110,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def report(result: dict[str, Any]) -> None:
     """Prints the counts and scores of `mine_bitext`'s result as a table."""
-    import rich
     from rich.table import Table
 
     table = Table("", "mined pairs", show_header=False)
@@ -129,7 +128,7 @@ def report(result: dict[str, Any]) -> None:
         table.add_row("gold pairs", f"{gold['pairs']:,} (threshold {origin})")
         for name, label in (("precision", "precision"), ("recall", "recall"), ("f1", "F1")):
             table.add_row(label, f"{100 * gold[name]:.2f}%")
-    rich.print(table)
+    show_table(table)
     if gold is not None and gold["f1"] == 0.0:
         print(
             "warning: no pair that was found is a gold pair; ids are line numbers from 1, or those of --ids, the "

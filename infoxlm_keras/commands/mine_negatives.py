@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infoxlm_keras.choices import POOLINGS
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import write_json
 from infoxlm_keras.files.overwriting import refuse_overwriting
@@ -140,7 +140,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def report(result: dict[str, Any], settings: NegativeSettings) -> None:
     """Prints the counts and scores of `mine_negatives`'s result as a table."""
-    import rich
     from rich.table import Table
 
     for language, found in result["languages"].items():
@@ -157,7 +156,7 @@ def report(result: dict[str, Any], settings: NegativeSettings) -> None:
             if scores:
                 values = ", ".join(f"{float(share):.0%} {scores[share]:.3f}" for share in SHOWN_QUANTILES)
                 table.add_row(name.replace("_", " "), values)
-        rich.print(table)
+        show_table(table)
         fewer = found["samples"] - found["negatives"].get(str(settings.negatives), 0)
         if fewer and not settings.keep_fewer:
             print(

@@ -37,7 +37,7 @@ The Keras backend is chosen by the environment variable KERAS_BACKEND.
 
 from collections.abc import Sequence
 
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.commands.device_options import add_device_options, distribution_of
 from infoxlm_keras.configs import shipped_configurations
 from infoxlm_keras.errors import InputError
@@ -126,7 +126,6 @@ def _train(config, options, distribution):
 
 
 def _print_result(result):
-    from rich.console import Console
     from rich.table import Table
 
     if not result.record:
@@ -139,7 +138,7 @@ def _print_result(result):
             names = [f"{task.task_name}_{name}" for name in ("loss", "accuracy", "mi_lower_bound")]
             numbers = [f"{result.record[name]:.3f}" if name in result.record else "-" for name in names]
             table.add_row(task.task_name, *numbers)
-    Console().print(table)
+    show_table(table)
     print(f"preset: {result.model_directory}")
     if result.best is not None:
         best = result.best

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.annotations import PathLike
-from infoxlm_keras.command_line import argument_parser, print_settings
+from infoxlm_keras.command_line import argument_parser, print_settings, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import Contents, local_copy, new_directory, staging, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
@@ -89,7 +89,6 @@ def index(options: argparse.Namespace) -> None:
 
 def query(options: argparse.Namespace) -> None:
     """Prints the nearest sentences of each query."""
-    import rich
     from rich.table import Table
 
     from infoxlm_keras.pretrained.prompts import QUERY
@@ -109,7 +108,7 @@ def query(options: argparse.Namespace) -> None:
         table = Table("cosine", "line", "sentence", title=result["query"], title_justify="left")
         for hit in result["hits"]:
             table.add_row(f"{hit['cosine']:.4f}", str(hit["line"]), hit["sentence"])
-        rich.print(table)
+        show_table(table)
     if options.output is not None:
         write_json(options.output, {"index": staging.named(str(options.index)), "results": results})
         print(f"wrote {options.output}")
@@ -125,10 +124,9 @@ def load_embedder(directory: PathLike) -> SavedModelEmbedder:
 
 
 def print_table(title: str, values: Mapping[str, Any]) -> None:
-    import rich
     from rich.table import Table
 
     table = Table("", title, show_header=False)
     for name, value in values.items():
         table.add_row(name, str(value))
-    rich.print(table)
+    show_table(table)

@@ -22,7 +22,7 @@ import rich.table
 
 import infoxlm_keras
 from infoxlm_keras.building.summary import print_found
-from infoxlm_keras.command_line import argument_parser, print_settings
+from infoxlm_keras.command_line import argument_parser, print_settings, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import Contents, check_output, new_directory, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
@@ -129,4 +129,4 @@ def print_languages(languages: Mapping[str, Mapping[str, float]]) -> None:
             f"{row['characters_per_token']:.2f}",
             f"{row['unknown_rate']:.3%}",
         )
-    rich.print(table)
+    show_table(table)

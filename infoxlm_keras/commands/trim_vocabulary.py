@@ -27,7 +27,7 @@ import rich.box
 import rich.table
 
 from infoxlm_keras.building.summary import print_found
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import MODEL_FOLDER, new_directory, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
@@ -128,4 +128,4 @@ def print_languages(languages: Mapping[str, Mapping[str, int]]) -> None:
         tokens = max(row["tokens"], 1)
         shares = [f"{row[name] / tokens:.3%}" for name in ("of_lost_pieces", "unknown")]
         table.add_row(language, f"{row['sentences']:,}", f"{row['tokens']:,}", *shares)
-    rich.print(table)
+    show_table(table)

@@ -19,7 +19,7 @@ from typing import Any
 import rich
 import rich.table
 
-from infoxlm_keras.command_line import argument_parser, print_settings
+from infoxlm_keras.command_line import argument_parser, print_settings, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory
 from infoxlm_keras.files.remote_arguments import with_local_paths
@@ -86,4 +86,4 @@ def print_table(counts: Mapping[str, Sequence[int]]) -> None:
         column.justify = "right"
     for language, numbers in counts.items():
         table.add_row(language, *(f"{number:,}" for number in numbers))
-    rich.print(table)
+    show_table(table)

@@ -19,7 +19,7 @@ import rich
 import rich.box
 import rich.table
 
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, read_manifest
 from infoxlm_keras.records.tfds_metadata import import_tfds, write_tfds_metadata
@@ -41,5 +41,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for kind in kinds:
         for name, splits in write_tfds_metadata(read_manifest(options.data_dir, kind)).items():
             table.add_row(f"{kind}/{name}", " ".join(splits))
-    rich.print(table)
+    show_table(table)
     print(f'open them with tfds.load("DATA SET", data_dir="{options.data_dir}", split="SPLIT")')

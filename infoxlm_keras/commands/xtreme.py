@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_atomically, write_json
 from infoxlm_keras.xtreme.discovery import TaskFiles, find_tasks
@@ -144,7 +144,6 @@ def threshold_of(stage: Stage) -> list[str]:
 
 def write_results(output: pathlib.Path, chosen: Sequence[str], missing: dict[str, list[str]]) -> None:
     """Reads the scores of all finished tasks, writes them and prints the table."""
-    import rich
 
     from infoxlm_keras.xtreme import results
 
@@ -169,7 +168,7 @@ def write_results(output: pathlib.Path, chosen: Sequence[str], missing: dict[str
     write_json(output / RESULTS, content)
     write_atomically(output / "results.csv", table.getvalue())
     write_atomically(output / "results.md", results.markdown(headings, rows, lines))
-    rich.print(results.console_table(headings, rows))
+    show_table(results.console_table(headings, rows))
     for line in lines:
         print(line)
     print(f"wrote {output}/results.json, results.csv and results.md")

@@ -224,6 +224,12 @@ class EmbeddingHead(FineTuningHead):
     ) -> list[EmbeddingSamples]:
         return read_embedding_samples(paths, languages, max_samples)
 
+    @classmethod
+    def read_measured(
+        cls, paths: Sequence[PathLike], languages: Sequence[str] | None = None
+    ) -> list[EmbeddingSamples]:
+        return read_embedding_samples(paths, languages, with_negatives=False)
+
     def facts(self) -> dict[str, Any]:
         return {"negatives": self._vectors.negatives}
 

@@ -46,9 +46,9 @@ class Samples(Protocol):
 class FineTuningHead:
     """One fine-tuning: its data, and after `build` its model. `infoxlm finetune-<name>` runs it.
 
-    The command calls `read` for each of `--train`, `--dev` and `--test`; the constructor, which checks that they fit
-    together; then for each run `build`, `training_arrays`, `losses` in each step, `measure` on the data that is
-    reported, and `save`.
+    The command calls `read` for `--train` and `read_measured` for `--dev` and `--test`; the constructor, which checks
+    that they fit together; then for each run `build`, `training_arrays`, `losses` in each step, `measure` on the data
+    that is reported, and `save`.
 
     Args:
         training, development, test: lists of `Samples`, each of different languages.
@@ -107,6 +107,11 @@ class FineTuningHead:
             InputError: for files that cannot be read.
         """
         raise NotImplementedError
+
+    @classmethod
+    def read_measured(cls, paths: Sequence[PathLike], languages: Sequence[str] | None = None) -> list[Any]:
+        """As `read`, of the samples of `--dev` and `--test`: of them only what a score needs."""
+        return cls.read(paths, languages)
 
     def facts(self) -> dict[str, Any]:
         """What the data decide (names of classes), a dict that is ready for JSON: printed, and in results.json."""

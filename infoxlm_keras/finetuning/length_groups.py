@@ -8,6 +8,8 @@ from infoxlm_keras.annotations import Array
 from infoxlm_keras.evaluation.embedding import padded_lengths
 
 MASK = "padding_mask"
+# What heads give of each token, behind the same beginning of a name.
+OF_TOKENS = (MASK, "token_ids", "targets", "weights")
 # Samples of so many batches are sorted by length together: enough for little padding, few enough for chance.
 WINDOW = 50
 
@@ -18,8 +20,8 @@ class LengthGroups:
     A batch is cut to one of a few lengths, so that few shapes are compiled.
 
     Args:
-        arrays: dict of arrays [samples, ...]. Those that end in `padding_mask`, [..., length], tell the lengths;
-            arrays of the same beginning of the name and the same last dimension are cut with them.
+        arrays: dict of arrays [samples, ...]. Those that end in `padding_mask`, [..., length], tell the lengths; those
+            of `OF_TOKENS` with the same beginning of the name and the same shape are cut with them.
     """
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
@@ -28,8 +30,8 @@ class LengthGroups:
         self.cut_names = {
             name
             for mask_name, mask in masks.items()
-            for name, values in arrays.items()
-            if name.startswith(mask_name.removesuffix(MASK)) and values.ndim > 1 and values.shape[-1] == mask.shape[-1]
+            for name in (mask_name.removesuffix(MASK) + part for part in OF_TOKENS)
+            if name in arrays and arrays[name].shape == mask.shape
         }
         self._bounds = padded_lengths(max((mask.shape[-1] for mask in masks.values()), default=1))
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from infoxlm_keras.finetuning.head import FineTuningHead
 
 RESULTS, RUNS, MODEL, LOCK = "results.json", "runs", "model", ".lock"
+# In the folder of a run: its model is the one in OUTPUT_DIR/model.
+KEPT = "kept"
 
 
 class FineTuningOutput:
@@ -49,12 +51,14 @@ class FineTuningOutput:
         for file in (self.results, self.plot):
             if file.is_dir():
                 raise InputError(f"{file}: is a directory; remove it, or give another --output_dir")
-        # The results are written last. A model without them is that of an unfinished command if there are runs.
         has_model = self.model.is_dir() and any(self.model.iterdir())
-        if not overwrite and (self.results.exists() or (has_model and not self.runs.is_dir())):
-            raise InputError(
-                f"{self.path}: holds a fine-tuned model already; give another --output_dir, or --overwrite"
-            )
+        inputs = list(inputs)
+        for directory in (self.model, self.runs):
+            if directory.is_dir() and any(directory.iterdir()):
+                check_no_input_within(directory, inputs)
+        # The results are written last. A model without them is that of an unfinished command if a run gave it.
+        if not overwrite and (self.results.exists() or (has_model and not any(self.runs.glob(f"*/{KEPT}")))):
+            raise InputError(f"{self.path}: holds a trained model already; give another --output_dir, or --overwrite")
         if overwrite and self.runs.is_dir():
             others = [path for path in self.runs.iterdir() if not (path / RUN_FILE).is_file()]
             if others:
@@ -62,10 +66,6 @@ class FineTuningOutput:
                     f"{others[0]}: is no run of this command, so {self.runs} is not replaced; give another "
                     "--output_dir"
                 )
-        inputs = list(inputs)
-        for directory in (self.model, self.runs):
-            if directory.is_dir() and any(directory.iterdir()):
-                check_no_input_within(directory, inputs)
         if has_model:
             check_replaceable(self.model, self.model, MODEL_FOLDER)
         parent = existing_parent(self.path)
@@ -108,10 +108,13 @@ class FineTuningOutput:
         """
         source = chosen.directory / MODEL
         if source.is_dir():
+            for mark in self.runs.glob(f"*/{KEPT}"):
+                mark.unlink()
             if self.model.is_dir():
                 shutil.rmtree(self.model)
+            (chosen.directory / KEPT).write_text("OUTPUT_DIR/model\n")
             os.replace(source, self.model)
-        if not self.model.is_dir():
+        if not self.model.is_dir() or not (chosen.directory / KEPT).is_file():
             raise InputError(f"{source}: the model of a complete run is gone; start over with --overwrite")
         for trial in trials:
             shutil.rmtree(trial.directory / MODEL, ignore_errors=True)

@@ -109,7 +109,7 @@ def run_trials(
         with current_distribution().alone():
             digest = model_digest(load())
     for number, settings in enumerate(all_settings, start=1):
-        path = directory / f"lr-{settings.learning_rate:g}_seed-{settings.seed}"
+        path = directory / f"lr-{in_short(settings.learning_rate)}_seed-{settings.seed}"
         result = None if fresh and number == 1 else _read_result(head, path, settings, digest)
         if result is None:
             if len(all_settings) > 1:
@@ -206,6 +206,12 @@ def _read_result(head, path, settings, digest):
             "--overwrite"
         )
     return result
+
+
+def in_short(rate: float) -> str:
+    """A learning rate in six digits, or in as many as tell it from others."""
+    short = f"{rate:g}"
+    return short if float(short) == rate else repr(rate)
 
 
 def _keep_best_model(trials):

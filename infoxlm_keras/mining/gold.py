@@ -76,7 +76,7 @@ def best_threshold(pairs: ScoredPairs, gold: Iterable[tuple[int, int]]) -> float
     """The threshold with the best F1: halfway between the last score that is taken and the next one.
 
     Args:
-        pairs: `ScoredPairs`.
+        pairs: `ScoredPairs`, at least one.
         gold: set of (source, target), not empty.
 
     Returns:

@@ -147,7 +147,7 @@ def mine_bitext(
                 for name, (queries, candidates) in directions.items()
             )
         pairs = candidate_pairs(forward, backward, settings.margin, settings.direction)
-        threshold, measured = _thresholded(pairs, known, settings.threshold)
+        threshold, measured = thresholded(pairs, known, settings.threshold)
         kept = len(pairs.scores) if threshold is None else int((pairs.scores >= threshold).sum())
         _write(output, pairs, kept, stores, settings.write_ids)
     return {
@@ -195,14 +195,19 @@ def _embed(model, vector, stores, work, settings, chunk):
         }
 
 
-def _thresholded(pairs: ScoredPairs, gold: Iterable[tuple[int, int]] | None, threshold: float | None):
+def thresholded(
+    pairs: ScoredPairs, gold: Iterable[tuple[int, int]] | None, threshold: float | None
+) -> tuple[float | None, dict[str, Any] | None]:
     """(threshold or None, the measurement against gold pairs or None)."""
     if gold is None:
         return threshold, None
     gold = set(gold)
     origin = "gold" if threshold is None else "given"
-    threshold = best_threshold(pairs, gold) if threshold is None else threshold
-    return threshold, {"pairs": len(gold), "threshold_from": origin, **scores_at(pairs, gold, threshold)}
+    # `intersection` may leave no pair at all.
+    if threshold is None and len(pairs.scores):
+        threshold = best_threshold(pairs, gold)
+    scores = scores_at(pairs, gold, -math.inf if threshold is None else threshold)
+    return threshold, {"pairs": len(gold), "threshold_from": origin, **scores}
 
 
 def _write(output, pairs, kept, stores, write_ids):

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from built_heads import built_classifier
 from infoxlm_keras.command_line import run_command
-from infoxlm_keras.commands import finetune, finetune_classification
+from infoxlm_keras.commands import finetune, finetune_classification, finetune_embedding
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.finetuning import (
     ClassificationHead,
@@ -126,7 +126,7 @@ def test_the_same_seed_gives_the_same_run(preset, files, finished, tmp_path):
 def test_a_run_that_is_there_is_not_written_over(preset, files, finished, capsys):
     before = tree(finished)
     options = ["--model", preset, "--train", files["train"], "--dev", files["dev"], "--output_dir", finished]
-    assert "holds a fine-tuned model already" in refused(capsys, finetune_classification.main, *options)
+    assert "holds a trained model already" in refused(capsys, finetune_classification.main, *options)
     assert tree(finished) == before
 
 
@@ -288,6 +288,16 @@ def test_a_file_of_two_options_is_refused(link, option, known, places, quick, fi
     assert f"is given in {places}" in message and str(files[known]) in message
 
 
+def test_files_that_readers_find_are_kept_apart(tmp_path, tiny_preset, capsys):
+    """In a folder, and behind the name of a pair."""
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    (folder / "x.en-de.tsv").write_text("a house\tein Haus\nthe river\tder Fluss\n")
+    for train, test in ((folder, folder / "x.en-de.tsv"), (f"en-de={folder}/x.en-de.tsv", folder)):
+        options = ["--model", tiny_preset, "--train", train, "--test", test, "--output_dir", tmp_path / "run"]
+        assert "is given in --train and in --test" in refused(capsys, finetune_embedding.main, *options)
+
+
 def test_what_is_left_out_is_counted_for_each_file(quick, tmp_path, capsys):
     bad = tmp_path / "gaps.de.tsv"
     rows = ["label\tsentence1\tsentence2", "same\tx\ty", "-1\tx\ty", "null\tx\ty", "other\tNS\ty", "-1\t\t"]
@@ -399,7 +409,10 @@ def test_overwriting_leaves_no_results_of_the_model_before(quick, tmp_path, monk
 def test_overwrite_keeps_what_is_read_and_what_others_put_there(quick, tmp_path, capsys):
     """The model that is tuned may be the one that --overwrite would remove."""
     shutil.copytree(quick[1], tmp_path / "run" / "model")
+    (tmp_path / "run" / "runs" / "pretraining").mkdir(parents=True)
     before = tree(tmp_path / "run")
+    assert "holds a trained model already" in refused(capsys, finetune_classification.main, *quick)
+    shutil.rmtree(tmp_path / "run" / "runs")
     words = [quick[0], tmp_path / "run" / "model", *quick[2:], "--overwrite"]
     assert "is read from it" in refused(capsys, finetune_classification.main, *words)
     assert tree(tmp_path / "run") == before

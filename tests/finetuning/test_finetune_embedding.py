@@ -284,12 +284,18 @@ def write_triples(path, count=12, start=0, negatives=True):
 def test_the_command_from_triples_to_vectors(tiny_preset, tmp_path):
     train = write_triples(tmp_path / "train.en-de.jsonl")
     test = write_triples(tmp_path / "test.en-de.jsonl", 6, 30, negatives=False)
-    options = ["--model", tiny_preset, "--train", train, "--test", test, "--output_dir", tmp_path / "run"]
+    # A score needs no negatives: those of one language do not matter to another's samples.
+    more = write_triples(tmp_path / "test.en-fr.jsonl", 5, 40)
+    options = ["--model", tiny_preset, "--train", train, "--test", test, more, "--output_dir", tmp_path / "run"]
     options += ["--epochs", 1, "--batch_size", 4, "--learning_rate", 0.01, "--dimensions", 4, "--layer", 1]
     options += ["--query_prompt", "query: ", "--document_prompt", "passage: ", "--pooling", "max", "--no-jit_compile"]
     run(finetune_embedding.main, *options)
     results = json.loads((tmp_path / "run/results.json").read_text())
-    assert results["negatives"] == 2 and results["training"] == {"en-de": 12} and results["samples"] == {"en-de": 6}
+    assert (
+        results["negatives"] == 2
+        and results["training"] == {"en-de": 12}
+        and results["samples"] == {"en-de": 6, "en-fr": 5}
+    )
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"model", "results.json", "accuracy.png", "runs"}
 
     model = load_pretrained(tmp_path / "run/model")
@@ -356,6 +362,9 @@ def test_batches_of_equal_length_hold_each_sample_once_and_are_cut():
         "query_padding_mask": mask,
         "document_padding_mask": mask[:, None, ::1] * np.array([1, 0])[:, None],
         "teacher": np.ones((1000, 32), "float32"),
+        # Numbers of texts, as many as a query has tokens.
+        "query_text": np.ones((1000, 32), "int32"),
+        "document_text": np.ones((1000, 2), "int32"),
         "weights": np.ones(1000, np.float32),
     }
     grouped = SampleBatches(arrays, 16, epochs=2, seed=1, group_by_length=True)
@@ -367,7 +376,7 @@ def test_batches_of_equal_length_hold_each_sample_once_and_are_cut():
             length = batch["query_token_ids"].shape[1]
             assert batch["query_padding_mask"].shape == (16, length)
             assert batch["document_padding_mask"].shape == (16, 2, length)
-            assert batch["teacher"].shape == (16, 32)
+            assert batch["teacher"].shape == batch["query_text"].shape == (16, 32)
             assert length in (8, 12, 16, 24, 32) and length >= batch["query_padding_mask"].sum(axis=1).max()
             positions.append(length)
             seen += grouped.rows(epoch * grouped.updates_per_epoch + place).tolist()

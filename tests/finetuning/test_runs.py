@@ -20,8 +20,9 @@ from infoxlm_keras.finetuning import (
 )
 from infoxlm_keras.finetuning.development_scores import DevelopmentScores
 from infoxlm_keras.finetuning.loop import log_interval
+from infoxlm_keras.finetuning.run_output import FineTuningOutput
 from infoxlm_keras.finetuning.sample_batches import SampleBatches
-from infoxlm_keras.finetuning.trials import Trial, chosen_learning_rate, mean_and_deviation, summary
+from infoxlm_keras.finetuning.trials import Trial, chosen_learning_rate, in_short, mean_and_deviation, summary
 from infoxlm_keras.pretrained import load_pretrained, save_pretrained
 from quick_runs import quick_graphs
 from repository import REPOSITORY
@@ -198,7 +199,7 @@ def test_a_signal_stops_the_run_and_the_same_command_continues_it(tiny_preset, t
     assert "resuming at update" in capsys.readouterr().out
     assert json.loads((tmp_path / "run/results.json").read_text())["update"] == 6
     assert os.listdir(tmp_path / "run/runs") == ["lr-2e-05_seed-0"]
-    assert "holds a fine-tuned model already" in refused(capsys, finetune_classification.main, *command)
+    assert "holds a trained model already" in refused(capsys, finetune_classification.main, *command)
 
 
 def test_neither_another_model_nor_other_data_takes_over_what_is_there(tiny_preset, tmp_path, monkeypatch, capsys):
@@ -282,6 +283,24 @@ def test_a_grid_of_learning_rates_and_seeds(tiny_preset, tmp_path, capsys):
     assert "run 4 of 4: learning rate 0.1, seed 1" in printed and " ± " in printed
     assert load_text_classifier(output / "model").labels == ["a", "b"]
     assert not list(output.glob("runs/*/model")) and not list(output.glob("runs/*/checkpoints"))
+
+
+def test_a_model_is_not_taken_for_that_of_another_run(tmp_path):
+    """A command that ended after its model was in its place, and another one that chooses another run."""
+    output = FineTuningOutput(tmp_path, ClassificationHead)
+    trials = [Trial(tmp_path / "runs" / name, {}) for name in ("seed-0", "seed-1")]
+    for trial in trials:
+        (trial.directory / "model").mkdir(parents=True)
+        (trial.directory / "model" / "weights").write_text(trial.directory.name)
+    for _ in range(2):
+        output.keep(trials[1], trials)
+        assert (tmp_path / "model" / "weights").read_text() == "seed-1"
+    with pytest.raises(InputError, match="seed-0/model: the model of a complete run is gone"):
+        output.keep(trials[0], trials[:1])
+
+
+def test_learning_rates_that_differ_late_have_folders_of_their_own():
+    assert [in_short(rate) for rate in (1e-5, 0.1, 1.0000001e-5)] == ["1e-05", "0.1", "1.0000001e-05"]
 
 
 def test_the_summary_of_trials():

@@ -10,8 +10,8 @@ from infoxlm_keras.commands.mine_bitext import main
 from infoxlm_keras.evaluation import TextEmbedder, embed_texts
 from infoxlm_keras.evaluation.retrieval import unit_rows
 from infoxlm_keras.mining import mining
-from infoxlm_keras.mining.candidates import candidate_pairs
-from infoxlm_keras.mining.mining import MiningSettings, mine_bitext
+from infoxlm_keras.mining.candidates import ScoredPairs, candidate_pairs
+from infoxlm_keras.mining.mining import MiningSettings, mine_bitext, thresholded
 from infoxlm_keras.mining.row_file import RowFile
 from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.pretrained import load_pretrained
@@ -267,3 +267,11 @@ def test_bad_input_ends_with_one_message_and_no_output(changed, words, data, tin
     before = sorted(tmp_path.iterdir())
     assert words in refused(capsys, main, *arguments)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_without_a_pair_nothing_is_found():
+    """Both directions may agree on none."""
+    nothing = ScoredPairs(np.zeros(0), np.zeros(0, int), np.zeros(0, int))
+    threshold, measured = thresholded(nothing, {(0, 0), (1, 2)}, None)
+    assert threshold is None
+    assert measured == {"pairs": 2, "threshold_from": "gold", "precision": 0.0, "recall": 0.0, "f1": 0.0}
