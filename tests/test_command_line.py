@@ -54,12 +54,10 @@ def test_an_interruption_is_130(capsys):
     assert exit_of(raiser(KeyboardInterrupt()), capsys) == (130, "interrupted\n")
 
 
-@pytest.mark.parametrize(
-    "text", ["in [/usr/lib] here", "[/INST]", "Press [Enter] or [ctrl]", ":smile: [link=x]"]
-)
+@pytest.mark.parametrize("text", ["in [/usr/lib] here", "[/INST]", "Press [Enter] or [ctrl]", ":smile: [link=x]"])
 def test_a_table_shows_the_texts_of_users_as_they_are(capsys, text):
     """rich takes brackets for markup, and colons for the names of emojis."""
-    table = Table("sentence", title=f"title {text}")
+    table = Table("sentence", title=text)
     table.add_row(text)
     show_table(table)
     assert capsys.readouterr().out.count(text) == 2

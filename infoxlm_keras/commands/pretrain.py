@@ -35,6 +35,7 @@ encoder as a KerasHub preset in model/ (best_model/: the one that retrieved best
 The Keras backend is chosen by the environment variable KERAS_BACKEND.
 """
 
+import math
 from collections.abc import Sequence
 
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
@@ -120,7 +121,9 @@ def _train(config, options, distribution):
             "repeat the command" + (" without --fresh" if options.fresh else "")
         )
         return
-    content = {"step": result.step, "last_interval": result.record, "best": result.best}
+    # JSON has no number for what is not finite.
+    record = {name: value for name, value in (result.record or {}).items() if math.isfinite(value)}
+    content = {"step": result.step, "last_interval": record, "best": result.best}
     write_json(f"{options.output_dir}/pretraining.json", content)
     _print_result(result)
 

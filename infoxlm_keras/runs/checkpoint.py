@@ -11,6 +11,7 @@ exists. Its content does not depend on the number of devices.
 
 import dataclasses
 import errno
+import math
 import os
 import pathlib
 import re
@@ -92,7 +93,7 @@ def save_checkpoint(
         pretrainer: `InfoXLMPretrainer`, compiled.
         step: int, batches consumed; the next batch has this index.
         info: optional dict of JSON values to keep with it.
-        scores: optional dict of name to float, measured at this step.
+        scores: optional dict of name to float, measured at this step; those that are not finite are left out.
         keep: int >= 1.
         best_by: optional name of a score; the checkpoint with the best one stays, see `checkpoint_files.is_better`.
         write: bool. False reads the variables, which may need every process, and writes nothing.
@@ -112,7 +113,8 @@ def save_checkpoint(
             check_free(temporary, sum(values.nbytes for values in state.values()))
             _write_state(temporary / STATE_FILE, state)
             content = {"version": VERSION, "step": step, "sha256": digest(temporary / STATE_FILE)}
-            content.update(scores=scores or {}, info=info or {})
+            measured = {name: score for name, score in (scores or {}).items() if math.isfinite(score)}
+            content.update(scores=measured, info=info or {})
             write_json(temporary / INFO_FILE, {**content, "checksum": checksum_of(content)})
             for written in (temporary / STATE_FILE, temporary / INFO_FILE, temporary):
                 _force_to_disk(written)

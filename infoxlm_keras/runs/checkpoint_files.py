@@ -124,7 +124,12 @@ def _best_first(directory, best_by, report=None):
 
 
 def is_better(name: str, value: float, than: float | None) -> bool:
-    """Whether score `value` is better than `than` (None: there is none yet). Of a loss the lower one is better."""
+    """Whether score `value` is better than `than` (None: there is none yet). Of a loss the lower one is better.
+
+    A value that is not finite is no score.
+    """
+    if not math.isfinite(value):
+        return False
     if than is None:
         return True
     return value < than if name.endswith("loss") else value > than

@@ -84,7 +84,8 @@ class _ToAShare(_WarmupSchedule):
         self.final_share = final_share
 
     def falling(self, left: Tensor) -> Tensor:
-        return self.final_share + (1.0 - self.final_share) * self.shape(ops.maximum(left, 0.0))
+        # Above 1 in the warm-up, where a cosine would come down again.
+        return self.final_share + (1.0 - self.final_share) * self.shape(ops.clip(left, 0.0, 1.0))
 
     def shape(self, left: Tensor) -> Tensor:
         """From 1 to 0, as `left` goes from 1 to 0."""

@@ -40,27 +40,33 @@ class StepMetrics(_Model):
         # In units of 10^12 (tera).
         self.flops_metric = keras.metrics.Mean(name="tflop_per_step")
 
-    def update_task_metrics(self, results: dict[str, dict[str, Any]]) -> None:
-        """Adds one micro-batch's `results` to the tasks' metrics, except for tasks whose loss is not finite."""
+    def update_task_metrics(self, results: dict[str, dict[str, Any]], training: bool = True) -> None:
+        """Adds one micro-batch's `results` to the tasks' metrics.
+
+        In training a task whose loss is not finite is left out, since the update is skipped. A measurement is of all
+        batches, and is not finite then.
+        """
+        update = update_finite if training else keras.metrics.Mean.update_state
         for name, result in results.items():
             mean = result["loss_sum"] / ops.maximum(result["count"], 1.0)
             # Predictions from logits that are not numbers count neither as right nor as wrong.
-            count = ops.where(ops.isfinite(mean), result["count"], 0.0)
+            count = ops.where(ops.isfinite(mean), result["count"], 0.0) if training else result["count"]
             averages = {"accuracy": result["correct_sum"], **result["averages"]}
             values = {key: total / ops.maximum(result["count"], 1.0) for key, total in averages.items()}
             values["loss"] = mean
             if name in self.smoothed_bounds:
                 candidates = values.get("log_candidates", ops.log(result["num_candidates"]))
                 values["mi_lower_bound"] = candidates - mean
+                # It goes on over a whole run, so one number that is none would stay.
                 update_finite(self.smoothed_bounds[name], values["mi_lower_bound"], count)
             for key, value in values.items():
-                update_finite(self.task_metrics[name][key], value, count)
+                update(self.task_metrics[name][key], value, count)
             for key, further in result["further"].items():
                 mean = further["loss_sum"] / ops.maximum(further["count"], 1.0)
-                further_count = ops.where(ops.isfinite(mean), further["count"], 0.0)
+                further_count = ops.where(ops.isfinite(mean), further["count"], 0.0) if training else further["count"]
                 accuracy = further["correct_sum"] / ops.maximum(further["count"], 1.0)
-                update_finite(self.task_metrics[name][f"{key}_loss"], mean, further_count)
-                update_finite(self.task_metrics[name][f"{key}_accuracy"], accuracy, further_count)
+                update(self.task_metrics[name][f"{key}_loss"], mean, further_count)
+                update(self.task_metrics[name][f"{key}_accuracy"], accuracy, further_count)
 
     def update_step_metrics(self, token_counts: Tensors, loss: Tensor, norm: Tensor) -> None:
         """Adds one update's tokens, total loss and gradient norm to the metrics; what is not finite is left out."""

@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from infoxlm_keras import MMLM, XLCO, InputError
 from infoxlm_keras.runs.checkpoint import best_score, restore_best, restore_newest, save_checkpoint
-from infoxlm_keras.runs.checkpoint_files import checkpoints
+from infoxlm_keras.runs.checkpoint_files import checkpoints, is_better
 from running import tree
 from tiny_pretraining import TWO_LAYERS, array, assert_same, joint_batch, state, tiny_pretrainer
 
@@ -73,6 +73,17 @@ def test_the_newest_and_the_best_stay(pretrainer, tmp_path):
     assert best_score(tmp_path / "accuracy", "accuracy") == 0.9
     assert restore_best(tmp_path / "validation_loss", pretrainer, "validation_loss") == (20, 1.0)
     assert restore_best(tmp_path / "none", pretrainer, "other") is None
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_no_score(pretrainer, tmp_path, number):
+    """The checkpoint is saved all the same, and is not the best one."""
+    for step, score in enumerate([number, 2.0, number, number], start=1):
+        save_checkpoint(tmp_path, pretrainer, step, scores={"val_loss": score}, keep=1, best_by="val_loss")
+    assert names(tmp_path) == ["step-00000002", "step-00000004"]
+    assert restore_best(tmp_path, pretrainer, "val_loss") == (2, 2.0)
+    for name in ("val_loss", "accuracy"):
+        assert not is_better(name, number, None) and not is_better(name, number, 1.0)
 
 
 def test_steps_of_nine_digits_are_newer(pretrainer, tmp_path):

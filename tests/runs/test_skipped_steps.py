@@ -5,6 +5,8 @@ import pytest
 
 from infoxlm_keras import MMLM, XLCO, InputError
 from infoxlm_keras.runs.callbacks import SkippedSteps
+from infoxlm_keras.runs.callbacks.interval_log import interval_record
+from infoxlm_keras.runs.callbacks.skipped_steps import drop_later_lines
 from tiny_pretraining import (
     TWO_LAYERS,
     array,
@@ -76,6 +78,30 @@ def test_metrics_leave_out_what_is_not_finite():
     for name in logs:
         if name not in ("tokens_per_step", "padding_share", "tflop_per_step"):
             assert float(again[name]) == float(logs[name]), name
+
+
+def test_an_interval_in_which_all_is_skipped_has_no_loss_and_a_measurement_is_not_finite():
+    """0 would stand there for a perfect loss."""
+    pretrainer = poisoned_pretrainer()
+    batch = batch_of_length(np.random.default_rng(8), BAD_POSITION + 1)
+    pretrainer.reset_metrics()
+    pretrainer.train_step((batch,))
+    sizes = {task.task_name: 4 for task in pretrainer.tasks}
+    record = interval_record(pretrainer, sizes)
+    assert record["tokens_per_step"] > 0 and record["skipped_steps"] == 1
+    assert not [name for name in record if name == "loss" or name.endswith(("_loss", "accuracy", "gradient_norm"))]
+    measured = pretrainer.evaluate(((batch,) for _ in range(1)), steps=1, verbose=0, return_dict=True)
+    assert np.isnan([measured[f"{task.task_name}_loss"] for task in pretrainer.tasks]).all()
+    pretrainer.reset_metrics()
+    pretrainer.train_step((batch_of_length(np.random.default_rng(8), 8),))
+    assert np.isfinite(list(interval_record(pretrainer, sizes).values())).all()
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    path = tmp_path / "skipped_steps.jsonl"
+    path.write_text('{"first_step": 3, "last_step": 3, "skipped": 1}\n{"first_step": \n')
+    with pytest.raises(InputError, match="skipped_steps.jsonl: line 2: is not a run's list of skipped steps"):
+        drop_later_lines(path, 10)
 
 
 def test_one_bad_task_skips_the_whole_step():

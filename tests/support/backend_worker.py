@@ -194,6 +194,17 @@ def filled_queue(pretrainer, batches):
     return ops.convert_to_numpy(pretrainer.task("xlco").queue.keys), len(calls)
 
 
+def evaluations(pretrainer, batch):
+    """The total loss of a batch by `evaluate` after as many updates, before and after tasks are enabled."""
+    found, updates = [], pretrainer.optimizer.iterations
+    present = ops.convert_to_numpy(updates)
+    for number in (20, 0, 2, 20, 0):
+        updates.assign(number)
+        found.append(pretrainer.evaluate(((batch,) for _ in range(1)), steps=1, verbose=0, return_dict=True)["loss"])
+    updates.assign(present)
+    return np.array(found)
+
+
 def restored_table(pretrainer):
     """(token embedding, a row, the embedding after the row was put in the place of `<pad>`'s)."""
     embeddings = pretrainer.backbone.token_embedding.embeddings
@@ -253,6 +264,8 @@ def main(directory):
             arrays[f"{name}|variable|{variable_name}"] = ops.convert_to_numpy(variable)
         facts[f"rate of {name}"] = float(ops.convert_to_numpy(rate_of_last_update(pretrainer.optimizer)))
         arrays[f"{name}|iterations"] = ops.convert_to_numpy(pretrainer.optimizer.iterations)
+        if name == "joint_count":
+            arrays["evaluations"] = evaluations(pretrainer, batches[0])
         if name == "sum_of_means":
             arrays["filled queue"], facts["calls of fill_tasks"] = filled_queue(
                 build(scenario, False, weights), batches

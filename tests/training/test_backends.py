@@ -158,6 +158,14 @@ def test_equal_metrics_at_every_step(results, scenario, backend):
     assert len(set(total)) == STEPS and np.isfinite(total).all()
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_measurement_follows_the_weights_of_the_tasks(results, backend):
+    """In a compiled program, too: XLCO counts from update 3 on, word alignment from update 2 on."""
+    after, before, between, again, at_last = results[backend][0]["evaluations"]
+    assert after == again > between > before == at_last
+    np.testing.assert_allclose(results[backend][0]["evaluations"], results["torch"][0]["evaluations"], rtol=1e-4)
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_stated_flops_are_those_that_pytorch_counts(results, scenario):
     """All tasks; XLCO's cut at the universal layer, with and without in-batch negatives; with micro-batches."""

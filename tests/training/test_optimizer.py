@@ -53,6 +53,15 @@ def test_cosine_and_stable_rates():
     assert rates == [0.5, *[1.0] * 14, 0.9, 0.8, 0.7, 0.6, 0.5, 0.5, 0.5]
 
 
+@pytest.mark.parametrize("warmup_steps", [1, 500, 900, 999])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_long_warmup_rises_in_a_line(name, warmup_steps):
+    """Half a cosine would come down again where more than a whole fall is left."""
+    rates = build_optimizer(1.0, 1000, warmup_steps, schedule=name)._learning_rate
+    for update in range(1, warmup_steps + 1, max(1, warmup_steps // 10)):
+        assert float(rates(update - 1)) == pytest.approx(update / warmup_steps)
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_rise_alike_and_never_rise_again(name):
     rates = build_optimizer(3e-4, 50, 5, schedule=name)._learning_rate

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from infoxlm_keras.annotations import Array
@@ -70,8 +71,16 @@ class IntervalLog(StepCallback):
 
 
 def interval_record(model: InfoXLMPretrainer, batch_sizes: Mapping[str, int]) -> dict[str, float]:
-    """dict of name to number: the metrics' means since they were reset, the last update's rate, the tasks' state."""
-    record = {name: float(value) for name, value in model.get_metrics_result().items()}
+    """dict of name to number: the metrics' means since they were reset, the last update's rate, the tasks' state.
+
+    A mean of nothing is left out: a task without predictions, or whose losses were not finite in any step.
+    """
+    empty = {
+        metric.name
+        for metric in model.metrics
+        if isinstance(metric, keras.metrics.Mean) and _number(metric.count) == 0
+    }
+    record = {name: float(value) for name, value in model.get_metrics_result().items() if name not in empty}
     record["learning_rate"] = _number(rate_of_last_update(model.optimizer))
     record["skipped_steps"] = int(_number(model.skipped_steps))
     if model.uses_loss_scale:

@@ -8,7 +8,7 @@ from typing import Any
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.data.batch_stream import BatchStream
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import write_atomically
+from infoxlm_keras.files import parsing, read_text, write_atomically
 from infoxlm_keras.reports.skipped_samples import describe_samples
 from infoxlm_keras.runs.callbacks.step_callback import StepCallback
 from infoxlm_keras.runs.sample_record import samples_of_steps
@@ -41,8 +41,8 @@ class SkippedSteps(StepCallback):
         self.streams = list(streams)
         self.path = None if path is None else pathlib.Path(path)
         self.report = report
-        if path is not None:
-            _drop_later_lines(self.path, start_step)
+        if self.path is not None:
+            drop_later_lines(self.path, start_step)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.skipped = self.counter(self.model.skipped_steps)
@@ -79,13 +79,18 @@ class SkippedSteps(StepCallback):
         )
 
 
-def _drop_later_lines(path, start_step):
+def drop_later_lines(path: pathlib.Path, start_step: int) -> None:
     """Removes the lines of steps after `start_step`, and the file if none is left."""
     if not path.is_file():
         return
     # A line without its end was cut by a kill; its step is later than the newest checkpoint.
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    kept = [line for line in lines if json.loads(line)["last_step"] <= start_step]
+    lines = [line for line in read_text(path).splitlines(keepends=True) if line.endswith("\n")]
+    kept = []
+    for number, line in enumerate(lines, start=1):
+        with parsing(path, "a run's list of skipped steps", place=f"line {number}".format):
+            last_step = int(json.loads(line)["last_step"])
+        if last_step <= start_step:
+            kept.append(line)
     if kept:
         write_atomically(path, "".join(kept))
     else:

@@ -31,6 +31,8 @@ from infoxlm_keras.training.step.parts import StepParts
 class TrainStep(StepParts):
     """Mixin of `InfoXLMPretrainer`: `train_step` and `test_step` in Keras' stateless form."""
 
+    _weights_of_test: tuple[float, ...] = ()
+
     def train_step(self, state: tuple[Any, ...], data: Any) -> tuple[Tensors, tuple[Any, ...]]:
         """One update, by all devices of the distribution."""
         trainable, non_trainable, optimizer, metrics = state
@@ -207,7 +209,7 @@ class TrainStep(StepParts):
             batch = self.with_prepared(batch, self.prepared(batch)) if self.prepares else batch
             scales = self.scales(self.prediction_counts(batch), self.training_updates)
             loss, results = self.forward(batch, scales, training=False)
-            self.update_task_metrics(results)
+            self.update_task_metrics(results, training=False)
             self.total_loss_metric.update_state(loss)
             logs = self.metric_results()
         return logs, (trainable, non_trainable, _values(scope, self.metrics_variables))
@@ -266,6 +268,10 @@ class TrainStep(StepParts):
 
     def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:
         """As `keras.Model.evaluate`; a data set is one of global batches, of which each process gets its part."""
+        # The compiled program does not see the optimizer, and holds the weights of its update as numbers.
+        weights = tuple(float(weight) for weight in self.task_weights(self.training_updates).values())
+        if weights != self._weights_of_test:
+            self._weights_of_test, self.test_function = weights, None
         if current_distribution().num_workers > 1:
             x = distribute_batches(x)
         return super().evaluate(x, *arguments, **keywords)

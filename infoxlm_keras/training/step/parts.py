@@ -69,13 +69,17 @@ class StepParts(StepMetrics):
             counts.update({f"{task.task_name}.{name}": count for name, count in further.items()})
         return counts
 
-    def scales(self, counts: Tensors, step: Tensor) -> Tensors:
-        """dict like `counts` to the factor of the summed loss in the total; see `loss_scales`."""
-        weights = {task.task_name: task.weight_at(step) for task in self.tasks}
+    def task_weights(self, step: Tensor) -> dict[str, float | Tensor]:
+        """dict of task name, or `<task>.<further loss>`, to its weight in update `step`."""
+        weights: dict[str, float | Tensor] = {task.task_name: task.weight_at(step) for task in self.tasks}
         for task in self.tasks:
             further = task.further_weights_at(step)
             weights.update({f"{task.task_name}.{name}": weight for name, weight in further.items()})
-        return loss_scales(counts, weights, self.loss_combination)
+        return weights
+
+    def scales(self, counts: Tensors, step: Tensor) -> Tensors:
+        """dict like `counts` to the factor of the summed loss in the total; see `loss_scales`."""
+        return loss_scales(counts, self.task_weights(step), self.loss_combination)
 
     def shared(self, batch: Batch) -> dict[str, Tensors]:
         """dict of task name to the tensors of one micro-batch that replicas exchange; see `PretextTask.shared`.

@@ -90,7 +90,7 @@ class TrainStep(StepParts):
             own = self.gathered(batch, training=False) if self.gathers else self.shared(batch)
             shared = _shared_tensors(own, 0, replicas)
         loss, results = self.forward(batch, scales, training=False, shared=shared)
-        self.update_task_metrics(_summed(results, replicas))
+        self.update_task_metrics(_summed(results, replicas), training=False)
         self.total_loss_metric.update_state(replicas.sum(loss))
         return self.metric_results()
 
@@ -167,7 +167,7 @@ class TrainStep(StepParts):
 
     def _update_task_metrics_by_micro_batch(self, results):
         if self.accumulation_steps == 1:
-            self.update_task_metrics(results)
+            self.update_task_metrics(results, training=False)
             return
 
         def body(index):

@@ -124,7 +124,7 @@ class TrainStep(StepParts):
             shared = self._micro_shared(self._joined([own], replicas), 0)
         loss, results = self.forward(batch, scales, training=False, shared=shared)
         loss, (results,), _ = _summed(replicas, loss, [_detached(results)], [])
-        self.update_task_metrics(results)
+        self.update_task_metrics(results, training=False)
         self.total_loss_metric.update_state(loss)
         return self.metric_results()
 
