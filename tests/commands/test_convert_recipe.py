@@ -108,7 +108,7 @@ def test_what_is_there_is_replaced_only_when_asked(places, tmp_path, capsys):
     )
     assert tree(tmp_path) == {"out/note": b"mine"}
     (tmp_path / "out" / "config.json").write_text('{"old": true}')
-    assert "would delete note" in refused(capsys, convert_checkpoint.main, *arguments, "--overwrite")
+    assert "holds note, which would be deleted" in refused(capsys, convert_checkpoint.main, *arguments, "--overwrite")
     assert tree(tmp_path) == {"out/note": b"mine", "out/config.json": b'{"old": true}'}
     (tmp_path / "out" / "note").unlink()
     run(convert_checkpoint.main, *arguments, "--overwrite")
