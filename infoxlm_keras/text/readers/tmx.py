@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.text.languages import UnusableNameError, language_among, language_or_none
+from infoxlm_keras.text.languages import UnusableNameError, language_among, language_or_none, pair_languages
 from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.text.readers.aligned import ENGLISH
 from infoxlm_keras.text.readers.inputs import printable
@@ -19,6 +19,7 @@ from infoxlm_keras.text.readers.packed import (
     packed_chunks,
     unpack,
 )
+from infoxlm_keras.text.readers.reader import Text
 from infoxlm_keras.text.readers.tmx_units import UnitHandler, read_units
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class TmxPairs:
 
     name: str
     files: tuple[str, ...]
+
+    @property
+    def texts(self) -> list[Text]:
+        """List of `Text`: the pairs of the two languages, in either direction."""
+        return [Text(self.files, frozenset(pair_languages(self.name)))]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""
