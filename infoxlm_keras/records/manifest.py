@@ -210,7 +210,8 @@ def read_manifest_in(folder: PathLike) -> Manifest:
     Raises:
         InputError: as `read_manifest`; or if the manifest is of neither kind.
     """
-    return _read(*_opened(folder), None)
+    directory, address, sizes = _opened(folder)
+    return _read(directory, address, sizes, None)
 
 
 def _opened(folder):
