@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from infoxlm_keras.building.build import check_output, complete_output, make_manifest, name_unmatched
+from infoxlm_keras.building.build import complete_output, make_manifest, name_unmatched
 from infoxlm_keras.building.input_account import Fingerprints, check_any_left, check_counts
+from infoxlm_keras.building.output_directory import RECORDS, check_output, inputs_of
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import new_directory
 from infoxlm_keras.progress import progress_bar
@@ -46,10 +47,11 @@ def build_with_beam(build: Build, options: argparse.Namespace, beam_arguments: S
     beam = import_beam()
     from infoxlm_keras.building import beam_pipeline
 
-    directory, shard_bytes = check_output(build.kind, options)
+    inputs = inputs_of(build.readers, options)
+    directory, shard_bytes = check_output(build.kind, options, inputs)
     fingerprints = Fingerprints(build.readers, threads=options.processes)
     beam_options = beam.options.pipeline_options.PipelineOptions(beam_arguments)
-    with new_directory(directory, replace=options.overwrite) as temporary:
+    with new_directory(directory, options.overwrite, RECORDS, inputs) as temporary:
         with progress_bar(f"Running on {options.runner}"):
             try:
                 with beam.Pipeline(options=beam_options) as pipeline:

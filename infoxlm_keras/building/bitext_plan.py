@@ -4,6 +4,7 @@ import argparse
 
 from infoxlm_keras.building.bitext_encoder import BitextEncoder, bucket_bounds, check_length_ratio
 from infoxlm_keras.building.build import Build, add_build_arguments
+from infoxlm_keras.building.output_directory import check_output
 from infoxlm_keras.building.repeated_records import reversed_names
 from infoxlm_keras.building.summary import print_found
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
@@ -52,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan_build(options: argparse.Namespace) -> Build:
     """The `Build` that the options of `add_arguments` ask for."""
+    # Before files of many gigabytes are searched for their languages.
+    check_output("bitext", options)
     lengths = bucket_bounds(options.lengths, options.max_length)
     check_length_ratio(options.max_length_ratio)
     if options.held_out < 0:

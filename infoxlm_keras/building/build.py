@@ -20,9 +20,9 @@ from infoxlm_keras.building.input_account import Fingerprints, check_streams, ma
 from infoxlm_keras.building.journal import FILE_NAME as JOURNAL_FILE
 from infoxlm_keras.building.journal import BuildJournal
 from infoxlm_keras.building.local_build import LocalBuild
+from infoxlm_keras.building.output_directory import TOKENIZER_FILE, check_output, inputs_of
 from infoxlm_keras.building.work_directory import remove, work_directory
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import resolved_output
 from infoxlm_keras.files.written_files import naming, new_file
 from infoxlm_keras.records.manifest import (
     BUILDERS,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from infoxlm_keras.text.readers.reader import Reader
     from infoxlm_keras.tokenizer import Tokenizer
 
-TOKENIZER_FILE = "tokenizer/vocabulary.spm"
 GO_ON = "run the same command again to continue where it stopped"
 
 
@@ -105,7 +104,8 @@ def build_records(build: Build, options: argparse.Namespace) -> Manifest:
     if options.processes < 1:
         raise InputError(f"--processes {options.processes}: must be at least 1")
     readers, encoder = build.readers, build.encoder
-    directory, shard_bytes = check_output(build.kind, options)
+    inputs = inputs_of(readers, options)
+    directory, shard_bytes = check_output(build.kind, options, inputs)
     try:
         with work_directory(directory) as work:
             fingerprints = Fingerprints(readers, work / "inputs.json", options.processes)
@@ -124,6 +124,8 @@ def build_records(build: Build, options: argparse.Namespace) -> Manifest:
             name_unmatched(build, counts)
             manifest = make_manifest(build, options, streams, counts, fingerprints)
             complete_output(work / "output", manifest, encoder.tokenizer)
+            # Somebody may have put a file there meanwhile.
+            check_output(build.kind, options, inputs)
             if directory.is_dir():
                 remove(work / "replaced")
                 os.replace(directory, work / "replaced")
@@ -134,25 +136,6 @@ def build_records(build: Build, options: argparse.Namespace) -> Manifest:
     except KeyboardInterrupt:
         print(f"\n{GO_ON}", file=sys.stderr)
         raise
-
-
-def check_output(kind: str, options: argparse.Namespace) -> tuple[pathlib.Path, int]:
-    """(directory of the output with links followed, bytes a shard), or `InputError` if they cannot be."""
-    if not options.shard_megabytes > 0:
-        raise InputError(f"--shard_megabytes {options.shard_megabytes}: must be above 0")
-    directory = resolved_output(pathlib.Path(options.output_dir) / kind)
-    if os.path.ismount(directory):
-        raise InputError(f"{directory}: is the root of a mounted file system; choose a folder in it as --output_dir")
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"{directory}: is a file, not a directory; choose another --output_dir")
-    if directory.is_dir() and any(directory.iterdir()):
-        if not (directory / FILE_NAME).is_file():
-            raise InputError(f"{directory}: holds no records and is not overwritten; choose another --output_dir")
-        if not options.overwrite:
-            raise InputError(
-                f"{directory}: is not empty; remove it (or give --overwrite), or choose another output directory"
-            )
-    return directory, max(1, round(options.shard_megabytes * 1e6))
 
 
 def build_plan(build: Build, fingerprints: Fingerprints, options: argparse.Namespace) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import argparse
 
 from infoxlm_keras.building.build import Build, add_build_arguments
 from infoxlm_keras.building.monolingual_encoder import MonolingualEncoder
+from infoxlm_keras.building.output_directory import check_output
 from infoxlm_keras.building.packing import check_sequence_length
 from infoxlm_keras.building.summary import print_found
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan_build(options: argparse.Namespace) -> Build:
     """The `Build` that the options of `add_arguments` ask for."""
+    # Before files of many gigabytes are searched for their languages.
+    check_output("mmlm", options)
     check_sequence_length(options.sequence_length)
     cleaning = cleaning_of(options)
     readers = find_monolingual(options.input, options.fields)

@@ -23,11 +23,11 @@ from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import Contents, new_directory, staging, storage, write_json
+from infoxlm_keras.files import Contents, check_output, new_directory, staging, storage, write_json
 from infoxlm_keras.files.remote_arguments import with_local_paths
 from infoxlm_keras.files.written_files import naming
 from infoxlm_keras.progress import progress_bar
-from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, check_tokenizer, read_manifest
+from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, check_tokenizer, read_manifest, read_manifest_in
 from infoxlm_keras.records.statistics import FEATURES, describe, read_stream
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not 0 <= options.language_exponent <= 1:
         raise InputError(f"--language_exponent {options.language_exponent}: must be within 0 to 1")
     manifests = find_manifests(options.directory)
+    if options.output_dir:
+        check_output(options.output_dir, options.overwrite, CONTENTS, [options.directory])
     print_settings("inspect_records", vars(options))
     results, lengths = {}, {}
     for manifest in manifests:
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output_dir:
         with (
             naming(options.output_dir),
-            new_directory(options.output_dir, options.overwrite, contents=CONTENTS) as directory,
+            new_directory(options.output_dir, options.overwrite, CONTENTS, [options.directory]) as directory,
         ):
             write_json(directory / "inspection.json", results)
             save_plots(directory, results, lengths)
@@ -82,28 +84,19 @@ def find_manifests(directory: PathLike) -> list[Manifest]:
     """list of `Manifest`s in a folder of prepared data (or its address), or the one of a folder of one kind."""
     if storage.is_remote(directory):
         address = storage.trimmed(str(directory))
-        parent, _, name = address.rpartition("/")
         found = storage.listing(address)
         storage.refuse_object(address, found)
         staging.refuse_half_written(address, found)
-        if name in BUILDERS and FILE_NAME in found:
-            return [read_manifest(parent, name)]
-        kinds = [kind for kind in BUILDERS if f"{kind}/{FILE_NAME}" in found]
-        if not kinds:
-            raise _without_records(address)
-        return [read_manifest(address, kind) for kind in kinds]
-    directory = pathlib.Path(directory)
-    if directory.name in BUILDERS and (directory / FILE_NAME).is_file():
-        return [read_manifest(directory.parent, directory.name)]
-    kinds = [kind for kind in BUILDERS if (directory / kind / FILE_NAME).is_file()]
-    if not kinds:
-        raise _without_records(directory)
-    return [read_manifest(directory, kind) for kind in kinds]
-
-
-def _without_records(directory):
-    wanted = " or ".join(f"{kind}/{FILE_NAME}" for kind in BUILDERS)
-    return InputError(f"{directory}: holds no {wanted}; give the --output_dir of a builder")
+        directory, manifests = address, [name for name in found if name.rpartition("/")[2] == FILE_NAME]
+    else:
+        places = [FILE_NAME, *(f"{kind}/{FILE_NAME}" for kind in BUILDERS)]
+        manifests = [name for name in places if (pathlib.Path(directory) / name).is_file()]
+    if kinds := [kind for kind in BUILDERS if f"{kind}/{FILE_NAME}" in manifests]:
+        return [read_manifest(directory, kind) for kind in kinds]
+    if FILE_NAME in manifests:
+        return [read_manifest_in(directory)]
+    wanted = ", ".join(f"{kind}/{FILE_NAME}" for kind in BUILDERS)
+    raise InputError(f"{directory}: holds no {wanted} or {FILE_NAME}; give the --output_dir of a builder")
 
 
 def read_all(manifest: Manifest, options: argparse.Namespace) -> list[StreamStatistics]:

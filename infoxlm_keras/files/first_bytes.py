@@ -1,6 +1,8 @@
 """What the first bytes of a file say about its format, whatever its name is, and what to do about it."""
 
+import codecs
 import re
+import unicodedata
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
@@ -51,6 +53,8 @@ MARKUP_DOCUMENT = re.compile(r"\s*<(!doctype\s+html|html|\?xml)[\s/>]", re.IGNOR
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 # What is looked at for them, and how much without one is text whatever its encoding.
 HEAD_BYTES, LIKELY_BYTES = 4096, 256
+# With fewer characters, a stray NUL in other text could look like UTF-16.
+_LEAST_WIDE = 8
 
 
 def format_remedy(head: bytes, path: str | None = None) -> str | None:
@@ -66,12 +70,48 @@ def format_remedy(head: bytes, path: str | None = None) -> str | None:
     remedy = next((remedy for signature, remedy in SIGNATURES.items() if head.startswith(signature)), None)
     if remedy is None and head[TAR_PLACE:].startswith(TAR_SIGNATURE):
         return TAR_REMEDY
+    if remedy is None and (encoding := wide_encoding(head)):
+        return f"it is {encoding} without a byte order mark: convert it with `iconv -f {encoding} -t UTF-8`"
     if remedy and path and compression_ending(path) and remedy.endswith(COMPRESSIONS):
         ending = remedy.rpartition(" ")[2]
         return (
             f"it is compressed twice: unpack it once (`{decompressed_by(path)}`), and end its name with one {ending}"
         )
     return remedy
+
+
+def wide_encoding(head: bytes) -> str | None:
+    """`"UTF-16LE"` or `"UTF-16BE"` if the first bytes of a file, `head`, are such text without a byte order mark.
+
+    Every other byte of such text is the high byte of a character: NUL for ASCII, and below 32 for the characters of
+    most alphabets. Text in Chinese or Japanese has few NULs, but it is not valid UTF-8.
+
+    >>> wide_encoding("Ein Haus\\n".encode("utf-16-le"))
+    'UTF-16LE'
+    """
+    head = head[:HEAD_BYTES]
+    for encoding, high in (("UTF-16LE", head[1::2]), ("UTF-16BE", head[::2])):
+        if len(high) < _LEAST_WIDE or 0 not in high or not _is_text(head, encoding):
+            continue
+        if 4 * sum(byte < 32 for byte in high) >= 3 * len(high) or not _decodes(head, "utf-8"):
+            return encoding
+    return None
+
+
+def _is_text(head, encoding):
+    """Whether all characters of `head` in this encoding are assigned, and none is a control character."""
+    text = _decodes(head, encoding)
+    return bool(text) and all(
+        character in "\t\n\r" or unicodedata.category(character) not in ("Cc", "Cn", "Co") for character in text
+    )
+
+
+def _decodes(head, encoding):
+    """The text of `head`, whose last character may be cut; "" if it is not in this encoding."""
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return ""
 
 
 def refuse_other_format(head: bytes, path: PathLike, wanted: str) -> None:

@@ -188,26 +188,50 @@ def read_manifest(data_dir: PathLike, kind: str) -> Manifest:
             lacks something, or if a shard is missing or has another size. Shards' checksums are not computed:
             TFRecord readers check each record's own.
     """
-    address, sizes = "", None
-    if storage.is_remote(data_dir):
-        address = storage.join(str(data_dir), kind)
-        sizes = {name: entry.size for name, entry in storage.listing(address).items()}
-    if address and sizes:
-        directory = local_copy(address, lambda name: not name.endswith(SHARD_ENDING))
-    else:
-        directory = pathlib.Path(data_dir) / kind
-    path = directory / FILE_NAME
-    if not path.is_file():
-        if address:
+    remote = storage.is_remote(data_dir)
+    folder = storage.join(str(data_dir), kind) if remote else pathlib.Path(data_dir) / kind
+    directory, address, sizes = _opened(folder)
+    if not (directory / FILE_NAME).is_file():
+        if remote:
             storage.refuse_object(str(data_dir), storage.listing(str(data_dir)))
         raise InputError(
-            f"{address or directory}/{FILE_NAME}: no such file; make the records with "
+            f"{folder}/{FILE_NAME}: no such file; make the records with "
             f"`{BUILDERS[kind]} --input ... --tokenizer ... --output_dir {data_dir}`"
         )
+    return _read(directory, address, sizes, kind)
+
+
+def read_manifest_in(folder: PathLike) -> Manifest:
+    """The manifest in `folder`, which may have any name: as `read_manifest`, of the kind that it says itself.
+
+    Args:
+        folder: str or path of the folder with `manifest.json`, or its address in a store.
+
+    Raises:
+        InputError: as `read_manifest`; or if the manifest is of neither kind.
+    """
+    directory, address, sizes = _opened(folder)
+    return _read(directory, address, sizes, None)
+
+
+def _opened(folder):
+    """(path on this machine, address, dict of name to size or None) of a folder of records, perhaps in a store."""
+    if not storage.is_remote(folder):
+        return pathlib.Path(folder), "", None
+    address = str(folder)
+    sizes = {name: entry.size for name, entry in storage.listing(address).items()}
+    if not sizes:
+        return pathlib.Path(folder), address, sizes
+    return local_copy(address, lambda name: not name.endswith(SHARD_ENDING)), address, sizes
+
+
+def _read(directory, address, sizes, kind):
+    path = directory / FILE_NAME
     # One read for both: the digest is that of the values, even if the file is replaced meanwhile.
     content = read_bytes(path)
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
-    manifest = dataclasses.replace(_parse(parse_json(content, path), kind, path), digest=digest, address=address)
+    value = parse_json(content, path)
+    manifest = dataclasses.replace(_parse(value, kind or _kind_of(value, path), path), digest=digest, address=address)
     for stream in manifest.streams:
         for shard in stream.shards:
             _check_shard(manifest, shard, sizes)
@@ -234,6 +258,15 @@ def check_tokenizer(manifest: Manifest, tokenizer: Tokenizer) -> None:
         f"{tokenizer.vocabulary_size} ids); use {manifest.directory / made_with.file}, or build the records "
         f"again with {BUILDERS[manifest.kind]} --tokenizer {tokenizer.source}"
     )
+
+
+def _kind_of(value, path):
+    found = value.get("format") if isinstance(value, dict) else None
+    for kind in BUILDERS:
+        if found == f"infoxlm_keras/{kind}":
+            return kind
+    known = " or ".join(f"infoxlm_keras/{kind}" for kind in BUILDERS)
+    raise InputError(f"{path}: format is {shown(found)}, but {known} is needed; give the --output_dir of a builder")
 
 
 def _parse(value, kind, path):

@@ -8,6 +8,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.records.manifest import Manifest
 
 VERSION = "1.0.0"
+METADATA_FILES = ("dataset_info.json", "features.json")
 FEATURES = {"mmlm": ("token_ids",), "bitext": ("source_ids", "target_ids")}
 # TFDS's template of a shard's file name; `stem-00000-of-00001.tfrecord` is ours.
 TEMPLATE = "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}"
@@ -76,7 +77,7 @@ def _write_version(directory):
     """A folder `1.0.0` with the same metadata, whose shards are those of the folder above."""
     version = directory / VERSION
     version.mkdir(exist_ok=True)
-    for file in ("dataset_info.json", "features.json"):
+    for file in METADATA_FILES:
         value = json.loads((directory / file).read_text())
         for split in value.get("splits", ()):
             split["filepathTemplate"] = os.path.join("..", TEMPLATE)

@@ -87,10 +87,31 @@ def test_samples_are_shown_as_text(data_dir, capsys):
     assert len(shown) == 2 and all(tuple(pair) in pairs for pair in shown)
 
 
-def test_one_kind_may_be_given_itself(data_dir, capsys):
-    run(inspect_records.main, data_dir / "mmlm")
+@pytest.mark.parametrize("place", ["data/mmlm", ".", "link", "copy", "data/bitext/../mmlm"])
+def test_one_kind_may_be_given_itself(data_dir, tmp_path, place, monkeypatch, capsys):
+    shutil.copytree(data_dir, tmp_path / "data")
+    shutil.copytree(data_dir / "mmlm", tmp_path / "copy")
+    (tmp_path / "link").symlink_to("data/mmlm")
+    monkeypatch.chdir(tmp_path / "data/mmlm" if place == "." else tmp_path)
+    run(inspect_records.main, place)
     text = capsys.readouterr().out
     assert "mmlm: " in text and "bitext: " not in text
+    assert [manifest.kind for manifest in inspect_records.find_manifests(tmp_path / "data")] == ["mmlm", "bitext"]
+
+
+def test_a_manifest_of_something_else_is_named(tmp_path, capsys):
+    (tmp_path / "manifest.json").write_text('{"name": "web application"}')
+    assert "manifest.json: format is None, but infoxlm_keras/mmlm" in refused(capsys, inspect_records.main, tmp_path)
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_records_are_read(data_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(inspect_records, "read_all", None)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.txt").write_text("of years")
+    everything = (inspect_records.main, data_dir, "--records", 0, "--output_dir")
+    assert "out: is not empty" in refused(capsys, *everything, tmp_path / "out")
+    assert "holds other files (thesis.txt)" in refused(capsys, *everything, tmp_path / "out", "--overwrite")
+    assert "is read from it" in refused(capsys, *everything, data_dir, "--overwrite")
 
 
 LISTS = st.lists(st.one_of(st.integers(0, 300_000), st.integers(-(2**63), 2**63 - 1)), max_size=60)
@@ -112,7 +133,9 @@ def test_other_bytes_are_refused(data):
 
 
 def test_bad_input_is_refused(data_dir, tmp_path, capsys):
-    assert "holds no mmlm/manifest.json or bitext/manifest.json" in refused(capsys, inspect_records.main, tmp_path)
+    assert "holds no mmlm/manifest.json, bitext/manifest.json or manifest.json" in refused(
+        capsys, inspect_records.main, tmp_path
+    )
     assert "--language_exponent 2" in refused(capsys, inspect_records.main, data_dir, "--language_exponent", 2)
     assert "must not be negative" in refused(capsys, inspect_records.main, data_dir, "--records", -1)
 

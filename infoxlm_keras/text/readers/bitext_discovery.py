@@ -66,7 +66,6 @@ class BitextFinder:
         if entry.address.startswith(tfds_examples.PREFIX):
             self.entries.append(Entry(tfds_examples.open_pairs(entry.address, pair, self.fields), codes=codes or None))
         elif pair:
-            self.given.check(entry.address, pair)
             self._add_named(entry.address, pair, codes)
         else:
             self._add_unnamed(entry.address)
@@ -221,6 +220,8 @@ def find_bitext(
     """
     if fields is not None and len(fields) != 2:
         raise InputError(f"--fields {' '.join(fields)}: pairs are in two fields; name source and target")
+    if fields is not None and fields[0] == fields[1]:
+        raise InputError(f"--fields {' '.join(fields)}: is one field for both sides of a pair; name source and target")
     finder = BitextFinder((fields[0], fields[1]) if fields else None, margin, pivot)
     for item in inputs:
         finder.add(item)

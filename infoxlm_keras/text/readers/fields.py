@@ -1,7 +1,7 @@
 """Text in records with named fields (JSON objects, rows of Parquet files, TFDS examples)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from infoxlm_keras.errors import InputError
@@ -26,6 +26,11 @@ class DocumentField:
     """
 
     field: str = DOCUMENT_FIELD
+
+    @property
+    def part(self) -> Hashable:
+        """Hashable: what of a record is read, see `reader.Text`; the same field whatever the language."""
+        return ()
 
     def columns(self, names: Mapping[str, Any], place: str) -> tuple[str, ...]:
         """tuple of str: the fields to read, as `a.b`, from records with the top-level fields `names`.
@@ -69,6 +74,11 @@ class PairFields:
 
     languages: tuple[str, str]
     fields: tuple[str, str] | None = None
+
+    @property
+    def part(self) -> Hashable:
+        """Hashable: what of a record is read, see `reader.Text`: languages in either direction, or the same fields."""
+        return () if self.fields else frozenset(self.languages)
 
     def columns(self, names: Mapping[str, Any], place: str) -> tuple[str, ...]:
         """As `DocumentField.columns`."""

@@ -30,8 +30,9 @@ formats of --input (all but .zip, .po and .parquet may be compressed: .gz .xz .b
                          the same in a folder (IIT Bombay, FLORES, NTREX); of several languages, English paired
                          with each of the others
   X.zip                  archive of Moses files, as OPUS ships it
-  X.tmx                  translation memory; its source language paired with each other one, or
-                         only one pair with en-de=X.tmx
+  X.tmx                  translation memory; its source language (srclang="*all*": English, or else the
+                         language in most units) paired with each that shares a unit with it, or only one
+                         pair with en-de=X.tmx
   WikiMatrix.<src>-<tgt>.tsv
                          columns margin, source, target; pairs below --margin are dropped
   [X.]<src>-<tgt>.jsonl  {"translation": {"en": ..., "de": ...}} a line, or without `translation`; or --fields

@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from infoxlm_keras.text.languages import UnusableNameError
-from infoxlm_keras.text.readers.inputs import PassedOver, named, printable
-from infoxlm_keras.text.readers.reader import Reader
+from infoxlm_keras.text.readers.inputs import GivenOnce, PassedOver, named, printable
+from infoxlm_keras.text.readers.reader import Reader, texts_of
 
 # Names of each reason that are printed; the manifest of a build has them all.
 MOST_NAMES = 20
@@ -92,7 +92,12 @@ def found_in_folders(
 
     Raises:
         UnusableNameError: for a folder of which nothing else is left.
+        InputError: for two readers of one text.
     """
+    given = GivenOnce()
+    for entry in entries:
+        for text in texts_of(entry.reader):
+            given.check_text(text)
     taken = [pathlib.Path(file) for entry in entries for file in entry.reader.files]
     for folder in folders:
         problems = [error for path, error in unusable if path.is_relative_to(folder)]

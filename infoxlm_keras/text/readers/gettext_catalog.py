@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.first_bytes import format_remedy
 from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.languages import UnusableNameError, language_name, language_or_none
 from infoxlm_keras.text.readers.chunks import open_regular
@@ -208,7 +209,8 @@ def load_catalog(path: str) -> polib.POFile:
         content = file.read()
     if b"\0" in content:
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
-        raise InputError(f"{path}: line {line}: holds a NUL byte; it is not a .po file")
+        remedy = format_remedy(content) or "it is not a .po file"
+        raise InputError(f"{path}: line {line}: holds a NUL byte; {remedy}")
     try:
         charset = polib.detect_encoding(path)
         text = content.decode(charset)

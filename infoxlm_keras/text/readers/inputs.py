@@ -7,13 +7,14 @@ import pathlib
 import re
 import shlex
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Literal
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.compression import compression_ending, decompressed_by
 from infoxlm_keras.text.languages import UnusableNameError
+from infoxlm_keras.text.readers.reader import Text
 
 WINDOWS_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin")
 NO_CORPUS = "not named like a corpus"
@@ -258,17 +259,27 @@ def plain_name(path: PathLike) -> str:
 
 
 class GivenOnce:
-    """Refuses a text that is given a second time, as `de.txt` beside `de.txt.gz`, or a file along with its folder."""
+    """Refuses a text that is given a second time: `de.txt` beside `de.txt.gz`, a file along with its folder, or a file
+    under two names."""
 
     def __init__(self) -> None:
-        self.seen: set[tuple[pathlib.Path, str | None]] = set()
+        self.seen: set[Hashable] = set()
 
-    def check(self, path: PathLike, name: str | None = None) -> None:
-        """Raises `InputError` if `path` was here before, under the same `name`."""
-        path = pathlib.Path(path)
-        # Not Path.resolve, which raises on a loop of links.
-        real = pathlib.Path(os.path.realpath(path))
-        key = (real.parent / plain_name(path), name)
+    def check(self, path: PathLike) -> None:
+        """Raises `InputError` if `path` was here before."""
+        self._check(path, _identity(path))
+
+    def check_text(self, text: Text) -> None:
+        """Raises `InputError` if the `Text` was here before, under whatever name; apart from what `check` gets."""
+        self._check(text.files[0], (frozenset(map(_identity, text.files)), text.part))
+
+    def _check(self, path, key):
         if key in self.seen:
             raise InputError(f"{path}: is given twice, perhaps with another ending; give each text once")
         self.seen.add(key)
+
+
+def _identity(path):
+    """The path with links followed, without the ending of a compression."""
+    # Not Path.resolve, which raises on a loop of links.
+    return pathlib.Path(os.path.realpath(path)).parent / plain_name(path)

@@ -12,6 +12,7 @@ from infoxlm_keras.files.text_and_json import load_json
 from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.packed import Texts, add_record
+from infoxlm_keras.text.readers.reader import Text
 
 if TYPE_CHECKING:
     from infoxlm_keras.text.readers.chunks import Chunk
@@ -30,6 +31,11 @@ class JsonLines:
     name: str
     files: tuple[str, ...]
     fields: DocumentField | PairFields
+
+    @property
+    def texts(self) -> list[Text]:
+        """List of `Text`: of each file what `fields` finds in it."""
+        return [Text((file,), self.fields.part) for file in self.files]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the file's `Chunk`s."""

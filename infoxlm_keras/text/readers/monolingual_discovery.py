@@ -51,7 +51,6 @@ def find_monolingual(inputs: Iterable[PathLike], fields: Sequence[str] | None = 
             language = entry.name and language_name(entry.name, item)
             entries.append(Entry(tfds_examples.open_documents(entry.address, language, field)))
         elif entry.name:
-            given.check(entry.address, entry.name)
             reader = _open_named(entry.address, language_name(entry.name, item), field)
             entries.append(Entry(reader, codes=(entry.name,)))
         else:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.first_bytes import HEAD_BYTES, format_remedy, looks_like_text
 from infoxlm_keras.text.readers.chunks import Chunk, LineStream, count_lines, decode_lines
+from infoxlm_keras.text.readers.reader import Text
 
 # Single translations can differ much in length. If two of three consecutive lines differ by more than this ratio, the
 # files are misaligned.
@@ -28,6 +29,11 @@ class MosesPairs:
     name: str
     files: tuple[str, ...]
     members: tuple[str, str] | None = None
+
+    @property
+    def texts(self) -> list[Text]:
+        """List of `Text`: both files, in either direction."""
+        return [Text(self.files, frozenset(self.members or ()))]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields `Chunk`s with equally many lines of both files.

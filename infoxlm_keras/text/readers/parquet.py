@@ -18,6 +18,7 @@ from infoxlm_keras.text.readers.chunks import open_regular
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.inputs import litter_reason
 from infoxlm_keras.text.readers.packed import packed_chunks, unpack
+from infoxlm_keras.text.readers.reader import Text
 
 if TYPE_CHECKING:
     from infoxlm_keras.text.readers.chunks import Chunk
@@ -44,6 +45,11 @@ class ParquetRows:
     name: str
     files: tuple[str, ...]
     fields: DocumentField | PairFields
+
+    @property
+    def texts(self) -> list[Text]:
+        """List of `Text`: of each file what `fields` finds in it."""
+        return [Text((file,), self.fields.part) for file in self.files]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the files."""
@@ -87,6 +93,11 @@ class SavedDataset:
     folder: str
     split: str | None
     fields: DocumentField | PairFields
+
+    @property
+    def texts(self) -> list[Text]:
+        """List of `Text`: of each file what `fields` finds in it."""
+        return [Text((file,), (self.split, self.fields.part)) for file in self.files]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the dataset."""

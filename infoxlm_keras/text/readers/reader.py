@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from infoxlm_keras.text.readers.chunks import Chunk
+
+
+class Text(NamedTuple):
+    """What a reader reads; two readers with an equal one read the same text.
+
+    Attributes:
+        files: tuple of str, the paths that are read together, in any order.
+        part: hashable, what of them is read: members of an archive, a split, languages; () for all.
+    """
+
+    files: tuple[str, ...]
+    part: Hashable = ()
 
 
 class Reader(Protocol):
     """One input of one stream, read in chunks.
 
     A reader is small and picklable: `chunks` runs in the main process, and `read` runs in a worker. A worker imports
-    neither TensorFlow nor Keras.
+    neither TensorFlow nor Keras. A reader that does not read each of its files alone and whole has a property `texts`
+    (see `texts_of`), so that a text that is given twice is noticed.
 
     Attributes:
         name: str, the stream: a language (`de`), or a pair of languages (`en-de`).
@@ -55,3 +68,8 @@ class Reader(Protocol):
             InputError: for bytes that are not UTF-8, or a record without the expected columns; names file and line.
         """
         ...
+
+
+def texts_of(reader: Reader) -> Sequence[Text]:
+    """The `Text`s of a reader: its `texts`, or else each of its files."""
+    return getattr(reader, "texts", None) or [Text((file,)) for file in reader.files]

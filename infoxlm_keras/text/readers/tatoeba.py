@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.text.languages import language_or_none
+from infoxlm_keras.text.languages import language_or_none, pair_languages
 from infoxlm_keras.text.readers.chunks import LineStream, decode_lines
 from infoxlm_keras.text.readers.packed import check_text, packed_chunks, unpack
+from infoxlm_keras.text.readers.reader import Text
 
 if TYPE_CHECKING:
     from infoxlm_keras.text.readers.chunks import Chunk
@@ -31,6 +32,11 @@ class TatoebaPairs:
 
     name: str
     files: tuple[str, ...]
+
+    @property
+    def texts(self) -> list[Text]:
+        """List of `Text`: the pairs of the two languages, in either direction."""
+        return [Text(self.files, frozenset(pair_languages(self.name)))]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the export."""
@@ -66,6 +72,11 @@ class TatoebaSentences:
 
     name: str
     files: tuple[str, ...]
+
+    @property
+    def texts(self) -> list[Text]:
+        """List of `Text`: the sentences of the language."""
+        return [Text(self.files, self.name)]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the export."""

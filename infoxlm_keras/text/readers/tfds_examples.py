@@ -18,6 +18,7 @@ from infoxlm_keras.files.parser_errors import describe, parsing
 from infoxlm_keras.text.languages import language_or_none, pair_languages
 from infoxlm_keras.text.readers.fields import DocumentField, PairFields
 from infoxlm_keras.text.readers.packed import packed_chunks, unpack
+from infoxlm_keras.text.readers.reader import Text
 
 if TYPE_CHECKING:
     from infoxlm_keras.text.readers.chunks import Chunk
@@ -42,6 +43,11 @@ class TfdsExamples:
     files: tuple[str, ...]
     split: str
     fields: DocumentField | PairFields
+
+    @property
+    def texts(self) -> list[Text]:
+        """List of `Text`: of each file what `fields` finds in it."""
+        return [Text((file,), (self.split, self.fields.part)) for file in self.files]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yields the `Chunk`s of the dataset, in the order in which it is stored."""

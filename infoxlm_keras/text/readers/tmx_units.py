@@ -13,7 +13,7 @@ import defusedxml.common
 import defusedxml.expatreader
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files.first_bytes import format_remedy
+from infoxlm_keras.files.first_bytes import format_remedy, wide_encoding
 from infoxlm_keras.files.parser_errors import parsing
 from infoxlm_keras.text.readers import chunks
 from infoxlm_keras.text.readers.packed import check_text, one_line
@@ -137,11 +137,12 @@ class _Units:
         block = self.stream.read(chunks.BUFFER_BYTES)
         if self.decoder is None:
             # The declaration still says UTF-16, which the bytes no longer are.
-            wide = block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            wide = wide and not block.startswith(codecs.BOM_UTF32_LE)
+            marked = block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            marked = marked and not block.startswith(codecs.BOM_UTF32_LE)
+            wide = "utf-16" if marked else wide_encoding(block)
             if not wide and (remedy := format_remedy(block, self.path)):
                 raise InputError(f"{self.path}: is not a TMX file; {remedy}")
-            self.decoder = codecs.getincrementaldecoder("utf-16")() if wide else False
+            self.decoder = codecs.getincrementaldecoder(wide)() if wide else False
             self.encoding = "utf-8" if wide else None
         if not self.decoder:
             return block
