@@ -96,7 +96,7 @@ def build(options, scratch):
         from infoxlm_keras.serving import EmbeddingModule
 
     model = load_pretrained(options.model) if options.model else random_model(options)
-    module = EmbeddingModule(model, options.layer, "mean")
+    module = EmbeddingModule(model, options.layer, "mean", normalize=True)
     tokenizer, torch_model = to_torch(model, module.layer)
     contenders = {
         "SavedModel": saved_model_encode(model, module.layer, "float32", scratch),
@@ -125,7 +125,9 @@ def saved_model_encode(model, layer, storage, scratch):
 
     from infoxlm_keras.serving import export_embedding
 
-    export = export_embedding(model, scratch / f"serving_{storage}", layer, "mean", verify=False, storage=storage)
+    export = export_embedding(
+        model, scratch / f"serving_{storage}", layer, "mean", True, verify=False, storage=storage
+    )
     loaded = tf.saved_model.load(str(export.directory))
     signature = loaded.signatures["serving_default"]
 

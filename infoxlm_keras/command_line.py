@@ -38,6 +38,20 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
 
 
+def true_or_false(text: str) -> bool:
+    """The truth value that `text`, "true" or "false" in any case, names: the `type` of an option of `argparse`.
+
+    Raises:
+        argparse.ArgumentTypeError: for another text.
+
+    >>> true_or_false("False")
+    False
+    """
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from true, false)")
+    return text.lower() == "true"
+
+
 def print_settings(title: str, settings: Mapping[str, Any]) -> None:
     """Prints `settings` (a flat mapping) under `title`, one `key = value` a line, before work begins."""
     print(title)

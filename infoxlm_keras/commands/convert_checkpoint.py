@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.choices import CONVERSION_FORMATS, POOLINGS, WEIGHT_DTYPES
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table, true_or_false
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.remote_arguments import with_local_paths
 
@@ -85,8 +85,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--normalize",
-        choices=("true", "false"),
-        type=str.lower,
+        type=true_or_false,
+        metavar="{true,false}",
         help="scale sentence vectors to unit length; unset: as the source does, else true",
     )
     parser.add_argument("--dtype", choices=WEIGHT_DTYPES, help="dtype of the safetensors weights; unset: float32")
@@ -100,10 +100,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="also upload to hf://org/name, or a preset to kaggle://user/model/keras/variation",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the model in DIR")
-    options = parser.parse_args(arguments)
-    if options.normalize is not None:
-        options.normalize = options.normalize == "true"
-    return options
+    return parser.parse_args(arguments)
 
 
 def check(format: str, settings: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.choices import EXPORT_PRECISIONS, POOLINGS
-from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
+from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table, true_or_false
 from infoxlm_keras.files import MODEL_FOLDER, check_output, write_json
 from infoxlm_keras.progress import progress_bar
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from infoxlm_keras.evaluation import PairSet
     from infoxlm_keras.exporting.encoder_export import EncoderExport
 
-SETTINGS = ("layer", "pooling", "max_length", "dimensions", "precision")
+SETTINGS = ("layer", "pooling", "normalize", "max_length", "dimensions", "precision")
 
 
 def parse(arguments: Sequence[str] | None, description: str) -> argparse.Namespace:
@@ -27,12 +27,18 @@ def parse(arguments: Sequence[str] | None, description: str) -> argparse.Namespa
     parser.add_argument("--output_dir", required=True, type=pathlib.Path, metavar="DIR", help="the folder to write")
     parser.add_argument("--layer", type=int, metavar="K", help="hidden state, 0 = embeddings; unset: the trained one")
     parser.add_argument("--pooling", choices=POOLINGS, help="unset: as the model was trained, else mean")
+    parser.add_argument(
+        "--normalize",
+        type=true_or_false,
+        metavar="{true,false}",
+        help="scale vectors to unit length; unset: as the model does, else true",
+    )
     parser.add_argument("--max_length", type=int, metavar="N", help="most tokens of a text; unset: all positions")
     parser.add_argument(
         "--dimensions",
         type=int,
         metavar="D",
-        help="only the vector's first D dimensions, scaled to unit length; unset: all",
+        help="only the vector's first D dimensions, which are what is scaled; unset: all",
     )
     parser.add_argument(
         "--precision",

@@ -7,7 +7,8 @@ import pathlib
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.conversion.from_sentence_transformers import MODULES_FILE, transformer_directory
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import hub, local_copy, read_json, storage
+from infoxlm_keras.files import read_json
+from infoxlm_keras.files.model_directory import model_directory
 
 KERAS, HUGGING_FACE, FAIRSEQ = "keras", "huggingface", "fairseq"
 
@@ -44,13 +45,9 @@ def locate(source: PathLike) -> Source:
         InputError: if nothing is found, or the files are no model.
     """
     name = str(source)
-    path = local_copy(source) if storage.is_remote(source) else pathlib.Path(source)
-    if path.is_dir():
-        return _at(path)
-    if path.is_file():
-        raise InputError(f"{name}: is a file; give the directory that holds it and config.json")
-    if hub.is_repository(name):
-        return _at(hub.download(name))
+    directory = model_directory(source)
+    if directory is not None:
+        return _at(directory)
     if name.startswith((".", "/", "~")) or ("/" in name and "://" not in name):
         raise InputError(f"{name}: no such directory; give a directory, a Hugging Face id or a KerasHub preset's name")
     return Source(KERAS, None, name)

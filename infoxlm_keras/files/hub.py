@@ -14,12 +14,14 @@ TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "assets/tokenizer/*",
+    "vocabulary.spm",
 )
 # Of a Hugging Face model and of a KerasHub preset; never a pickle, nor the same weights for another library.
 MODEL_FILES = (
     *TOKENIZER_FILES,
     "config.json",
     "infoxlm.json",
+    "labels.json",
     "model*.safetensors",
     "model.safetensors.index.json",
     "huggingface.safetensors",
@@ -41,6 +43,10 @@ MODEL_FILES = (
     "model*.weights.h5",
     "model.weights.json",
     "task.weights.h5",
+    # What the commands that change a model report in its folder.
+    "vocabulary_extension.json",
+    "vocabulary_trimming.json",
+    "layer_dropping.json",
 )
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 

@@ -25,7 +25,10 @@ _LIBRARIES = {"gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs"), "s3": ("s3fs", "s
 _LOGINS = {"gcsfs": "gcloud auth application-default login", "s3fs": "aws configure"}
 # A server that does not answer ends a run within minutes; the libraries' own limits are many minutes, or none.
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
+# File systems with folders, which must be there before a file is written. Elsewhere a folder is part of a name.
+_WITH_FOLDERS = ("file", "local", "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs")
 PARALLEL_TRANSFERS = 8
+PROBE = ".infoxlm-probe"
 _LOCAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -120,16 +123,22 @@ def write_bytes(address: str, content: bytes) -> None:
         InputError: if it cannot be written.
     """
     with reaching(address, "write"):
-        files, path = file_system(address)
+        files, path = _writable(address)
         files.pipe_file(path, content)
 
 
 def remove(address: str, names: Iterable[str]) -> None:
-    """Removes the objects `names` (str) of the folder `address` (str); one that is gone already is no error."""
+    """Removes the objects `names` (str) of the folder `address` (str); one that is gone already is no error.
+
+    On a file system with folders, those that become empty are removed too: in a store they would not be there.
+    """
+    names = list(names)
     for name in names:
         with reaching(address, "write"), contextlib.suppress(FileNotFoundError):
             files, path = file_system(join(address, name) if name else address)
             files.rm_file(path)
+    if _has_folders(address):
+        _remove_empty_folders(address, names)
 
 
 def upload(address: str, local: pathlib.Path, names: Iterable[str]) -> None:
@@ -137,7 +146,7 @@ def upload(address: str, local: pathlib.Path, names: Iterable[str]) -> None:
 
     def put(name):
         with reaching(address, "write"):
-            files, path = file_system(join(address, name) if name else address)
+            files, path = _writable(join(address, name) if name else address)
             files.put_file(os.fspath(local / name if name else local), path)
 
     _in_parallel(put, names)
@@ -163,6 +172,32 @@ def download(address: str, local: pathlib.Path, entries: dict[str, Entry]) -> No
     _in_parallel(get, entries)
 
 
+def _has_folders(address):
+    return address.partition("://")[0] in _WITH_FOLDERS
+
+
+def _writable(address):
+    """`file_system` of an object that is to be written, with its folder made where there are folders."""
+    files, path = file_system(address)
+    if _has_folders(address):
+        files.makedirs(path.rpartition("/")[0], exist_ok=True)
+    return files, path
+
+
+def _remove_empty_folders(address, names):
+    """Removes what the `names` leave empty: their folders below `address` (str), and that folder itself."""
+    folders = {
+        "/".join(parts[:depth])
+        for parts in (name.split("/")[:-1] for name in names if name)
+        for depth in range(len(parts) + 1)
+    }
+    for folder in sorted(folders, reverse=True):
+        with reaching(address, "write"), contextlib.suppress(OSError):
+            files, path = file_system(join(address, folder) if folder else address)
+            if not files.ls(path, detail=False):
+                files.rmdir(path)
+
+
 def _in_parallel(transfer: Callable[[str], None], names: Iterable[str]) -> None:
     with concurrent.futures.ThreadPoolExecutor(PARALLEL_TRANSFERS) as pool:
         transfers = [pool.submit(transfer, name) for name in names]
@@ -176,10 +211,13 @@ def _in_parallel(transfer: Callable[[str], None], names: Iterable[str]) -> None:
 
 def check_writable(address: str) -> None:
     """Raises `InputError` unless objects can be written below `address` (str): before hours of work, not after."""
-    with reaching(address, "write"):
-        files, path = file_system(join(address, ".infoxlm-probe"))
-        files.pipe_file(path, b"")
-        files.rm_file(path)
+    if _has_folders(address):
+        with reaching(address, "write"):
+            files, path = file_system(address)
+            if files.isfile(path):
+                address = address.rpartition("/")[0]
+    write_bytes(join(address, PROBE), b"")
+    remove(address, [PROBE])
 
 
 def file_system(address: str) -> tuple[Any, str]:

@@ -6,7 +6,6 @@ every language. *Translate-train-all* trains on the translations into all langua
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from infoxlm_keras.annotations import Array, PathLike, Tensor, Tensors
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.disk_room import check_room
+from infoxlm_keras.files.model_directory import model_directory
 from infoxlm_keras.finetuning.head import FineTuningHead, cross_entropy
 from infoxlm_keras.finetuning.prediction import predict, prediction_model
 from infoxlm_keras.finetuning.settings import FineTuningSettings
@@ -136,11 +136,16 @@ class TextClassifier:
 def load_text_classifier(directory: PathLike) -> TextClassifier:
     """The `TextClassifier` that `TextClassifier.save` wrote.
 
+    Args:
+        directory: str or path, an address in a store (`gs://`, `s3://`), or a Hugging Face repository
+            (`hf://org/name`).
+
     Raises:
         InputError: if the directory holds none, lacks the weights of the head, or its labels do not fit its outputs.
     """
+    path = model_directory(directory)
     read_labels(directory)
-    if not (pathlib.Path(directory) / TASK_WEIGHTS_FILE).is_file():
+    if path is not None and not (path / TASK_WEIGHTS_FILE).is_file():
         # KerasHub would give a random head.
         raise InputError(
             f"{directory}: lacks {TASK_WEIGHTS_FILE}, the weights of the head; copy the whole directory again"

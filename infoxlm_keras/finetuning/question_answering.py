@@ -34,7 +34,7 @@ def load_question_answering(
     """Loads what `save_question_answering` or `infoxlm finetune-qa` wrote.
 
     Args:
-        directory: str or path.
+        directory: str or path, an address in a store (`gs://`, `s3://`), or a Hugging Face repository (`hf://org/name`).
         dtype: optional Keras dtype policy for the weights and computations.
 
     Returns:

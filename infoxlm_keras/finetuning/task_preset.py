@@ -1,6 +1,5 @@
 """A model with a head of its own (question answering, tagging) as a preset directory with its tokenizer."""
 
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 import keras_hub
@@ -11,6 +10,7 @@ from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import parsing, read_json
 from infoxlm_keras.files.disk_room import check_room
+from infoxlm_keras.files.model_directory import model_directory
 
 if TYPE_CHECKING:
     import keras
@@ -37,7 +37,7 @@ def load_task_preset(
     """Loads what `write_task_preset` wrote.
 
     Args:
-        directory: str or path.
+        directory: str or path; an address in a store or a Hugging Face repository, as `model_directory` takes them.
         kind: class of the model, a `keras_hub.models.Task`.
         what: str, what the model is, such as `question-answering`.
         saved_by: str, the function or command that writes such a directory, for messages.
@@ -50,8 +50,8 @@ def load_task_preset(
         InputError: if there is no such directory, it holds no such model, its files are damaged, or model and
             tokenizer do not belong together.
     """
-    path = pathlib.Path(directory)
-    if not path.is_dir():
+    path = model_directory(directory)
+    if path is None:
         raise InputError(f"{directory}: no such directory; give a directory that {saved_by} wrote")
     task = path / "task.json"
     content = read_json(task) if task.is_file() else None

@@ -42,7 +42,7 @@ def load_token_classification(
     """Loads what `save_token_classification` or `infoxlm finetune-tagging` wrote.
 
     Args:
-        directory: str or path.
+        directory: str or path, an address in a store (`gs://`, `s3://`), or a Hugging Face repository (`hf://org/name`).
         dtype: optional Keras dtype policy for the weights and computations.
 
     Returns:

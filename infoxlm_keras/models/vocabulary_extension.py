@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras_hub
 import numpy as np
+from keras import ops
 
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
@@ -44,7 +45,7 @@ def extend_masked_lm(
     backbone = keras_hub.models.XLMRobertaBackbone.from_config(config)
     extended = keras_hub.models.XLMRobertaMaskedLM(backbone=backbone, preprocessor=None)
     for before, after in zip(masked_lm.weights, extended.weights, strict=True):
-        values = np.asarray(before.value if hasattr(before, "value") else before)
+        values = ops.convert_to_numpy(before)
         if tuple(before.shape) != tuple(after.shape):
             if before.shape[0] != old.vocabulary_size or after.shape[0] != vocabulary_size:
                 raise InputError(f"{before.path}: of shape {tuple(before.shape)}, cannot be extended by rows")

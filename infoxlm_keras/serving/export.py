@@ -66,7 +66,7 @@ def export_embedding(
     output_dir: PathLike,
     layer: int | None = None,
     pooling: str | None = None,
-    normalize: bool = True,
+    normalize: bool | None = None,
     max_length: int | None = None,
     version: int | None = None,
     verify: bool = True,
@@ -81,13 +81,13 @@ def export_embedding(
         output_dir: str or path, the directory that holds all versions.
         layer: int, hidden state 0..L to pool; layers above it are not exported. None: the universal layer.
         pooling: "cls", "mean" or "max"; None: as trained.
-        normalize: bool, unit vectors.
+        normalize: bool, unit vectors; None: as trained, see `EmbeddingModule`.
         max_length: int, longest sequence in tokens, longer text is cut; None: all positions of the model.
         version: int, name of the version directory; None: one more than the highest there.
         verify: bool, compare the SavedModel with the Keras model in a fresh process before the version
             appears.
         storage: how weights are stored, one of `infoxlm_keras.serving.stored_weights.STORAGES`.
-        dimensions: int, only the first dimensions of a vector, scaled to unit length again; None: all.
+        dimensions: int, only the first dimensions of a vector, which are then what is scaled; None: all.
         vectors: "float32", "int8" or "binary", the type of `embedding` (`infoxlm_keras.serving.vector_types`).
 
     Returns:

@@ -2,8 +2,9 @@
 
 int8 is 127 times the value, rounded, with ties to the even integer. The scale is fixed, because no value of a unit
 vector is above 1. The dot product of two such vectors is about 16,129 (127 x 127) times their cosine. A bit is 1 where
-the value is above 0. Eight bits make one uint8, the first dimension in its highest bit, as `numpy.packbits` does.
-Vectors of bits are compared by their Hamming distance h: the angle between the vectors is about pi h / D.
+the value is above 0, for vectors of any length. Eight bits make one uint8, the first dimension in its highest bit, as
+`numpy.packbits` does. Vectors of bits are compared by their Hamming distance h: the angle between the vectors is about
+pi h / D.
 """
 
 import numpy as np
@@ -32,7 +33,10 @@ def check_vector_type(kind: str, dim: int, normalize: bool) -> None:
     if kind not in VECTOR_TYPES:
         raise InputError(f"vectors = {kind!r}: must be one of {', '.join(VECTOR_TYPES)}")
     if kind == "int8" and not normalize:
-        raise InputError("vectors = 'int8': its scale is that of unit vectors; set normalize=True, or take float32")
+        raise InputError(
+            "vectors = 'int8': its scale is that of unit vectors, and those of this model are not scaled; set "
+            "normalize to true, or take float32 or binary"
+        )
     if kind == "binary" and dim % BITS:
         raise InputError(
             f"vectors = 'binary': {dim} dimensions do not fill bytes; give dimensions = {dim // BITS * BITS or BITS}, "
@@ -68,7 +72,8 @@ def rounding_excess(stored: Array, vectors: Array) -> float:
         vectors: float32 [batch, dim], the vectors that should have been stored.
 
     Returns:
-        float, in units of `vectors`; infinity if the shapes do not fit.
+        float, in units of `vectors`, or of the largest value among them if that is above 1; infinity if the shapes do
+        not fit.
     """
     restored = dequantize(stored)
     if restored.shape != vectors.shape:
@@ -77,7 +82,7 @@ def rounding_excess(stored: Array, vectors: Array) -> float:
         excess = np.abs(restored - vectors) - 0.5 / INT8_SCALE
     else:
         excess = np.where((vectors > 0) == (restored > 0), 0, np.abs(vectors))
-    return float(excess.max(initial=0.0))
+    return float(excess.max(initial=0.0) / max(1.0, np.abs(vectors).max(initial=0.0)))
 
 
 def with_equal_norms(queries: Array, candidates: Array) -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_json
+from infoxlm_keras.files.model_directory import model_directory
 from infoxlm_keras.text.readers.packed import check_text
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def read_labels(directory: PathLike, classes: int | None = None) -> list[str]:
     """The class names of a fine-tuned preset, in the order of its outputs.
 
     Args:
-        directory: str or path of the preset.
+        directory: str or path of the preset, an address in a store, or a Hugging Face repository.
         classes: int or None, how many outputs the classifier has.
 
     Returns:
@@ -115,7 +116,7 @@ def read_labels(directory: PathLike, classes: int | None = None) -> list[str]:
     Raises:
         InputError: if there is no `labels.json`, or it holds something else than `classes` different names.
     """
-    path = pathlib.Path(directory) / LABELS_FILE
+    path = (model_directory(directory) or pathlib.Path(directory)) / LABELS_FILE
     if not path.is_file():
         raise InputError(f"{directory}: holds no {LABELS_FILE}; fine-tune with infoxlm finetune-classification")
     labels = read_json(path)

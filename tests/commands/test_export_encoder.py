@@ -49,6 +49,15 @@ def test_from_preset_to_vectors(command, tiny_preset, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / facts_file).read_text())["dim"] == 8
 
 
+def test_the_scale_of_vectors_is_an_option(command, tiny_preset, tmp_path):
+    main, model_file, facts_file, open_embedder = command
+    run(main, "--model", tiny_preset, "--output_dir", tmp_path / "out", "--normalize", "false")
+    model = load_pretrained(tiny_preset)
+    vectors = open_embedder(tmp_path / "out" / model_file)(*padded_ids(model.tokenizer, TEXTS))
+    np.testing.assert_allclose(vectors, expected_vectors(model, TEXTS, 1, "mean", False), rtol=1e-5, atol=1e-5)
+    assert json.loads((tmp_path / "out" / facts_file).read_text())["normalize"] is False
+
+
 def test_what_retrieval_lost(command, tiny_preset, tmp_path, capsys):
     main, _, facts_file, _ = command
     lines = [f"{source}\t{target}" for source, target in zip(sentences("en", 25), sentences("de", 25), strict=True)]

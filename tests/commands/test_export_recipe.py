@@ -1,5 +1,6 @@
 """The command recipes/export_savedmodel.py, from a preset to exit code."""
 
+import dataclasses
 import json
 import os
 import runpy
@@ -13,9 +14,10 @@ import tensorflow as tf
 
 from infoxlm_keras.evaluation import evaluate_retrieval, read_pair_sets
 from infoxlm_keras.evaluation.retrieval import accuracy_at
+from infoxlm_keras.files import storage
 from infoxlm_keras.finetuning.question_answering import save_question_answering
 from infoxlm_keras.models import QuestionAnswering
-from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.pretrained import load_pretrained, save_pretrained
 from repository import REPOSITORY
 from running import refused, run
 from sample_text import sentences
@@ -45,6 +47,9 @@ def places(tiny_preset, tiny_masked_lm, tokenizer, tmp_path_factory):
         shutil.copytree(directory / "classifier", directory / name)
         (directory / name / "labels.json").write_text(json.dumps(labels))
     save_question_answering(directory / "qa", QuestionAnswering(tiny_masked_lm.backbone), tokenizer)
+    model = load_pretrained(tiny_preset)
+    info = dataclasses.replace(model.info, normalize=False)
+    save_pretrained(directory / "plain", model.masked_lm, model.tokenizer, info)
     (directory / "empty").mkdir()
     (directory / "file").write_text("text")
     return {"encoder": tiny_preset, **{path.name: path for path in directory.iterdir()}}
@@ -98,6 +103,25 @@ def test_the_names_of_classes_are_in_the_export(main, places, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("head", "preset"), [("classifier", "labelled"), ("qa", "qa"), ("embedding", "plain")])
+def test_a_model_in_a_store(main, head, preset, places, tmp_path, capsys):
+    address = f"memory://models-{tmp_path.name}/{preset}"
+    names = [path.relative_to(places[preset]).as_posix() for path in places[preset].rglob("*") if path.is_file()]
+    storage.upload(address, places[preset], names)
+    run(main, "--model", address, "--output_dir", tmp_path / "out", "--head", head)
+    assert "holds no" not in capsys.readouterr().out
+    facts = json.loads((tmp_path / "out/1/assets.extra/infoxlm.json").read_text())
+    assert facts["head"] == head and facts.get("labels") == LABELS.get(preset) and not facts.get("normalize")
+
+
+def test_the_scale_of_vectors_is_an_option(main, places, tmp_path):
+    for arguments, expected in (([], False), (["--normalize", "True"], True), (["--vectors", "binary"], False)):
+        run(main, "--model", places["plain"], "--output_dir", tmp_path / "out", *arguments)
+        newest = max((tmp_path / "out").glob("*/assets.extra/infoxlm.json"))
+        assert json.loads(newest.read_text())["normalize"] is expected
+
+
+@pytest.mark.slow
 def test_a_quantized_export_reports_what_retrieval_lost(main, places, tmp_path, capsys):
     lines = [f"{source}\t{target}" for source, target in zip(sentences("en", 25), sentences("de", 25), strict=True)]
     (tmp_path / "en-de.tsv").write_text("\n".join(lines), encoding="utf-8")
@@ -123,6 +147,9 @@ BAD_INPUT = [
     (["--layer", -1], ["layer -1", f"0..{LAYERS}"]),
     (["--dimensions", 9], ["dimensions = 9", "give 1..8"]),
     (["--dimensions", 4, "--vectors", "binary"], ["4 dimensions do not fill bytes", "give dimensions = 8"]),
+    (["--model", "{plain}", "--vectors", "int8"], ["vectors = 'int8'", "are not scaled; set normalize to true"]),
+    (["--normalize", "false", "--vectors", "int8"], ["vectors = 'int8'", "are not scaled; set normalize to true"]),
+    (["--head", "qa", "--normalize", "false"], ["--normalize False", "--head embedding", "leave it out"]),
     (["--head", "masked_lm", "--vectors", "int8"], ["--vectors int8", "--head embedding", "leave it out"]),
     (["--max_length", POSITIONS + 1], [f"max_length = {POSITIONS + 1}", f"{POSITIONS} positions", "at most"]),
     (["--max_length", 2], ["max_length = 2", "at least 3"]),

@@ -1,5 +1,6 @@
 """Hugging Face's and Kaggle's hubs, by their own libraries; no network is needed."""
 
+import ast
 import pathlib
 import shutil
 
@@ -9,10 +10,25 @@ import numpy as np
 import pytest
 
 import tiny_huggingface
+from built_heads import built_classifier
+from infoxlm_keras.choices import CONVERSION_FORMATS
+from infoxlm_keras.commands import drop_layers, extend_vocabulary, trim_vocabulary
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.exporting.convert import convert_checkpoint
 from infoxlm_keras.files import hub
-from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.finetuning import (
+    load_question_answering,
+    load_text_classifier,
+    load_token_classification,
+    read_labels,
+    save_question_answering,
+    save_token_classification,
+)
+from infoxlm_keras.models import QuestionAnswering, TokenClassification
+from infoxlm_keras.pretrained import load_pretrained, save_pretrained
+from repository import REPOSITORY
+from sample_text import sentences
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -82,6 +98,107 @@ def test_pickles_and_other_frameworks_are_not_fetched(offline):
         "rust_model.ot",
     ]
     assert not any(map(fetched, [*unwanted, "onnx/model.safetensors", "README.md"]))
+
+
+def saved_by_extend_vocabulary(directory, preset, text):
+    extend_vocabulary.main(["--model", preset, "--input", text, "--add", "2", "--output_dir", str(directory)])
+
+
+def saved_by_trim_vocabulary(directory, preset, text):
+    trim_vocabulary.main(["--model", preset, "--input", text, "--output_dir", str(directory)])
+
+
+def saved_by_drop_layers(directory, preset, text):
+    drop_layers.main(["--model", preset, "--layers", "1", "--output_dir", str(directory)])
+
+
+def saved_by_conversion(directory, preset, text):
+    for format in CONVERSION_FORMATS:
+        convert_checkpoint(preset, directory / format, format)
+
+
+def saved_by_save_pretrained(directory, preset, text):
+    model = load_pretrained(preset)
+    save_pretrained(directory, model.masked_lm, model.tokenizer, model.info)
+
+
+def saved_by_save_question_answering(directory, preset, text):
+    model = load_pretrained(preset)
+    save_question_answering(directory, QuestionAnswering(model.backbone), model.tokenizer)
+
+
+def saved_by_save_token_classification(directory, preset, text):
+    model = load_pretrained(preset)
+    save_token_classification(directory, TokenClassification(model.backbone, 2), model.tokenizer, ["O", "B-X"])
+
+
+def saved_by_fine_tuning(directory, preset, text):
+    """A classifier: the other heads write what a function of this table writes."""
+    directory.mkdir()
+    built_classifier(load_pretrained(preset), ["no", "yes"]).save(directory)
+
+
+# Every function that writes the folder of a model, and what calls it here.
+WRITERS = {
+    "commands/drop_layers.py:main": saved_by_drop_layers,
+    "commands/extend_vocabulary.py:main": saved_by_extend_vocabulary,
+    "commands/trim_vocabulary.py:main": saved_by_trim_vocabulary,
+    "exporting/convert.py:convert_checkpoint": saved_by_conversion,
+    "finetuning/loop.py:_saved_and_measured": saved_by_fine_tuning,
+    "finetuning/question_answering.py:save_question_answering": saved_by_save_question_answering,
+    "finetuning/token_classification.py:save_token_classification": saved_by_save_token_classification,
+    "pretrained/saving.py:save_pretrained": saved_by_save_pretrained,
+}
+# Files for other programs, which nothing here opens as a model.
+EXPORTS = {"exporting/to_onnx.py:export_onnx", "exporting/to_litert.py:export_litert"}
+
+
+def functions_that_write_models():
+    """`file:function` of each call of `new_directory` with `contents=MODEL_FOLDER` in the package."""
+    package = REPOSITORY / "infoxlm_keras"
+    for path in package.rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and "contents=MODEL_FOLDER" in ast.unparse(function):
+                yield f"{path.relative_to(package).as_posix()}:{function.name}"
+
+
+def test_every_writer_of_models_is_tested():
+    assert {*functions_that_write_models()} == WRITERS.keys() | EXPORTS
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_what_is_written_here_is_fetched(writer, tiny_preset, tmp_path):
+    """All of it but the page for readers, by the hub's own rule."""
+    (tmp_path / "en.txt").write_text("\n".join([*sentences("en", 60), "zzyzx zzyzx zzyzx"]), encoding="utf-8")
+    WRITERS[writer](tmp_path / "model", str(tiny_preset), str(tmp_path / "en.txt"))
+    models = [tmp_path / "model"] if (tmp_path / "model/metadata.json").exists() else (tmp_path / "model").iterdir()
+    for model in models:
+        names = {path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file()}
+        fetched = set(huggingface_hub.utils.filter_repo_objects(names, allow_patterns=list(hub.MODEL_FILES)))
+        assert names - fetched <= {"README.md"}, model
+        tokenizer = huggingface_hub.utils.filter_repo_objects(names, allow_patterns=list(hub.TOKENIZER_FILES))
+        assert {path.rpartition("/")[2] for path in tokenizer} & {"vocabulary.spm", "sentencepiece.bpe.model"}, model
+
+
+def put_on_the_hub(cache, name, write, preset):
+    """Writes a model to the snapshot of `org/NAME` in the cache."""
+    root = cache / f"models--org--{name}"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs/main").write_text(COMMIT)
+    (root / "snapshots").mkdir()
+    write(root / "snapshots" / COMMIT, str(preset), "")
+    return f"hf://org/{name}"
+
+
+def test_fine_tuned_models_on_the_hub_keep_their_labels(offline, cache, tiny_preset):
+    tagger = put_on_the_hub(cache, "tagger", saved_by_save_token_classification, tiny_preset)
+    assert load_token_classification(tagger)[2] == ["O", "B-X"]
+    answering = put_on_the_hub(cache, "qa", saved_by_save_question_answering, tiny_preset)
+    assert load_question_answering(answering)[0].backbone.hidden_dim == 8
+    classifier = put_on_the_hub(cache, "classifier", saved_by_fine_tuning, tiny_preset)
+    assert load_text_classifier(classifier).labels == read_labels(classifier) == ["no", "yes"]
+    asked = {name for _, options in offline for name in options["allow_patterns"]}
+    assert "labels.json" in asked
 
 
 def test_a_preset_on_the_hub(offline, tiny_preset):

@@ -1,6 +1,7 @@
 """The door to object stores: what is read is what was written, and every trouble is one line in bounded time."""
 
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -21,15 +22,18 @@ from infoxlm_keras.files.staging import local_argument, local_copy
 from infoxlm_keras.records.manifest import read_manifest
 from infoxlm_keras.runs.directory import RunDirectory
 from repository import REPOSITORY
-from running import refused, run
+from running import refused, run, tree
 from sample_text import sentences
 
 MISSING = "no such bucket, or no such object"
 
 
-@pytest.fixture(scope="module", params=["s3", "gcs", "memory"])
-def store(request):
-    """The address of an empty bucket: in servers on the loopback, and in this process's memory."""
+@pytest.fixture(scope="module", params=["s3", "gcs", "memory", "file"])
+def store(request, tmp_path_factory):
+    """The address of an empty bucket: in servers on the loopback, in this process's memory, and on this disk."""
+    if request.param == "file":
+        yield f"file://{tmp_path_factory.mktemp('bucket')}"
+        return
     if request.param == "memory":
         yield "memory://bucket"
         return
@@ -78,7 +82,7 @@ def test_what_is_missing_is_named(store):
         local_copy(f"{store}/nothing/here")
     with pytest.raises(InputError, match=MISSING):
         read_json(f"{store}/nothing.json")
-    if not store.startswith("memory"):
+    if not store.startswith(("memory", "file")):
         for use in (storage.listing, storage.check_writable, local_copy):
             with pytest.raises(InputError, match=f"{store}-of-others.*: {MISSING}"):
                 use(f"{store}-of-others/run")
@@ -93,6 +97,30 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path):
         )
         with pytest.raises(InputError, match="folder: holds an object .*, which is no path below it"):
             local_copy(address)
+
+
+def test_folders_are_made_on_a_disk_and_removed_when_they_are_empty(tmp_path, monkeypatch):
+    """A file system's folders behave like a store's, which are parts of names."""
+    monkeypatch.setenv(staging.VARIABLE, str(tmp_path / "staging"))
+    target = tmp_path / "not/yet/here"
+    for files in ({"config.json": "1", "a/b/c": "2", "d/e": "3"}, {"config.json": "4", "d/e": "3"}):
+        with staging.output(f"file://{target}") as local:
+            shutil.rmtree(local, ignore_errors=True)
+            for name, content in files.items():
+                (local / name).parent.mkdir(parents=True, exist_ok=True)
+                (local / name).write_text(content)
+        assert {name: content.decode() for name, content in tree(target).items()} == files
+    assert sorted(path.name for path in target.iterdir()) == ["config.json", "d"]
+    # A file, twice: the second time it is there.
+    for content in ("1", "2"):
+        with staging.output(f"file://{tmp_path}/results/found.json") as local:
+            local.write_text(content)
+        assert (tmp_path / "results/found.json").read_text() == content
+    # Nothing stays of a command that fails.
+    with pytest.raises(ZeroDivisionError), staging.output(f"file://{tmp_path}/nothing") as local:
+        local.mkdir()
+        raise ZeroDivisionError
+    assert not (tmp_path / "nothing").exists()
 
 
 @given(st.data())

@@ -121,6 +121,20 @@ def test_an_export_whose_facts_name_other_prompts_is_refused(prompted, tmp_path,
     assert "infoxlm.json: prompts = " in message and "export the model again" in message
 
 
+def test_vectors_that_are_not_scaled_are_found_by_their_cosine(places, model, tmp_path):
+    info = PretrainingInfo(universal_layer=1, normalize=False)
+    export_embedding(PretrainedModel(model.masked_lm, model.tokenizer, info), tmp_path / "serving", verify=False)
+    run(MAIN, "index", "--model", tmp_path / "serving", "--input", places["input"], "--output_dir", tmp_path / "index",
+        "--vectors", "int8")  # fmt: skip
+    arguments = [part for text in QUERIES for part in ("--text", text)]
+    run(MAIN, "query", "--index", tmp_path / "index", *arguments, "--exact", "--output", tmp_path / "results.json")
+    vectors = expected_vectors(model, SENTENCES, layer=1, pooling="mean")
+    cosines = expected_vectors(model, [query.encode() for query in QUERIES], layer=1, pooling="mean") @ vectors.T
+    for result, row in zip(json.loads((tmp_path / "results.json").read_text())["results"], cosines, strict=True):
+        for hit in result["hits"]:
+            assert hit["cosine"] == pytest.approx(row[SENTENCES.index(hit["sentence"].encode())], abs=0.03)
+
+
 def test_int8_vectors_are_searched_and_bits_refused(places, model, tmp_path, capsys):
     for vectors in ("int8", "binary"):
         export_embedding(model, tmp_path / vectors, verify=False, vectors=vectors)

@@ -1,5 +1,7 @@
 """What each head answers, before it is saved and after, against NumPy."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -37,6 +39,19 @@ def test_layer_and_pooling_default_to_those_of_the_training(model):
     # Without a history: two thirds of two layers, and the mean.
     foreign = PretrainedModel(model.masked_lm, model.tokenizer, None)
     assert EmbeddingModule(foreign).facts().items() >= {"layer": 1, "pooling": "mean"}.items()
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_the_scale_is_that_of_the_model_unless_another_is_asked_for(model, trained, asked):
+    model = PretrainedModel(model.masked_lm, model.tokenizer, dataclasses.replace(model.info, normalize=trained))
+    module = EmbeddingModule(model, normalize=asked)
+    vectors = module.predict(*module.text_to_ids(tf.constant(TEXTS)))["embedding"].numpy()
+    if asked is None:
+        texts = [text.decode("utf-8", "replace") for text in TEXTS]
+        np.testing.assert_allclose(vectors, model.encode(texts), rtol=1e-5, atol=1e-5)
+    unit = trained if asked is None else asked
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1) == unit == module.facts()["normalize"]
 
 
 def test_max_length_cuts_the_text(model):

@@ -63,6 +63,39 @@ def test_the_distance_to_a_rounding(vectors, data):
     assert rounding_excess(np.zeros((1, 3), np.int8), np.zeros((1, 4), np.float32)) == np.inf
 
 
+def test_the_excess_is_relative_where_vectors_are_long():
+    vectors = np.array([[1000, 3e-3, *[-1] * 6]], np.float32)
+    stored = np.packbits(vectors > 0, axis=1) ^ 64
+    assert rounding_excess(stored, vectors) == pytest.approx(3e-6)
+
+
+@pytest.mark.parametrize("vectors", ["float32", "binary"])
+def test_an_export_of_a_model_whose_vectors_are_not_scaled(model, tmp_path, vectors):
+    plain = PretrainedModel(model.masked_lm, model.tokenizer, PretrainingInfo(universal_layer=1, normalize=False))
+    exported = export_embedding(plain, tmp_path, vectors=vectors)  # verified
+    assert exported.facts["normalize"] is False
+    expected = expected_vectors(plain, TEXTS, layer=1, pooling="mean", normalize=False)
+    requests = {"serving_default": {"text": TEXTS}, "similarity": {"text_a": TEXTS, "text_b": TEXTS[::-1]}}
+    answers = run_in_fresh_process(exported.directory, requests)
+    unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(answers["similarity/similarity"], (unit * unit[::-1]).sum(axis=1), rtol=0, atol=1e-5)
+    if vectors == "float32":
+        np.testing.assert_allclose(answers["serving_default/embedding"], expected, rtol=1e-5, atol=1e-5)
+    else:
+        certain = np.abs(expected) > 1e-4
+        bits = np.unpackbits(answers["serving_default/embedding"], axis=1)
+        np.testing.assert_array_equal(bits[certain], (expected > 0)[certain])
+    # Retrieval is by the cosine, so the scale changes nothing.
+    targets = sentences("en", 20)
+    pairs = PairSet("en", "xx", [text.removesuffix(".") + " a" for text in targets], targets, ())
+    scaled = export_embedding(model, tmp_path / "scaled", layer=1, pooling="mean", vectors=vectors, verify=False)
+    found = [
+        compare_retrieval(EmbeddingModule(of, vectors=vectors), of, export.directory, [pairs])["export"]["mean"]
+        for of, export in ((plain, exported), (model, scaled))
+    ]
+    assert found[0] == found[1]
+
+
 def test_equal_norms_keep_the_dot_products():
     generator = np.random.default_rng(1)
     queries, candidates = generator.normal(size=(2, 7, 5)).astype(np.float32)
@@ -124,7 +157,10 @@ def test_a_wrong_rounding_is_found(model, monkeypatch, vectors):
         ({"dimensions": DIM + 1}, f"dimensions = {DIM + 1}: the model's vectors have {DIM}; give 1..{DIM}"),
         ({"dimensions": 0}, "dimensions = 0"),
         ({"dimensions": 7, "vectors": "binary"}, "7 dimensions do not fill bytes; give dimensions = 8"),
-        ({"vectors": "int8", "normalize": False}, "unit vectors"),
+        (
+            {"vectors": "int8", "normalize": False},
+            "unit vectors, and those of this model are not scaled; set normalize to true",
+        ),
         ({"vectors": "int4"}, "vectors = 'int4': must be one of float32, int8, binary"),
     ],
 )

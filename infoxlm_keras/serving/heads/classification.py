@@ -1,6 +1,5 @@
 """The classification head: a fine-tuned KerasHub classifier that takes strings."""
 
-import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ import tensorflow as tf
 
 from infoxlm_keras.annotations import PathLike, Tensor
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.files.model_directory import model_directory
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
@@ -101,9 +101,9 @@ def load_classification(
     from infoxlm_keras.text.labels import LABELS_FILE, read_labels
 
     classifier, tokenizer = load_classifier(source, dtype="float32")
-    labels = None
-    if (pathlib.Path(source) / LABELS_FILE).exists():
-        labels = read_labels(source, classifier.num_classes)
+    labels, directory = None, model_directory(source)
+    if directory is not None and (directory / LABELS_FILE).exists():
+        labels = read_labels(directory, classifier.num_classes)
     else:
         print(f"{source} holds no {LABELS_FILE}: the export gives probabilities without the classes' names")
     return ClassifierModule(classifier, tokenizer, labels=labels, **settings), classifier

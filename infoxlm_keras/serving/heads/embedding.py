@@ -1,4 +1,4 @@
-"""The sentence-vector head: the universal layer, pooled and normalised."""
+"""The sentence-vector head: the universal layer, pooled, and scaled as the model was trained."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -34,12 +34,13 @@ class EmbeddingModule(ServingModule):
         layer: int in 0..L, hidden state to pool (0 = embeddings). None: the universal layer the model was
             trained with, or the usual one for its depth if it was not trained here.
         pooling: one of `POOLINGS`. None: as trained, else "mean".
-        normalize: bool, scale to unit length.
+        normalize: bool, scale to unit length. None: as the model's history says (`PretrainingInfo.normalize`), else
+            True.
         max_length: int, longest sequence in tokens; None: as the model's history says, or as many as the
             model has positions.
         storage: one of `STORAGES`, how weights are stored.
-        dimensions: int in 1..width, only the first dimensions of the pooled state, which are scaled to unit length
-            afterwards (Matryoshka representations, Kusupati et al., 2022); None: all.
+        dimensions: int in 1..width, only the first dimensions of the pooled state, which are then what is scaled
+            (Matryoshka representations, Kusupati et al., 2022); None: all.
         vectors: one of `infoxlm_keras.choices.VECTOR_TYPES`, the type of `embedding`; None: "float32".
 
     Raises:
@@ -55,7 +56,7 @@ class EmbeddingModule(ServingModule):
         model: "PretrainedModel",
         layer: int | None = None,
         pooling: str | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
         max_length: int | None = None,
         storage: str = "float32",
         dimensions: int | None = None,

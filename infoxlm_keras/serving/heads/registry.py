@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.choices import POOLINGS, VECTOR_TYPES
+from infoxlm_keras.command_line import true_or_false
 from infoxlm_keras.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,15 +37,20 @@ class HeadRow:
 HEADS = {
     "embedding": HeadRow(
         "infoxlm_keras.serving.heads.embedding:load_embedding",
-        "text -> embedding [batch, dim], the universal layer pooled and scaled to unit length; no layer\n"
-        "above it is in the export; of a model with prompts also the signatures query and document",
+        "text -> embedding [batch, dim], the universal layer pooled, of unit length unless the model's are\n"
+        "not; no layer above it is in the export; of a model with prompts also the signatures query and document",
         settings={
             "layer": {"type": int, "metavar": "K", "help": "hidden state, 0 = embeddings; unset: universal"},
             "pooling": {"choices": POOLINGS, "help": "unset: as the model was trained, else mean"},
+            "normalize": {
+                "type": true_or_false,
+                "metavar": "{true,false}",
+                "help": "scale vectors to unit length; unset: as the model does, else true",
+            },
             "dimensions": {
                 "type": int,
                 "metavar": "D",
-                "help": "only the vector's first D dimensions, scaled to unit length; unset: all",
+                "help": "only the vector's first D dimensions, which are what is scaled; unset: all",
             },
             "vectors": {"choices": VECTOR_TYPES, "help": "type of the vectors that are returned; unset: float32"},
         },
