@@ -167,7 +167,7 @@ class TrainStep(StepParts):
 
     def _update_task_metrics_by_micro_batch(self, results):
         if self.accumulation_steps == 1:
-            self.update_task_metrics(results, training=False)
+            self.update_task_metrics(results)
             return
 
         def body(index):
