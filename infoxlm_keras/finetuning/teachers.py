@@ -77,8 +77,8 @@ class TrainedVectors:
         most = min(MOST_RIGHT, max(map(len, right.values())))
         rights = np.full((len(queries), most), -1, np.int32)
         for row, (query, own) in enumerate(zip(queries, numbers[:, 0].tolist(), strict=True)):
-            others = [number for number in right[query] if number != own]
-            found = [own, *others][:most]
+            others = (number for number in right[query] if number != own)
+            found = [own, *itertools.islice(others, most - 1)]
             rights[row, : len(found)] = found
         return {"document_text": numbers, "right_text": rights}
 

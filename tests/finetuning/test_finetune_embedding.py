@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from infoxlm_keras.evaluation.retrieval import retrieval_accuracy
 from infoxlm_keras.finetuning import EmbeddingHead, EmbeddingSettings, FineTuningRun
 from infoxlm_keras.finetuning.embedding_task import EmbeddingTask, UpdateLoss
 from infoxlm_keras.finetuning.sample_batches import SampleBatches
-from infoxlm_keras.finetuning.teachers import TrainedVectors
+from infoxlm_keras.finetuning.teachers import MOST_RIGHT, TrainedVectors
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.tasks.pretext_task import TaskResult
 from infoxlm_keras.text.embedding_samples import EmbeddingSamples
@@ -249,6 +250,23 @@ def test_what_is_right_for_a_query_is_no_wrong_answer_for_it():
         [1, 0, 1, 0, 1, 1, 0, 1],
     ]
     np.testing.assert_array_equal(found, np.array(expected, bool))
+
+
+def test_the_right_documents_of_a_frequent_query_are_its_own_and_the_first_of_the_others():
+    count = 20_000
+    took = {}
+    for name, query in (("rare", "{}"), ("frequent", "Yes.")):
+        queries = [query.format(row) for row in range(count)]
+        vectors = TrainedVectors([EmbeddingSamples("all", queries=queries, positives=[f"P{n}" for n in range(count)])])
+        start = time.perf_counter()
+        right = vectors.text_numbers()["right_text"]
+        took[name] = time.perf_counter() - start
+    # A row looks at as many documents as it takes; at all 20,000 it would be some 100 times the time.
+    assert took["frequent"] < 15 * took["rare"]
+    assert right.shape == (count, MOST_RIGHT)
+    np.testing.assert_array_equal(right[0], np.arange(MOST_RIGHT))
+    np.testing.assert_array_equal(right[5], [5, *range(5), *range(6, MOST_RIGHT)])
+    np.testing.assert_array_equal(right[-1], [count - 1, *range(MOST_RIGHT - 1)])
 
 
 def test_prompts_of_the_model_are_trained_with_and_kept(tiny_preset, tmp_path):
