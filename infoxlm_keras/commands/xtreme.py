@@ -124,12 +124,12 @@ def run_stage(stage: Stage, output: pathlib.Path, dry_run: bool) -> None:
 
 
 def measure(stage: Stage) -> None:
-    """Measures a trained question-answering model on further files."""
+    """Measures trained question-answering models on further files."""
     with quiet_imports():
         from infoxlm_keras.xtreme.answers import measure_answers
 
-    _, trained, output, *files = stage.words
-    measure_answers(pathlib.Path(trained), files, pathlib.Path(output))
+    end = stage.words.index(str(stage.product))
+    measure_answers([pathlib.Path(trained) for trained in stage.words[1:end]], stage.words[end + 1 :], stage.product)
 
 
 def threshold_of(stage: Stage) -> list[str]:

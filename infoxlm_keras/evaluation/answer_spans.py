@@ -55,11 +55,21 @@ def best_spans(
         for width in range(widths):
             scores[width, : count - width] = starts[: count - width] + ends[width:]
         flat = scores.ravel()
-        kept = np.arange(flat.size) if n_best >= flat.size else np.argpartition(-flat, n_best - 1)[:n_best]
-        if n_best == 1:
-            kept = np.array([flat.argmax()])
-        for best in sorted(kept.tolist(), key=lambda best: (-flat[best], best)):
+        for best in _highest(flat, n_best).tolist():
             width, first = divmod(best, count)
             if np.isfinite(flat[best]):
                 found[row].append(Span(window, place + first, place + first + width, float(flat[best])))
     return [sorted(spans, key=lambda span: -span.score)[:n_best] for spans in found]
+
+
+def _highest(scores, number):
+    """Places of the `number` highest of `scores`, float32 [n]: the highest first, of equals the first."""
+    if number == 1:
+        return scores.argmax(keepdims=True)
+    kept = np.arange(scores.size)
+    if number < scores.size:
+        # A partition alone takes any of those that equal the last one.
+        last = np.partition(scores, -number)[-number]
+        above = np.flatnonzero(scores > last)
+        kept = np.concatenate([above, np.flatnonzero(scores == last)[: number - above.size]])
+    return kept[np.argsort(-scores[kept], kind="stable")]

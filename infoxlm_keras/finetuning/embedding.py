@@ -164,6 +164,7 @@ class EmbeddingHead(FineTuningHead):
     ) -> None:
         super().__init__(training, development, test)
         self._vectors = TrainedVectors(training)
+        self.prompts: dict[str, str] = {}
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -245,16 +246,25 @@ class EmbeddingHead(FineTuningHead):
             "and are cut"
         ]
 
-    def build(self, model: PretrainedModel, settings: EmbeddingSettings) -> None:
+    def resolve(self, model: PretrainedModel, settings: EmbeddingSettings) -> None:
         vector = sentence_vector(model, settings.layer, settings.pooling)
-        check_dimensions(settings.dimensions, model.backbone.hidden_dim)
         self.layer, self.pooling = vector.layer, vector.pooling
-        self.settings = settings
-        self._info = model.info
-        self._has_head = model.has_head
         own = side_prompts(model.info)
         given = {QUERY: settings.query_prompt, DOCUMENT: settings.document_prompt}
         self.prompts = {side: own.get(side, "") if text is None else text for side, text in given.items()}
+
+    def resolved(self, settings: EmbeddingSettings) -> dict[str, Any]:
+        if not self.prompts:
+            return {}
+        prompts = {f"{side}_prompt": text for side, text in self.prompts.items()}
+        taken = {"layer": self.layer, "pooling": self.pooling, **prompts}
+        return {name: value for name, value in taken.items() if getattr(settings, name) is None}
+
+    def build(self, model: PretrainedModel, settings: EmbeddingSettings) -> None:
+        check_dimensions(settings.dimensions, model.backbone.hidden_dim)
+        self.settings = settings
+        self._info = model.info
+        self._has_head = model.has_head
         super().build(model, settings)
         for side, prompt in self.prompts.items():
             tokens = len(self.tokenizer.encode([prompt])[0])
@@ -284,8 +294,8 @@ class EmbeddingHead(FineTuningHead):
             **self._vectors.checked(settings, self.backbone.hidden_dim),
         }
 
-    def sources(self, settings: EmbeddingSettings) -> dict[str, str]:
-        return self._vectors.digests(settings)
+    def sources(self, settings: EmbeddingSettings) -> dict[str, Any]:
+        return self._vectors.sources(settings)
 
     def inputs(self, texts: Sequence[str], prompt: str = "") -> dict[str, Array]:
         """`token_ids` and `padding_mask`, int32 [texts, length], of `<s> prompt text </s>`, cut to `max_length`."""

@@ -125,12 +125,24 @@ class FineTuningHead:
         """Lines on samples that do not fit the model's tokens and positions; known after `build`, before training."""
         return []
 
+    def resolve(self, model: PretrainedModel, settings: Any) -> None:
+        """Takes from the history of a `PretrainedModel` what `settings` leave to it; `build` calls it first.
+
+        Raises:
+            InputError: for settings that do not fit the model.
+        """
+
+    def resolved(self, settings: Any) -> dict[str, Any]:
+        """What `resolve` took, {name of the setting: value}, ready for JSON; empty before, and of most heads."""
+        return {}
+
     def build(self, model: PretrainedModel, settings: Any) -> None:
         """Makes `model` on the encoder of a `PretrainedModel`, with random weights of the head.
 
         Raises:
             InputError: for settings that do not fit the encoder.
         """
+        self.resolve(model, settings)
         keras.utils.set_random_seed(settings.seed)
         self.masked_lm = with_dropout(model.masked_lm, settings.dropout)
         self.backbone = self.masked_lm.backbone
@@ -175,8 +187,11 @@ class FineTuningHead:
         """The head as a task of the pretrainer, after `build`. A head whose loss is not `losses` gives its own."""
         return HeadTask(self)
 
-    def sources(self, settings: Any) -> dict[str, str]:
-        """Digests of what training reads beside model and samples, {name: str}."""
+    def sources(self, settings: Any) -> dict[str, Any]:
+        """What training reads beside model and samples, {name: its digest}, ready for JSON.
+
+        A digest is a str, or a dict whose `model` is the digest of a model and whose other values say how it is used.
+        """
         return {}
 
     def predict(

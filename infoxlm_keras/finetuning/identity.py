@@ -24,12 +24,13 @@ def run_identity(head: "FineTuningHead", settings: "FineTuningSettings", model: 
 
     Returns:
         `{"settings": dict, "model": str, "training": str, "development": str, "test": str}`, the last three SHA-256;
-        with `"sources"`, {name: SHA-256}, if training reads more than that.
+        with `"sources"`, dict, if training reads more than that, and `"resolved"`, dict, if the model decides
+        settings that are unset.
     """
     data = {name: digest(getattr(head, name)) for name in DATA}
-    sources = head.sources(settings)
-    further = {"sources": sources} if sources else {}
-    return {"settings": dataclasses.asdict(settings), "model": model, **data, **further}
+    further = {"sources": head.sources(settings), "resolved": head.resolved(settings)}
+    found = {"settings": dataclasses.asdict(settings), "model": model, **data}
+    return {**found, **{name: values for name, values in further.items() if values}}
 
 
 def differences(settings: "FineTuningSettings", now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
@@ -37,10 +38,31 @@ def differences(settings: "FineTuningSettings", now: Mapping[str, Any], before: 
     found = settings.differences(before["settings"])
     found += ["the model was another"] if before.get("model") != now["model"] else []
     found += [f"the {name} samples were others" for name in DATA if before.get(name) != now[name]]
+    # Runs of earlier releases do not say what their model decided.
+    old, new = before.get("resolved", {}), now.get("resolved", {})
+    found += [_changed(name, old[name], new[name]) for name in new if name in old and old[name] != new[name]]
     old, new = before.get("sources", {}), now.get("sources", {})
-    return found + [
-        f"the vectors of {name} were others" for name in sorted({*old, *new}) if old.get(name) != new.get(name)
-    ]
+    if old.keys() & {"guide_query", "guide_document"} or isinstance(old.get("teacher"), str):
+        return [
+            *found,
+            "an earlier release started it and kept digests of the computed vectors of guide or teacher, which this "
+            "one does not compare (that release continues it)",
+        ]
+    return found + [line for name in sorted({*old, *new}) for line in _differing(name, old.get(name), new.get(name))]
+
+
+def _differing(name, before, now):
+    """What differs between two entries of `FineTuningHead.sources`, list of str."""
+    if before == now:
+        return []
+    if not isinstance(before, dict) or not isinstance(now, dict) or before.get("model") != now.get("model"):
+        return [f"the {name} was another"]
+    names = [part for part in {**before, **now} if before.get(part) != now.get(part)]
+    return [_changed(f"{part} of the {name}", before.get(part), now.get(part)) for part in names]
+
+
+def _changed(name, before, now):
+    return f"{name} was {before!r} and is {now!r}"
 
 
 def digest(parts: Iterable[Any]) -> str:

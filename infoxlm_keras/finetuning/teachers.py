@@ -5,11 +5,12 @@ They are computed once, before training, and lie in memory: 4 bytes a number.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import zipfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from infoxlm_keras.annotations import Array
 from infoxlm_keras.distribution import current_distribution
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import unit_rows
+from infoxlm_keras.models.sentence_vector import sentence_vector
 from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.pretrained.digest import model_digest
 from infoxlm_keras.pretrained.prompts import DOCUMENT, QUERY, side_prompts
 from infoxlm_keras.text.embedding_samples import EmbeddingSamples
 from infoxlm_keras.text.equal_texts import folded_text
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 HOW_TO_WRITE = "write it by numpy.savez(FILE, texts=[...], vectors=[...])"
 # Documents that are told to be right for a query: so many of them at most.
 MOST_RIGHT = 64
+# The sides of the texts that a model reads, by the setting that names it.
+READ_SIDES = {"teacher": (QUERY,), "guide": (QUERY, DOCUMENT)}
 
 
 class TrainedVectors:
@@ -58,7 +63,8 @@ class TrainedVectors:
             for positive, negatives in zip(part.positives, part.negatives or itertools.repeat(()), strict=False)
         )
         self.documents = [text for row in rows for text in row]
-        self._made: dict[tuple[str, str | None], dict[str, Array]] = {}
+        self._made: dict[tuple[str, str], dict[str, Array]] = {}
+        self._sources: dict[tuple[str, str], Any] = {}
 
     def text_numbers(self) -> dict[str, Array]:
         """Which texts are equal, and which are right for a query, in all the training data.
@@ -77,8 +83,8 @@ class TrainedVectors:
         most = min(MOST_RIGHT, max(map(len, right.values())))
         rights = np.full((len(queries), most), -1, np.int32)
         for row, (query, own) in enumerate(zip(queries, numbers[:, 0].tolist(), strict=True)):
-            others = [number for number in right[query] if number != own]
-            found = [own, *others][:most]
+            others = (number for number in right[query] if number != own)
+            found = [own, *itertools.islice(others, most - 1)]
             rights[row, : len(found)] = found
         return {"document_text": numbers, "right_text": rights}
 
@@ -96,14 +102,37 @@ class TrainedVectors:
         if settings.teacher is not None:
             found.update(self._once("teacher", settings.teacher, self._of_teacher))
         if settings.teacher_vectors is not None:
-            found.update(self._once("teacher", settings.teacher_vectors, self._of_file))
+            found.update(self._once("teacher_vectors", settings.teacher_vectors, self._of_file))
         if settings.guide is not None:
             found.update(self._once("guide", settings.guide, self._of_guide))
         return found
 
-    def digests(self, settings: EmbeddingSettings) -> dict[str, str]:
-        """dict of name to SHA-256 of what `arrays` gives."""
-        return {name: hashlib.sha256(values.tobytes()).hexdigest() for name, values in self.arrays(settings).items()}
+    def sources(self, settings: EmbeddingSettings) -> dict[str, Any]:
+        """What the vectors of `arrays` come from, ready for JSON.
+
+        It is the same on all machines. The vectors that a model computes are not: their last bits depend on the
+        processor and its libraries.
+
+        Returns:
+            dict of `teacher` and `guide`, a dict of `model` (`model_digest`) and of what decides its vectors; and of
+            `teacher_vectors`, SHA-256 of the numbers that the file has for the training queries.
+
+        Raises:
+            InputError: as of `arrays`.
+        """
+        found = {}
+        for kind in READ_SIDES:
+            source = getattr(settings, kind)
+            if source is not None:
+                if (kind, source) not in self._sources:
+                    with current_distribution().alone():
+                        self._sources[kind, source] = _described(load_pretrained(source), READ_SIDES[kind])
+                found[kind] = self._sources[kind, source]
+        file = settings.teacher_vectors
+        if file is not None:
+            self._once("teacher_vectors", file, self._of_file)
+            found["teacher_vectors"] = self._sources["teacher_vectors", file]
+        return found
 
     def checked(self, settings: EmbeddingSettings, width: int) -> dict[str, Array]:
         """`arrays`, if the teacher fits a model in training whose vectors have `width` (int) numbers.
@@ -125,7 +154,7 @@ class TrainedVectors:
         return self._made[kind, source]
 
     def _of_teacher(self, source):
-        return {"teacher": _encoded(source, {QUERY: self.queries})[QUERY]}
+        return {"teacher": self._encoded("teacher", source)[QUERY]}
 
     def _of_file(self, path):
         try:
@@ -155,23 +184,38 @@ class TrainedVectors:
                 f"{path}: has no vector of {len(missing):,} of {len(self.queries):,} training queries, such as "
                 f"{missing[0]!r:.100}"
             )
-        return {"teacher": unit_rows(vectors[[places[text] for text in self.queries]])}
+        vectors = vectors[[places[text] for text in self.queries]]
+        # Before they are scaled, which is a computation.
+        content = f"{vectors.dtype.str} {vectors.shape}".encode() + vectors.tobytes()
+        self._sources["teacher_vectors", path] = hashlib.sha256(content).hexdigest()
+        return {"teacher": unit_rows(vectors)}
 
     def _of_guide(self, source):
-        vectors = _encoded(source, {QUERY: self.queries, DOCUMENT: self.documents})
+        vectors = self._encoded("guide", source)
         documents = vectors[DOCUMENT].reshape(len(self.queries), 1 + self.negatives, -1)
         return {"guide_query": vectors[QUERY], "guide_document": documents}
 
+    def _encoded(self, kind, source):
+        """Unit vectors of a trained model, with its prompts: dict of QUERY or DOCUMENT to those of all texts."""
+        texts = {QUERY: self.queries, DOCUMENT: self.documents}
+        with current_distribution().alone():
+            model = load_pretrained(source)
+            self._sources[kind, source] = _described(model, READ_SIDES[kind])
+            prompts = side_prompts(model.info)
+            return {
+                side: _unit_rows(source, model.encode([prompts.get(side, "") + text for text in texts[side]]))
+                for side in READ_SIDES[kind]
+            }
 
-def _encoded(source, texts):
-    """Unit vectors of a trained model, with its prompts: dict of QUERY or DOCUMENT to vectors of a list of str."""
-    with current_distribution().alone():
-        model = load_pretrained(source)
-        prompts = side_prompts(model.info)
-        return {
-            side: _unit_rows(source, model.encode([prompts.get(side, "") + text for text in rows]))
-            for side, rows in texts.items()
-        }
+
+def _described(model, sides):
+    """A `PretrainedModel` and what decides the vectors that it gives the texts of `sides`, ready for JSON."""
+    prompts = side_prompts(model.info)
+    return {
+        "model": model_digest(model),
+        **dataclasses.asdict(sentence_vector(model, lowest=0)),
+        **{f"{side}_prompt": prompts.get(side, "") for side in sides},
+    }
 
 
 def _unit_rows(source, vectors):

@@ -10,7 +10,7 @@ from infoxlm_keras.xtreme.discovery import TaskFiles
 from infoxlm_keras.xtreme.tasks import TASKS
 
 RESULTS = "results.json"
-# SQuAD's model is trained once, for XQuAD and MLQA.
+# SQuAD's model is trained once a seed, for XQuAD and MLQA.
 SQUAD = "squad"
 
 
@@ -20,8 +20,8 @@ class Stage:
 
     Attributes:
         name: str, the folder of its output, under which a finished one is found again.
-        words: list of str, a command of `infoxlm` with its options; or `MEASURE`, the folder of a trained
-            question-answering model, the file of the results, and the files of questions.
+        words: list of str, a command of `infoxlm` with its options; or `MEASURE`, the folders of trained
+            question-answering models (one a seed), `product`, and the files of questions.
         product: path, the file that exists once the stage is complete.
         threshold_from: path of the product of an earlier stage, whose threshold this one takes; or None.
     """
@@ -32,6 +32,8 @@ class Stage:
     threshold_from: pathlib.Path | None = None
 
 
+# Options of which each value is a run.
+NUMBERS = {"seed": int, "learning_rate": float}
 # Not a command: done by `infoxlm_keras.xtreme.answers`.
 MEASURE = "measure-answers"
 
@@ -51,6 +53,9 @@ def task_stages(
         model: str, what `--model` of the commands takes.
         output: path of the folder of all tasks.
         settings: {option: list of str}, options of the fine-tuning commands that replace the task's own.
+
+    Raises:
+        InputError: for several learning rates of a task without development data, which would choose one.
     """
     task, output = TASKS[name], pathlib.Path(output)
     files = {split: list(map(str, paths)) for split, paths in found.files.items()}
@@ -60,7 +65,6 @@ def task_stages(
         return _mining(name, found, model, output / name)
     options = {**{key: [f"{value:g}"] for key, value in task.settings.items()}, **(settings or {})}
     command = f"finetune-{'qa' if task.kind == 'squad' else task.kind}"
-    folder = output / (SQUAD if task.kind == "squad" else name)
     words = [command, "--model", model, "--train", *files["train"], "--train_languages", "en"]
     if task.kind == "squad":
         # XTREME takes the last update; dev-v1.1.json only says how well it answers in English.
@@ -69,15 +73,22 @@ def task_stages(
         if files.get("dev"):
             words += ["--dev", *files["dev"], "--dev_languages", "en"]
         words += ["--test", *files["test"]]
-    for option, values in options.items():
-        # Options without a value: `predictions=true`, `jit_compile=false`.
-        flag = {"true": [f"--{option}"], "false": [f"--no-{option}"]}.get(" ".join(values))
-        words += flag or [f"--{option}", *values]
-    training = Stage(folder.name, [*words, "--output_dir", str(folder)], folder / RESULTS)
+    rates = options["learning_rate"]
+    if len(rates) > 1 and "--dev" not in words:
+        why = "takes the last update" if task.kind == "squad" else "has no development data"
+        raise InputError(
+            f"--set learning_rate={','.join(rates)}: {task.title} {why}, so nothing chooses one of them; give it one, "
+            f"such as {name}.learning_rate={rates[0]}"
+        )
+    seeds = options.get("seed", [])
     if task.kind != "squad":
-        return [training]
+        return [_training(words, options, output / name)]
+    # A command of several seeds keeps the model of one alone.
+    folders = {output / f"{SQUAD}-seed-{seed}": {**options, "seed": [seed]} for seed in seeds if len(seeds) > 1}
+    training = [_training(words, part, path) for path, part in (folders or {output / SQUAD: options}).items()]
     measured = output / name / RESULTS
-    return [training, Stage(name, [MEASURE, str(folder), str(measured), *files["test"]], measured)]
+    trained = [str(stage.product.parent) for stage in training]
+    return [*training, Stage(name, [MEASURE, *trained, str(measured), *files["test"]], measured)]
 
 
 def parse_settings(given: Sequence[str], chosen: Sequence[str]) -> dict[str, dict[str, list[str]]]:
@@ -88,7 +99,7 @@ def parse_settings(given: Sequence[str], chosen: Sequence[str]) -> dict[str, dic
         chosen: names of the tasks that are run.
 
     Raises:
-        InputError: for another form, or a task that is not run.
+        InputError: for another form, a task that is not run, or a seed or learning rate that is given twice.
     """
     tuned = {name: TASKS[name].kind for name in chosen if TASKS[name].settings}
     found: dict[str, dict[str, list[str]]] = {name: {} for name in tuned}
@@ -101,12 +112,33 @@ def parse_settings(given: Sequence[str], chosen: Sequence[str]) -> dict[str, dic
             raise InputError(f"--set {item}: {option} is what this command chooses")
         if dot and task not in tuned:
             raise InputError(f"--set {item}: {task!r} is none of the tasks that are fine-tuned, {', '.join(tuned)}")
+        values = value.split(",")
+        if option in NUMBERS:
+            _check_numbers(item, values, NUMBERS[option])
         for name in [task] if dot else tuned:
-            found[name][option] = value.split(",")
+            found[name][option] = values
     shared = [found[name] for name, kind in tuned.items() if kind == "squad"]
     if len(shared) == 2 and shared[0] != shared[1]:
         raise InputError("--set: xquad and mlqa share one model, so give both the same settings")
     return found
+
+
+def _check_numbers(item, values, kind):
+    """Raises `InputError` unless `values`, of which each is a run, are different numbers."""
+    try:
+        numbers = [kind(value) for value in values]
+    except ValueError:
+        raise InputError(f"--set {item}: must be numbers, such as 0,1,2") from None
+    if len(set(numbers)) < len(numbers):
+        raise InputError(f"--set {item}: names a number twice; give each once")
+
+
+def _training(words, options, folder):
+    for option, values in options.items():
+        # Options without a value: `predictions=true`, `jit_compile=false`.
+        flag = {"true": [f"--{option}"], "false": [f"--no-{option}"]}.get(" ".join(values))
+        words = [*words, *(flag or [f"--{option}", *values])]
+    return Stage(folder.name, [*words, "--output_dir", str(folder)], folder / RESULTS)
 
 
 def _retrieval(name, files, model, folder):

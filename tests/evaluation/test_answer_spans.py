@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from infoxlm_keras.evaluation.answer_spans import best_spans
+from infoxlm_keras.evaluation.answer_spans import Span, best_spans
 
 ROWS, PLACES, COUNTS = np.array([0, 0, 1, 2]), np.array([4, 4, 3, 5]), np.array([7, 3, 0, 6])
 
@@ -34,3 +34,19 @@ def test_of_equal_scores_the_first_window_and_the_shorter_earlier_span_is_best()
     (spans,) = best_spans(np.zeros((2, 8, 2), np.float32), np.zeros(2, int), np.full(2, 3), np.full(2, 4), 3, 1)
     assert [(span.window, span.first, span.last) for span in spans] == [(0, 3, 3)]
     assert best_spans(np.zeros((0, 8, 2), np.float32), *np.zeros((3, 0), int)) == []
+
+
+@pytest.mark.parametrize("n_best", [1, 2, 5, 17, 1000])
+@pytest.mark.parametrize("values", [1, 2, 4])
+def test_the_order_of_equal_scores_is_the_same_for_every_number_of_spans(n_best, values):
+    logits = np.random.default_rng(values).integers(0, values, (3, 20, 2)).astype(np.float32)
+    places, counts = np.array([3, 4, 2]), np.array([16, 9, 14])
+    (spans,) = best_spans(logits, np.zeros(3, int), places, counts, 6, n_best)
+    every = [
+        Span(window, first, last, float(logits[window, first, 0] + logits[window, last, 1]))
+        for window, (place, count) in enumerate(zip(places.tolist(), counts.tolist(), strict=True))
+        for first in range(place, place + count)
+        for last in range(first, min(first + 6, place + count))
+    ]
+    every.sort(key=lambda span: (-span.score, span.window, span.last - span.first, span.first))
+    assert spans == every[:n_best]

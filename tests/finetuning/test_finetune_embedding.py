@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
+import time
 
 import keras
 import numpy as np
@@ -12,12 +14,15 @@ from keras import ops
 
 from infoxlm_keras import InfoXLMPretrainer
 from infoxlm_keras.commands import finetune_embedding
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.retrieval import retrieval_accuracy
 from infoxlm_keras.finetuning import EmbeddingHead, EmbeddingSettings, FineTuningRun
 from infoxlm_keras.finetuning.embedding_task import EmbeddingTask, UpdateLoss
 from infoxlm_keras.finetuning.sample_batches import SampleBatches
-from infoxlm_keras.finetuning.teachers import TrainedVectors
-from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.finetuning.teachers import MOST_RIGHT, TrainedVectors
+from infoxlm_keras.finetuning.trials import run_trials, trial_settings
+from infoxlm_keras.pretrained import PretrainedModel, load_pretrained, save_pretrained
+from infoxlm_keras.runs.callbacks import Checkpoints
 from infoxlm_keras.tasks.pretext_task import TaskResult
 from infoxlm_keras.text.embedding_samples import EmbeddingSamples
 from quick_runs import quick_graphs
@@ -176,6 +181,136 @@ def test_a_killed_run_ends_with_the_same_bits(tiny_preset, forked_python, tmp_pa
     assert not [name for name in different if not name.startswith(("tensorboard", "history.csv", "model/metadata"))]
 
 
+# === What a run is known by ===
+
+
+class Killed(Exception):
+    pass
+
+
+def begun(preset, directory, **changed):
+    """A run that was ended after its first checkpoint."""
+
+    def save(self):
+        ORIGINAL_SAVE(self)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Checkpoints, "save", save)
+        trained(preset, directory, save_every=2, **changed)
+
+
+ORIGINAL_SAVE = Checkpoints.save
+
+
+def of_another_machine(patch):
+    """Vectors that trained models compute have other last bits."""
+    encode = PretrainedModel.encode
+
+    def rounded(self, *arguments, **options):
+        return encode(self, *arguments, **options) * np.linspace(
+            1, 1 + 1e-5, self.backbone.hidden_dim, dtype="float32"
+        )
+
+    patch.setattr(PretrainedModel, "encode", rounded)
+
+
+def with_info(preset, directory, **changed):
+    """A copy of a preset whose history says something else."""
+    shutil.copytree(preset, directory, dirs_exist_ok=True)
+    path = directory / "infoxlm.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    return directory
+
+
+def test_a_run_goes_on_where_its_guide_and_teacher_compute_other_last_bits(tiny_preset, tmp_path, capsys, monkeypatch):
+    models = {"guide": str(tiny_preset), "teacher": str(tiny_preset), "contrast_weight": 1.0}
+    begun(tiny_preset, tmp_path / "run", **models)
+    of_another_machine(monkeypatch)
+    trained(tiny_preset, tmp_path / "run", save_every=2, **models)
+    assert "resuming at update 2 of 6" in capsys.readouterr().out
+
+
+def test_complete_runs_are_kept_where_their_guide_computes_other_last_bits(tiny_preset, tmp_path, monkeypatch):
+    def trials():
+        head = EmbeddingHead(parts(), [], parts(5, start=40))
+        grid = trial_settings(settings(epochs=1, guide=str(tiny_preset)), [0.01], [0, 1], False)
+        return run_trials(head, lambda: load_pretrained(tiny_preset), grid, tmp_path)
+
+    before = trials()
+    of_another_machine(monkeypatch)
+    monkeypatch.setattr(FineTuningRun, "train", lambda self: pytest.fail("a complete run is trained again"))
+    assert trials() == before
+
+
+def test_a_guide_that_is_used_in_another_way_or_has_other_weights_is_refused(tiny_preset, tmp_path):
+    guide = with_info(tiny_preset, tmp_path / "guide")
+    begun(tiny_preset, tmp_path / "run", guide=str(guide))
+    for changed, message in (
+        ({"universal_layer": 2}, "layer of the guide was 1 and is 2"),
+        ({"pooling": "cls"}, "pooling of the guide was 'mean' and is 'cls'"),
+        ({"normalize": False}, "normalize of the guide was True and is False"),
+        ({"max_length": 8}, "max_length of the guide was"),
+        ({"prompts": {"document": "d: "}}, "document_prompt of the guide was '' and is 'd: '"),
+    ):
+        with_info(tiny_preset, guide, **changed)
+        with pytest.raises(InputError, match=f"holds an unfinished run of another kind: {message}"):
+            trained(tiny_preset, tmp_path / "run", guide=str(guide))
+    model = load_pretrained(tiny_preset)
+    model.backbone.weights[0].assign(model.backbone.weights[0] * 1.5)
+    shutil.rmtree(guide)
+    save_pretrained(guide, model.masked_lm, model.tokenizer, model.info)
+    with pytest.raises(InputError, match="the guide was another;"):
+        trained(tiny_preset, tmp_path / "run", guide=str(guide))
+
+
+def test_a_file_of_vectors_is_known_by_those_that_are_learned(tiny_preset, tmp_path, capsys):
+    width = load_pretrained(tiny_preset).backbone.hidden_dim
+    texts, vectors = parts()[0].queries, np.random.default_rng(0).normal(size=(11, width)).astype("float32")
+    path = tmp_path / "teacher.npz"
+    np.savez(path, texts=texts, vectors=vectors)
+    begun(tiny_preset, tmp_path / "run", teacher_vectors=str(path))
+    np.savez(path, texts=texts, vectors=vectors + np.eye(11, width, dtype="float32"))
+    with pytest.raises(InputError, match="the teacher_vectors was another"):
+        trained(tiny_preset, tmp_path / "run", teacher_vectors=str(path))
+    np.savez_compressed(path, texts=[*texts[::-1], "other"], vectors=[*vectors[::-1], np.ones(width, "float32")])
+    trained(tiny_preset, tmp_path / "run", teacher_vectors=str(path))
+    assert "resuming at update 2 of 6" in capsys.readouterr().out
+
+
+def test_what_the_model_decides_belongs_to_the_run(tiny_preset, tmp_path, capsys):
+    model = with_info(tiny_preset, tmp_path / "model")
+    explicit = {"layer": 1, "pooling": "mean", "query_prompt": "", "document_prompt": ""}
+    begun(model, tmp_path / "run")
+    begun(model, tmp_path / "explicit", **explicit)
+    for changed, message in (
+        ({"universal_layer": 2}, "layer was 1 and is 2"),
+        ({"pooling": "max"}, "pooling was 'mean' and is 'max'"),
+        ({"prompts": {"query": "q: "}}, "query_prompt was '' and is 'q: '"),
+        ({"prompts": {"passage": "p: "}}, "document_prompt was '' and is 'p: '"),
+    ):
+        with_info(tiny_preset, model, **changed)
+        with pytest.raises(InputError, match=f"holds an unfinished run of another kind: {message};"):
+            trained(model, tmp_path / "run")
+    # What was given is not the model's to decide.
+    trained(model, tmp_path / "explicit", **explicit)
+    assert "resuming at update 2 of 6" in capsys.readouterr().out
+
+
+def test_runs_of_earlier_releases_go_on_or_say_why_not(tiny_preset, tmp_path, capsys):
+    begun(tiny_preset, tmp_path / "plain")
+    begun(tiny_preset, tmp_path / "guided", guide=str(tiny_preset))
+    for name, sources in (("plain", {}), ("guided", {"guide_query": "0" * 64, "guide_document": "0" * 64})):
+        path = tmp_path / name / "run.json"
+        content = json.loads(path.read_text())
+        del content["resolved"]
+        path.write_text(json.dumps({**content, **({"sources": sources} if sources else {})}))
+    trained(tiny_preset, tmp_path / "plain")
+    assert "resuming at update 2 of 6" in capsys.readouterr().out
+    with pytest.raises(InputError, match="an earlier release started it and kept digests of the computed vectors"):
+        trained(tiny_preset, tmp_path / "guided", guide=str(tiny_preset))
+
+
 # === What is learned ===
 
 
@@ -249,6 +384,23 @@ def test_what_is_right_for_a_query_is_no_wrong_answer_for_it():
         [1, 0, 1, 0, 1, 1, 0, 1],
     ]
     np.testing.assert_array_equal(found, np.array(expected, bool))
+
+
+def test_the_right_documents_of_a_frequent_query_are_its_own_and_the_first_of_the_others():
+    count = 20_000
+    took = {}
+    for name, query in (("rare", "{}"), ("frequent", "Yes.")):
+        queries = [query.format(row) for row in range(count)]
+        vectors = TrainedVectors([EmbeddingSamples("all", queries=queries, positives=[f"P{n}" for n in range(count)])])
+        start = time.perf_counter()
+        right = vectors.text_numbers()["right_text"]
+        took[name] = time.perf_counter() - start
+    # A row looks at as many documents as it takes; at all 20,000 it would be some 100 times the time.
+    assert took["frequent"] < 15 * took["rare"]
+    assert right.shape == (count, MOST_RIGHT)
+    np.testing.assert_array_equal(right[0], np.arange(MOST_RIGHT))
+    np.testing.assert_array_equal(right[5], [5, *range(5), *range(6, MOST_RIGHT)])
+    np.testing.assert_array_equal(right[-1], [count - 1, *range(MOST_RIGHT - 1)])
 
 
 def test_prompts_of_the_model_are_trained_with_and_kept(tiny_preset, tmp_path):

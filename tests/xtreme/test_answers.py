@@ -2,6 +2,9 @@
 
 import json
 
+import numpy as np
+import pytest
+
 from infoxlm_keras.commands import xtreme
 from infoxlm_keras.commands.registry import main_of
 from quick_runs import quick_graphs
@@ -21,7 +24,10 @@ def write_questions(path, language, count):
     path.write_text(json.dumps({"data": [{"title": "x", "paragraphs": paragraphs}]}), encoding="utf-8")
 
 
-def test_squads_model_is_trained_once_and_measured_on_both_test_sets(tiny_preset, tmp_path, monkeypatch):
+@pytest.mark.parametrize("seeds", [["0"], ["0", "1"]])
+def test_squads_models_are_trained_once_a_seed_and_measured_on_both_test_sets(
+    seeds, tiny_preset, tmp_path, monkeypatch
+):
     data, out = tmp_path / "data", tmp_path / "out"
     write_questions(data / "squad/train-v1.1.json", "en", 8)
     write_questions(data / "squad/dev-v1.1.json", "en", 6)
@@ -38,17 +44,22 @@ def test_squads_model_is_trained_once_and_measured_on_both_test_sets(tiny_preset
     monkeypatch.setattr(xtreme.subprocess, "run", run_here)
     settings = ["epochs=1", "accumulation_steps=1", "batch_size=4", "jit_compile=false"]
     settings += ["max_length=64", "stride=16", "max_question=16"]
+    settings += [f"seed={','.join(seeds)}"]
     arguments = ["--model", tiny_preset, "--data_dir", data, "--output_dir", out, "--tasks", "xquad", "mlqa"]
     with quick_graphs():
         xtreme.main([*map(str, arguments), "--set", *settings])
-    assert ran == ["finetune-qa"]
-    trained, xquad, mlqa = (
-        json.loads((out / name / "results.json").read_text()) for name in ("squad", "xquad", "mlqa")
-    )
+    assert ran == ["finetune-qa"] * len(seeds)
+    folders = [f"squad-seed-{seed}" for seed in seeds] if len(seeds) > 1 else ["squad"]
+    trained = [json.loads((out / name / "results.json").read_text()) for name in folders]
+    xquad, mlqa = (json.loads((out / name / "results.json").read_text()) for name in ("xquad", "mlqa"))
+    table = (out / "results.md").read_text()
     for score in ("f1", "exact_match"):
         # xquad.en.json has the questions of dev-v1.1.json.
-        assert xquad[score]["en"] == trained[score]["en"]
+        assert xquad[score]["en"] == pytest.approx(np.mean([part[score]["en"] for part in trained]))
         assert set(xquad[score]) == {"de", "en"} and set(mlqa[score]) == {"de"}
-    assert 0 < trained["f1"]["en"] < 1
-    table = (out / "results.md").read_text()
+    assert 0 < trained[0]["f1"]["en"] < 1
     assert "| XQuAD F1/EM | MLQA F1/EM |" in table and "InfoXLM base | – | 68.1/49.6" in table
+    assert (" ± " in table) == (len(seeds) > 1)
+    if len(seeds) > 1:
+        f1 = [np.mean(list(scores["f1"].values())) for scores in xquad["models"].values()]
+        assert f"{100 * np.mean(f1):.1f} ± {100 * np.std(f1, ddof=1):.1f}/" in table

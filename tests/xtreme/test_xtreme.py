@@ -136,13 +136,13 @@ def test_each_command_is_one_that_its_parser_takes(distributed):
     for name in TASKS:
         for stage in task_stages(name, found[name], "runs/m", "out", settings.get(name)):
             if stage.words[0] == MEASURE:
-                assert stage.words[1:3] == ["out/squad", f"out/{name}/results.json"]
+                assert stage.words[1:4] == ["out/squad-seed-0", "out/squad-seed-1", f"out/{name}/results.json"]
                 continue
             module = f"infoxlm_keras.commands.{stage.words[0].replace('-', '_')}"
             parsers[module] = parsers.get(module) or parser_of(module)
             options = vars(parsers[module].parse_args(stage.words[1:]))
             if stage.words[0].startswith("finetune"):
-                assert options["seed"] == [0, 1]
+                assert options["seed"] == ([int(stage.name[-1])] if stage.name.startswith("squad") else [0, 1])
                 assert options["learning_rate"] == [{"xnli": 1e-5}.get(name, TASKS[name].settings["learning_rate"])]
                 # 32 samples an update, as 8 x 4 and 4 x 8 in XTREME's scripts.
                 assert options["batch_size"] == 32 and options["train_languages"] == ["en"]
@@ -156,11 +156,36 @@ def test_each_command_is_one_that_its_parser_takes(distributed):
         ("tatoeba.epochs=1", "'tatoeba' is none of the tasks that are fine-tuned"),
         ("test=x", "test is what this command chooses"),
         ("xquad.epochs=1", "xquad and mlqa share one model"),
+        ("seed=0,1,00", "seed=0,1,00: names a number twice"),
+        ("xnli.learning_rate=1e-5,0.00001", "names a number twice"),
+        ("seed=first", "seed=first: must be numbers"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         parse_settings([given], list(TASKS))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("xquad", "takes the last update"), ("mlqa", "takes the last update"), ("tydiqa", "has no development data")],
+)
+def test_several_learning_rates_need_development_data(name, why, distributed):
+    found = find_tasks(distributed)
+    given = {"learning_rate": ["1e-5", "2e-5"]}
+    with pytest.raises(InputError, match=rf"{TASKS[name].title} {why}.*such as {name}\.learning_rate=1e-5"):
+        task_stages(name, found[name], "m", "out", given)
+    assert len(task_stages("xnli", found["xnli"], "m", "out", given)) == 1
+    # Its development data may be missing.
+    found["xnli"].files["dev"] = []
+    with pytest.raises(InputError, match="XNLI has no development data"):
+        task_stages("xnli", found["xnli"], "m", "out", given)
+
+
+def test_one_seed_of_squad_keeps_its_folder(distributed):
+    for settings in (None, {"seed": ["3"]}):
+        trained, measured = task_stages("xquad", find_tasks(distributed)["xquad"], "m", "out", settings)
+        assert trained.name == "squad" and measured.words[:3] == [MEASURE, "out/squad", "out/xquad/results.json"]
 
 
 def finetuned(folder, scores, **content):
