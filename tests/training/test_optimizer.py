@@ -53,7 +53,7 @@ def test_cosine_and_stable_rates():
     assert rates == [0.5, *[1.0] * 14, 0.9, 0.8, 0.7, 0.6, 0.5, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("warmup_steps", [1, 500, 900, 999])
+@pytest.mark.parametrize("warmup_steps", [1, 500, 900])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_long_warmup_rises_in_a_line(name, warmup_steps):
     """Half a cosine would come down again where more than a whole fall is left."""
