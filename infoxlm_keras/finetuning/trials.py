@@ -107,7 +107,10 @@ def run_trials(
     if current_distribution().num_workers > 1 or (not fresh and any(directory.glob(f"*/{RUN_FILE}"))):
         # What is there has to be compared; and weights that are cut over several processes cannot be read by one.
         with current_distribution().alone():
-            digest = model_digest(load())
+            model = load()
+            digest = model_digest(model)
+            head.resolve(model, all_settings[0])
+            del model
     for number, settings in enumerate(all_settings, start=1):
         path = directory / f"lr-{in_short(settings.learning_rate)}_seed-{settings.seed}"
         result = None if fresh and number == 1 else _read_result(head, path, settings, digest)

@@ -537,3 +537,17 @@ def test_batches_of_equal_length_hold_each_sample_once_and_are_cut():
     assert grouped.rows(0).tolist() != grouped.rows(grouped.updates_per_epoch).tolist()
     again = SampleBatches(arrays, 16, epochs=2, seed=1, group_by_length=True)
     assert again.rows(70).tolist() == grouped.rows(70).tolist()
+
+
+def test_complete_runs_of_a_model_that_decides_otherwise_are_refused(tiny_preset, tmp_path):
+    model = with_info(tiny_preset, tmp_path / "model")
+
+    def trials():
+        head = EmbeddingHead(parts(), [], parts(5, start=40))
+        grid = trial_settings(settings(epochs=1), [0.01], [0], False)
+        return run_trials(head, lambda: load_pretrained(model), grid, tmp_path / "runs")
+
+    assert trials() == trials()
+    with_info(tiny_preset, model, universal_layer=2)
+    with pytest.raises(InputError, match="holds a run of another kind: layer was 1 and is 2"):
+        trials()
