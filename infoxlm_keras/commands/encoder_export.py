@@ -20,8 +20,18 @@ if TYPE_CHECKING:
 SETTINGS = ("layer", "pooling", "normalize", "max_length", "dimensions", "precision")
 
 
-def parse(arguments: Sequence[str] | None, description: str) -> argparse.Namespace:
-    """The options of a command that exports the encoder; `description` is the command's help text."""
+def parse(
+    arguments: Sequence[str] | None,
+    description: str,
+    add_more: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
+) -> argparse.Namespace:
+    """The options of a command that exports the encoder.
+
+    Args:
+        arguments: list of str; None: those of the process.
+        description: str, the command's help text.
+        add_more: adds options of the command alone.
+    """
     parser = argument_parser(description)
     parser.add_argument("--model", required=True, help="preset: a directory, or any source of convert-checkpoint")
     parser.add_argument("--output_dir", required=True, type=pathlib.Path, metavar="DIR", help="the folder to write")
@@ -49,6 +59,7 @@ def parse(arguments: Sequence[str] | None, description: str) -> argparse.Namespa
     parser.add_argument("--pairs", nargs="+", metavar="PATH", help="held-out pairs, as of infoxlm evaluate-retrieval")
     parser.add_argument("--max_pairs", type=int, metavar="N", help="use only the first N pairs of each language")
     parser.add_argument("--overwrite", action="store_true", help="replace the model in DIR")
+    add_more(parser)
     return parser.parse_args(arguments)
 
 
@@ -57,6 +68,7 @@ def export(
     name: str,
     functions: Callable[[], tuple[Callable[..., EncoderExport], Callable[..., Any]]],
     files: tuple[str, str],
+    more_settings: Sequence[str] = (),
 ) -> None:
     """Exports, measures and reports.
 
@@ -65,6 +77,7 @@ def export(
         name: str, the format's name.
         functions: imports and returns (the function that exports, the function that opens the export's model file).
         files: (model file, file of facts), relative to the folder.
+        more_settings: names of the command's own options that the function takes.
     """
     # The converter to LiteRT reads TensorFlow's graphs. Presets of every backend open under it.
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -74,7 +87,7 @@ def export(
         from infoxlm_keras.text.readers.found import describe
 
         write, open_embedder = functions()
-    settings = {setting: getattr(options, setting) for setting in SETTINGS}
+    settings = {setting: getattr(options, setting) for setting in (*SETTINGS, *more_settings)}
     check_output(options.output_dir, options.overwrite, MODEL_FOLDER, [options.model, *(options.pairs or ())])
     print_settings(f"export to {name}", {"model": options.model, "output_dir": options.output_dir, **settings})
     pair_sets = read_pair_sets(options.pairs, options.max_pairs) if options.pairs else []

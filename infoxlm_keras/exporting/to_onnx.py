@@ -2,6 +2,7 @@
 
 DIR/onnx/model.onnx                                   the graph, see `onnx_encoder`
 DIR/onnx/infoxlm.json                                 layer, pooling, dimensions, precision
+DIR/openvino/openvino_model.xml, .bin                 on demand, see to_openvino.py
 DIR/tokenizer.json, sentencepiece.bpe.model, ...      the tokenizer
 DIR/modules.json, config.json, ...                    for `SentenceTransformer(DIR, backend="onnx")`
 """
@@ -16,6 +17,8 @@ import numpy as np
 
 from infoxlm_keras.annotations import Array, PathLike
 from infoxlm_keras.conversion.huggingface_config import huggingface_config
+from infoxlm_keras.errors import InputError
+from infoxlm_keras.exporting import to_openvino
 from infoxlm_keras.exporting.encoder_export import EncoderExport, check_precision, encoder_vectors
 from infoxlm_keras.exporting.onnx_encoder import ATTENTION_MASK, INPUT_IDS, SENTENCE_EMBEDDING, onnx_encoder
 from infoxlm_keras.exporting.to_huggingface import ENCODER, write_tokenizer
@@ -43,6 +46,7 @@ def export_onnx(
     dimensions: int | None = None,
     precision: str = "float32",
     replace: bool = False,
+    openvino: bool = False,
 ) -> EncoderExport:
     """Writes the sentence encoder of a model as ONNX; the directory is written whole and checked, or not at all.
 
@@ -53,13 +57,16 @@ def export_onnx(
         dimensions: int, only the first dimensions of the vector, scaled to unit length afterwards; None: all.
         precision: "float32"; or "int8": weights in int8, products in int8 with activations quantized as they come.
         replace: bool, overwrite an existing directory.
+        openvino: bool, write OpenVINO's own form as well, of float32 only.
 
     Returns:
         `EncoderExport`.
 
     Raises:
-        InputError: if a value is out of range, or onnx or onnxruntime is not installed; nothing is written then.
-        RuntimeError: if ONNX Runtime's vectors differ from the Keras model's by more than 1e-5 (float32).
+        InputError: if a value is out of range, or onnx, onnxruntime or, with `openvino`, openvino is not installed;
+            nothing is written then.
+        RuntimeError: if ONNX Runtime's or OpenVINO's vectors differ from the Keras model's by more than 1e-5
+            (float32).
 
     Example:
     ```python
@@ -68,6 +75,10 @@ def export_onnx(
     """
     check_precision(precision)
     import_library("onnxruntime", "the check of the ONNX file", "onnx")
+    if openvino:
+        if precision != "float32":
+            raise InputError(f"--openvino: is written in float32; leave out --precision {precision}")
+        import_library("openvino", "--openvino", "openvino")
     vectors = encoder_vectors(model, layer, pooling, normalize, max_length, dimensions)
     graph = onnx_encoder(model.backbone, vectors.vector, vectors.dim, int8_table=precision == "int8")
     directory = pathlib.Path(directory)
@@ -83,6 +94,11 @@ def export_onnx(
             save(graph, path)
         tolerance = TOLERANCE if precision == "float32" else None
         difference = largest_difference(vectors, onnx_embedder(path), str(directory / MODEL_FILE), tolerance)
+        if openvino:
+            written = temporary / to_openvino.MODEL_FILE
+            to_openvino.write_openvino(path, written)
+            embed, name = to_openvino.openvino_embedder(written), str(directory / to_openvino.MODEL_FILE)
+            difference = max(difference, largest_difference(vectors, embed, name, tolerance))
         facts = {**vectors.facts(), "precision": precision}
         write_json(temporary / FACTS_FILE, facts)
         write_tokenizer(temporary, model.tokenizer, vectors.vector.max_length)

@@ -1,6 +1,7 @@
 """The ONNX file against NumPy's vectors, in ONNX Runtime and in OpenVINO, and the folder around it."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -17,6 +18,8 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.exporting import to_onnx
 from infoxlm_keras.exporting.onnx_encoder import int8_rows
 from infoxlm_keras.exporting.to_onnx import export_onnx, onnx_embedder
+from infoxlm_keras.exporting.to_openvino import openvino_embedder
+from infoxlm_keras.files import MODEL_FOLDER, check_output
 from infoxlm_keras.models import hidden_state_model
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
 from tiny_export import DIM, LAYERS, POSITIONS, TEXTS, expected_vectors, padded_ids
@@ -106,6 +109,32 @@ def test_openvino_gives_the_same_vectors(exported, model):
     compiled = core.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     vectors = compiled(inputs(*padded_ids(model.tokenizer, TEXTS)))["sentence_embedding"]
     np.testing.assert_allclose(vectors, expected_vectors(model, TEXTS, 1, "mean"), rtol=0, atol=1e-5)
+
+
+def test_openvinos_own_form(model, tmp_path):
+    """In the place and under the names that sentence-transformers' backend looks for; a name that is a pattern."""
+    export = export_onnx(model, tmp_path / "export [v1]", openvino=True)
+    path = export.directory / "openvino" / "openvino_model.xml"
+    assert {file.name for file in path.parent.iterdir()} == {path.name, "openvino_model.bin"}
+    vectors = openvino_embedder(path)(*padded_ids(model.tokenizer, TEXTS))
+    np.testing.assert_allclose(vectors, expected_vectors(model, TEXTS, 1, "mean"), rtol=0, atol=1e-5)
+    shutil.copy(path, tmp_path)
+    shutil.copy(path.with_suffix(".bin"), tmp_path)
+    core = openvino.Core()
+    read = core.read_model(str(tmp_path / path.name))
+    assert {name for port in read.inputs for name in port.get_names()} == {"input_ids", "attention_mask"}
+    names = {name for port in read.outputs for name in port.get_names()}
+    assert names >= {"sentence_embedding", "last_hidden_state"}
+    check_output(export.directory, replace=True, contents=MODEL_FOLDER)
+
+
+def test_openvino_is_of_float32_and_needs_its_library(model, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="--openvino: is written in float32; leave out --precision int8"):
+        export_onnx(model, tmp_path / "onnx", precision="int8", openvino=True)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(InputError, match=r'needs openvino: pip install "infoxlm_keras\[openvino\]"'):
+        export_onnx(model, tmp_path / "onnx", openvino=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_folder_tokenizes_and_pools_alike(exported, session, model):
