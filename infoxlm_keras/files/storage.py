@@ -211,13 +211,15 @@ def _in_parallel(transfer: Callable[[str], None], names: Iterable[str]) -> None:
 
 def check_writable(address: str) -> None:
     """Raises `InputError` unless objects can be written below `address` (str): before hours of work, not after."""
+    with reaching(address, "write"):
+        files, path = file_system(address)
+        if _has_folders(address) and files.isfile(path):
+            address = address.rpartition("/")[0]
+        files, path = _writable(join(address, PROBE))
+        files.pipe_file(path, b"")
+        files.rm_file(path)
     if _has_folders(address):
-        with reaching(address, "write"):
-            files, path = file_system(address)
-            if files.isfile(path):
-                address = address.rpartition("/")[0]
-    write_bytes(join(address, PROBE), b"")
-    remove(address, [PROBE])
+        _remove_empty_folders(address, [PROBE])
 
 
 def file_system(address: str) -> tuple[Any, str]:

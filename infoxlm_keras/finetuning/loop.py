@@ -26,7 +26,7 @@ from infoxlm_keras.distribution.chips import peak_flops_of_run
 from infoxlm_keras.distribution.host_compiler import compiles_here
 from infoxlm_keras.distribution.strategies import check_parts
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import new_directory, read_json, write_json
+from infoxlm_keras.files import MODEL_FOLDER, new_directory, read_json, write_json
 from infoxlm_keras.finetuning.development_scores import DEVELOPMENT_MEAN, DevelopmentScores, read_measures
 from infoxlm_keras.finetuning.head import FineTuningHead
 from infoxlm_keras.finetuning.head_task import HeadTask, merge_lora, trainer_of
@@ -186,7 +186,7 @@ class FineTuningRun:
             model = self.path / "model"
             with (
                 current_distribution().alone(),
-                new_directory(model, replace=True) as directory,
+                new_directory(model, replace=True, contents=MODEL_FOLDER) as directory,
             ):
                 head.save(directory)
         measured = head.test or head.development
