@@ -30,7 +30,7 @@ class Contents(NamedTuple):
 MODEL_FOLDER = Contents(
     one_of=("config.json", "modules.json", "model.tflite"),
     names=(
-        *("config.json", "metadata.json", "task.json", "preprocessor.json", "tokenizer.json", "image_converter.json"),
+        *("config.json", "metadata.json", "task.json", "preprocessor.json", "tokenizer.json"),
         *("model*.weights.h5", "model*.weights.json", "task*.weights.h5", "assets/tokenizer/vocabulary.spm"),
         *("infoxlm.json", "labels.json", "huggingface.safetensors", "README.md"),
         *("vocabulary_extension.json", "vocabulary_trimming.json", "layer_dropping.json"),
