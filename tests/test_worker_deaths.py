@@ -196,7 +196,10 @@ def test_no_worker_outlives_its_builder(how, tmp_path, tokenizer_dir):
     while left := [worker for worker in found if _alive(worker)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
-    assert "Traceback" not in error
+    # A builder that is killed between the start of a worker and the worker's instructions cannot tell it; that worker
+    # ends in `multiprocessing`'s own code, before any of ours. Other signals wait until a worker is started.
+    told = how != signal.SIGKILL or "spawn_main" not in error
+    assert "Traceback" not in error if told else error.rstrip().endswith("EOFError: Ran out of input")
 
 
 def _alive(process):
