@@ -130,6 +130,21 @@ def test_micro_batches_are_one_batch(rule):
         np.testing.assert_allclose(array(one), array(other), rtol=1e-5, atol=tolerance, err_msg=one.path)
 
 
+def test_the_queue_is_filled_a_micro_batch_at_a_time():
+    pairs = {"xlco": pair_batch(np.random.default_rng(15), 12, 8)}
+    keys = []
+    for accumulation_steps, rows in ((1, 12), (4, 3)):
+        task = XLCO(queue_length=16)
+        pretrainer = tiny_pretrainer([task], size=TWO_LAYERS, accumulation_steps=accumulation_steps)
+        seen, encode = [], task.keys
+        task.keys = lambda ids, mask, seen=seen, encode=encode: seen.append(ids.shape[0]) or encode(ids, mask)
+        assert pretrainer.fill_tasks(pairs) == 12
+        assert set(seen) == {rows}
+        keys.append(array(task.queue.keys))
+    np.testing.assert_allclose(keys[1], keys[0], rtol=1e-5, atol=1e-6)
+    assert (np.abs(keys[0]).max(axis=1) > 0).sum() == 12
+
+
 def test_rules_weigh_the_contrast_differently():
     """XLCO's gradient alone: with m masked tokens and p pairs, joint_count has p / (m + p) of the mean's."""
     batch = joint_batch(np.random.default_rng(12), tlm=0)

@@ -215,8 +215,11 @@ class TrainStep(StepParts):
         return logs, (trainable, non_trainable, _values(scope, self.metrics_variables))
 
     def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
-        """`shared` of a whole batch."""
-        return self.shared(batch)
+        """`shared` of a whole batch, computed a micro-batch at a time."""
+        if self.accumulation_steps == 1:
+            return self.shared(batch)
+        parts = jax.tree.map(lambda array: array.reshape(self.accumulation_steps, -1, *array.shape[1:]), batch)
+        return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), jax.lax.map(self.shared, parts))
 
     def _micro_batches(self, batch, replicas):
         """`batch` with a new first dimension, the micro-batches."""

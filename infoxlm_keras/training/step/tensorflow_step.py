@@ -239,13 +239,8 @@ class TrainStep(StepParts):
         if self.accumulation_steps == 1:
             return self.with_prepared(batch, self._compiled(lambda: self.prepared(batch)))
 
-        def end_to_end(tensor):
-            share = tensor.shape[1]
-            samples = -1 if share is None else self.accumulation_steps * share
-            return tf.reshape(tensor, [samples, *keras.ops.shape(tensor)[2:]])
-
         found = self._of_micro_batches(self.prepared, batch)
-        return self.with_prepared(batch, tf.nest.map_structure(end_to_end, found))
+        return self.with_prepared(batch, tf.nest.map_structure(_end_to_end, found))
 
     def _compiled(self, function):
         """`function()`; under a strategy with `jit_compile` compiled by XLA, since the step as a whole cannot be."""
@@ -254,14 +249,14 @@ class TrainStep(StepParts):
         return function()
 
     def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
-        """`shared` of a whole batch, in the order of the global batch."""
+        """`shared` of a whole batch, in the order of the global batch, computed a micro-batch at a time."""
         replicas = Replicas()
-        if replicas.count == 1:
+        if replicas.count == 1 and self.accumulation_steps == 1:
             return self.shared(batch)
-        return {
-            task: {name: tf.reshape(t, [t.shape[0] * t.shape[1], *t.shape[2:]]) for name, t in part.tensors.items()}
-            for task, part in self._shared(batch, replicas).items()
-        }
+        if replicas.count == 1:
+            return tf.nest.map_structure(_end_to_end, self._of_micro_batches(self.shared, batch))
+        shared = {task: part.tensors for task, part in self._shared(batch, replicas).items()}
+        return tf.nest.map_structure(_end_to_end, shared)
 
     # === What `fit` and `evaluate` call ===
 
@@ -342,6 +337,13 @@ def _summed(results, replicas):
     candidates = {task: result["num_candidates"] for task, result in results.items()}
     results = replicas.sum(results)
     return {task: {**result, "num_candidates": candidates[task]} for task, result in results.items()}
+
+
+def _end_to_end(tensor):
+    """`tensor` [micro-batches, samples, ...] as [all samples, ...], a static number if both are."""
+    parts, samples = tensor.shape[:2]
+    together = -1 if samples is None else parts * samples
+    return tf.reshape(tensor, [together, *keras.ops.shape(tensor)[2:]])
 
 
 def _shared_tensors(tensors_by_task, axis, replicas):

@@ -129,8 +129,10 @@ class TrainStep(StepParts):
         return self.metric_results()
 
     def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
-        """`shared` of a whole batch."""
-        return self.shared(batch)
+        """`shared` of a whole batch, computed a micro-batch at a time."""
+        with torch.no_grad():
+            parts = [self.shared(self.micro_batch(batch, index)) for index in range(self.accumulation_steps)]
+        return keras.tree.map_structure(lambda *tensors: torch.cat(tensors), *parts)
 
     def _prepared(self, batch):
         """`batch` with what the tasks prepare."""
