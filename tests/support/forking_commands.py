@@ -6,12 +6,13 @@ In a test:
         process = commands.start(log, ["--config", "tiny", ...], RANK="0")
         commands.wait(process)
 
-As a script it is the process that forks. It reads a request a line: `{"arguments", "environment", "log", "processes"}`
-starts `recipes/pretrain.py`'s command and answers with a process id; `{"wait": id}` answers with its exit code. With
+As a script it is the process that forks. It reads a request a line: `{"command", "arguments", "environment", "log",
+"processes"}` starts a command and answers with a process id; `{"wait": id}` answers with its exit code. With
 `processes` a worker group of that size is started as `torchrun` starts one.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -23,9 +24,10 @@ from quick_runs import quick_runs
 
 
 class ForkingCommands:
-    """Context with the process that forks; `environment` is that of all commands."""
+    """Context with the process that forks; `environment` is that of all commands, `command` is their module's name."""
 
-    def __init__(self, root, **environment):
+    def __init__(self, root, command="pretrain", **environment):
+        self.command = command
         self.environment = {**os.environ, "PYTHONPATH": str(root), **environment}
         self.running = set()
 
@@ -43,7 +45,8 @@ class ForkingCommands:
 
     def start(self, log, arguments, processes=0, **environment):
         """The id of a process that runs the command and writes to the file `log`."""
-        request = {"arguments": list(map(str, arguments)), "environment": environment, "log": str(log)}
+        request = {"command": self.command, "arguments": list(map(str, arguments)), "environment": environment}
+        request["log"] = str(log)
         process = self._ask({**request, "processes": processes})
         self.running.add(process)
         return process
@@ -97,10 +100,10 @@ def run_in_child(request):
     code = 1
     try:
         if request["processes"]:
-            as_torchrun(request["processes"], request["arguments"])
+            as_torchrun(request["processes"], request["command"], request["arguments"])
             code = 0
         else:
-            run_pretrain(request["arguments"])
+            run_one(request["command"], request["arguments"])
     except SystemExit as exit:
         code = exit.code
     except BaseException:
@@ -113,25 +116,25 @@ def run_in_child(request):
         os._exit(code)
 
 
-def run_pretrain(arguments):
+def run_one(command, arguments):
     """The command in this process; QUICK_RUNS in the environment runs it in `quick_runs`."""
     from infoxlm_keras.command_line import run_command
-    from infoxlm_keras.commands import pretrain
 
+    module = importlib.import_module(f"infoxlm_keras.commands.{command}")
     with quick_runs() if os.environ.get("QUICK_RUNS") else contextlib.nullcontext():
-        run_command(lambda: pretrain.main(arguments))
+        run_command(lambda: module.main(arguments))
 
 
-def run_worker(arguments):
+def run_worker(command, arguments):
     """The command in a worker of torchrun's, which must end without an exception."""
     try:
-        run_pretrain(arguments)
+        run_one(command, arguments)
     except SystemExit as exit:
         if exit.code:
             raise
 
 
-def as_torchrun(processes, arguments):
+def as_torchrun(processes, command, arguments):
     """The workers that `torchrun --standalone --nproc_per_node PROCESSES` would start, forked."""
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -145,7 +148,7 @@ def as_torchrun(processes, arguments):
         max_restarts=0,
         start_method="fork",
     )
-    elastic_launch(configuration, run_worker)(arguments)
+    elastic_launch(configuration, run_worker)(command, arguments)
 
 
 def main():
@@ -154,6 +157,7 @@ def main():
     if keras.backend.backend() == "torch":
         import torch.distributed.launcher.api  # noqa: F401
 
+    import infoxlm_keras.commands.finetune_classification
     import infoxlm_keras.commands.pretrain  # noqa: F401
     import infoxlm_keras.data.streams  # noqa: F401
     import infoxlm_keras.reports.plots  # noqa: F401
