@@ -4,7 +4,7 @@
   infoxlm xtreme --model runs/mine/model --data_dir xtreme/ --output_dir runs/xtreme --dry_run
 
 A task is run if its files lie anywhere below DATA_DIR under the names that they are distributed with
-(docs/finetuning.md); what is missing is named. Settings are those of XTREME's scripts for base models; --set replaces
+(docs/xtreme.md); what is missing is named. Settings are those of XTREME's scripts for base models; --set replaces
 them: epochs=1, seed=0,1,2 (several runs, mean and standard deviation), xnli.learning_rate=1e-5, dtype=mixed_bfloat16.
 Each stage is a command of this project, printed before it runs. A stage that is complete does not run again, and one
 that was interrupted goes on, so repeat the command after an interruption.
@@ -25,12 +25,15 @@ from typing import Any
 from infoxlm_keras.command_line import argument_parser, print_settings, quiet_imports, show_table
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import read_json, write_atomically, write_json
+from infoxlm_keras.files.content_digest import content_digest
 from infoxlm_keras.xtreme.discovery import TaskFiles, find_tasks
 from infoxlm_keras.xtreme.plan import MEASURE, RESULTS, Stage, parse_settings, task_stages
 from infoxlm_keras.xtreme.tasks import TASKS
 
 # What a stage was started with, so that one of another model or other files is not taken for it.
 COMMAND = "command.json"
+# Options of a stage that name what it reads.
+INPUTS = ("--model", "--train", "--dev", "--test", "--pairs", "--source", "--target", "--gold")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,10 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"--data_dir {options.data_dir}: holds the files of none of the tasks {', '.join(chosen)}")
     stages = {name: task_stages(name, found[name], options.model, output, settings.get(name)) for name in complete}
     everything = {stage.name: stage for part in stages.values() for stage in part}
-    for stage in everything.values():
-        check_stage(stage, output)
-    for stage in everything.values():
-        run_stage(stage, output, options.dry_run)
+    digests: dict[str, str] = {}
+    started_with = {name: {"command": stage.words, "inputs": inputs_of(stage, output, digests)}
+                    for name, stage in everything.items()}  # fmt: skip
+    for name, stage in everything.items():
+        check_stage(stage, output, started_with[name])
+    for name, stage in everything.items():
+        run_stage(stage, output, started_with[name], options.dry_run)
     if not options.dry_run:
         write_results(output, chosen, {name: files.missing for name, files in found.items() if files.missing})
 
@@ -85,21 +91,41 @@ def show_files(found: dict[str, TaskFiles]) -> None:
             print(f"  passed over, of languages that the task does not have: {names}{more}")
 
 
-def check_stage(stage: Stage, output: pathlib.Path) -> None:
+def inputs_of(stage: Stage, output: pathlib.Path, known: dict[str, str]) -> dict[str, str]:
+    """{path: digest of its content} of the files and folders that a stage reads, but for those below `output`.
+
+    What is in `known`, a dict of the same form, is not read again; the others are added.
+    """
+    option, found = "--test" if stage.words[0] == MEASURE else "", {}
+    for word in stage.words[1:]:
+        path = pathlib.Path(word)
+        if word.startswith("--"):
+            option = word
+        elif option in INPUTS and path.exists() and output.resolve() not in path.resolve().parents:
+            if word not in known:
+                known[word] = content_digest(path)
+            found[word] = known[word]
+    return found
+
+
+def check_stage(stage: Stage, output: pathlib.Path, started_with: dict[str, Any]) -> None:
     """Raises `InputError` if the folder of the stage holds results of another model, other files or settings."""
     path = output / stage.name / COMMAND
     if path.is_file():
-        before = read_json(path)
-        if before != stage.words:
-            raise InputError(
-                f"{path.parent}: holds the work of another command ({shlex.join(map(str, before))}); give another "
-                "--output_dir, or remove this folder"
-            )
+        before = read_json(path, dict)
+        remedy = "give another --output_dir, or remove this folder"
+        if before.get("command") != stage.words:
+            command = shlex.join(map(str, before.get("command", ())))
+            raise InputError(f"{path.parent}: holds the work of another command ({command}); {remedy}")
+        inputs = {**before.get("inputs", {})}
+        changed = [place for place, digest in started_with["inputs"].items() if inputs.get(place) != digest]
+        if changed:
+            raise InputError(f"{path.parent}: holds the work of another state of {changed[0]}; {remedy}")
     elif stage.product.exists():
         raise InputError(f"{stage.product}: is not of this command; give another --output_dir, or remove it")
 
 
-def run_stage(stage: Stage, output: pathlib.Path, dry_run: bool) -> None:
+def run_stage(stage: Stage, output: pathlib.Path, started_with: dict[str, Any], dry_run: bool) -> None:
     """Runs a stage unless it is complete."""
     print(f"\n=== {stage.name} ===", flush=True)
     words = stage.words if stage.words[0] == MEASURE else ["infoxlm", *stage.words]
@@ -111,7 +137,7 @@ def run_stage(stage: Stage, output: pathlib.Path, dry_run: bool) -> None:
         return
     sys.stdout.flush()
     (output / stage.name).mkdir(parents=True, exist_ok=True)
-    write_json(output / stage.name / COMMAND, stage.words)
+    write_json(output / stage.name / COMMAND, started_with)
     if stage.words[0] == MEASURE:
         measure(stage)
         return

@@ -8,6 +8,8 @@ from infoxlm_keras.annotations import Array
 
 CONFIDENCE = 0.95
 SEED = 0
+# Numbers drawn at once, of 8 bytes each.
+DRAWS = 1 << 21
 
 
 def bootstrap_means(credits: Array, samples: int, seed: int = SEED) -> Array:
@@ -23,8 +25,15 @@ def bootstrap_means(credits: Array, samples: int, seed: int = SEED) -> Array:
         float64 [..., samples].
     """
     count = credits.shape[-1]
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=samples)
-    return np.asarray(credits, np.float64) @ drawn.T.astype(np.float64) / count
+    credits, generator = np.asarray(credits, np.float64), np.random.default_rng(seed)
+    means = np.empty((*credits.shape[:-1], samples))
+    # Block by block: all draws of a large test set at once would be gigabytes.
+    block = max(1, DRAWS // count)
+    for first in range(0, samples, block):
+        size = min(block, samples - first)
+        drawn = generator.multinomial(count, np.full(count, 1 / count), size=size)
+        means[..., first : first + size] = credits @ drawn.T.astype(np.float64) / count
+    return means
 
 
 def interval(means: Array) -> Array:
@@ -72,8 +81,11 @@ def paired_difference(
     for language in range(len(differences[0])):
         of_language = np.stack([one[language] for one in differences])  # [seeds, N]
         count = of_language.shape[1]
-        drawn = generator.multinomial(count, np.full(count, 1 / count), size=samples) / count
-        found += drawn @ of_language.T / len(differences[0])
+        block = max(1, DRAWS // count)
+        for first in range(0, samples, block):
+            size = min(block, samples - first)
+            drawn = generator.multinomial(count, np.full(count, 1 / count), size=size) / count
+            found[first : first + size] += drawn @ of_language.T / len(differences[0])
     seeds = generator.multinomial(len(differences), np.full(len(differences), 1 / len(differences)), size=samples)
     means = (found * seeds).sum(axis=1) / len(differences)
     lower, upper = interval(means)

@@ -1,7 +1,6 @@
 """Mines translation pairs from two files: sentences, vectors, neighbours, scored pairs, threshold, output."""
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +9,7 @@ from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.embedding import TextEmbedder
 from infoxlm_keras.evaluation.margin import MARGINS, NEIGHBOURS
+from infoxlm_keras.files.content_digest import content_digest
 from infoxlm_keras.files.written_files import whole_file
 from infoxlm_keras.mining.candidates import DIRECTIONS, ScoredPairs, candidate_pairs
 from infoxlm_keras.mining.gold import best_threshold, read_gold, scores_at
@@ -120,7 +120,7 @@ def mine_bitext(
         usearch_index()
     depends_on = {
         "version": 1,
-        "inputs": {side: _file_digest(path) for side, path in paths.items()},
+        "inputs": {side: content_digest(path) for side, path in paths.items()},
         "model": model_digest(model),
         "vector": dataclasses.asdict(vector),
         **{name: getattr(settings, name) for name in ("neighbours", "index", "ids", "vectors")},
@@ -158,11 +158,6 @@ def mine_bitext(
         "gold": measured,
         "resumed": work.resumed,
     }
-
-
-def _file_digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _read_side(side, path, with_ids, work: WorkFolder):

@@ -75,8 +75,8 @@ def mine_negatives(
     pools = [NegativePool(part, further) for part in parts]
     prompts = side_prompts(model.info)
     depends_on = {
-        "version": 1,
-        "texts": _digest(text for pool in pools for side in (pool.queries, pool.documents) for text in side.texts),
+        "version": 2,
+        "texts": [[_digest(side.texts) for side in (pool.queries, pool.documents)] for pool in pools],
         "model": model_digest(model),
         "vector": dataclasses.asdict(vector),
         "prompts": prompts,

@@ -1,17 +1,13 @@
 """Reads the sentences and queries of `infoxlm search` from text files or standard input."""
 
 import os
-import pathlib
 from collections.abc import Iterator, Sequence
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import count_lines, decode_lines
-from infoxlm_keras.text.readers.inputs import plain_name, refuse_archive
+from infoxlm_keras.text.readers.inputs import refuse_archive, refuse_records
 from infoxlm_keras.text.readers.line_input import STANDARD_INPUT, line_stream
-
-# Formats with records: their lines are not sentences.
-RECORD_ENDINGS = (".jsonl", ".json", ".tmx", ".xml", ".sgm", ".sgml", ".html", ".xlf", ".po", ".parquet", ".arrow")
 
 
 def input_size(path: PathLike) -> int | None:
@@ -25,11 +21,7 @@ def input_size(path: PathLike) -> int | None:
         return None
     line_stream(path)
     refuse_archive(path)
-    ending = pathlib.Path(plain_name(path)).suffix.lower()
-    if ending in RECORD_ENDINGS:
-        raise InputError(
-            f"{path}: a {ending} file holds no plain lines; write its sentences into a text file, one a line"
-        )
+    refuse_records(path)
     return os.path.getsize(path)
 
 

@@ -40,7 +40,8 @@ def naive_links(backbone, tokenizer, pair, method, encoding, similarity):
     for first, second in sides:
         if similarity == "cosine":
             first, second = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (first, second))
-        links = METHODS[method](first @ second.T)
+        table = first @ second.T
+        links = METHODS[method]((1 + table) / 2 if similarity == "cosine" else table)
         found.append({(pieces[0][i][0], pieces[1][j][0]) for i, j in zip(*links.nonzero(), strict=True)})
     return found
 
@@ -51,7 +52,7 @@ def test_links_are_those_of_each_pair_by_itself(encoding, similarity, tiny_maske
     pairs = [(source[:5], target[:4]) for source, target in PAIRS]
     aligner = WordAligner(backbone, tokenizer, None, encoding, similarity, batch_size=4)
     progress = []
-    found = dict(aligner(pairs, ["argmax", "optimal_transport_itermax"], progress.append))
+    found = dict(aligner(pairs, ["argmax", "itermax", "optimal_transport_itermax"], progress.append))
     assert sorted(found) == list(range(6)) and sum(progress) == 6 and aligner.cut == aligner.empty == 0
     for number, pair in enumerate(pairs):
         for method, of_layers in found[number].items():

@@ -52,6 +52,15 @@ def test_numbers_may_begin_anywhere(first_word, first_sentence, tmp_path):
     assert as_sets(explicit.possible) == as_sets(plain.possible)
 
 
+def test_links_to_the_empty_word_are_passed_over_where_words_count_from_1(tmp_path):
+    files = write(tmp_path, gold=GOLD + "1 4 0 P\n3 0 1 P\n")
+    with pytest.raises(InputError, match=r"line 1: word 4.*\? If words count from 1 and 0 .* give --first_word 1"):
+        read_alignment_set(files[0], files[1], write(tmp_path / "x", gold="1 4 0 P\n1 2 5 P\n1 1 1\n")[2])
+    read, plain = read_alignment_set(*files, first_word="1"), read_alignment_set(*write(tmp_path / "plain"))
+    assert as_sets(read.possible) == as_sets(plain.possible)
+    assert read.notes == (f"{files[2]}: passed over, links to the empty word 0: 2",)
+
+
 def test_numbers_with_gaps_belong_to_the_lines_in_order_and_a_note_says_so(tmp_path):
     gold = GOLD.replace("\n3 ", "\n7 ")
     read = read_alignment_set(*write(tmp_path, gold=gold))
@@ -114,7 +123,7 @@ def test_bad_files_are_refused_with_file_and_line(changed, message, tmp_path):
 
 def test_a_first_number_that_is_given_is_kept_to(tmp_path):
     with pytest.raises(InputError, match="line 1: word 0, .*words 1..4"):
-        read_alignment_set(*write(tmp_path, gold="1 0 1 S\n"), None, "1")
+        read_alignment_set(*write(tmp_path, gold="1 0 0 S\n"), None, "1")
 
 
 def test_bad_folders_are_refused(tmp_path):

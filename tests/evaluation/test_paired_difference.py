@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from infoxlm_keras.evaluation.bootstrap import paired_difference
+from infoxlm_keras.evaluation import bootstrap
+from infoxlm_keras.evaluation.bootstrap import bootstrap_means, paired_difference
 
 
 def test_a_constant_difference_has_an_interval_of_no_width():
@@ -48,3 +49,12 @@ def test_the_interval_of_sentences_is_the_binomials():
     found = paired_difference(first, second, samples=4000)
     assert found["difference"] == pytest.approx(0.1)
     assert found["upper"] - found["lower"] == pytest.approx(2 * 1.96 * 0.015, rel=0.05)
+
+
+def test_draws_in_blocks_are_the_same_draws(monkeypatch):
+    credits = np.random.default_rng(3).random((2, 3, 40))
+    runs = [[credits[0, 0], credits[0, 1]], [credits[0, 2], credits[1, 0]]]
+    together = bootstrap_means(credits, 50), paired_difference(runs, runs[::-1], 50)
+    monkeypatch.setattr(bootstrap, "DRAWS", 7 * 40 + 1)
+    np.testing.assert_allclose(bootstrap_means(credits, 50), together[0], rtol=1e-12)
+    assert paired_difference(runs, runs[::-1], 50) == pytest.approx(together[1], rel=1e-12)

@@ -157,15 +157,17 @@ def test_a_pivot_is_paired_with_each_language_of_a_folder(tmp_path):
         read_pair_sets([tmp_path], pivot="it")
 
 
-@pytest.mark.parametrize(
-    "pivot, pairs", [("de", ["de-en", "de-en_GB", "de-en_IN"]), ("en", ["en-de", "en-en_GB", "en-en_IN"])]
-)
+@pytest.mark.parametrize("pivot, pairs", [("de", ["de-en", "de-en_GB", "de-en_IN"]), ("en", ["en-de"])])
 def test_varieties_of_english_are_languages_beside_another_pivot(pivot, pairs, tmp_path):
     """The files of NTREX, which has English three times."""
     for name in ("src.eng", "ref.eng-GB", "ref.eng-IN", "ref.deu"):
         (tmp_path / f"newstest2019-{name}.txt").write_text(f"{name} 1\n{name} 2\n")
     found = read_pair_sets([tmp_path], pivot=pivot)
     assert sorted(f"{each.source_language}-{each.target_language}" for each in found) == pairs
+    # A pair that is named is measured, whatever its languages.
+    files = ",".join(str(tmp_path / f"newstest2019-{name}.txt") for name in ("src.eng", "ref.eng-GB"))
+    (named,) = read_pair_sets([f"en-en_GB={files}"])
+    assert named.sources == ["src.eng 1", "src.eng 2"] and named.targets == ["ref.eng-GB 1", "ref.eng-GB 2"]
 
 
 BUCC = {

@@ -163,9 +163,10 @@ def test_each_language_has_its_own_candidates(data, tiny_preset, tmp_path):
 @pytest.fixture
 def mine(data, tiny_masked_lm, tokenizer, tmp_path):
     model = PretrainedModel(tiny_masked_lm, tokenizer, PretrainingInfo(universal_layer=1))
-    parts = read_embedding_samples([data / "train.en.jsonl", data / "x.en-de.tsv"])
+    usual = [data / "train.en.jsonl", data / "x.en-de.tsv"]
 
-    def mine(name, keep_work=False, **values):
+    def mine(name, keep_work=False, files=usual, **values):
+        parts = read_embedding_samples(files)
         settings = NegativeSettings(**{"negatives": 2, "max_score_share": float("inf"), **values})
         vector = sentence_vector(model, lowest=0)
         return mine_negatives(model, vector, parts, tmp_path / name, settings, keep_work=keep_work, chunk=5)
@@ -218,6 +219,21 @@ def test_kept_vectors_serve_another_choice(mine, tmp_path, monkeypatch):
     again = mine("out.jsonl", negatives=1, skip_top=2)
     assert again["resumed"] and not (tmp_path / ".out.jsonl.work").exists()
     assert {len(row["negatives"]) for row in rows_of(tmp_path / "out.jsonl")} == {1}
+
+
+def test_vectors_of_the_same_texts_with_other_sides_are_not_taken(mine, data, tmp_path):
+    texts = [f"text {number}" for number in range(12)]
+
+    def written(name, queries):
+        """Samples of which `queries` texts are queries, and all texts in their order are queries, then documents."""
+        rows = [{"query": texts[n], "pos": [texts[-1]]} for n in range(queries)]
+        rows[0]["pos"] = texts[queries:]
+        (data / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return [data / name]
+
+    first, second = written("first.en.jsonl", 6), written("second.en.jsonl", 4)
+    assert not mine("out.jsonl", keep_work=True, files=first, negatives=1)["resumed"]
+    assert not mine("out.jsonl", keep_work=True, files=second, negatives=1)["resumed"]
 
 
 BAD_INPUT = {

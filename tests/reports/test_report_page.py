@@ -289,6 +289,9 @@ def test_an_evaluation_goes_to_the_run_that_holds_its_model(tmp_path):
     (tmp_path / "other.json").write_text(json.dumps(other))
     with pytest.raises(InputError, match=r"other\.json: it measured 'elsewhere/model'.* give it as RUN=FILE"):
         write_report([first, second], report, [str(tmp_path / "other.json")])
+    # One run is no reason to take another model's results for its own.
+    with pytest.raises(InputError, match=rf"for instance {first}={tmp_path}/other\.json"):
+        write_report([first], report, [str(tmp_path / "other.json")])
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ LEFT = {
     "x.en-fr.fr": "its other side is missing",
     "x.en-xx.en": "'xx' is not an ISO 639 language code",
     "x.en-xx.xx": "'xx' is not an ISO 639 language code",
-    "x.en-de.fr": "does not say two languages",
+    "x.en-de.fr": "its ending is that of no format",
     "en-xx.tsv": "'xx' is not an ISO 639 language code",
     "xx-en.jsonl": "'xx' is not an ISO 639 language code",
     "xx.yy-zz.parquet": "'yy' is not an ISO 639 language code",

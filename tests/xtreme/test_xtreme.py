@@ -2,7 +2,7 @@
 
 import csv
 import json
-import shlex
+import shutil
 
 import pytest
 
@@ -286,7 +286,8 @@ def in_process(monkeypatch):
 
 
 def test_tasks_run_once_and_another_model_is_refused(small_data, tiny_preset, tmp_path, in_process, capsys):
-    arguments = ["--model", tiny_preset, "--data_dir", small_data, "--output_dir", tmp_path / "out"]
+    model = shutil.copytree(tiny_preset, tmp_path / "model")
+    arguments = ["--model", model, "--data_dir", small_data, "--output_dir", tmp_path / "out"]
     arguments += ["--set", "epochs=1", "accumulation_steps=1", "max_length=64", "jit_compile=false"]
     arguments = list(map(str, arguments))
     xtreme.main([*arguments, "--dry_run"])
@@ -320,6 +321,11 @@ def test_tasks_run_once_and_another_model_is_refused(small_data, tiny_preset, tm
         xtreme.main([*arguments, "--set", "epochs=2"])
     with pytest.raises(InputError, match="holds the files of none of the tasks panx"):
         xtreme.main([*arguments, "--tasks", "panx"])
+    # The same names, and a model that was trained on.
+    with open(model / "model.weights.h5", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(InputError, match=f"holds the work of another state of {model}; give another"):
+        xtreme.main(arguments)
 
 
 def test_a_command_that_fails_ends_the_benchmark(small_data, tmp_path, monkeypatch):
@@ -328,4 +334,5 @@ def test_a_command_that_fails_ends_the_benchmark(small_data, tmp_path, monkeypat
     with pytest.raises(InputError, match="evaluate-retrieval ended with status 2"):
         xtreme.main(list(map(str, arguments)))
     # Its command line is kept, so the same one goes on.
-    assert shlex.join(json.loads((tmp_path / "out/tatoeba/command.json").read_text())).startswith("evaluate-retrieval")
+    started_with = json.loads((tmp_path / "out/tatoeba/command.json").read_text())
+    assert started_with["command"][0] == "evaluate-retrieval"

@@ -57,7 +57,7 @@ class WordAligner:
         layers: hidden states to use, indices in 0..L (0 = embeddings); None: all.
         encoding: "joint", the two sentences in one sequence `<s> source </s> target </s>`, as in TLM and by
             XLM-Align's authors; "separate", each in a sequence of its own, as in SimAlign.
-        similarity: "dot" (XLM-Align) or "cosine" (SimAlign) of two hidden states.
+        similarity: "dot" (XLM-Align) or "cosine", scaled to 0..1 (SimAlign), of two hidden states.
         batch_size: int, sequences a forward pass.
         max_length: int, tokens a sequence; None: the encoder's positions. The pieces of a longer pair are cut, so
             that both sides keep half of the space, and the longer side also what the shorter one does not need.
@@ -181,7 +181,11 @@ class WordAligner:
         found: dict[str, list[Array]] = {method: [] for method in methods}
         if self.similarity == "cosine":
             source_states, target_states = _unit(source_states), _unit(target_states)
-        for similarity in source_states @ target_states.swapaxes(1, 2):
+        similarities = source_states @ target_states.swapaxes(1, 2)
+        if self.similarity == "cosine":
+            # From 0 to 1, as SimAlign's: itermax lowers values by a factor, which only counts as meant above 0.
+            similarities = (1 + similarities) / 2
+        for similarity in similarities:
             for method in methods:
                 links = np.zeros((source.count, target.count), bool)
                 if similarity.size:

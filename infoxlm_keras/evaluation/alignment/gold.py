@@ -21,6 +21,7 @@ from infoxlm_keras.text.readers.line_input import all_lines
 MARKS = ("S", "P")
 WORD_NUMBERINGS = ("auto", "0", "1")
 SENTENCE_NUMBERINGS = ("auto", "0", "1", "order")
+NULL_LINKS = " If words count from 1 and 0 is a word without a partner, give --first_word 1"
 LAYOUT = (
     "a folder <src>-<tgt> holds one file that ends in .<src>, one that ends in .<tgt>, and one file with the gold "
     "links (or give --source, --target and --gold)"
@@ -93,7 +94,8 @@ def read_alignment_set(
         source, target: str or path of the sides, a sentence a line; .gz, .xz, .bz2 and .zst are read directly.
         gold: str or path of the gold links.
         name: str; None: the endings of the two files, `en-fr`.
-        first_word: "0" or "1", the number of a sentence's first word in `gold`; "auto": 0 if a 0 occurs, else 1.
+        first_word: "0" or "1", the number of a sentence's first word in `gold`; "auto": 0 if a 0 occurs, else 1. With
+            "1" a 0 is the empty word of a word without a partner: such a line is passed over.
         sentences: "0" or "1", the number of the first sentence in `gold`; "order": the n-th number that occurs, in
             ascending order, is that of line n (some test sets leave out sentences and keep the old numbers); "auto":
             "order" if as many numbers occur as the sides have lines, else 0 if a 0 occurs, else 1.
@@ -116,6 +118,9 @@ def read_alignment_set(
     lines, gaps = _line_numbers(rows, len(sides[0]), sentences)
     start = int(min(number for row in rows for number in (row.source, row.target)) > 0)
     start = start if first_word == "auto" else int(first_word)
+    given = len(rows)
+    # Two empty words are not linked to each other: `0 0` says that words count from 0.
+    rows = [row for row in rows if first_word != "1" or (row.source == 0) == (row.target == 0)]
     twice = 0
     for row in rows:
         line = lines.get(row.sentence)
@@ -141,6 +146,8 @@ def read_alignment_set(
     if left_out:
         missing = [number + 1 for number in range(len(sides[0])) if number not in links]
         notes.append(f"{source}: passed over, lines without a gold link: {left_out:,}: {_shown(missing)}")
+    if len(rows) < given:
+        notes.append(f"{gold}: passed over, links to the empty word 0: {given - len(rows):,}")
     if twice:
         notes.append(f"{gold}: links that are given more than once: {twice:,}; each counts once")
     return AlignmentSet(
@@ -203,7 +210,7 @@ def _check(row, line, link, sides, paths, gold, start):
             known = f"the words {start}..{words - 1 + start}" if words else "no word"
             raise InputError(
                 f"{gold}: line {row.line}: word {given}, but line {line + 1} of {path} has {known}; are the two "
-                "sides exchanged?"
+                f"sides exchanged?{NULL_LINKS if start == 0 else ''}"
             )
 
 

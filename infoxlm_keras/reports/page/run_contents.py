@@ -251,12 +251,11 @@ def _run_of(evaluation, runs, given):
     measured = content.get("model")
     source = measured.get("source") if isinstance(measured, dict) else None
     holders = [run for run in runs if isinstance(source, str) and _holds(run.path, pathlib.Path(source))]
-    if len(runs) == 1:
-        return runs[0], path
     if len(holders) == 1:
         return holders[0], path
     raise InputError(
-        f"--evaluation {evaluation}: it measured {source!r}, which lies in none of the runs; give it as RUN=FILE"
+        f"--evaluation {evaluation}: it measured {source!r}, which lies in none of the runs; if it is of one, "
+        f"give it as RUN=FILE, for instance {given[0]}={path}"
     )
 
 

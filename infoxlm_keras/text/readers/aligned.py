@@ -90,11 +90,14 @@ def aligned_sides(
             first, second = sorted(files)
             pairs = [(first, second)]
         else:
-            pairs = _pairs_with_pivot(files, languages, pivot)
+            pairs, varieties = _pairs_with_pivot(files, languages, pivot)
+            name = "English" if pivot == ENGLISH else pivot
             if not pairs:
-                name = "English" if pivot == ENGLISH else pivot
                 reason = f"one of several languages, none of them {name}: name a pair, as in de-fr=STEM"
                 left.update(dict.fromkeys(files.values(), reason))
+            else:
+                reason = f"another text in {name}, which the others are paired with: name a pair, as in en-en_GB=A,B"
+                left.update({files[code]: reason for code in varieties})
         for codes in pairs:
             for number, code in enumerate(codes):
                 sides.setdefault(files[code], []).append(Side(corpus, codes, number))
@@ -120,8 +123,13 @@ def _part(name, folder):
 
 
 def _pairs_with_pivot(files, languages, pivot):
-    """List of (code of the pivot, other code); of several kinds of the pivot the shortest code is the source."""
+    """(list of (code of the pivot, code of another language), list of the pivot's other codes).
+
+    Of several kinds of the pivot the shortest code is the source. The others are no translations: NTREX's British
+    English would be found by its English source in nearly every line.
+    """
     kinds = sorted((code for code in files if languages[code] == pivot), key=lambda code: (len(code), code))
     # NTREX has one source, and British, Indian and American references beside it.
     kinds = [code for code in kinds if "-src." in files[code]] + kinds
-    return [(kinds[0], code) for code in sorted(files) if code != kinds[0]] if kinds else []
+    others = [code for code in sorted(files) if languages[code] != pivot]
+    return [(kinds[0], code) for code in others] if kinds else [], [code for code in {*kinds} if code != kinds[0]]

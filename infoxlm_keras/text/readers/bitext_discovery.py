@@ -134,11 +134,15 @@ class BitextFinder:
                 self.moses.add(path, side.corpus, side.codes, side.number, explicit)
         else:
             refuse_archive(path)
-            raise UnusableNameError(
-                f"{path}: is not named {BITEXT_NAMES}; rename it, name its languages as in en-de={path}, or leave it "
-                "out",
-                "its name does not say two languages: write them before it, as in en-de=FILE",
-            )
+            if format:
+                remedy = f"rename it, name its languages as in en-de={path}, or leave it out"
+                reason = "its name does not say two languages: write them before it, as in en-de=FILE"
+            else:
+                remedy = (
+                    "rename it, or leave it out; a pair a line, its two sides separated by a tab, is X.<src>-<tgt>.tsv"
+                )
+                reason = "its ending is that of no format: X.<src>-<tgt>.tsv holds a pair a line, separated by a tab"
+            raise UnusableNameError(f"{path}: is not named {BITEXT_NAMES}; {remedy}", reason)
 
     def _add_named(self, address, pair, codes):
         """Adds the reader of `address`, whose languages are given."""

@@ -25,6 +25,8 @@ WITH_TEXTS = (
 MOST_LOOKED_AT = 10_000
 # Endings that name a format, whatever their case.
 FORMAT_ENDINGS = ("txt", "tsv", "csv", "tmx", "jsonl", "parquet", "po", "zip")
+# Formats with records: their lines are not sentences.
+RECORD_ENDINGS = (".jsonl", ".json", ".tmx", ".xml", ".sgm", ".sgml", ".html", ".xlf", ".po", ".parquet", ".arrow")
 BACKUP_ENDINGS = ("~", ".bak", ".orig", ".swp", ".swo")
 
 
@@ -256,6 +258,15 @@ def plain_name(path: PathLike) -> str:
         name = name[: -len(compression)]
     stem, dot, ending = name.rpartition(".")
     return f"{stem}.{ending.lower()}" if dot and ending.lower() in FORMAT_ENDINGS else name
+
+
+def refuse_records(path: PathLike) -> None:
+    """Raises `InputError` if the ending of `path` is that of a format with records instead of lines of text."""
+    ending = pathlib.Path(plain_name(path)).suffix.lower()
+    if ending in RECORD_ENDINGS:
+        raise InputError(
+            f"{path}: a {ending} file holds no plain lines; write its sentences into a text file, one a line"
+        )
 
 
 class GivenOnce:

@@ -15,6 +15,7 @@ from infoxlm_keras.text.readers.inputs import (
     archive_reason,
     litter_reason,
     path_kind,
+    refuse_records,
     unpacked_by,
 )
 from infoxlm_keras.text.readers.moses import MosesPairs
@@ -149,6 +150,8 @@ def two_files(address: str) -> tuple[str, str] | None:
     kinds = [tuple(path_kind(path) if path else None for path in split) for split in splits]
     for split, kind in zip(splits, kinds, strict=True):
         if kind == ("file", "file"):
+            for path in split:
+                refuse_records(path)
             return split
     for split, kind in zip(splits, kinds, strict=True):
         if None not in kind:
