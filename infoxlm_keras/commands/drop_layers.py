@@ -111,7 +111,11 @@ def smaller_model(old: PretrainedModel, layers: Sequence[int]) -> PretrainedMode
         universal_layer=hidden_state_below(layers, info.universal_layer),
         kept_layers=[trained[layer - 1] for layer in layers],
     )
-    return PretrainedModel(masked_lm, old.tokenizer, info, old.has_head, old.remainder)
+    remainder = old.remainder
+    if remainder is not None and layers[-1] != old.backbone.num_layers:
+        # The pooler was trained on the output of a layer that is gone.
+        remainder = remainder.without_pooler()
+    return PretrainedModel(masked_lm, old.tokenizer, info, old.has_head, remainder)
 
 
 def history_of(model: PretrainedModel) -> PretrainingInfo:

@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         masked_lm = extend_masked_lm(model.masked_lm, [new.old_ids for new in pieces])
         info = model.info or PretrainingInfo(universal_layer=default_universal_layer(masked_lm.backbone.num_layers))
         info = dataclasses.replace(info, tokenizer_fingerprint=tokenizer.fingerprint)
-        write_preset(directory, PretrainedModel(masked_lm, tokenizer, info, model.has_head))
+        write_preset(directory, PretrainedModel(masked_lm, tokenizer, info, model.has_head, model.remainder))
         languages = compare_languages(model.tokenizer, tokenizer, samples)
         write_json(directory / REPORT_FILE, report(model.tokenizer, tokenizer, pieces, languages))
     print_languages(languages)

@@ -80,12 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 advance(1, sum(pieces.sentences.values()))
         if not pieces.sentences:
             raise InputError(f"{', '.join(options.input)}: hold no text")
+        # They will stand before every text.
+        pieces.require(model.info.prompts.values() if model.info else ())
         ids = kept_ids(pieces, options.min_count, options.vocabulary_size)
         tokenizer = Tokenizer(trimmed_proto(model.tokenizer.proto, ids), options.output_dir)
         masked_lm = trim_masked_lm(model.masked_lm, ids)
         info = model.info or PretrainingInfo(universal_layer=default_universal_layer(masked_lm.backbone.num_layers))
         info = dataclasses.replace(info, tokenizer_fingerprint=tokenizer.fingerprint)
-        write_preset(directory, PretrainedModel(masked_lm, tokenizer, info, model.has_head))
+        write_preset(directory, PretrainedModel(masked_lm, tokenizer, info, model.has_head, model.remainder))
         content = report(model.tokenizer, tokenizer, ids, pieces)
         content["weights"] = {"old": model.masked_lm.count_params(), "new": masked_lm.count_params()}
         write_json(directory / REPORT_FILE, content)

@@ -45,6 +45,10 @@ class Remainder:
         """Whether the pooler is among the tensors."""
         return POOLER[0] in self.tensors
 
+    def without_pooler(self) -> "Remainder":
+        """The other tensors."""
+        return Remainder({name: tensor for name, tensor in self.tensors.items() if name not in POOLER})
+
 
 def positions_to_keras(positions: Array, token_types: Array | None) -> Array:
     """The encoder's positions.

@@ -21,7 +21,15 @@ from infoxlm_keras.files.sealed_json import read_sealed, write_sealed
 from infoxlm_keras.files.storage import Entry
 
 # The small files that say what is in a folder. The first of them that a folder has is uploaded last.
-MARKERS = ("manifest.json", "checkpoint.json", "modules.json", "config.json", "saved_model.pb", "index.json")
+MARKERS = (
+    "manifest.json",
+    "checkpoint.json",
+    "modules.json",
+    "config.json",
+    "saved_model.pb",
+    "index.json",
+    "model.tflite",
+)
 FLAG = ".infoxlm-unfinished"
 _active: list[Mirror] = []
 

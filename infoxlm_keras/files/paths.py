@@ -21,8 +21,12 @@ def resolved_output(path: PathLike) -> pathlib.Path:
         path: str or path, which need not exist; a link may lead to what is not there yet.
 
     Raises:
-        InputError: for a link that leads back to itself, or a path with a NUL.
+        InputError: for a link that leads back to itself, a path with a NUL, or the name of a model hub.
     """
+    # As a path, `hf://org/name` has lost a slash.
+    hub, colon, _ = str(path).partition(":/")
+    if colon and hub in ("hf", "kaggle"):
+        raise InputError(f"{path}: names a model on a hub; write a folder of this machine, and upload that")
     try:
         resolved = pathlib.Path(os.path.realpath(path))
     except ValueError as error:

@@ -56,9 +56,14 @@ def trimmed(address: str) -> str:
     """`address` (str) without slashes at its end.
 
     Raises:
-        InputError: if nothing is left but the scheme: without a bucket, libraries take it for a local path.
+        InputError: if nothing is left but the scheme: without a bucket, libraries take it for a local path; for `::`,
+            where fsspec cuts an address in two.
     """
     scheme, _, rest = address.partition("://")
+    if "::" in address:
+        raise InputError(
+            f"{address}: holds `::`, which the libraries of stores take for the end of an address; rename it"
+        )
     if not rest.strip("/") or (rest.startswith("/") and scheme in _LIBRARIES):
         raise InputError(f"{address}: names no bucket; write {scheme}://bucket/folder")
     return address.rstrip("/")

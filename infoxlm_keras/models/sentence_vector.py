@@ -117,6 +117,7 @@ def truncated_info(info: PretrainingInfo | None, vector: SentenceVector) -> Pret
     return dataclasses.replace(
         info,
         universal_layer=vector.layer,
+        kept_layers=info.kept_layers[: vector.layer],
         pooling=vector.pooling,
         normalize=vector.normalize,
         # The vector is one that was asked for.

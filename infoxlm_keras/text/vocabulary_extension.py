@@ -8,11 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.sentencepiece_proto import UNIGRAM, parse_model
 from infoxlm_keras.text.vocabulary import train_sentencepiece
 from infoxlm_keras.tokenizer import FIRST_PIECE_ID, UNKNOWN_ID, Tokenizer
 
 # SentencePiece's own: how much less likely than the rarest piece an unknown character is.
 UNKNOWN_PENALTY = 10.0
+# How SentencePiece writes a space.
+SPACE = "▁"
 SPECIAL_TEXT = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 # Candidates learned for each piece wanted: the old vocabulary has many of them already.
 CANDIDATES_PER_PIECE = 2
@@ -73,7 +76,10 @@ class Segmenter:
             _, start, last = best[end]
             ids[:0] = last
             end = start
-        return tuple(ids), best[len(text)][0]
+        # As SentencePiece shows it: a run of unknown characters is one token.
+        shown = [token_id for token_id, before in zip(ids, [None, *ids], strict=False)
+                 if token_id != UNKNOWN_ID or before != UNKNOWN_ID]  # fmt: skip
+        return tuple(shown), best[len(text)][0]
 
     def _spelled(self, character):
         if not self.bytes:
@@ -101,8 +107,13 @@ def learn_pieces(
         list of `number` `NewPiece`s.
 
     Raises:
-        InputError: if the text yields fewer.
+        InputError: if the text yields fewer, or the old model is no unigram model.
     """
+    if parse_model(tokenizer.proto).trainer_spec.model_type != UNIGRAM:
+        raise InputError(
+            f"{tokenizer.source}: is no unigram model; scores of others are no probabilities, so new pieces cannot be "
+            "weighed against old ones"
+        )
     size = CANDIDATES_PER_PIECE * number + MORE_CANDIDATES
     trained = Tokenizer(train_sentencepiece(sentences, size, character_coverage, size_is_limit=True))
     old, new = Segmenter(tokenizer), Segmenter(trained)
@@ -111,7 +122,7 @@ def learn_pieces(
     shift = float(np.median(shared)) if shared else math.log(number / (number + len(old.pieces)))
     found = []
     for piece, (_, score) in sorted(new.pieces.items(), key=lambda item: (-item[1][1], item[0])):
-        if piece in old.pieces or piece in SPECIAL_TEXT:
+        if piece in old.pieces or piece in SPECIAL_TEXT or not _stays(piece, tokenizer):
             continue
         ids, split_score = old.split(piece)
         score = float(np.float32(np.clip(score + shift, old.lowest, old.highest)))
@@ -123,6 +134,12 @@ def learn_pieces(
             "lower it, or give more text"
         )
     return found[:number]
+
+
+def _stays(piece, tokenizer):
+    """Whether a text with `piece` still holds it once `tokenizer` has normalised it (to lower case, for instance)."""
+    normalized = tokenizer.processor.normalize(piece.replace(SPACE, " "))
+    return normalized.replace(" ", SPACE).strip(SPACE) == piece.strip(SPACE)
 
 
 def extend_proto(proto: bytes, pieces: Sequence[NewPiece]) -> bytes:

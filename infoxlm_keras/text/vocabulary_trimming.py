@@ -25,6 +25,7 @@ class PieceCounts:
         by_language: dict of language to int64 [vocabulary], occurrences of each token id.
         sentences: dict of language to int.
         characters: set of str, the characters of the normalised text.
+        required: set of int, token ids that stay however rare they are.
 
     Raises:
         InputError: for another kind of model, in which a piece is made of others that must be there.
@@ -40,6 +41,7 @@ class PieceCounts:
         self.by_language: dict[str, Array] = {}
         self.sentences: collections.Counter[str] = collections.Counter()
         self.characters: set[str] = set()
+        self.required: set[int] = set()
 
     def add(self, language: str, sentences: Iterable[str]) -> None:
         """Counts the pieces of `sentences`, iterable of str, of which a block is held at a time."""
@@ -51,6 +53,13 @@ class PieceCounts:
             self.sentences[language] += len(block)
             for text in self.tokenizer.processor.normalize(block):
                 self.characters.update(text)
+
+    def require(self, texts: Iterable[str]) -> None:
+        """Keeps the pieces of `texts`, iterable of str, which stand before other text, with or without a space."""
+        for text in texts:
+            for form in (text, text.rstrip()):
+                self.required.update(*self.tokenizer.encode([form]))
+                self.characters.update(*self.tokenizer.processor.normalize([form]))
 
     @property
     def counts(self) -> Array:
@@ -66,7 +75,8 @@ def kept_ids(pieces: PieceCounts, min_count: int = 1, size: int | None = None) -
     1. that are no text (control pieces, bytes) or were defined by the user,
     2. of one character, if the text holds that character, so that no character becomes unknown,
     3. with the lowest score of all: what an unknown character costs is computed from it,
-    4. that occur at least `min_count` times; with `size`, the most frequent of them, the lower id of equals.
+    4. of `pieces.required`,
+    5. that occur at least `min_count` times; with `size`, the most frequent of them, the lower id of equals.
 
     Args:
         pieces: `PieceCounts`.
@@ -74,7 +84,7 @@ def kept_ids(pieces: PieceCounts, min_count: int = 1, size: int | None = None) -
         size: int or None, ids of the trimmed vocabulary, `<mask>` included.
 
     Raises:
-        InputError: for a `size` that is less than 1. to 3. need, or a number out of range.
+        InputError: for a `size` that is less than 1. to 4. need, or a number out of range.
     """
     if min_count < 1:
         raise InputError(f"--min_count {min_count}: must be at least 1")
@@ -86,7 +96,8 @@ def kept_ids(pieces: PieceCounts, min_count: int = 1, size: int | None = None) -
     always.update(number for number in normal if model[number].piece in pieces.characters)
     counts = pieces.counts
     # SentencePiece number n is token id n + 1, but for the first three; `<pad>` has no number.
-    fixed = {*range(FIRST_PIECE_ID), *(number + 1 for number in always if number >= RESERVED_PIECES)}
+    required = {token_id for token_id in pieces.required if token_id <= len(model)}
+    fixed = {*range(FIRST_PIECE_ID), *required, *(number + 1 for number in always if number >= RESERVED_PIECES)}
     used = [number + 1 for number in normal if number + 1 not in fixed and counts[number + 1] >= min_count]
     used.sort(key=lambda token_id: (-counts[token_id], token_id))
     if size is not None:

@@ -1,15 +1,19 @@
 """A vocabulary extended for a new language: old ids, old rows and old outputs stay, new rows are means."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+import sentencepiece as spm
 from keras import ops
 
 from infoxlm_keras.commands import extend_vocabulary
 from infoxlm_keras.conversion.tokenizers import load_tokenizer
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.pretrained import load_pretrained, read_info
-from infoxlm_keras.text.vocabulary_extension import Segmenter
+from infoxlm_keras.text.vocabulary_extension import Segmenter, extend_proto, learn_pieces
+from infoxlm_keras.tokenizer import Tokenizer
 from running import refused, run
 from sample_text import multilingual_sentences, sentences
 
@@ -72,17 +76,7 @@ def test_new_text_gets_shorter_and_less_unknown(extended, text_dir):
 def test_every_word_is_split_as_sentencepiece_does(tokenizer):
     segmenter = Segmenter(tokenizer)
     for word in [*WORDS, *"the bridge стоит дверь qqq".split()]:
-        assert list(segmenter.split("▁" + word)[0]) == joined_unknown(segmenter, tokenizer, word)
-
-
-def joined_unknown(segmenter, tokenizer, word):
-    """SentencePiece's ids of a word; it shows a run of unknown characters as one, a split counts each."""
-    ids, unknown = [], 0
-    for piece in tokenizer.processor.encode(word, out_type=str):
-        known = piece in segmenter.pieces
-        ids += [segmenter.pieces[piece][0]] if known else [3] * len(piece)
-        unknown += not known
-    return ids
+        assert list(segmenter.split("▁" + word)[0]) == tokenizer.encode([word])[0]
 
 
 def test_old_rows_stay_new_rows_are_means_and_the_row_of_mask_moves(extended):
@@ -148,3 +142,34 @@ def test_bad_input_is_refused(changed, message, text_dir, tiny_preset, tmp_path,
     flags = [item for key, value in settings.items() for item in (f"--{key}", value)]
     assert message in refused(capsys, extend_vocabulary.main, *flags)
     assert not (tmp_path / "deep").exists()
+
+
+def test_pieces_that_the_old_model_would_never_see_are_left_out():
+    """The old model writes all text in lower case, so a piece with a capital would be a row that nothing uses."""
+    lines = [f"{word.capitalize()} {other.upper()} {word}" for word in WORDS for other in WORDS]
+    old = sentencepiece_of(multilingual_sentences(100), model_type="unigram", normalization_rule_name="nmt_nfkc_cf")
+    found = learn_pieces(old, lines, 15)
+    assert [piece.piece for piece in found if piece.piece != piece.piece.lower()] == []
+    new = Tokenizer(extend_proto(old.proto, found), "new")
+    used = set(sum(new.encode(lines), []))
+    assert len(used & set(range(old.mask_id, old.mask_id + 15))) >= 12
+
+
+def test_a_model_without_probabilities_is_refused():
+    old = sentencepiece_of(multilingual_sentences(100), model_type="bpe")
+    with pytest.raises(InputError, match="is no unigram model"):
+        learn_pieces(old, ["ein Haus"], 1)
+
+
+def sentencepiece_of(lines, **options):
+    """`Tokenizer` trained on `lines`."""
+    model = io.BytesIO()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        vocab_size=250,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    return Tokenizer(model.getvalue(), "old")

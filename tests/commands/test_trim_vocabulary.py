@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from infoxlm_keras.commands import trim_vocabulary
 from infoxlm_keras.models import hidden_states_model
-from infoxlm_keras.pretrained import load_pretrained
+from infoxlm_keras.pretrained import PretrainingInfo, load_pretrained, save_pretrained
 from infoxlm_keras.text.vocabulary_trimming import PieceCounts, kept_ids, trimmed_proto
 from infoxlm_keras.tokenizer import Tokenizer
 from running import refused, run
@@ -119,3 +119,16 @@ def test_bad_input_is_refused(changed, message, text_dir, tiny_preset, tmp_path,
     flags = [item for key, value in options.items() for item in (f"--{key}", value)]
     assert message in refused(capsys, trim_vocabulary.main, *flags)
     assert not (tmp_path / "deep").exists()
+
+
+def test_the_pieces_of_the_model_s_prompts_stay(tokenizer, tiny_masked_lm, tmp_path):
+    prompts = {"query": "query: ", "document": "Bridge text: "}
+    info = PretrainingInfo(universal_layer=1, prompts=prompts, tokenizer_fingerprint=tokenizer.fingerprint)
+    save_pretrained(tmp_path / "model", tiny_masked_lm, tokenizer, info)
+    (tmp_path / "el.txt").write_text("ποτάμι γέφυρα\n" * 5, encoding="utf-8")
+    options = ["--model", tmp_path / "model", "--input", tmp_path / "el.txt", "--output_dir", tmp_path / "trimmed"]
+    run(trim_vocabulary.main, *options, "--min_count", 1000)
+    small = load_pretrained(tmp_path / "trimmed").tokenizer
+    for prompt in prompts.values():
+        before, after = (each.processor.encode(prompt, out_type=str) for each in (tokenizer, small))
+        assert after == before

@@ -174,7 +174,8 @@ def test_test_sets_in_varieties_of_a_language_are_told_apart(tmp_path):
         "zh": "a",
     }
     assert {pair_set.sources[0] for pair_set in found} == {"one"}
-    assert [item.name for item in found.passed_over] == ["README"]
+    # American English is no translation of the English source.
+    assert [item.name for item in found.passed_over] == ["README", "n-ref.eng-US.txt"]
 
 
 def test_languages_that_were_merged_are_two_test_sets(tmp_path):

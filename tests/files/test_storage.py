@@ -213,6 +213,17 @@ def test_commands_say_it_in_one_line(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "run").exists() and not (tmp_path / "data").exists()
 
 
+def test_an_address_that_libraries_would_cut_is_refused():
+    """fsspec takes `::` for a chain of file systems: what is written to `a::b` would replace the object `a`."""
+    storage.write_bytes("memory://cut/a", b"precious")
+    with (
+        pytest.raises(InputError, match="memory://cut/a::b/model: holds `::`"),
+        staging.output("memory://cut/a::b/model"),
+    ):
+        raise AssertionError("is not reached")
+    assert storage.read_bytes("memory://cut/a") == b"precious"
+
+
 @pytest.mark.parametrize("address", ["s3://", "gs:////", "memory://", "s3:///bucket/run"])
 def test_an_address_without_a_bucket_is_shown_as_it_was_given(address):
     """Without its slashes, fsspec would take it for a folder of this machine."""
