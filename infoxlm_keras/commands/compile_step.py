@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         help="as in infoxlm pretrain; mirrored is tpu, too",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting; may be repeated"
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override settings; may be repeated"
     )
     parser.add_argument(
         "--vocabulary_size",

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", default="demo", help="settings of the pre-training: a name or a file")
     parser.add_argument("--steps", type=int, help="optimizer updates; overrides the configuration")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting; may be repeated"
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override settings; may be repeated"
     )
     options = parser.parse_args(arguments)
     output = pathlib.Path(options.output_dir).resolve()

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--steps", type=int, help="optimizer updates; overrides the configuration")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting; may be repeated"
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="override settings; may be repeated"
     )
     parser.add_argument("--fresh", action="store_true", help="start at step 0; refused if OUTPUT_DIR holds a run")
     parser.add_argument(
