@@ -101,7 +101,7 @@ def choose_distribution(
         return choose_on_torch(name, cluster, in_common or {})
     from infoxlm_keras.distribution.tensorflow_strategies import choose
 
-    return choose(name, replicas, tpu)
+    return choose(name, replicas, tpu, in_common or {})
 
 
 def ending_together(distribution: Distribution) -> contextlib.AbstractContextManager[None]:

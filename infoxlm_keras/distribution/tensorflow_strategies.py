@@ -2,11 +2,15 @@
 
 import contextlib
 import functools
+import re
 import socket
 import urllib.error
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
+from infoxlm_keras.distribution.agreement import check_agreement, number_of
 from infoxlm_keras.distribution.cluster import cluster_resolver, is_multi_worker, worker_number
 from infoxlm_keras.distribution.current import Distribution
 from infoxlm_keras.errors import InputError
@@ -15,14 +19,23 @@ from infoxlm_keras.errors import InputError
 TPU_TIMEOUT = 10
 
 
-def choose(name: str, replicas: int | None, tpu: str | None) -> Distribution:
+def choose(name: str, replicas: int | None, tpu: str | None, in_common: Mapping[str, Any]) -> Distribution:
     """See `choose_distribution`."""
     if name in ("fsdp", "model_parallel"):
         raise InputError(f"--strategy {name}: is made with JAX; set KERAS_BACKEND=jax")
     if name == "auto":
         name = _first_that_fits(tpu)
+    if name in ("one", "mirrored") and is_multi_worker():
+        raise InputError(
+            f"--strategy {name}: TF_CONFIG describes several workers, of which each would train alone and write the "
+            "same run; take --strategy multiworker, or unset TF_CONFIG"
+        )
     make = {"one": _one, "mirrored": _mirrored, "multiworker": _multiworker, "tpu": _tpu}[name]
-    return make(replicas if name == "mirrored" else tpu)
+    distribution = make(replicas if name == "mirrored" else tpu)
+    if distribution.num_workers > 1 and in_common:
+        with distribution.scope():
+            check_agreement(number_of(in_common), "their settings and versions; start all with the same command")
+    return distribution
 
 
 def _first_that_fits(tpu):
@@ -78,7 +91,12 @@ def _multiworker(_):
     return Distribution(
         "multiworker",
         strategy.num_replicas_in_sync,
-        tuple(strategy.extended.worker_devices),
+        # TensorFlow names this worker's own.
+        tuple(
+            re.sub(r"/task:\d+/", f"/task:{number}/", device)
+            for number in range(num_workers)
+            for device in strategy.extended.worker_devices
+        ),
         num_workers=num_workers,
         worker=worker,
         strategy=strategy,

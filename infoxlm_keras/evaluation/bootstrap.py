@@ -82,10 +82,10 @@ def paired_difference(
         of_language = np.stack([one[language] for one in differences])  # [seeds, N]
         count = of_language.shape[1]
         block = max(1, DRAWS // count)
-        for first in range(0, samples, block):
-            size = min(block, samples - first)
+        for start in range(0, samples, block):
+            size = min(block, samples - start)
             drawn = generator.multinomial(count, np.full(count, 1 / count), size=size) / count
-            found[first : first + size] += drawn @ of_language.T / len(differences[0])
+            found[start : start + size] += drawn @ of_language.T / len(differences[0])
     seeds = generator.multinomial(len(differences), np.full(len(differences), 1 / len(differences)), size=samples)
     means = (found * seeds).sum(axis=1) / len(differences)
     lower, upper = interval(means)

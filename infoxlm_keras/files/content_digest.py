@@ -3,16 +3,19 @@
 import hashlib
 import pathlib
 
+from infoxlm_keras.annotations import PathLike
 
-def content_digest(path: pathlib.Path) -> str:
+
+def content_digest(path: PathLike) -> str:
     """Digest of a file, or of all files below a folder with their names, str of 32 hexadecimal digits.
 
     Args:
-        path: path of a file or folder.
+        path: str or path of a file or folder.
 
     Raises:
         OSError: if it is not there, or cannot be read.
     """
+    path = pathlib.Path(path)
     if path.is_file():
         return _of_file(path)
     digest = hashlib.blake2b(digest_size=16)

@@ -284,22 +284,24 @@ class XLCO(PretextTask):
         """`momentum`, the share of the queue that is filled, and the age of its oldest key in steps."""
         keys = int(ops.convert_to_numpy(self.queue.count))
         return {
-            "momentum": float(ops.convert_to_numpy(self.momentum(update))),
+            "momentum": float(ops.convert_to_numpy(self.momentum(update) * self.enabled_at(update))),
             "queue_filled": keys / self.queue_length,
             "queue_age": keys / samples_per_step,
         }
 
     def weight_at(self, step: Tensor) -> Tensor:
-        enabled = ops.cast(ops.cast(step, "int32") > self.enable_step, "float32")
-        return self.weight * enabled
+        return self.weight * self.enabled_at(step)
+
+    def enabled_at(self, step: Tensor) -> Tensor:
+        """float32 scalar: 1 if update `step` trains this task and moves its key encoder, else 0."""
+        return ops.cast(ops.cast(step, "int32") > self.enable_step, "float32")
 
     def after_backward(self, state: Tensors) -> None:
         # After the loss, so that the batch's own keys are not negatives in the same step.
         self.queue.enqueue(state["keys"])
 
     def after_update(self, step: Tensor) -> None:
-        enabled = ops.cast(ops.cast(step, "int32") > self.enable_step, "float32")
-        self.moving_average.update(self.variable_pairs(), self.momentum(step) * enabled)
+        self.moving_average.update(self.variable_pairs(), self.momentum(step) * self.enabled_at(step))
 
 
 _MOMENTUM, _TASK = defaults_of(MomentumSchedule), defaults_of(XLCO)

@@ -9,6 +9,8 @@ import pytest
 
 from forking_commands import ForkingCommands
 from infoxlm_keras.commands import pretrain
+from infoxlm_keras.distribution.strategies import choose_distribution
+from infoxlm_keras.errors import InputError
 from quick_runs import quick_runs
 from repository import REPOSITORY
 from running import run, tree
@@ -77,6 +79,35 @@ def test_what_is_printed(runs):
         "batchperreplica=mmlm2,xlco2",
     ):
         assert f"\n{line}\n" in printed, line
+
+
+def test_workers_of_different_settings_do_not_train_together(inputs, tmp_path):
+    environment = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    with socket.create_server(("localhost", 0)) as first, socket.create_server(("localhost", 0)) as second:
+        workers = [f"localhost:{server.getsockname()[1]}" for server in (first, second)]
+    with ForkingCommands(REPOSITORY, QUICK_RUNS="1", **environment) as commands:
+        processes = [
+            commands.start(
+                tmp_path / f"worker_{index}.log",
+                arguments(inputs, tmp_path / "run", *OPTIONS, "--set", f"seed={1 + index}"),
+                TF_CONFIG=json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}),
+            )
+            for index in range(2)
+        ]
+        codes = [commands.wait(process) for process in processes]
+    printed = [(tmp_path / f"worker_{index}.log").read_text() for index in range(2)]
+    assert codes == [2, 2], printed[0][-2000:]
+    for text in printed:
+        assert "the workers do not agree on their settings and versions; start all with the same command" in text
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_one_worker_of_several_is_refused_without_a_strategy_for_them(monkeypatch):
+    cluster = {"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    for name in ("one", "mirrored"):
+        with pytest.raises(InputError, match=f"--strategy {name}: TF_CONFIG describes several workers"):
+            choose_distribution(name)
 
 
 def test_only_the_chief_writes(runs):

@@ -269,6 +269,12 @@ class TrainStep(StepParts):
             x = parts_end_to_end(x, count, self.accumulation_steps)
         return super().train_on_batch(x, *arguments, **keywords)
 
+    def test_on_batch(self, x: Any, *arguments: Any, **keywords: Any) -> Any:
+        """As `keras.Model.test_on_batch`, on a global batch."""
+        if current_distribution().num_workers > 1:
+            x = parts_of_process(x)
+        return super().test_on_batch(x, *arguments, **keywords)
+
     def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:
         """As `keras.Model.evaluate`; a data set is one of global batches, of which each process gets its part."""
         # The compiled program does not see the optimizer, and holds the weights of its update as numbers.
@@ -311,6 +317,9 @@ def _in_one_piece(function, carry, step):
     It is the branch of a condition that always holds: `step` counts from 1. `jax.lax.optimization_barrier` does
     not serve: on CPUs the compiler removes it before it chooses the order.
     """
+    if not isinstance(step, jax.core.Tracer):
+        # Operation by operation there is nothing to mix, and a condition would be compiled anew in each step.
+        return function(carry)
     _, outputs = jax.eval_shape(function, carry)
 
     def never(carry):

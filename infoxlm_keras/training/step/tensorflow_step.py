@@ -6,7 +6,7 @@ equal values, so queue, key encoder, weights and counters stay bit-identical.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from infoxlm_keras.annotations import Batch, Tensor, Tensors
 from infoxlm_keras.data.batches import unpack_batch
+from infoxlm_keras.data.sharding import shard_batch
 from infoxlm_keras.distribution.host_compiler import compiles_here
 from infoxlm_keras.distribution.inputs import distribute_batches
 from infoxlm_keras.distribution.replicas import Replicas
@@ -23,6 +24,7 @@ from infoxlm_keras.distribution.workarounds import (
     read_metrics_of_one_replica,
     update_on_each_replica,
 )
+from infoxlm_keras.errors import InputError
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.dropout_seeds import seeds_restored
@@ -273,9 +275,30 @@ class TrainStep(StepParts):
 
     def fit(self, x: Any = None, *arguments: Any, **keywords: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; a data set is one of global batches, of which each replica gets its part."""
+        if self._is_distributed and isinstance(x, Generator):
+            raise InputError("fit: under a tf.distribute strategy give a tf.data.Dataset of global batches")
         if self._is_distributed and isinstance(x, tf.data.Dataset):
             x = distribute_batches(x, self.accumulation_steps, self.steps_per_execution)
         return super().fit(x, *arguments, **keywords)
+
+    def train_on_batch(self, x: Any, *arguments: Any, **keywords: Any) -> Any:
+        """As `keras.Model.train_on_batch`, on a global batch."""
+        return super().train_on_batch(self._parts(x, self.accumulation_steps), *arguments, **keywords)
+
+    def test_on_batch(self, x: Any, *arguments: Any, **keywords: Any) -> Any:
+        """As `keras.Model.test_on_batch`, on a global batch."""
+        return super().test_on_batch(self._parts(x), *arguments, **keywords)
+
+    def _parts(self, batch, accumulation_steps=1):
+        """`batch` with each replica's part, where there are several."""
+        if not self._is_distributed:
+            return batch
+
+        def part(context):
+            number, count = context.replica_id_in_sync_group, context.num_replicas_in_sync
+            return shard_batch(batch, number, count, accumulation_steps)
+
+        return self.distribute_strategy.experimental_distribute_values_from_function(part)
 
     def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:
         """As `keras.Model.evaluate`, on a data set of global batches."""

@@ -203,6 +203,13 @@ class TrainStep(StepParts):
         x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
         return super().train_on_batch(x, *arguments, **keywords)
 
+    def test_on_batch(self, x: Any, *arguments: Any, **keywords: Any) -> Any:
+        """As `keras.Model.test_on_batch`, on a global batch."""
+        if current_distribution().num_workers > 1:
+            x = parts_of_process(x)
+        x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+        return super().test_on_batch(x, *arguments, **keywords)
+
     def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:
         """As `keras.Model.evaluate`; a data set is one of global batches, of which each process gets its part."""
         if current_distribution().num_workers > 1:
