@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import time
+import types
 
 import keras
 import numpy as np
@@ -14,6 +16,8 @@ from tiny_pretraining import TINY_SIZE, joint_batch, tiny_pretrainer
 
 ONE_LAYER = dataclasses.replace(TINY_SIZE, num_layers=1)
 PEAK, WARMUP, STEPS = 0.01, 2, 6
+# Seconds; two steps take milliseconds once they are compiled.
+PAUSE = 3
 
 
 def linear(update):
@@ -99,3 +103,23 @@ def test_a_constant_rate():
     pretrainer = tiny_pretrainer([MMLM()], size=ONE_LAYER)
     pretrainer.compile(optimizer="sgd")
     assert float(rate_of_last_update(pretrainer.optimizer)) == pytest.approx(0.01)
+
+
+class Pause(keras.callbacks.Callback):
+    """Stands for an evaluation after the line of step 2."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            time.sleep(PAUSE)
+
+
+def test_what_follows_a_line_is_not_in_the_speed_of_the_next():
+    pretrainer = tiny_pretrainer([MMLM()], size=ONE_LAYER, total_steps=STEPS)
+    records = []
+    rows = types.SimpleNamespace(advance=lambda step: None, write=records.append)
+    log = IntervalLog(rows, 0, STEPS, 2, {"mmlm": 4})
+    data = ((mmlm_batch(np.random.default_rng(0)),) for _ in range(STEPS))
+    pretrainer.fit(data, steps_per_epoch=STEPS, epochs=1, verbose=0, shuffle=False, callbacks=[log, Pause()])
+    assert [record["step"] for record in records] == [2, 4, 6]
+    second = records[1]["tokens_per_step"] * 2 / records[1]["tokens_per_second"]
+    assert 0 < second < PAUSE

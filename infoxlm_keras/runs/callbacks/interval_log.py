@@ -45,6 +45,9 @@ class IntervalLog(StepCallback):
         self.batch_sizes = batch_sizes
         self.open_interval = open_interval
         self.peak_flops = peak_flops
+        # `time.perf_counter()` before the interval's first step, and the steps done then.
+        self.interval_start: float | None = None
+        self.interval_step = start_step
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # Here and not before `fit`, which sets the metrics to zero first.
@@ -52,22 +55,25 @@ class IntervalLog(StepCallback):
             for variable, value in zip(self.model.metrics_variables, self.open_interval, strict=True):
                 variable.assign(value)
             self.open_interval = ()
-        self._start_interval()
+        self.interval_start = None
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # Not at the end of the last interval: an evaluation or a checkpoint may follow there, which is no training.
+        if self.interval_start is None:
+            self.interval_start, self.interval_step = time.perf_counter(), self.step
 
     def after_step(self) -> None:
         self.recorder.advance(self.step)
         if self.passed_multiple_of(self.log_every) or self.step == self.total_steps:
             model = self.model
             record = {"step": self.step, **interval_record(model, self.batch_sizes)}
+            assert self.interval_start is not None
             seconds = time.perf_counter() - self.interval_start
             steps = self.step - self.interval_step
             record.update(speeds(record, steps / seconds, self.peak_flops))
             self.recorder.write(record)
             model.reset_metrics()
-            self._start_interval()
-
-    def _start_interval(self):
-        self.interval_start, self.interval_step = time.perf_counter(), self.step
+            self.interval_start = None
 
 
 def interval_record(model: InfoXLMPretrainer, batch_sizes: Mapping[str, int]) -> dict[str, float]:
