@@ -66,7 +66,7 @@ class TrainStep(StepParts):
             trainable = _values(scope, self.trainable_variables)
             return trainable, _values(scope, self.non_trainable_variables), list(optimizer)
 
-        trainable, non_trainable, optimizer = jax.lax.cond(
+        trainable, non_trainable, optimizer = _cond(
             finite,
             update,
             lambda _, *values: values,
@@ -311,6 +311,13 @@ def _values(scope, variables):
     return [scope.get_current_value(variable) for variable in variables]
 
 
+def _cond(condition, if_true, if_false, *operands):
+    """`jax.lax.cond`; a plain choice where nothing is compiled, since `cond` would compile both branches each time."""
+    if isinstance(condition, jax.core.Tracer):
+        return jax.lax.cond(condition, if_true, if_false, *operands)
+    return (if_true if condition else if_false)(*operands)
+
+
 def _in_one_piece(function, carry, step):
     """`function(carry)`, which the compiler cannot mix with what comes before and after it.
 
@@ -318,7 +325,7 @@ def _in_one_piece(function, carry, step):
     not serve: on CPUs the compiler removes it before it chooses the order.
     """
     if not isinstance(step, jax.core.Tracer):
-        # Operation by operation there is nothing to mix, and a condition would be compiled anew in each step.
+        # Operation by operation there is nothing to mix.
         return function(carry)
     _, outputs = jax.eval_shape(function, carry)
 
