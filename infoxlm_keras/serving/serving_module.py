@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from infoxlm_keras.annotations import Array, Tensor
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.pretrained.digest import weights_digest
 from infoxlm_keras.serving.packed_encoder import PackedEncoder
 from infoxlm_keras.serving.packed_sequences import PackedSequences
 from infoxlm_keras.serving.request_checks import checked_texts, checked_tokens
@@ -115,6 +116,8 @@ class ServingModule(tf.Module):
             "max_length": self.text_to_ids.max_length,
             "storage": self.storage,
             "tokenizer_fingerprint": self.text_to_ids.tokenizer.fingerprint,
+            # Of the Keras model's weights, not of the stored ones, whose layout may differ between releases.
+            "weights_digest": weights_digest(self._model.func.weights),
         }
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
