@@ -78,6 +78,33 @@ def test_nearest_sentences_equal_numpy(places, model, tmp_path, capsys):
         assert f"{found[0]:.4f}" in printed
 
 
+def test_queries_are_embedded_in_batches(places, tmp_path, monkeypatch, capsys):
+    embedder, sizes = LOADED(places["serving"] / "1"), []
+
+    def counted(texts, side):
+        sizes.append(len(texts))
+        return embedder(texts, side)
+
+    counted.facts, counted.dim, counted.directory = embedder.facts, embedder.dim, embedder.directory
+    monkeypatch.setattr(search, "load_embedder", lambda directory: counted)
+    (tmp_path / "queries").write_bytes(b"\n".join(SENTENCES))
+    query = ["query", "--index", places["index"], "--file", tmp_path / "queries", "--exact"]
+    found = []
+    for options, expected in (
+        ([], [64, 64, len(SENTENCES) - 128]),
+        (["--batch_size", len(SENTENCES)], [len(SENTENCES)]),
+    ):
+        sizes.clear()
+        run(MAIN, *query, *options, "--output", tmp_path / "results.json")
+        assert sizes == expected
+        found.append(json.loads((tmp_path / "results.json").read_text())["results"])
+    for result, whole, text in zip(*found, SENTENCES, strict=True):
+        assert result["query"] == whole["query"] == text.decode()
+        cosines = [[hit["cosine"] for hit in one["hits"]] for one in (result, whole)]
+        np.testing.assert_allclose(*cosines, rtol=0, atol=1e-5)
+    assert "--batch_size 0: must be at least 1" in refused(capsys, MAIN, *query, "--batch_size", 0)
+
+
 @pytest.fixture(scope="module")
 def prompted(model, places, tmp_path_factory):
     """(model with prompts, its export, an index of it)."""
