@@ -109,6 +109,7 @@ class ServingModule(tf.Module):
 
     def facts(self) -> dict[str, Any]:
         """Facts about the model for clients, a dict of plain values: the content of `infoxlm.json`."""
+        model: Any = self._model.func
         return {
             "format_version": FORMAT_VERSION,
             "head": self.head,
@@ -117,7 +118,7 @@ class ServingModule(tf.Module):
             "storage": self.storage,
             "tokenizer_fingerprint": self.text_to_ids.tokenizer.fingerprint,
             # Of the Keras model's weights, not of the stored ones, whose layout may differ between releases.
-            "weights_digest": weights_digest(self._model.func.weights),
+            "weights_digest": weights_digest(model.weights),
         }
 
     def signatures(self) -> dict[str, Callable[..., Any]]:

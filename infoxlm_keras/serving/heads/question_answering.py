@@ -26,9 +26,9 @@ IMPOSSIBLE = -1e9  # logit of a place that cannot be part of an answer
 class QuestionAnsweringModule(ServingModule):
     """`question` and `context`, string [batch] each, to the most likely span of the context.
 
-    A context that does not fit beside its question is read in windows that overlap by half. The answer is the span with
-    the largest sum of start and end logit over all windows, without what the tokenizer normalises to white space around
-    it. Questions are cut to `max_question` tokens, contexts to `max_windows` windows.
+    A context that does not fit beside its question is read in windows that overlap by half. The answer is the span
+    with the largest sum of start and end logit over all windows, without what the tokenizer normalises to white space
+    around it. Questions are cut to `max_question` tokens, contexts to `max_windows` windows.
 
     Outputs of `serving_default`, all [batch]: `answer` (string), `score` (float32, that sum of logits), `start` and
     `end` (int32, characters of the context: Python's `context[start:end]`), `start_byte` and `end_byte` (int32, the
