@@ -144,7 +144,7 @@ def report(result: "Export", accuracies: dict[str, float]) -> None:
 
     table = Table("", "exported", title="SavedModel, checked in a fresh process")
     for name, value in result.facts.items():
-        if name not in ("format_version", "tokenizer_fingerprint"):
+        if name not in ("format_version", "tokenizer_fingerprint", "weights_digest"):
             table.add_row(name, str(value))
     table.add_row("size on disk", f"{result.size / 1e6:.1f} MB")
     table.add_row("largest difference from Keras", f"{result.max_difference:.1e}")

@@ -58,6 +58,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     query.add_argument("--text", action="append", metavar="TEXT", help="a query; may be repeated")
     query.add_argument("--file", type=pathlib.Path, metavar="FILE", help="file with one query per line")
     query.add_argument("--top_k", type=int, default=5, metavar="K", help="number of sentences to return per query")
+    query.add_argument("--batch_size", type=int, default=64, help="queries per forward pass")
     query.add_argument("--exact", action="store_true", help="compare with every vector")
     query.add_argument("--output", type=pathlib.Path, metavar="FILE.json", help="file for the results")
     return parser.parse_args(arguments)
@@ -97,13 +98,20 @@ def query(options: argparse.Namespace) -> None:
 
     if options.top_k < 1:
         raise InputError(f"--top_k {options.top_k}: must be at least 1")
+    if options.batch_size < 1:
+        raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
     texts = read_queries(options.text, options.file)
     reader = IndexReader(options.index)
     embedder = load_embedder(options.model or local_copy(reader.facts["model"]))
     reader.check(embedder)
     sentences = reader.facts["sentences"]
     print_settings("search query", {**vars(options), "model": embedder.directory, "sentences": sentences})
-    results = reader.search(texts, embedder(texts, QUERY), options.top_k, options.exact)
+    results = []
+    with progress_bar("Searching", len(texts), "queries") as advance:
+        for start in range(0, len(texts), options.batch_size):
+            batch = texts[start : start + options.batch_size]
+            results += reader.search(batch, embedder(batch, QUERY), options.top_k, options.exact)
+            advance(len(batch), len(batch))
     for result in results:
         table = Table("cosine", "line", "sentence", title=result["query"], title_justify="left")
         for hit in result["hits"]:

@@ -94,17 +94,18 @@ def read_folder_vector(directory: PathLike) -> FolderVector:
     try:
         settings = _settings(directory / SETTINGS_FILE)
         prompts = _prompts(settings, directory / SETTINGS_FILE)
-        _check_settings(settings, prompts, directory / SETTINGS_FILE)
-        max_length = _max_length(transformer_directory(directory))
-        pooling, normalize, include_prompt = _pooling_and_scale(modules, directory)
-        if prompts and not include_prompt:
+        if prompts and not _includes_prompts(modules):
             prompts_refusal = (
                 f"{directory}: its pooling leaves out the tokens of prompts, which cannot be expressed here"
             )
-            prompts = {}
+        _check_settings(settings, prompts, directory / SETTINGS_FILE)
+        max_length = _max_length(transformer_directory(directory))
+        pooling, normalize = _pooling_and_scale(modules, directory)
     except _Refusal as refusal:
-        return FolderVector(refusal=str(refusal), prompts=prompts)
-    return FolderVector(pooling, normalize, max_length, prompts=prompts, prompts_refusal=prompts_refusal)
+        kept = {} if prompts_refusal else prompts
+        return FolderVector(refusal=str(refusal), prompts=kept, prompts_refusal=prompts_refusal)
+    kept = {} if prompts_refusal else prompts
+    return FolderVector(pooling, normalize, max_length, prompts=kept, prompts_refusal=prompts_refusal)
 
 
 def _modules(path):
@@ -136,7 +137,14 @@ def _pooling_and_scale(modules, directory):
     pooling = _pooling(settings, path)
     if pooling not in POOLINGS:
         raise _Refusal(f"{path}: pooling {pooling!r} cannot be expressed here, only {', '.join(POOLINGS)}")
-    return pooling, "Normalize" in kinds, settings.get("include_prompt", True)
+    return pooling, "Normalize" in kinds
+
+
+def _includes_prompts(modules):
+    """Whether each Pooling takes the tokens of prompts too."""
+    return all(
+        _settings(folder / "config.json").get("include_prompt", True) for kind, folder in modules if kind == "Pooling"
+    )
 
 
 def _pooling(settings, path):

@@ -86,9 +86,10 @@ def local_argument(argument: PathLike) -> PathLike:
 
 
 def staging_directory() -> pathlib.Path:
-    """The folder for local copies: `INFOXLM_STAGING`, else ~/.cache/infoxlm_keras/staging."""
+    """The folder for local copies, absolute: `INFOXLM_STAGING`, else ~/.cache/infoxlm_keras/staging."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return pathlib.Path(os.environ.get(VARIABLE) or os.path.join(cache, "infoxlm_keras", "staging"))
+    # Outputs may name local paths in absolute form, which must still be known as standing for addresses.
+    return pathlib.Path(os.environ.get(VARIABLE) or os.path.join(cache, "infoxlm_keras", "staging")).absolute()
 
 
 def local_copy(source: PathLike, wanted: Callable[[str], bool] = lambda name: True) -> pathlib.Path:

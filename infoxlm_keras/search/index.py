@@ -160,7 +160,9 @@ class IndexReader:
         # Exports of earlier releases do not say `vectors`.
         built = {"vectors": "float32", **self.facts["model_facts"], "dim": self.facts["dim"]}
         given = {"vectors": "float32", **embedder.facts, "dim": embedder.dim}
-        for name in ("tokenizer_fingerprint", "layer", "pooling", "storage", "vectors", "dim", "prompts"):
+        # Facts that exports of earlier releases do not hold are compared if both hold them.
+        later = [name for name in ("max_length", "weights_digest") if name in built and name in given]
+        for name in ("tokenizer_fingerprint", "layer", "pooling", "storage", "vectors", "dim", "prompts", *later):
             if given.get(name) != built.get(name):
                 raise InputError(
                     f"{embedder.directory}: has {name} {given.get(name)!r}, the index was built with "

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from infoxlm_keras.annotations import Array, Tensor
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.pretrained.digest import weights_digest
 from infoxlm_keras.serving.packed_encoder import PackedEncoder
 from infoxlm_keras.serving.packed_sequences import PackedSequences
 from infoxlm_keras.serving.request_checks import checked_texts, checked_tokens
@@ -108,6 +109,7 @@ class ServingModule(tf.Module):
 
     def facts(self) -> dict[str, Any]:
         """Facts about the model for clients, a dict of plain values: the content of `infoxlm.json`."""
+        model: Any = self._model.func
         return {
             "format_version": FORMAT_VERSION,
             "head": self.head,
@@ -115,6 +117,8 @@ class ServingModule(tf.Module):
             "max_length": self.text_to_ids.max_length,
             "storage": self.storage,
             "tokenizer_fingerprint": self.text_to_ids.tokenizer.fingerprint,
+            # Of the Keras model's weights, not of the stored ones, whose layout may differ between releases.
+            "weights_digest": weights_digest(model.weights),
         }
 
     def signatures(self) -> dict[str, Callable[..., Any]]:

@@ -6,6 +6,7 @@ here: the pieces, which make up the normalised text, and the place in the text t
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -95,8 +96,20 @@ def tokenize_with_offsets(tokenizer: Tokenizer, text: str) -> TokenizedText:
     character = np.repeat(np.arange(len(normalized)), widths)
     borders = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
     starts, ends = starts_of[character[borders[:-1]]], ends_of[character[borders[1:] - 1]]
-    spaces = {sign for sign in set(text) if not sign.isalnum() and not processor.normalize(sign).strip(WORD_START)}
-    return TokenizedText(text, np.array(token_ids, np.int32), starts, ends, frozenset(spaces))
+    return TokenizedText(text, np.array(token_ids, np.int32), starts, ends, spaces_among(tokenizer, text))
+
+
+def spaces_among(tokenizer: Tokenizer, characters: Iterable[str]) -> frozenset[str]:
+    """Those of `characters` (str, or iterable of str) that `tokenizer` normalises to a space or to nothing.
+
+    Example:
+    ```python
+    spaces_among(tokenizer, "ein Haus")  # frozenset({" "})
+    ```
+    """
+    signs = [sign for sign in set(characters) if not sign.isalnum()]
+    normalized = tokenizer.processor.normalize(signs)
+    return frozenset(sign for sign, text in zip(signs, normalized, strict=True) if not text.strip(WORD_START))
 
 
 def _sources(text, normalized, sources):

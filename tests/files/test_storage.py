@@ -291,6 +291,20 @@ def test_local_paths_import_no_library_of_stores(tmp_path):
     assert ran.stdout.strip() == "[]"
 
 
+def test_a_relative_staging_folder_stands_for_addresses_in_absolute_form(tmp_path, monkeypatch):
+    """An index names its model by the absolute path, and a later query in another folder must find it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INFOXLM_STAGING", "staging")
+    address = f"memory://{uuid.uuid4().hex}/serving"
+    storage.write_bytes(f"{address}/1/saved_model.pb", b"model")
+    monkeypatch.setattr(staging, "_inputs", staging._inputs.__wrapped__)
+    local = local_copy(address) / "1"
+    assert local.is_relative_to(tmp_path / "staging") and staging.named(str(local.absolute())) == f"{address}/1"
+    with staging.place(f"{address}/2") as output:
+        assert output.is_relative_to(tmp_path / "staging")
+        assert staging.named(str(output.absolute())) == f"{address}/2"
+
+
 def test_two_addresses_have_two_places(tmp_path, monkeypatch):
     """Otherwise the run at one would remove what the other could not upload."""
     monkeypatch.setenv("INFOXLM_STAGING", str(tmp_path))

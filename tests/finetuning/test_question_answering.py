@@ -8,6 +8,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.finetuning.question_answering import load_question_answering, save_question_answering
 from infoxlm_keras.models import QuestionAnswering
 from infoxlm_keras.serving import QuestionAnsweringModule, export_question_answering
+from infoxlm_keras.text.character_offsets import tokenize_with_offsets
 from infoxlm_keras.tokenizer import UNKNOWN_ID
 from sample_text import sentences
 
@@ -84,6 +85,43 @@ def test_spans_equal_a_search_in_python(module, model, tokenizer, tmp_path):
         assert answer == answer.lstrip()
         long += len(tokenizer.encode([context])[0]) > POSITIONS
     assert compared >= 3 and long >= 2  # contexts of several windows were among them
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        "ein\u3000Haus\u3000und",
+        "ein\u00a0Haus\u2028und\u200b",
+        "\u200bein \u200b Haus\t\u3000und\u3000 ",
+        "ein\x01Haus \ufeffund",
+        "👩 Haus\u3000e\u0301 und",
+    ],
+)
+def test_every_span_is_served_as_the_characters_of_its_tokens(module, tokenizer, context):
+    tokens = tokenize_with_offsets(tokenizer, context)
+    spans = [
+        (first, last) for first in range(len(tokens)) for last in range(first, min(first + MAX_ANSWER, len(tokens)))
+    ]
+    begin = 3 + len(tokenizer.encode(["x"])[0])
+    assert begin + len(tokens) < POSITIONS
+
+    def sure(token_ids, padding_mask):
+        """Logits that are highest at the span of each row."""
+        assert token_ids.shape[0] == len(spans)
+        places = begin + np.array(spans)
+        sides = [tf.one_hot(places[:, side], token_ids.shape[1]) for side in range(2)]
+        return {"start_logits": sides[0], "end_logits": sides[1]}
+
+    outputs = module.answer(tf.constant(["x"] * len(spans)), tf.constant([context] * len(spans)), sure)
+    found = {name: value.numpy().tolist() for name, value in outputs.items()}
+    for row, (first, last) in enumerate(spans):
+        start, end = tokens.characters_of(first, last)
+        assert (found["answer"][row].decode(), found["start"][row], found["end"][row]) == (
+            context[start:end],
+            start,
+            end,
+        )
+        assert context.encode()[found["start_byte"][row] : found["end_byte"][row]] == found["answer"][row]
 
 
 def test_invalid_bytes_and_batches(module):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from infoxlm_keras.commands import search
+from infoxlm_keras.models import EncoderSize, build_masked_lm
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
 from infoxlm_keras.search.index import IndexWriter
 from infoxlm_keras.serving import export_embedding, export_masked_lm
@@ -77,6 +78,33 @@ def test_nearest_sentences_equal_numpy(places, model, tmp_path, capsys):
         assert f"{found[0]:.4f}" in printed
 
 
+def test_queries_are_embedded_in_batches(places, tmp_path, monkeypatch, capsys):
+    embedder, sizes = LOADED(places["serving"] / "1"), []
+
+    def counted(texts, side):
+        sizes.append(len(texts))
+        return embedder(texts, side)
+
+    counted.facts, counted.dim, counted.directory = embedder.facts, embedder.dim, embedder.directory
+    monkeypatch.setattr(search, "load_embedder", lambda directory: counted)
+    (tmp_path / "queries").write_bytes(b"\n".join(SENTENCES))
+    query = ["query", "--index", places["index"], "--file", tmp_path / "queries", "--exact"]
+    found = []
+    for options, expected in (
+        ([], [64, 64, len(SENTENCES) - 128]),
+        (["--batch_size", len(SENTENCES)], [len(SENTENCES)]),
+    ):
+        sizes.clear()
+        run(MAIN, *query, *options, "--output", tmp_path / "results.json")
+        assert sizes == expected
+        found.append(json.loads((tmp_path / "results.json").read_text())["results"])
+    for result, whole, text in zip(*found, SENTENCES, strict=True):
+        assert result["query"] == whole["query"] == text.decode()
+        cosines = [[hit["cosine"] for hit in one["hits"]] for one in (result, whole)]
+        np.testing.assert_allclose(*cosines, rtol=0, atol=1e-5)
+    assert "--batch_size 0: must be at least 1" in refused(capsys, MAIN, *query, "--batch_size", 0)
+
+
 @pytest.fixture(scope="module")
 def prompted(model, places, tmp_path_factory):
     """(model with prompts, its export, an index of it)."""
@@ -110,6 +138,58 @@ def test_an_index_made_with_other_prompts_is_refused(prompted, places, model, tm
     export_embedding(others, tmp_path / "serving", verify=False)
     message = refused(capsys, MAIN, "query", "--index", index, "--model", tmp_path / "serving", "--text", "x")
     assert "'document': ''" in message
+
+
+@pytest.fixture(scope="module")
+def trained_on(model, tmp_path_factory):
+    """A function that exports layer 1 of a model with the same tokenizer, one value of layer `number` changed."""
+
+    def export(number):
+        size = EncoderSize(num_layers=2, hidden_dim=8, num_heads=2, intermediate_dim=16, max_sequence_length=64)
+        masked_lm = build_masked_lm(size, model.tokenizer.vocabulary_size)
+        masked_lm.set_weights(model.masked_lm.get_weights())
+        bias = masked_lm.backbone.get_layer(f"transformer_layer_{number}").weights[-1]
+        bias.assign(bias + np.eye(bias.shape[0], dtype="float32")[0])
+        directory = tmp_path_factory.mktemp("trained_on") / "serving"
+        other = PretrainedModel(masked_lm, model.tokenizer, PretrainingInfo(universal_layer=1))
+        export_embedding(other, directory, layer=1, verify=False)
+        return directory
+
+    return export
+
+
+def test_a_model_with_other_weights_is_refused(places, trained_on, capsys):
+    query = ["query", "--index", places["index"], "--text", "x", "--model"]
+    message = refused(capsys, MAIN, *query, trained_on(0))
+    assert "has weights_digest '" in message and f"query with {places['serving'] / '1'}, or index again" in message
+    # Layers above that of the vectors do not count.
+    run(MAIN, *query, trained_on(1))
+
+
+def test_a_model_that_cuts_texts_elsewhere_is_refused(places, model, tmp_path, capsys):
+    export_embedding(model, tmp_path / "serving", layer=1, max_length=16, verify=False)
+    message = refused(
+        capsys, MAIN, "query", "--index", places["index"], "--text", "x", "--model", tmp_path / "serving"
+    )
+    assert "has max_length 16, the index was built with 64" in message
+
+
+@pytest.mark.parametrize("older", ["export", "index"])
+def test_facts_that_an_earlier_release_did_not_write_are_not_compared(places, tmp_path, older):
+    later = ("weights_digest", "max_length")
+    shutil.copytree(places["serving"] / "1", tmp_path / "serving/1")
+    shutil.copytree(places["index"], tmp_path / "index")
+    path = tmp_path / ("serving/1/assets.extra/infoxlm.json" if older == "export" else "index/index.json")
+    facts = json.loads(path.read_text())
+    of_export = facts if older == "export" else facts["model_facts"]
+    for name in later:
+        del of_export[name]
+    facts.pop("crc32c", None)
+    path.write_text(json.dumps(facts) if older == "export" else seal(facts))
+    query = ["query", "--index", tmp_path / "index", "--model", tmp_path / "serving"]
+    run(MAIN, *query, "--text", QUERIES[0], "--output", tmp_path / "results.json")
+    [result] = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert result["query"] == QUERIES[0] and len(result["hits"]) == 5
 
 
 @pytest.mark.parametrize("prompts", [["query"], {"passage": "p: "}])

@@ -220,6 +220,8 @@ def test_layers_above_and_the_head_are_not_exported(model, layer, tmp_path):
 def test_facts(exported, tokenizer):
     written = json.loads((exported.directory / "assets.extra" / "infoxlm.json").read_text())
     assert written == exported.facts
+    digest = written.pop("weights_digest")
+    assert len(bytes.fromhex(digest)) == 16
     assert written == {
         "format_version": 2,
         "head": "embedding",

@@ -1,5 +1,6 @@
 """The question-answering head: finds the best answer span of a question in a text of any length."""
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from infoxlm_keras.errors import InputError
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
+from infoxlm_keras.text.character_offsets import spaces_among
 from infoxlm_keras.tokenizer import END_ID, PAD_ID, START_ID
 
 if TYPE_CHECKING:
@@ -19,15 +21,14 @@ if TYPE_CHECKING:
 
 SPECIAL_TOKENS = 4  # <s> question </s></s> context </s>
 IMPOSSIBLE = -1e9  # logit of a place that cannot be part of an answer
-WHITE_SPACE = r"^\s+"
 
 
 class QuestionAnsweringModule(ServingModule):
     """`question` and `context`, string [batch] each, to the most likely span of the context.
 
     A context that does not fit beside its question is read in windows that overlap by half. The answer is the span
-    with the largest sum of start and end logit over all windows. Questions are cut to `max_question` tokens, contexts
-    to `max_windows` windows.
+    with the largest sum of start and end logit over all windows, without what the tokenizer normalises to white space
+    around it. Questions are cut to `max_question` tokens, contexts to `max_windows` windows.
 
     Outputs of `serving_default`, all [batch]: `answer` (string), `score` (float32, that sum of logits), `start` and
     `end` (int32, characters of the context: Python's `context[start:end]`), `start_byte` and `end_byte` (int32, the
@@ -75,6 +76,7 @@ class QuestionAnsweringModule(ServingModule):
             TextToIds(tokenizer, max_length), backbone, backbone.num_layers, model, storage, name="question_answering"
         )
         self.max_question, self.max_answer, self.max_windows = max_question, max_answer, max_windows
+        self._spaces = _character_class(spaces_among(tokenizer, _every_character()))
         self.span_dense = dense(model.span_dense, storage, name="span_dense")
 
     def outputs(self, packed: "PackedSequences", states: Tensor) -> dict[str, Tensor]:
@@ -113,8 +115,9 @@ class QuestionAnsweringModule(ServingModule):
         end_byte = tf.where(found, tf.gather(last_bytes, tf.gather(ends, best)), 0)
         text = tf.strings.substr(context, start_byte, end_byte - start_byte)
         # A piece that starts a word includes the space before it.
-        answer = tf.strings.regex_replace(text, WHITE_SPACE, "")
+        answer = tf.strings.regex_replace(text, f"^{self._spaces}+", "")
         start_byte += tf.strings.length(text) - tf.strings.length(answer)
+        answer = tf.strings.regex_replace(answer, f"{self._spaces}+$", "")
         start = tf.strings.length(tf.strings.substr(context, tf.zeros_like(start_byte), start_byte), "UTF8_CHAR")
         return {
             "answer": answer,
@@ -122,7 +125,7 @@ class QuestionAnsweringModule(ServingModule):
             "start": start,
             "end": start + tf.strings.length(answer, "UTF8_CHAR"),
             "start_byte": start_byte,
-            "end_byte": end_byte,
+            "end_byte": start_byte + tf.strings.length(answer),
         }
 
     def windows(self, question_lengths: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,6 +199,17 @@ def first_of_largest(values: Tensor, rows: Tensor, count: Tensor) -> Tensor:
     largest = tf.math.segment_max(values, rows)
     candidates = tf.where(values == tf.gather(largest, rows))[:, 0]
     return tf.cast(tf.math.unsorted_segment_min(candidates, tf.gather(rows, candidates), count), tf.int32)
+
+
+def _every_character():
+    """Every character that UTF-8 encodes."""
+    surrogates = range(0xD800, 0xE000)
+    return (chr(code) for code in range(sys.maxunicode + 1) if code not in surrogates)
+
+
+def _character_class(characters):
+    """RE2's expression for one of `characters`, whose own `\\s` is ASCII only."""
+    return "[" + "".join(f"\\x{{{ord(character):x}}}" for character in sorted(characters)) + "]"
 
 
 def load_question_answering_head(
