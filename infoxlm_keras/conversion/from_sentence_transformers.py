@@ -20,6 +20,15 @@ from infoxlm_keras.files import read_json
 
 MODULES_FILE = "modules.json"
 SETTINGS_FILE = "config_sentence_transformers.json"
+# Settings of the encoder that change its vectors, by the names of several releases.
+_FURTHER_SETTINGS = ("processing_kwargs", "processor_kwargs", "tokenizer_args", "config_args", "config_kwargs")
+# What the encoder hands on, as the library writes it.
+_OUTPUTS = {
+    "modality_config": {"method": "forward", "method_output_name": "last_hidden_state"},
+    "module_output_name": "token_embeddings",
+    "method_output_name": "last_hidden_state",
+}
+_SENTENCE = "sentence_embedding"
 _TRANSFORMER_SETTINGS = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -132,6 +141,11 @@ def _pooling_and_scale(modules, directory):
             f"{directory / MODULES_FILE}: lists {', '.join(kinds)}, but only Transformer, Pooling and Normalize in "
             "this order can be expressed here"
         )
+    if "Normalize" in kinds:
+        path = dict(reversed(modules))["Normalize"] / "config.json"
+        scaled = _settings(path).get("module_input_name", _SENTENCE)
+        if scaled != _SENTENCE:
+            raise _Refusal(f"{path}: module_input_name = {scaled!r} cannot be expressed here, only {_SENTENCE!r}")
     path = dict(reversed(modules))["Pooling"] / "config.json"
     settings = _settings(path, required=True)
     pooling = _pooling(settings, path)
@@ -169,6 +183,15 @@ def _max_length(directory):
         raise _Refusal(f"{path}: do_lower_case, text in lower case, cannot be expressed here")
     if settings.get("transformer_task", "feature-extraction") != "feature-extraction":
         raise _Refusal(f"{path}: transformer_task {settings['transformer_task']!r} cannot be expressed here")
+    for name in _FURTHER_SETTINGS:
+        if settings.get(name):
+            raise _Refusal(f"{path}: {name}, {settings[name]!r:.80}, cannot be expressed here")
+    modalities = settings.get("modality_config")
+    text = modalities.get("text") if isinstance(modalities, dict) else None
+    outputs = {"modality_config": text, **{name: settings.get(name) for name in _OUTPUTS if name != "modality_config"}}
+    for name, value in outputs.items():
+        if value not in (None, _OUTPUTS[name]):
+            raise _Refusal(f"{path}: {name} = {value!r:.80} cannot be expressed here, only {_OUTPUTS[name]!r}")
     tokenizer_path = directory / "tokenizer_config.json"
     tokenizer = _settings(tokenizer_path)
     if tokenizer.get("truncation_side", "right") != "right":

@@ -1,6 +1,7 @@
 """Rebuilds a SentencePiece model from a `tokenizer.json` of XLM-R's kind."""
 
 import base64
+import re
 from typing import Any
 
 from infoxlm_keras.annotations import PathLike
@@ -12,8 +13,8 @@ from infoxlm_keras.files import parsing, read_json
 from infoxlm_keras.sentencepiece_proto import BYTE, CONTROL, NORMAL, UNIGRAM, UNKNOWN, model_class
 from infoxlm_keras.tokenizer import UNKNOWN_ID, Tokenizer
 
-# Normalizers that only merge or strip whitespace.
-_STRIPPING = ("Strip", "Replace")
+# Of a regular expression, what says which white space and how much of it.
+_OF_SPACE = re.compile(r"\\[stnr]|\{\d*,?\d*\}|[\^$+*?,()\[\]| \u2581]")
 
 
 def from_tokenizer_json(path: PathLike) -> Tokenizer:
@@ -129,18 +130,32 @@ def _charsmap(normalizer, path):
         return b""
     with parsing(path, "a tokenizer.json of XLM-R's kind", "give sentencepiece.bpe.model beside it"):
         parts = normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
-        kinds = [part["type"] for part in parts]
+        others = [part for part in parts if part["type"] != "Precompiled" and not _of_space(part)]
         maps = [
             base64.b64decode(part["precompiled_charsmap"], validate=True)
             for part in parts
             if part["type"] == "Precompiled"
         ]
-    for kind in kinds:
-        if kind != "Precompiled" and kind not in _STRIPPING:
-            raise InputError(
-                f"{path}: has a normalizer {kind!r}, which XLM-R's tokenizer does not have; give the SentencePiece "
-                "file that it was made from, beside it as sentencepiece.bpe.model"
-            )
+    if others:
+        raise InputError(
+            f"{path}: has a normalizer {_shown(others[0])}, which XLM-R's tokenizer does not have; give the "
+            "SentencePiece file that it was made from, beside it as sentencepiece.bpe.model"
+        )
     if len(maps) > 1:
         raise InputError(f"{path}: has {len(maps)} Precompiled normalizers; only one can be read")
     return maps[0] if maps else b""
+
+
+def _of_space(part):
+    """Whether a normalizer only merges or strips white space, which SentencePiece does itself."""
+    if part["type"] != "Replace":
+        return part["type"] == "Strip"
+    pattern = part["pattern"]
+    space = pattern.get("String", "").strip(f" {SPACE}\t\n") == "" and not _OF_SPACE.sub("", pattern.get("Regex", ""))
+    return space and part["content"].strip(f" {SPACE}") == ""
+
+
+def _shown(part):
+    if part["type"] != "Replace":
+        return repr(part["type"])
+    return f"'Replace' of {next(iter(part['pattern'].values()), '')!r} by {part['content']!r}"

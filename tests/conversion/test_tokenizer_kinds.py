@@ -232,6 +232,18 @@ MALFORMED = {
     "a map that is no base64": (_set("normalizer", "precompiled_charsmap", value="*"), "XLM-R's kind"),
     "a map that is no map": (_set("normalizer", "precompiled_charsmap", value="AAAA"), ""),
     "another normalizer": (_set("normalizer", value={"type": "Lowercase"}), "'Lowercase'"),
+    "a letter replaced": (
+        _set("normalizer", value={"type": "Replace", "pattern": {"String": "a"}, "content": "e"}),
+        "'Replace' of 'a' by 'e'",
+    ),
+    "a pattern replaced": (
+        _set("normalizer", value={"type": "Replace", "pattern": {"Regex": "[0-9]"}, "content": " "}),
+        "'Replace' of",
+    ),
+    "space replaced by text": (
+        _set("normalizer", value={"type": "Replace", "pattern": {"String": " "}, "content": "x"}),
+        "by 'x'",
+    ),
     "another pre-tokenizer": (_set("pre_tokenizer", value={"type": "ByteLevel"}), "ByteLevel"),
     "no prefix": (_set("pre_tokenizer", "pretokenizers", 1, "prepend_scheme", value="never"), "pre-tokenizer"),
     "no pre-tokenizer": (_set("pre_tokenizer", value=None), "pre-tokenizer"),
