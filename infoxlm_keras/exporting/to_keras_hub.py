@@ -10,7 +10,7 @@ import keras_hub
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.files.disk_room import check_room
 from infoxlm_keras.models.sentence_vector import truncated_info
-from infoxlm_keras.pretrained import write_info
+from infoxlm_keras.pretrained import PretrainingInfo, write_info
 
 if TYPE_CHECKING:
     from infoxlm_keras.models.sentence_vector import SentenceVector
@@ -37,8 +37,9 @@ def write_embedder_preset(directory: PathLike, model: "PretrainedModel", vector:
     )
     check_room(directory, embedder, embedder.backbone)
     embedder.save_to_preset(str(directory))
-    if model.info is not None:
-        write_info(directory, truncated_info(model.info, vector))
+    fingerprint = model.tokenizer.fingerprint
+    info = model.info or PretrainingInfo(vector.layer, tokenizer_fingerprint=fingerprint, max_length=vector.max_length)
+    write_info(directory, truncated_info(info, vector))
 
 
 def truncated_backbone(

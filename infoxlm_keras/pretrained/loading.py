@@ -1,6 +1,7 @@
 """Opens presets, and the files of other libraries, as a model with its head and tokenizer."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 
 import keras
@@ -16,7 +17,7 @@ from infoxlm_keras.conversion.positions import load_remainder
 from infoxlm_keras.conversion.sources import KERAS, locate
 from infoxlm_keras.conversion.tokenizers import check_sizes, load_tokenizer
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.files import describe
+from infoxlm_keras.files import describe, parsing, read_json
 
 # KerasHub finds the classes of presets with these heads only once they are imported.
 from infoxlm_keras.models import question_answering, token_classification  # noqa: F401
@@ -65,9 +66,31 @@ def load_pretrained(
             f"{location.directory}/{FILE_NAME}: universal_layer = {info.universal_layer}, but the model has {layers} "
             "layers; they do not belong together"
         )
+    if location.layout == KERAS and location.directory and info is None:
+        info = _embedder_info(location.directory, layers, tokenizer)
     if location.sentence_folder is not None:
         info = _folder_info(location.sentence_folder, info, layers, tokenizer)
     return PretrainedModel(masked_lm, tokenizer, info, has_head, remainder)
+
+
+def _embedder_info(directory, num_layers, tokenizer):
+    """`PretrainingInfo` with the vector of a preset of KerasHub's text embedder; None for another preset."""
+    path = pathlib.Path(directory) / "task.json"
+    content = read_json(path, dict) if path.is_file() else {}
+    if not str(content.get("class_name")).endswith("TextEmbedder"):
+        return None
+    with parsing(path, "a task of KerasHub"):
+        config = content["config"]
+        pooling, normalize = config.get("pooling_mode", "mean"), bool(config.get("normalize", True))
+        preprocessor = config.get("preprocessor") or {}
+        max_length = preprocessor.get("config", {}).get("sequence_length")
+    return PretrainingInfo(
+        universal_layer=num_layers,
+        pooling=pooling,
+        normalize=normalize,
+        max_length=max_length,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+    )
 
 
 def _folder_info(directory, info, num_layers, tokenizer):
