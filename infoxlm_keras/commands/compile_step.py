@@ -83,9 +83,10 @@ def report(config: Any, target: Any, compiled: Any) -> dict[str, Any]:
     facts = compiled.program.as_dict()
     chip = target.chip
     bounds = {}
-    if chip.peak_flops and facts["flops"] is not None:
+    peak_flops = chip.peak_flops_float32 if config.model.dtype == "float32" else chip.peak_flops
+    if peak_flops and facts["flops"] is not None:
         bounds = {
-            "arithmetic_seconds": facts["flops"] / chip.peak_flops,
+            "arithmetic_seconds": facts["flops"] / peak_flops,
             "traffic_seconds": facts["traffic_bytes"] / chip.bandwidth,
         }
     return {

@@ -104,10 +104,12 @@ class RecordOrder:
         return self._shards_and_ends(epoch)[0]
 
     def _shards_and_ends(self, epoch):
-        if self._latest[0] != epoch:
+        # Another thread may ask for another epoch in between.
+        latest = self._latest
+        if latest[0] != epoch:
             shards = random_permutation(fold(self.shard_key, epoch), len(self.shard_sizes))
-            self._latest = (epoch, shards, np.cumsum(self.shard_sizes[shards]))
-        return self._latest[1:]
+            latest = self._latest = (epoch, shards, np.cumsum(self.shard_sizes[shards]))
+        return latest[1:]
 
     def window_order(self, epoch: int, shard: int, window: int, size: int) -> Array:
         """int64 [size]: the order of the records in window number `window` of `shard`."""

@@ -42,7 +42,7 @@ CHIPS = {
     "tpu:v5e": Chip(16 * GIB, 197e12, 819e9, "2x4", "v5litepod-8", r"TPU v5( lite|e)", 197e12),
     "tpu:v5p": Chip(95 * GIB, 459e12, 2765e9, "2x2x1", "v5p-8", r"TPU v5p?", 459e12),
     "tpu:v6e": Chip(32 * GIB, 918e12, 1640e9, "2x4", "v6e-8", r"TPU v6( lite|e)", 918e12),
-    "gpu:a100": Chip(80 * 10**9, 312e12, 2039e9, "8", "", r"(NVIDIA )?A100.*", 156e12),
+    "gpu:a100": Chip(80 * 10**9, 312e12, 2039e9, "8", "", r"(NVIDIA )?A100(?!.*MIG).*", 156e12),
     "gpu:h100": Chip(80 * 10**9, 989e12, 3352e9, "8", "", r"NVIDIA H100 80GB HBM3", 495e12),
     "gpu:h200": Chip(141 * 10**9, 989e12, 4800e9, "8", "", r"NVIDIA H200", 495e12),
     "cpu": Chip(0, 0.0, 0.0, "8"),

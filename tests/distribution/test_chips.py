@@ -16,6 +16,7 @@ from infoxlm_keras.distribution.chips import CHIPS, peak_flops_of, peak_flops_of
         ("TPU v5p", 459e12, 459e12),
         ("TPU v6 lite", 918e12, 918e12),
         ("NVIDIA A100-SXM4-40GB", 312e12, 156e12),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None, None),
         ("NVIDIA H100 80GB HBM3", 989e12, 495e12),
         ("NVIDIA H200", 989e12, 495e12),
         # Boards with other clocks, and what is not known.

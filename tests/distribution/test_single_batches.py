@@ -26,7 +26,14 @@ with distribution.scope():
     found = [pretrainer.test_on_batch(batch, return_dict=True), pretrainer.train_on_batch(batch, return_dict=True)]
     found.append(pretrainer.test_on_batch(batch, return_dict=True))
     found = [{name: float(value) for name, value in logs.items()} for logs in found]
+    import tensorflow as tf
+    whole = tf.data.Dataset.from_tensors((batch,)).repeat(3)
+    found.append({'mean of all': pretrainer.evaluate(whole, verbose=0, return_dict=True)['loss']})
     if distribution.num_replicas > 1:
+        try:
+            pretrainer.evaluate(whole.repeat(), verbose=0)
+        except InputError as error:
+            assert 'evaluate: give steps' in str(error)
         try:
             pretrainer.fit((batch for _ in range(2)), steps_per_epoch=2)
         except InputError as error:

@@ -278,6 +278,9 @@ class TrainStep(StepParts):
         if self._is_distributed and isinstance(x, Generator):
             raise InputError("fit: under a tf.distribute strategy give a tf.data.Dataset of global batches")
         if self._is_distributed and isinstance(x, tf.data.Dataset):
+            if not arguments:
+                given = keywords.get("steps_per_epoch")
+                keywords["steps_per_epoch"] = _number_of_steps(x, given, "fit: give steps_per_epoch")
             x = distribute_batches(x, self.accumulation_steps, self.steps_per_execution)
         return super().fit(x, *arguments, **keywords)
 
@@ -303,6 +306,8 @@ class TrainStep(StepParts):
     def evaluate(self, x: Any = None, *arguments: Any, **keywords: Any) -> Any:
         """As `keras.Model.evaluate`, on a data set of global batches."""
         if self._is_distributed and isinstance(x, tf.data.Dataset):
+            if not arguments:
+                keywords["steps"] = _number_of_steps(x, keywords.get("steps"), "evaluate: give steps")
             x = distribute_batches(x, steps_per_execution=self.steps_per_execution)
         return super().evaluate(x, *arguments, **keywords)
 
@@ -330,6 +335,14 @@ class TrainStep(StepParts):
     @property
     def _needs_static_shapes(self):
         return isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
+
+
+def _number_of_steps(dataset, given, request):
+    """`given`, or the batches in `dataset`: what replicas read of it has no end."""
+    count = int(dataset.cardinality()) if given is None else given
+    if count < 0:
+        raise InputError(f"{request}; the data set has no end that is known")
+    return count
 
 
 def _sum_of(sums, gradient):
