@@ -13,6 +13,7 @@ import tensorflow as tf
 from infoxlm_keras.distribution.agreement import check_agreement, number_of
 from infoxlm_keras.distribution.cluster import cluster_resolver, is_multi_worker, worker_number
 from infoxlm_keras.distribution.current import Distribution
+from infoxlm_keras.distribution.versions import versions_in_common
 from infoxlm_keras.errors import InputError
 
 # Seconds that Google's metadata server and TPU interface may take to answer; elsewhere there are none.
@@ -34,7 +35,8 @@ def choose(name: str, replicas: int | None, tpu: str | None, in_common: Mapping[
     distribution = make(replicas if name == "mirrored" else tpu)
     if distribution.num_workers > 1 and in_common:
         with distribution.scope():
-            check_agreement(number_of(in_common), "their settings and versions; start all with the same command")
+            facts = {**in_common, **versions_in_common("tensorflow")}
+            check_agreement(number_of(facts), "their settings and versions; start all with the same command")
     return distribution
 
 
