@@ -1,6 +1,6 @@
 """How often each language is drawn: one rule for the vocabulary, the batches and the statistics."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -25,3 +25,31 @@ def language_probabilities(sizes: Sequence[float] | Array, exponent: float) -> A
         raise InputError("no language has any records")
     weights = np.where(sizes > 0, (sizes / sizes.sum()) ** exponent, 0.0)
     return weights / weights.sum()
+
+
+def stream_probabilities(records: Mapping[str, int], exponent: float) -> dict[str, float]:
+    """Sampling probability of each stream: of its language, or of its pair of languages whichever comes first.
+
+    `de-en` and `en-de` are one pair of languages, whose probability they share by their records.
+
+    Args:
+        records: dict of name to int, records of each stream.
+        exponent: as of `language_probabilities`.
+
+    Returns:
+        dict like `records` to float, summing to 1.
+
+    Example:
+    ```python
+    stream_probabilities({"de-en": 60, "en-de": 40, "en-tr": 100}, 0.5)  # 0.3, 0.2, 0.5
+    ```
+    """
+    languages = {name: "-".join(sorted(name.split("-"))) for name in records}
+    together: dict[str, int] = {}
+    for name, count in records.items():
+        together[languages[name]] = together.get(languages[name], 0) + count
+    drawn = dict(zip(together, language_probabilities(list(together.values()), exponent).tolist(), strict=True))
+    return {
+        name: drawn[languages[name]] * (count / together[languages[name]]) if count else 0.0
+        for name, count in records.items()
+    }

@@ -22,7 +22,7 @@ from infoxlm_keras.data.sequences import mixup_contrast, plain_contrast, transla
 from infoxlm_keras.data.sharding import shard_batch
 from infoxlm_keras.data.split import StreamPart, stream_parts
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.language_sampling import language_probabilities
+from infoxlm_keras.language_sampling import stream_probabilities
 from infoxlm_keras.records.manifest import Manifest
 from infoxlm_keras.stateless_random import random_key, tf_fold, tf_random_bits, tf_random_permutation, tf_uniform
 from infoxlm_keras.tokenizer import PAD_ID
@@ -155,7 +155,7 @@ class MonolingualStream(MaskingStream):
         self.key = _split_key(random_key(seed, self.name), split)
         parts = stream_parts(manifest, split, validation_records)
         totals = _total_records(manifest)
-        probabilities = _probabilities(totals, language_exponent)
+        probabilities = stream_probabilities(totals, language_exponent)
         self.probabilities = _normalized([probabilities[part.name] for part in parts])
         self.mixture = LanguageMixture(parts, self.probabilities, self.key)
 
@@ -182,7 +182,7 @@ class BitextStream(MaskingStream):
         batch_size: int, samples a batch.
         vocabulary_size: int.
         seed: int.
-        language_exponent: float in 0..1, over the pairs of each language.
+        language_exponent: float in 0..1, over the records of each pair of languages, of both directions together.
         masking: `Masking`.
         longest: int or None. Buckets above it are left out (their pairs are not read).
         split: "train" or "validation".
@@ -209,7 +209,7 @@ class BitextStream(MaskingStream):
         self.masking = masking or Masking()
         self.key = _split_key(random_key(seed, self.name), split)
         totals = _total_records(manifest)
-        self.probabilities = _probabilities(totals, language_exponent)
+        self.probabilities = stream_probabilities(totals, language_exponent)
         records = {(stream.name, stream.length): stream.records for stream in manifest.streams}
         all_parts = stream_parts(manifest, split, validation_records)
 
@@ -370,11 +370,6 @@ def _total_records(manifest):
     for stream in manifest.streams:
         totals[stream.name] += stream.records
     return totals
-
-
-def _probabilities(totals, language_exponent):
-    """dict of language (pair) to its sampling probability, the same in both splits."""
-    return dict(zip(totals, language_probabilities(list(totals.values()), language_exponent), strict=True))
 
 
 def _normalized(weights):

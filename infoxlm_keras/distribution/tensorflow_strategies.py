@@ -35,7 +35,7 @@ def choose(name: str, replicas: int | None, tpu: str | None, in_common: Mapping[
     distribution = make(replicas if name == "mirrored" else tpu)
     if distribution.num_workers > 1 and in_common:
         with distribution.scope():
-            facts = {**in_common, **versions_in_common("tensorflow")}
+            facts = {**in_common, **versions_in_common("tensorflow", tf.__version__)}
             check_agreement(number_of(facts), "their settings and versions; start all with the same command")
     return distribution
 

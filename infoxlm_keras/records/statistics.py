@@ -8,7 +8,7 @@ import numpy as np
 
 from infoxlm_keras.annotations import Array
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.language_sampling import language_probabilities
+from infoxlm_keras.language_sampling import stream_probabilities
 from infoxlm_keras.records.manifest import BUILDERS, FILE_NAME, Manifest, Stream
 from infoxlm_keras.records.tfrecord import read_frames
 from infoxlm_keras.tokenizer import UNKNOWN_ID
@@ -131,9 +131,9 @@ def describe(manifest: Manifest, statistics: Sequence[StreamStatistics], languag
     names = sorted({stream.name for stream in manifest.streams})
     totals = {name: sum(s.records for s in manifest.streams if s.name == name) for name in names}
     shares = np.array(list(totals.values())) / sum(totals.values())
-    chosen = language_probabilities(list(totals.values()), language_exponent)
+    probabilities = stream_probabilities(totals, language_exponent)
     languages, buckets = {}, {}
-    for name, share, probability in zip(names, shares, chosen, strict=True):
+    for name, share in zip(names, shares, strict=True):
         own = [(s, found) for s, found in zip(manifest.streams, statistics, strict=True) if s.name == name]
         lengths = np.concatenate([found.lengths for _, found in own])
         languages[name] = {
@@ -143,9 +143,8 @@ def describe(manifest: Manifest, statistics: Sequence[StreamStatistics], languag
             "records_read": len(lengths),
             "length_percentiles": {str(p): float(np.percentile(lengths, p)) for p in PERCENTILES},
             "share": float(share),
-            "sampling_probability": float(probability),
+            "sampling_probability": probabilities[name],
         }
-    probabilities = dict(zip(names, chosen, strict=True))
     filled, positions = 0.0, 0.0
     for length in manifest.lengths:
         weights, means = [], []

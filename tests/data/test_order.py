@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from infoxlm_keras.data.order import RecordOrder, StratifiedSchedule
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.language_sampling import language_probabilities
+from infoxlm_keras.language_sampling import language_probabilities, stream_probabilities
 
 
 def test_language_probabilities_in_closed_form():
@@ -76,3 +76,13 @@ def test_epochs_are_shuffled_differently():
 def test_a_stream_without_records_is_refused():
     with pytest.raises(InputError, match="without records"):
         RecordOrder([0], key=1)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 0.7, 1.0])
+def test_a_pair_under_both_directions_is_one_pair(exponent):
+    """OPUS sorts the codes of a name, other collections do not."""
+    found = stream_probabilities({"en-tr": 100, "tr-en": 50, "de-en": 150, "de": 30}, exponent)
+    expected = language_probabilities([150, 150, 30], exponent)
+    assert list(found.values()) == pytest.approx([expected[0] * 2 / 3, expected[0] / 3, expected[1], expected[2]])
+    plain = {"en-tr": 150, "de-en": 150, "de": 30}
+    assert list(stream_probabilities(plain, exponent).values()) == expected.tolist()

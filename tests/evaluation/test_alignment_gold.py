@@ -61,6 +61,12 @@ def test_links_to_the_empty_word_are_passed_over_where_words_count_from_1(tmp_pa
     assert read.notes == (f"{files[2]}: passed over, links to the empty word 0: 2",)
 
 
+def test_a_no_break_space_is_inside_of_a_word(tmp_path):
+    files = write(tmp_path, source="10\u00a0000 chats\n", target="10,000\u3000cats here\n", gold="1 2 2 S\n")
+    read = read_alignment_set(*files)
+    assert read.sources == [["10\u00a0000", "chats"]] and read.targets == [["10,000\u3000cats", "here"]]
+
+
 def test_numbers_with_gaps_belong_to_the_lines_in_order_and_a_note_says_so(tmp_path):
     gold = GOLD.replace("\n3 ", "\n7 ")
     read = read_alignment_set(*write(tmp_path, gold=gold))

@@ -108,7 +108,8 @@ def read_alignment_set(
             sentences, names file and line; if there is no sure link.
     """
     source, target, gold = (staging.local_copy(path) for path in (source, target, gold))
-    sides = [[line.split() for line in all_lines(path)] for path in (source, target)]
+    # Tokenizers leave no-break spaces inside of words, as in `10 000`: a word ends at a plain space or tab.
+    sides = [[re.findall(r"[^ \t\r\n]+", line) for line in all_lines(path)] for path in (source, target)]
     if len(sides[0]) != len(sides[1]):
         raise InputError(f"{source}: has {len(sides[0])} lines, but {target} has {len(sides[1])}; line n translates n")
     rows = _rows(gold)

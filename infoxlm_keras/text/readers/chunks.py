@@ -221,7 +221,9 @@ def decode_lines(body: bytes, path: str, first_line: int) -> list[str]:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         line = first_line + body.count(b"\n", 0, error.start)
-        remedy = "convert the file to UTF-8 (`iconv -t UTF-8`) or remove the line"
+        remedy = (
+            "convert the file from its own encoding (`iconv -f ISO-8859-1 -t UTF-8`, for instance) or remove the line"
+        )
         remedy = (first_line == 1 and format_remedy(body, path)) or remedy
         raise InputError(f"{path}: line {line}: is not UTF-8 ({error.reason}); {remedy}") from None
     if first_line == 1 and body.startswith(tuple(DOCUMENTS)):
