@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stages = {name: task_stages(name, found[name], options.model, output, settings.get(name)) for name in complete}
     everything = {stage.name: stage for part in stages.values() for stage in part}
     digests: dict[str, str] = {}
-    started_with = {name: {"command": stage.words, "inputs": inputs_of(stage, output, digests)}
-                    for name, stage in everything.items()}  # fmt: skip
+    started_with: dict[str, dict[str, Any]] = {}
     for name, stage in everything.items():
+        started_with[name] = {"command": stage.words, "inputs": inputs_of(stage, output, digests)}
         check_stage(stage, output, started_with[name])
     for name, stage in everything.items():
         run_stage(stage, output, started_with[name], options.dry_run)
