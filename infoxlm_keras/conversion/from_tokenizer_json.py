@@ -150,8 +150,8 @@ def _of_space(part):
     """Whether a normalizer only merges or strips white space, which SentencePiece does itself."""
     if part["type"] != "Replace":
         return part["type"] == "Strip"
-    pattern = part["pattern"]
-    space = pattern.get("String", "").strip(f" {SPACE}\t\n") == "" and not _OF_SPACE.sub("", pattern.get("Regex", ""))
+    text, regex = part["pattern"].get("String", ""), part["pattern"].get("Regex", "")
+    space = text.strip(f" {SPACE}\t\n") == "" and not _OF_SPACE.sub("", regex) and "[^" not in regex
     return space and part["content"].strip(f" {SPACE}") == ""
 
 

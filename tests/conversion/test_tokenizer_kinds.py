@@ -240,6 +240,10 @@ MALFORMED = {
         _set("normalizer", value={"type": "Replace", "pattern": {"Regex": "[0-9]"}, "content": " "}),
         "'Replace' of",
     ),
+    "all but spaces replaced": (
+        _set("normalizer", value={"type": "Replace", "pattern": {"Regex": "[^ ]+"}, "content": " "}),
+        "'Replace' of",
+    ),
     "space replaced by text": (
         _set("normalizer", value={"type": "Replace", "pattern": {"String": " "}, "content": "x"}),
         "by 'x'",
