@@ -99,7 +99,11 @@ def _lists(argument, given, example):
     for key, rows in given.items():
         if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
             raise InputError(f"{argument}[{key!r}]: is a {type(rows).__name__}; give a list, {argument}={example}")
-    return [(key, list(rows)) for key, rows in given.items()]
+    found = [(key, list(rows)) for key, rows in given.items()]
+    for key, rows in found:
+        if not rows:
+            raise InputError(f"{argument}[{key!r}]: is empty; leave it out")
+    return found
 
 
 def _named(texts):

@@ -109,6 +109,7 @@ def test_texts_with_tabs_breaks_and_quotes_are_one_record_each(tokenizer, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"pairs": {("en", "de"): []}}, r"pairs\[\('en', 'de'\)\]: is empty; leave it out"),
         ({}, "no texts"),
         ({"pairs": {("en", "de"): ["ab"]}}, r"pairs\['en', 'de'\]\[0\] = 'ab': must be \(source, target\)"),
         ({"pairs": {("en", "de"): [("a", "b"), ("a", None)]}}, r"\[1\]: None is a NoneType, not a str"),

@@ -200,7 +200,12 @@ REFUSED = {
     "a truncated archive": (BITEXT, {"a.zip": zip_with("README")[:-30]}, None, ("is not a complete ZIP archive",)),
     "a damaged member": (BITEXT, {"a.zip": flipped(zip_with("z", os.urandom(9)), 0.1)}, None, ("a.zip: X", "damaged")),
     "an archive of something else": (BITEXT, {"a.zip": archive({"a.xml": b"x"})}, None, ("holds no pair of files",)),
-    "an archive of other pairs": (BITEXT, {"a.zip": zip_with("R")}, ["en-fr={}/a.zip"], ("holds en-de, not en-fr",)),
+    "an archive of other pairs": (
+        BITEXT,
+        {"a.zip": zip_with("R")},
+        ["en-fr={}/a.zip"],
+        ("holds en-de, not en-fr", "name one of these, as in en-de="),
+    ),
     "an archive of one side": (BITEXT, {"a.zip": archive({"X.en-de.en": TEXT})}, None, ("X.en-de.de is missing",)),
     "broken UTF-8 in a member": (
         BITEXT,

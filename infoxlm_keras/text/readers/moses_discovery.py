@@ -114,7 +114,8 @@ def archive_entries(
             raise problem
         held = ", ".join(names) or "no pair of files named X.<src>-<tgt>.<src>"
         missed = f", not {wanted}" if wanted else ""
-        raise UnusableNameError(f"{path}: holds {held}{missed}; unpack it, or leave it out", f"holds {held}{missed}")
+        remedy = f"name one of these, as in {names[0]}={path}" if names else "unpack it, or leave it out"
+        raise UnusableNameError(f"{path}: holds {held}{missed}; {remedy}", f"holds {held}{missed}")
     return entries, passed_over
 
 

@@ -75,7 +75,8 @@ class MarginPairs:
             if len(columns) != 3:
                 raise InputError(
                     f"{path}: line {number}: has {len(columns)} column(s) instead of three, margin, source and "
-                    "target; if it has two columns, name it <src>-<tgt>.tsv; if it has more, put these three first"
+                    "target; if it has two columns, name it <src>-<tgt>.tsv; if it has more, "
+                    "keep these three (those of `infoxlm mine-bitext --write_ids` come first: `cut -f1-3`)"
                 )
             try:
                 margin = float(columns[0])
