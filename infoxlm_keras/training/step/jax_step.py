@@ -216,7 +216,7 @@ class TrainStep(StepParts):
 
     def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
         """`shared` of a whole batch, computed a micro-batch at a time."""
-        if self.accumulation_steps == 1:
+        if self.is_whole(batch):
             return self.shared(batch)
         parts = jax.tree.map(lambda array: array.reshape(self.accumulation_steps, -1, *array.shape[1:]), batch)
         return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), jax.lax.map(self.shared, parts))

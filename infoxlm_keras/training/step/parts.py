@@ -190,6 +190,11 @@ class StepParts(StepMetrics):
 
         return tree.map_structure(part, batch)
 
+    def is_whole(self, batch: Batch) -> bool:
+        """Whether `batch` is not that of a step with several micro-batches: there is one, or it cannot be cut so."""
+        sizes = {tensor.shape[0] for tensor in tree.flatten(batch)} - {None}
+        return self.accumulation_steps == 1 or any(size % self.accumulation_steps for size in sizes)
+
     def after_backward(self, results: dict[str, dict[str, Any]]) -> None:
         """Gives each task its state of a micro-batch (XLCO: keys into the queue)."""
         for task in self.tasks:

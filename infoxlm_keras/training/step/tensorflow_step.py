@@ -253,7 +253,7 @@ class TrainStep(StepParts):
     def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
         """`shared` of a whole batch, in the order of the global batch, computed a micro-batch at a time."""
         replicas = Replicas()
-        if replicas.count == 1 and self.accumulation_steps == 1:
+        if replicas.count == 1 and self.is_whole(batch):
             return self.shared(batch)
         if replicas.count == 1:
             return tf.nest.map_structure(_end_to_end, self._of_micro_batches(self.shared, batch))

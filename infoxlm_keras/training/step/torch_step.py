@@ -130,6 +130,8 @@ class TrainStep(StepParts):
 
     def shared_by_all(self, batch: Batch) -> dict[str, Tensors]:
         """`shared` of a whole batch, computed a micro-batch at a time."""
+        if self.is_whole(batch):
+            return self.shared(batch)
         with torch.no_grad():
             parts = [self.shared(self.micro_batch(batch, index)) for index in range(self.accumulation_steps)]
         return keras.tree.map_structure(lambda *tensors: torch.cat(tensors), *parts)
