@@ -28,9 +28,9 @@ def language_probabilities(sizes: Sequence[float] | Array, exponent: float) -> A
 
 
 def stream_probabilities(records: Mapping[str, int], exponent: float) -> dict[str, float]:
-    """Sampling probability of each stream: of its language, or of its pair of languages whichever comes first.
+    """Sampling probability of each stream of records, which is in one language or in a pair of them.
 
-    `de-en` and `en-de` are one pair of languages, whose probability they share by their records.
+    `de-en` and `en-de` are the same pair, whose probability they share by their records.
 
     Args:
         records: dict of name to int, records of each stream.

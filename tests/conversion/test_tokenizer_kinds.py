@@ -212,6 +212,10 @@ def _set(*keys, value):
     return change
 
 
+def _replacing(pattern, content):
+    return _set("normalizer", value={"type": "Replace", "pattern": pattern, "content": content})
+
+
 MALFORMED = {
     "a list": (lambda content: [], "type None"),
     "no model": (_set("model", value=None), "type None"),
@@ -232,22 +236,10 @@ MALFORMED = {
     "a map that is no base64": (_set("normalizer", "precompiled_charsmap", value="*"), "XLM-R's kind"),
     "a map that is no map": (_set("normalizer", "precompiled_charsmap", value="AAAA"), ""),
     "another normalizer": (_set("normalizer", value={"type": "Lowercase"}), "'Lowercase'"),
-    "a letter replaced": (
-        _set("normalizer", value={"type": "Replace", "pattern": {"String": "a"}, "content": "e"}),
-        "'Replace' of 'a' by 'e'",
-    ),
-    "a pattern replaced": (
-        _set("normalizer", value={"type": "Replace", "pattern": {"Regex": "[0-9]"}, "content": " "}),
-        "'Replace' of",
-    ),
-    "all but spaces replaced": (
-        _set("normalizer", value={"type": "Replace", "pattern": {"Regex": "[^ ]+"}, "content": " "}),
-        "'Replace' of",
-    ),
-    "space replaced by text": (
-        _set("normalizer", value={"type": "Replace", "pattern": {"String": " "}, "content": "x"}),
-        "by 'x'",
-    ),
+    "a letter replaced": (_replacing({"String": "a"}, "e"), "'Replace' of 'a' by 'e'"),
+    "a pattern replaced": (_replacing({"Regex": "[0-9]"}, " "), "'Replace' of"),
+    "all but spaces replaced": (_replacing({"Regex": "[^ ]+"}, " "), "'Replace' of"),
+    "space replaced by text": (_replacing({"String": " "}, "x"), "by 'x'"),
     "another pre-tokenizer": (_set("pre_tokenizer", value={"type": "ByteLevel"}), "ByteLevel"),
     "no prefix": (_set("pre_tokenizer", "pretokenizers", 1, "prepend_scheme", value="never"), "pre-tokenizer"),
     "no pre-tokenizer": (_set("pre_tokenizer", value=None), "pre-tokenizer"),

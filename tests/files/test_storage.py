@@ -17,6 +17,7 @@ import object_stores
 from infoxlm_keras.commands import build_monolingual, inspect_records, pretrain
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.files import is_remote, object_ranges, read_json, staging, storage, write_json
+from infoxlm_keras.files.atomic import new_directory
 from infoxlm_keras.files.mirror import FLAG
 from infoxlm_keras.files.staging import local_argument, local_copy
 from infoxlm_keras.records.manifest import read_manifest
@@ -322,3 +323,12 @@ def test_two_addresses_have_two_places(tmp_path, monkeypatch):
         with staging.place("s3://bucket/a"):
             raise AssertionError("is not reached")
     assert local.name == "a"
+
+
+@pytest.mark.parametrize("name", ["hf://org/name", "kaggle://user/model/keras/base"])
+def test_a_model_s_name_on_a_hub_is_no_folder_to_write(name, tmp_path, monkeypatch):
+    """As a path it would be the local folder `hf:/org/name`."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="names a model on a hub"), new_directory(pathlib.Path(name)):
+        raise AssertionError("is not reached")
+    assert list(tmp_path.iterdir()) == []

@@ -191,7 +191,7 @@ class StepParts(StepMetrics):
         return tree.map_structure(part, batch)
 
     def is_whole(self, batch: Batch) -> bool:
-        """Whether `batch` is not that of a step with several micro-batches: there is one, or it cannot be cut so."""
+        """Whether `batch` is computed at once: a step has one micro-batch, or the batch cannot be cut into several."""
         sizes = {tensor.shape[0] for tensor in tree.flatten(batch)} - {None}
         return self.accumulation_steps == 1 or any(size % self.accumulation_steps for size in sizes)
 
