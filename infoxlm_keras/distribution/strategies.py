@@ -10,6 +10,7 @@ import keras
 
 from infoxlm_keras.choices import STRATEGIES
 from infoxlm_keras.distribution.current import Distribution
+from infoxlm_keras.distribution.lost_processes import refuse_lost_processes
 from infoxlm_keras.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,11 +87,8 @@ def choose_distribution(
             f"tpu, and under --strategy {name} on {backend} each process would train alone; unset it, or give one of "
             "these strategies"
         )
-    if backend != "torch" and "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise InputError(
-            f"torchrun started {os.environ['WORLD_SIZE']} processes, and KERAS_BACKEND is {backend}, so that each "
-            "would train alone; set KERAS_BACKEND=torch"
-        )
+    if not several and option is None:
+        refuse_lost_processes(name, backend)
     if backend == "jax":
         from infoxlm_keras.distribution.jax_strategies import choose as choose_on_jax
 

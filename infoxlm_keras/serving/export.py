@@ -24,6 +24,7 @@ from infoxlm_keras.serving.heads.classification import ClassifierModule
 from infoxlm_keras.serving.heads.embedding import EmbeddingModule
 from infoxlm_keras.serving.heads.masked_lm import MaskedLMModule
 from infoxlm_keras.serving.heads.question_answering import QuestionAnsweringModule
+from infoxlm_keras.serving.heads.tagging import TaggingModule
 from infoxlm_keras.serving.saved_model import CHECKSUMS_FILE
 from infoxlm_keras.serving.server_files import check_model_name, write_server_files
 from infoxlm_keras.serving.verification import verify_export
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import keras_hub
 
     from infoxlm_keras.models.question_answering import QuestionAnswering
+    from infoxlm_keras.models.token_classification import TokenClassification
     from infoxlm_keras.pretrained import PretrainedModel
     from infoxlm_keras.serving.serving_module import ServingModule
     from infoxlm_keras.tokenizer import Tokenizer
@@ -155,6 +157,25 @@ def export_question_answering(
     arguments, result and errors as in `export_embedding`.
     """
     module = QuestionAnsweringModule(model, tokenizer, max_length, storage=storage, **options)
+    return export_module(module, version_directory(output_dir, version), verify)
+
+
+def export_tagging(
+    model: "TokenClassification",
+    tokenizer: "Tokenizer",
+    labels: list[str],
+    output_dir: PathLike,
+    max_length: int | None = None,
+    version: int | None = None,
+    verify: bool = True,
+    storage: str = "float32",
+) -> Export:
+    """Exports a tagger: `text` -> `words`, `tags`, `score` and places [batch, words] (see `TaggingModule`).
+
+    `model`, `tokenizer` and `labels` are what `infoxlm_keras.finetuning.load_token_classification` returns; other
+    arguments, result and errors as in `export_embedding`.
+    """
+    module = TaggingModule(model, tokenizer, labels, max_length, storage)
     return export_module(module, version_directory(output_dir, version), verify)
 
 

@@ -98,6 +98,13 @@ def check_labels(labels: Sequence[str], parts: Iterable[LabelledTexts]) -> None:
             )
 
 
+def check_label_names(labels: Sequence[str], classes: int) -> None:
+    """Raises `InputError` unless `labels` are `classes` different names."""
+    names = isinstance(labels, list | tuple) and all(isinstance(label, str) and label for label in labels)
+    if not names or len(set(labels)) != len(labels) or len(labels) != classes:
+        raise InputError(f"labels = {str(labels)[:200]}: must be {classes} different names, one for each class")
+
+
 def write_labels(directory: PathLike, labels: Sequence[str]) -> None:
     """Writes `labels` (list of str) into the preset `directory`."""
     write_json(pathlib.Path(directory) / LABELS_FILE, labels)

@@ -67,7 +67,7 @@ def task_stages(
     command = f"finetune-{'qa' if task.kind == 'squad' else task.kind}"
     words = [command, "--model", model, "--train", *files["train"], "--train_languages", "en"]
     if task.kind == "squad":
-        # XTREME takes the last update; dev-v1.1.json only says how well it answers in English.
+        # XTREME takes the last update; these files only say how well it answers in English.
         words += ["--test", *files["dev"]]
     else:
         if files.get("dev"):

@@ -98,9 +98,15 @@ def _tagging(name, folder):
 
 
 _UD = ANYWHERE + r"(?P<language>{})_[a-z0-9]+-ud-{}\.conllu"
+_MLQA_TEST = ANYWHERE + r"test-context-{0}-question-{1}\.json"
 _SQUAD = {
     "train": Split((ANYWHERE + r"train-v1\.1\.json",), "SQuAD's train-v1.1.json"),
-    "dev": Split((ANYWHERE + r"dev-v1\.1\.json",), "SQuAD's dev-v1.1.json"),
+    # It chooses nothing: XTREME takes the last update. So any English questions say how well the model answers. The
+    # patterns are those of both tasks, since both share the trained model.
+    "dev": Split(
+        (ANYWHERE + r"dev-v1\.1\.json", ANYWHERE + r"xquad\.en\.json", _MLQA_TEST.format("en", "en")),
+        "SQuAD's dev-v1.1.json or English test questions",
+    ),
 }
 _QA_SETTINGS = {
     "learning_rate": 3e-5,
@@ -199,7 +205,7 @@ TASKS: dict[str, XtremeTask] = {
         {
             **_SQUAD,
             "test": Split(
-                (ANYWHERE + r"test-context-(?P<language>[a-z]{2})-question-(?P=language)\.json",),
+                (_MLQA_TEST.format("(?P<language>[a-z]{2})", "(?P=language)"),),
                 "MLQA's test-context-xx-question-xx.json",
             ),
         },

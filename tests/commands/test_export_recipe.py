@@ -16,7 +16,8 @@ from infoxlm_keras.evaluation import evaluate_retrieval, read_pair_sets
 from infoxlm_keras.evaluation.retrieval import accuracy_at
 from infoxlm_keras.files import storage
 from infoxlm_keras.finetuning.question_answering import save_question_answering
-from infoxlm_keras.models import QuestionAnswering
+from infoxlm_keras.finetuning.token_classification import save_token_classification
+from infoxlm_keras.models import QuestionAnswering, TokenClassification
 from infoxlm_keras.pretrained import load_pretrained, save_pretrained
 from repository import REPOSITORY
 from running import refused, run
@@ -47,6 +48,8 @@ def places(tiny_preset, tiny_masked_lm, tokenizer, tmp_path_factory):
         shutil.copytree(directory / "classifier", directory / name)
         (directory / name / "labels.json").write_text(json.dumps(labels))
     save_question_answering(directory / "qa", QuestionAnswering(tiny_masked_lm.backbone), tokenizer)
+    tagger = TokenClassification(tiny_masked_lm.backbone, 2)
+    save_token_classification(directory / "tagging", tagger, tokenizer, ["O", "B-PER"])
     model = load_pretrained(tiny_preset)
     info = dataclasses.replace(model.info, normalize=False)
     save_pretrained(directory / "plain", model.masked_lm, model.tokenizer, info)
@@ -80,7 +83,7 @@ def test_by_itself(places, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("head", "preset"), [("masked_lm", "encoder"), ("classifier", "classifier"), ("qa", "qa")])
+@pytest.mark.parametrize(("head", "preset"), [("masked_lm", "encoder"), ("classifier", "classifier"), ("qa", "qa"), ("tagging", "tagging")])
 def test_the_other_heads(main, head, preset, places, tmp_path, capsys):
     arguments = ["--model", places[preset], "--output_dir", tmp_path, "--head", head, "--max_length", 20]
     run(main, *arguments, "--model_version", 4)
@@ -165,6 +168,7 @@ BAD_INPUT = [
     ),
     (["--head", "masked_lm", "--top_k", 0], ["top_k = 0", "1..251"]),
     (["--head", "qa"], ["{encoder}", "holds no question-answering model", "fine-tune"]),
+    (["--head", "tagging"], ["{encoder}", "holds no token-classification model", "fine-tune"]),
     (["--head", "qa", "--model", "{qa}", "--max_answer", 0], ["max_answer = 0", "at least 1"]),
     (["--quantize", "int8", "--dtype", "float16"], ["--quantize int8 --dtype float16", "not both"]),
     (["--tokens_only", "--head", "masked_lm"], ["--tokens_only", "need strings"]),

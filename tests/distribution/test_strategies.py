@@ -10,6 +10,7 @@ from infoxlm_keras.config import check_config
 from infoxlm_keras.distribution import Distribution, current_distribution, global_replica_count, is_chief
 from infoxlm_keras.distribution.agreement import check_agreement
 from infoxlm_keras.distribution.cluster import cluster_resolver, is_multi_worker, worker_number
+from infoxlm_keras.distribution.lost_processes import refuse_lost_processes
 from infoxlm_keras.distribution.strategies import check_batches, choose_distribution, describe
 from infoxlm_keras.errors import InputError
 
@@ -108,8 +109,53 @@ def test_torchrun_without_the_backend_of_pytorch(monkeypatch):
     """Each process would train alone, and both would write the same run."""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match="torchrun started 2 processes, and KERAS_BACKEND is tensorflow, .*=torch"):
+    with pytest.raises(InputError, match="torchrun started 2 processes .*KERAS_BACKEND is tensorflow, .*=torch"):
         choose_distribution("auto")
+
+
+TWO_WORKERS = tf_config({"worker": WORKERS[:2]}, "worker", 0)
+TWO_TASKS = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}
+TWO_OF_KUBEFLOW = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "first", "MASTER_PORT": "1"}
+PODS = {"INFOXLM_KUBERNETES_LABEL": "job-name=infoxlm"}
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "environment", "message"),
+    [
+        ("auto", "jax", TWO_WORKERS, "TF_CONFIG names several workers, .*=jax and --strategy auto each .*=tensorflow"),
+        ("fsdp", "jax", TWO_TASKS, "srun started 2 processes, .*--strategy fsdp each .*give --strategy multiworker"),
+        ("mirrored", "tensorflow", TWO_TASKS, "srun started 2 processes"),
+        ("mirrored", "tensorflow", PODS, "INFOXLM_KUBERNETES_LABEL names several workers"),
+        ("auto", "torch", PODS, "INFOXLM_KUBERNETES_LABEL names several workers"),
+        ("auto", "torch", TWO_TASKS, "srun started 2 processes, .*=torch .*start torchrun with srun"),
+        ("auto", "jax", TWO_OF_KUBEFLOW, "torchrun started 2 processes .*KERAS_BACKEND is jax"),
+        ("multiworker", "tensorflow", TWO_OF_KUBEFLOW, "torchrun started 2 processes .*is tensorflow"),
+    ],
+)
+def test_processes_that_would_not_find_each_other(name, backend, environment, message):
+    with pytest.raises(InputError, match=f"^{message}.*or give --strategy one if each is to train alone$"):
+        refuse_lost_processes(name, backend, environment)
+    refuse_lost_processes("one", backend, environment)
+
+
+@pytest.mark.parametrize(
+    ("backend", "environment"),
+    [
+        ("tensorflow", TWO_WORKERS),
+        ("tensorflow", TWO_TASKS),
+        ("tensorflow", PODS),
+        ("jax", TWO_TASKS),
+        ("torch", TWO_OF_KUBEFLOW),
+        ("torch", {**TWO_TASKS, **TWO_OF_KUBEFLOW}),  # torchrun on each of two machines
+        ("jax", {"WORLD_SIZE": "2"}),
+        ("jax", {**TWO_OF_KUBEFLOW, "WORLD_SIZE": "1"}),
+        ("jax", tf_config({"worker": WORKERS[:1]}, "worker", 0)),
+        ("torch", {"TF_CONFIG": "{}"}),
+        ("torch", {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}),
+    ],
+)
+def test_processes_that_find_each_other_or_are_none(backend, environment):
+    refuse_lost_processes("auto", backend, environment)
 
 
 # === Batches ===

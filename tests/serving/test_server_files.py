@@ -12,13 +12,14 @@ from tensorflow_serving.apis import predict_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from infoxlm_keras.errors import InputError
-from infoxlm_keras.models import QuestionAnswering
+from infoxlm_keras.models import QuestionAnswering, TokenClassification
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
 from infoxlm_keras.serving import (
     ClassifierModule,
     EmbeddingModule,
     MaskedLMModule,
     QuestionAnsweringModule,
+    TaggingModule,
     read_warmup,
     warmup,
 )
@@ -40,6 +41,7 @@ OPERATIONS = {
     "classifier": ENCODING,
     "masked_lm": ENCODING | {"SentencepieceIdToStringOp"},
     "qa": ENCODING | {"SentencepieceTokenizeWithOffsetsOp"},
+    "tagging": ENCODING | {"TFText>WhitespaceTokenizeWithOffsetsV2"},
 }
 
 
@@ -61,10 +63,11 @@ def modules(tiny_masked_lm, tokenizer):
         "masked_lm": MaskedLMModule(model),
         "classifier": ClassifierModule(tiny_classifier(model.backbone, tokenizer), tokenizer),
         "qa": QuestionAnsweringModule(QuestionAnswering(model.backbone), tokenizer),
+        "tagging": TaggingModule(TokenClassification(model.backbone, 2), tokenizer, ["O", "B-PER"]),
     }
 
 
-@pytest.mark.parametrize("head", ["embedding", "masked_lm", "classifier", "qa"])
+@pytest.mark.parametrize("head", ["embedding", "masked_lm", "classifier", "qa", "tagging"])
 def test_the_warm_up_file_replays(modules, head, tmp_path):
     result = export_module(modules[head], tmp_path / "name" / "1", verify=False)
     assert operations_of_tensorflow_text(result.directory) == OPERATIONS[head]
@@ -96,7 +99,7 @@ def test_the_warm_up_file_replays(modules, head, tmp_path):
     assert batches >= {1, 8, 32} and max(lengths) == POSITIONS
 
 
-@pytest.mark.parametrize("head", ["embedding", "classifier", "qa"])
+@pytest.mark.parametrize("head", ["embedding", "classifier", "qa", "tagging"])
 def test_token_ids_alone_need_no_operation_of_tensorflow_text(modules, head, tmp_path, monkeypatch):
     monkeypatch.setattr(modules[head], "tokens_only", False)  # put back after the test
     verify = head == "embedding"

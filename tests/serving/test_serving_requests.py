@@ -9,13 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from infoxlm_keras.models import QuestionAnswering
+from infoxlm_keras.models import QuestionAnswering, TokenClassification
 from infoxlm_keras.pretrained import PretrainedModel, PretrainingInfo
-from infoxlm_keras.serving import ClassifierModule, EmbeddingModule, MaskedLMModule, QuestionAnsweringModule
+from infoxlm_keras.serving import (
+    ClassifierModule,
+    EmbeddingModule,
+    MaskedLMModule,
+    QuestionAnsweringModule,
+    TaggingModule,
+)
 from infoxlm_keras.serving.export import export_module
 from tiny_export import POSITIONS, tiny_classifier
 
-HEADS = ("embedding", "cls", "masked_lm", "classifier", "qa")
+HEADS = ("embedding", "cls", "masked_lm", "classifier", "qa", "tagging")
 LABELS = ["contradiction", "neutral", "entailment"]
 VOCABULARY = 256
 START, PAD, MASK = 0, 1, VOCABULARY - 1
@@ -35,6 +41,7 @@ def signatures(tiny_masked_lm, tokenizer, tmp_path_factory):
         "masked_lm": MaskedLMModule(model),
         "classifier": ClassifierModule(tiny_classifier(model.backbone, tokenizer), tokenizer, labels=LABELS),
         "qa": QuestionAnsweringModule(QuestionAnswering(model.backbone), tokenizer),
+        "tagging": TaggingModule(TokenClassification(model.backbone, 3), tokenizer, LABELS),
     }
     directory = tmp_path_factory.mktemp("heads")
     exports = {head: export_module(module, directory / head / "1", verify=False) for head, module in modules.items()}

@@ -118,7 +118,12 @@ def test_the_files_of_a_task_are_found_by_their_distributed_names(name, distribu
         (["panx/train-en.tsv", "panx/test-de.tsv"], "panx", []),
         (["udpos/train-en.tsv", "udpos/test-de.tsv"], "udpos", []),
         (["panx/train-en.tsv", "udpos/test-de.tsv"], "panx", ["panx/xx/test"]),
-        (["xquad.de.json"], "xquad", ["SQuAD's train-v1.1.json", "SQuAD's dev-v1.1.json"]),
+        (
+            ["xquad.de.json"],
+            "xquad",
+            ["SQuAD's train-v1.1.json", "SQuAD's dev-v1.1.json or English test questions"],
+        ),
+        (["xquad.en.json", "xquad.de.json", "train-v1.1.json"], "xquad", []),
         (["de-en.training.gold"], "bucc", ["xx-en.sample.gold"]),
     ],
 )
@@ -127,6 +132,19 @@ def test_other_forms_are_found_and_what_is_missing_is_named(paths, task, missing
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     assert find_tasks(tmp_path)[task].missing == missing
+
+
+def test_without_squads_development_questions_both_tasks_share_a_model_all_the_same(tmp_path):
+    english = ["xquad.en.json", "test-context-en-question-en.json"]
+    for path in (*english, "xquad.de.json", "test-context-de-question-de.json", "train-v1.1.json"):
+        (tmp_path / path).touch()
+    found = find_tasks(tmp_path)
+    first, second = (task_stages(name, found[name], "runs/m", "out")[0].words for name in ("xquad", "mlqa"))
+    assert first == second and first[first.index("--test") + 1] == str(tmp_path / english[0])
+    (tmp_path / english[0]).unlink()
+    found = find_tasks(tmp_path)
+    words = task_stages("mlqa", found["mlqa"], "runs/m", "out")[0].words
+    assert words[words.index("--test") + 1] == str(tmp_path / english[1])
 
 
 def test_each_command_is_one_that_its_parser_takes(distributed):

@@ -7,11 +7,11 @@ import keras
 import tensorflow as tf
 
 from infoxlm_keras.annotations import PathLike, Tensor
-from infoxlm_keras.errors import InputError
 from infoxlm_keras.files.model_directory import model_directory
 from infoxlm_keras.serving.serving_module import ServingModule, resolve_max_length
 from infoxlm_keras.serving.stored_weights import dense
 from infoxlm_keras.serving.text_to_ids import TextToIds
+from infoxlm_keras.text.labels import LABELS_FILE, check_label_names, read_labels
 
 if TYPE_CHECKING:
     import keras_hub
@@ -53,7 +53,7 @@ class ClassifierModule(ServingModule):
         labels: list[str] | None = None,
     ) -> None:
         if labels is not None:
-            _check_labels(labels, classifier.num_classes)
+            check_label_names(labels, classifier.num_classes)
         backbone = classifier.backbone
         text_to_ids = TextToIds(tokenizer, resolve_max_length(max_length, backbone))
         super().__init__(text_to_ids, backbone, backbone.num_layers, classifier, storage, name="classifier")
@@ -98,7 +98,6 @@ def load_classification(
 ) -> "tuple[ClassifierModule, keras_hub.models.XLMRobertaTextClassifier]":
     """The head and the model of the preset `source`, see `infoxlm_keras.serving.heads.registry.load_head`."""
     from infoxlm_keras.pretrained import load_classifier
-    from infoxlm_keras.text.labels import LABELS_FILE, read_labels
 
     classifier, tokenizer = load_classifier(source, dtype="float32")
     labels, directory = None, model_directory(source)
@@ -107,9 +106,3 @@ def load_classification(
     else:
         print(f"{source} holds no {LABELS_FILE}: the export gives probabilities without the classes' names")
     return ClassifierModule(classifier, tokenizer, labels=labels, **settings), classifier
-
-
-def _check_labels(labels, num_classes):
-    names = isinstance(labels, list | tuple) and all(isinstance(label, str) and label for label in labels)
-    if not names or len(set(labels)) != len(labels) or len(labels) != num_classes:
-        raise InputError(f"labels = {str(labels)[:200]}: must be {num_classes} different names, one for each class")

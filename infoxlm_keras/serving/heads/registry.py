@@ -75,6 +75,11 @@ HEADS = {
             "max_windows": {"type": int, "metavar": "N", "help": "windows of the longest context; unset: 16"},
         },
     ),
+    "tagging": HeadRow(
+        "infoxlm_keras.serving.heads.tagging:load_tagging",
+        "text -> words, tags, score, start, end [batch, words]; the model of finetune-tagging; signature words: the\n"
+        "same of words with a tab between two",
+    ),
 }
 
 
