@@ -126,6 +126,7 @@ class PretrainingRun:
             import_wandb()
         self.config = config
         self.directory = directory
+        self.init = None if init is None else str(init)
         self.wandb_project = wandb_project
         self.evaluations = evaluations_of(config)
         self.best_name = best_by(config, self.evaluations)
@@ -191,7 +192,7 @@ class PretrainingRun:
             return None
         for evaluation in self.evaluations:
             evaluation.bind(self.pretrainer, self.tokenizer, self.validation_streams)
-        of_run = {"seed": self.config.seed, "tasks": self.config.tasks}
+        of_run = {"seed": self.config.seed, "tasks": self.config.tasks, "init": self.init}
         return fit(
             self.pretrainer,
             self.config,
@@ -251,13 +252,32 @@ class PretrainingRun:
         )
 
     def _check_same_inputs(self, kept):
-        """Raises `InputError` if the checkpoint's run read other records, or worked with other models."""
+        """Raises `InputError` if the checkpoint's run started elsewhere, read other records, or used other models."""
+        check_same_start(kept, self.init, self.directory.path)
         check_same_data(kept, self.info, self.directory.path)
         check_same_models(kept, self.model_digests, self.directory.path)
 
     def _last_row(self):
         rows = read_rows(self.directory.history)
         return rows[-1] if rows else {}
+
+
+def check_same_start(kept: dict[str, Any], init: str | None, output_dir: PathLike) -> None:
+    """Raises `InputError` if one of two runs started from a model, whose size and tokenizer count, and one did not.
+
+    Args:
+        kept: dict that was saved with the checkpoint; one of an older release does not say how its run started.
+        init: optional str, the model that this run is to start from; it may lie elsewhere than before.
+        output_dir: path, for the message.
+    """
+    before = kept.get("init", init)
+    if before is not None and init is None:
+        raise InputError(f"{output_dir}: its run started from --init {before}; give it again, or a new --output_dir")
+    if before is None and init is not None:
+        raise InputError(
+            f"--init {init}: the run in {output_dir} started from random weights; leave --init out to continue it, or "
+            "give a new --output_dir"
+        )
 
 
 def check_same_data(kept: dict[str, Any], info: PretrainingInfo, output_dir: PathLike) -> None:

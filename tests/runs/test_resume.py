@@ -20,7 +20,7 @@ from infoxlm_keras.files import read_json
 from infoxlm_keras.pretrained import load_pretrained
 from infoxlm_keras.runs.callbacks import StopOnSignal
 from infoxlm_keras.runs.directory import PRODUCTS
-from infoxlm_keras.runs.pretraining import check_same_data
+from infoxlm_keras.runs.pretraining import check_same_data, check_same_start
 from opened_files import opened_files
 from quick_runs import quick_graphs
 from repository import REPOSITORY
@@ -266,6 +266,22 @@ def test_refused_options(inputs, tmp_path, capsys, monkeypatch, options, message
     monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
     assert message in refused(capsys, pretrain.main, *arguments(inputs, tmp_path / "run", *options))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_start_of_a_run_is_remembered(inputs, uninterrupted, tmp_path, capsys):
+    """A run from a model has that model's size and tokenizer, so that one from random weights cannot continue it."""
+    model, started = shutil.copytree(uninterrupted / "model", tmp_path / "model"), tmp_path / "started"
+    run(pretrain.main, *arguments(inputs, started, "--init", model, *INTERVALS, "--tasks", "xlco", "--steps", 4))
+    checkpoint = read_json(started / "checkpoints" / "step-00000004" / "checkpoint.json")
+    assert checkpoint["info"]["init"] == str(model)
+    check_same_start(checkpoint["info"], "moved/model", started)
+    more = [*INTERVALS, "--tasks", "xlco", "--steps", 5]
+    message = refused(capsys, pretrain.main, *arguments(inputs, started, *more))
+    assert f"{started}: its run started from --init {model}; give it again" in message
+    message = refused(capsys, pretrain.main, *arguments(inputs, uninterrupted, *INTERVALS, "--init", model))
+    assert f"--init {model}: the run in {uninterrupted} started from random weights; leave --init out" in message
+    check_same_start({}, None, started)  # of a release that did not write it
+    check_same_start({}, "model", started)
 
 
 def test_other_records_are_refused(uninterrupted):

@@ -502,6 +502,16 @@ COUNTED = {
         40,
         {"margin": 1},
     ),
+    "columns with names": (BITEXT, {"en-de.tsv": b"Source\tTarget\r\n" + tsv(PAIRS)}, [], 40, {"header": 1}),
+    "columns named by language": (BITEXT, {"eng-deu.tsv": b"EN\tde\n" + tsv(PAIRS)}, [], 40, {"header": 1}),
+    "mined columns with names": (
+        BITEXT,
+        {"WikiMatrix.en-de.tsv": b"score\ten\tde\n" + margins(PAIRS)},
+        [],
+        40,
+        {"header": 1},
+    ),
+    "names of columns further down": (BITEXT, {"en-de.tsv": tsv([*PAIRS, ("source", "target")])}, [], 41, {}),
     "messages not translated": (BITEXT, {"de.po": catalog([*PAIRS, ("a", "")])}, [], 40, {"untranslated": 1}),
     "null in JSON": (
         BITEXT,

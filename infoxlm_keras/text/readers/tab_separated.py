@@ -1,4 +1,7 @@
-"""Pairs as columns: `<src>-<tgt>.tsv` (source, target), and WikiMatrix's (margin, source, target)."""
+"""Pairs as columns: `<src>-<tgt>.tsv` (source, target), and WikiMatrix's (margin, source, target).
+
+A first line that names the columns is left out, and counted as `header`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
-from infoxlm_keras.text.readers.columns import column_of_numbers, columns_advice
+from infoxlm_keras.text.readers.columns import column_of_numbers, columns_advice, is_header, is_number
 from infoxlm_keras.text.readers.packed import Texts
 
 if TYPE_CHECKING:
@@ -29,9 +32,9 @@ class TabSeparatedPairs:
         """Yields the file's `Chunk`s."""
         return file_chunks(self.files[0])
 
-    def read(self, chunk: Chunk) -> list[tuple[str, str]]:
-        """List of (source, target), without surrounding white space; a blank line is a pair of empty sides."""
-        path, pairs = self.files[0], []
+    def read(self, chunk: Chunk) -> Texts:
+        """`Texts` of (source, target), without surrounding white space; a blank line is a pair of empty sides."""
+        path, pairs = self.files[0], Texts()
         lines = decode_lines(chunk.bodies[0], path, chunk.first_line)
         for number, line in enumerate(lines, start=chunk.first_line):
             columns = line.split("\t") if line.strip() else ("", "")
@@ -40,6 +43,9 @@ class TabSeparatedPairs:
                     f"{path}: line {number}: has {len(columns)} column(s) instead of two, source and target; "
                     f"{columns_advice(lines, line)}"
                 )
+            if number == 1 and is_header(columns, self.name.split("-")):
+                pairs.dropped["header"] += 1
+                continue
             pairs.append((columns[0].strip(), columns[1].strip()))
         if numbers := column_of_numbers([pair for pair in pairs if any(pair)]):
             raise InputError(
@@ -78,6 +84,9 @@ class MarginPairs:
                     "target; if it has two columns, name it <src>-<tgt>.tsv; if it has more, "
                     "keep these three (those of `infoxlm mine-bitext --write_ids` come first: `cut -f1-3`)"
                 )
+            if number == 1 and is_header(columns[1:], self.name.split("-")) and not is_number(columns[0]):
+                pairs.dropped["header"] += 1
+                continue
             try:
                 margin = float(columns[0])
             except ValueError:
