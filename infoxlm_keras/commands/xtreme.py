@@ -114,15 +114,32 @@ def check_stage(stage: Stage, output: pathlib.Path, started_with: dict[str, Any]
     if path.is_file():
         before = read_json(path, dict)
         remedy = "give another --output_dir, or remove this folder"
-        if before.get("command") != stage.words:
-            command = shlex.join(map(str, before.get("command", ())))
-            raise InputError(f"{path.parent}: holds the work of another command ({command}); {remedy}")
+        # A trained model stays, whatever else it is measured on.
+        option = stage.only_reported if stage.product.exists() else None
+        command = list(map(str, before.get("command", ())))
+        if without_option(command, option) != without_option(stage.words, option):
+            raise InputError(f"{path.parent}: holds the work of another command ({shlex.join(command)}); {remedy}")
         inputs = {**before.get("inputs", {})}
-        changed = [place for place, digest in started_with["inputs"].items() if inputs.get(place) != digest]
+        kept = without_option(stage.words, option)
+        changed = [
+            place
+            for place, digest in started_with["inputs"].items()
+            if inputs.get(place) != digest and (option is None or place in kept)
+        ]
         if changed:
             raise InputError(f"{path.parent}: holds the work of another state of {changed[0]}; {remedy}")
     elif stage.product.exists():
         raise InputError(f"{stage.product}: is not of this command; give another --output_dir, or remove it")
+
+
+def without_option(words: Sequence[str], option: str | None) -> list[str]:
+    """The words of a command without `option` (str or None) and its values."""
+    kept, inside = [], False
+    for word in words:
+        inside = word == option if word.startswith("--") else inside
+        if not inside:
+            kept.append(word)
+    return kept
 
 
 def run_stage(stage: Stage, output: pathlib.Path, started_with: dict[str, Any], dry_run: bool) -> None:

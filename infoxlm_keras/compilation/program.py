@@ -16,7 +16,10 @@ _CHANNEL = re.compile(r"channel_id=(\d+)")
 _PLACE = re.compile(r"metadata=\{[^}]*\}")
 _HOST = re.compile(r" (infeed|outfeed|send|recv)\(|custom_call_target=\"[^\"]*(?:callback|HostTransfer)[^\"]*\"")
 _DYNAMIC = re.compile(r"\[[^\]]*<=\d|PadToStatic|SliceToDynamic")
-_FUSED_ATTENTION = re.compile(r"custom_call_target=\"[^\"]*(?:fmha|flash|splash)[^\"]*\"", re.IGNORECASE)
+# cuDNN's by their target; a TPU's kernels have one target, and names of their own.
+_FUSED_ATTENTION = re.compile(
+    r"custom_call_target=\"[^\"]*fmha[^\"]*\"|^\s*(?:ROOT )?%splash_mha[\w.\-]* = .* custom-call\(", re.MULTILINE
+)
 
 
 @dataclasses.dataclass(frozen=True)

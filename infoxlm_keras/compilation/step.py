@@ -16,7 +16,7 @@ from infoxlm_keras.data.masking import Masking
 from infoxlm_keras.distribution.current import Distribution
 from infoxlm_keras.distribution.jax_layouts import BATCH, FSDP, axes_of
 from infoxlm_keras.distribution.jax_replicas import JaxReplicas, over_devices
-from infoxlm_keras.distribution.strategies import check_batches
+from infoxlm_keras.distribution.strategies import check_batches, check_parts
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.encoder import build_masked_lm
 from infoxlm_keras.runs.assemble import build_pretrainer
@@ -69,7 +69,9 @@ def compile_step(
 
         return compile_tensorflow_step(config, target, vocabulary_size, lengths, strategy)
     devices = target.devices()
-    check_batches(config, Distribution(strategy, len(devices), tuple(map(str, devices))))
+    distribution = Distribution(strategy, len(devices), tuple(map(str, devices)))
+    check_batches(config, distribution)
+    check_parts(config.model.encoder_size, distribution)
     mesh = Mesh(np.array(devices), (BATCH,))
     layouts = FSDP if strategy == "fsdp" else {}
 

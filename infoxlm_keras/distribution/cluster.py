@@ -29,9 +29,15 @@ def is_multi_worker(environment: Mapping[str, str] = os.environ, report: Callabl
     """
     if environment.get("TF_CONFIG"):
         content = _tf_config(environment)
+        if isinstance(content, dict) and content.get("sparseCluster"):
+            raise InputError(
+                f"TF_CONFIG = {_shortened(environment)}: names a cluster whose workers come and go, with which "
+                "nothing can be trained here; switch off enableDynamicWorker in the TFJob"
+            )
         if not isinstance(content, dict) or not content.get("cluster"):
             report(f"TF_CONFIG = {_shortened(environment)}: names no cluster; training on this machine alone")
             return False
+        _refuse_other_parts(content)
         return len(_tf_config_workers(environment)) > 1
     return _number_of_slurm_tasks(environment) > 1 or KUBERNETES_LABEL in environment
 
@@ -101,6 +107,18 @@ def _tf_config(environment):
         return None
 
 
+def _refuse_other_parts(content):
+    """Raises `InputError` for a process that is no worker, and so would train alone."""
+    cluster, task = content["cluster"], content.get("task")
+    part = task.get("type") if isinstance(task, dict) else None
+    masters = {"master"} & set(cluster) if isinstance(cluster, dict) else set()
+    if (isinstance(part, str) and part not in ("chief", "worker")) or masters:
+        raise InputError(
+            f"TF_CONFIG: task {part!r} of a cluster of {', '.join(sorted(cluster))}: all processes must be workers "
+            "(the first may be called chief); start no others"
+        )
+
+
 def _tf_config_workers(environment):
     """list of str, the addresses of all workers."""
     content = _tf_config(environment)
@@ -140,7 +158,7 @@ def _number_of_slurm_tasks(environment):
     # SLURM_STEP_NUM_TASKS is set by srun, for the step that this process belongs to.
     if "SLURM_PROCID" not in environment:
         return 1
-    text = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    text = environment.get("SLURM_STEP_NUM_TASKS") or "1"
     if not text.isdecimal():
         raise InputError(f"SLURM_STEP_NUM_TASKS = {text}: must be a number; start with srun, or unset SLURM_PROCID")
     return int(text)

@@ -14,6 +14,12 @@ from infoxlm_keras.errors import InputError
 
 # Each option may be given as an environment variable instead.
 OPTIONS = {"coordinator": "INFOXLM_COORDINATOR", "processes": "INFOXLM_PROCESSES", "process": "INFOXLM_PROCESS"}
+# Those that Kubeflow's trainer sets.
+OF_KUBEFLOW = {
+    "coordinator": "JAX_COORDINATOR_ADDRESS",
+    "processes": "JAX_NUM_PROCESSES",
+    "process": "JAX_PROCESS_ID",
+}
 # Seconds that all processes have to come.
 TIMEOUT = 300.0
 
@@ -35,6 +41,8 @@ def processes_of_run(
     given = {option: options.get(option) for option in OPTIONS}
     if all(value is None for value in given.values()):
         given = {option: environment.get(variable) for option, variable in OPTIONS.items()}
+    if all(value in (None, "") for value in given.values()):
+        given = {option: environment.get(variable) for option, variable in OF_KUBEFLOW.items()}
     if any(value not in (None, "") for value in given.values()):
         return _checked(given)
     if name in ("multiworker", "auto") and _number(environment.get("SLURM_STEP_NUM_TASKS", "1"), "SLURM") > 1:

@@ -88,7 +88,7 @@ def choose_distribution(
             "these strategies"
         )
     if not several and option is None:
-        refuse_lost_processes(name, backend)
+        refuse_lost_processes("tpu" if tpu is not None else name, backend)
     if backend == "jax":
         from infoxlm_keras.distribution.jax_strategies import choose as choose_on_jax
 
@@ -121,7 +121,7 @@ def global_batch_sizes(config: RunSettings) -> dict[str, int]:
 
 
 def check_batches(config: RunSettings, distribution: Distribution) -> None:
-    """Raises InputError unless micro-batches, and the encoder where it is cut too, can be cut into equal parts."""
+    """Raises InputError unless micro-batches can be cut into equal parts."""
     for task, batch_size in config.batch_sizes.items():
         if batch_size % distribution.num_replicas:
             raise InputError(
@@ -129,7 +129,6 @@ def check_batches(config: RunSettings, distribution: Distribution) -> None:
                 f"make it a multiple of {distribution.num_replicas}, for instance --set {task}.batch_size="
                 f"{-(-batch_size // distribution.num_replicas) * distribution.num_replicas}"
             )
-    check_parts(config.model.encoder_size, distribution)
 
 
 def check_parts(size: EncoderSize, distribution: Distribution) -> None:

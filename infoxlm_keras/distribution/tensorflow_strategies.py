@@ -26,11 +26,6 @@ def choose(name: str, replicas: int | None, tpu: str | None, in_common: Mapping[
         raise InputError(f"--strategy {name}: is made with JAX; set KERAS_BACKEND=jax")
     if name == "auto":
         name = _first_that_fits(tpu)
-    if name in ("one", "mirrored") and is_multi_worker():
-        raise InputError(
-            f"--strategy {name}: TF_CONFIG describes several workers, of which each would train alone and write the "
-            "same run; take --strategy multiworker, or unset TF_CONFIG"
-        )
     make = {"one": _one, "mirrored": _mirrored, "multiworker": _multiworker, "tpu": _tpu}[name]
     distribution = make(replicas if name == "mirrored" else tpu)
     if distribution.num_workers > 1 and in_common:

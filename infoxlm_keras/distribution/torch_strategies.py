@@ -26,11 +26,6 @@ def choose(name: str, cluster: Mapping[str, Any], in_common: Mapping[str, str]) 
         )
     if processes is None:
         return Distribution(devices=("cuda:0" if torch.cuda.is_available() else "cpu",))
-    if name == "one":
-        raise InputError(
-            f"--strategy one: torchrun started {processes.count} processes, which would write the same run; give "
-            "--strategy multiworker or auto, or start one process"
-        )
     device = connect(processes, in_common, float(cluster.get("timeout", TIMEOUT)))
     kind = device.partition(":")[0]
     return Distribution(

@@ -56,4 +56,4 @@ def load_token_classification(
     model, tokenizer = load_task_preset(
         directory, TokenClassification, "token-classification", "infoxlm finetune-tagging", dtype
     )
-    return model, tokenizer, read_labels(directory, model.num_classes)
+    return model, tokenizer, read_labels(directory, model.num_classes, "infoxlm finetune-tagging")

@@ -9,7 +9,7 @@ logits again. This costs a third more arithmetic in this layer and needs memory 
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor
-from infoxlm_keras.losses.loop_rows import empty_rows, set_row, stacked_rows
+from infoxlm_keras.losses.loop_chunks import empty_array, set_chunk, whole_array
 from infoxlm_keras.losses.masked_lm import MaskedLMLoss
 
 # The logit of a column outside the chunk: its exponential is 0, and every sum stays finite.
@@ -60,12 +60,18 @@ def chunked_masked_lm_loss(
 
 
 def vocabulary_chunk(predictions: int, vocabulary_size: int, max_logits: int) -> int:
-    """int: pieces a chunk so that `predictions` x chunk is at most `max_logits`; the whole vocabulary if that fits."""
+    """int: pieces a chunk so that `predictions` x chunk is at most `max_logits`; the whole vocabulary if that fits.
+
+    Chunks are about as large as they must be for their number: the last one computes what it repeats of the one before
+    it.
+    """
     if predictions * vocabulary_size <= max_logits:
         return vocabulary_size
-    chunk = max_logits // predictions
+    most = max(max_logits // predictions, 16)
     # Whole tiles of the matrix units where there is room for one.
-    return min(vocabulary_size, chunk // 128 * 128 if chunk >= 128 else max(chunk, 16))
+    tile = 128 if most >= 128 else 1
+    number = -(-vocabulary_size // (most // tile * tile))
+    return min(vocabulary_size, -(-vocabulary_size // (number * tile)) * tile)
 
 
 class VocabularyChunks:
@@ -108,13 +114,6 @@ class VocabularyChunks:
         pieces = self.start(index) + ops.arange(self.size, dtype="int32")
         return ops.expand_dims(pieces >= index * self.size, 0)
 
-    def own_first(self, index: int | Tensor, values: Tensor) -> Tensor:
-        """`values` [chunk, ...], one a piece; in the last chunk, those of the chunk before it go to the end."""
-        masked = self.number * self.size - self.embeddings.shape[0]
-        if masked == 0:
-            return values
-        return ops.where(index == self.number - 1, ops.roll(values, -masked, axis=0), values)
-
 
 def vocabulary_statistics(chunks: VocabularyChunks) -> tuple[Tensor, Tensor, Tensor]:
     """(logsumexp, logit of the label, likeliest piece) of every prediction, each [predictions]."""
@@ -144,23 +143,23 @@ def _gradients(chunks, log_sum, mask_weights, vocabulary_size):
     dtype = "float32" if chunks.features.dtype == "float16" else chunks.features.dtype
     features = ops.cast(chunks.features, dtype)
 
-    def body(index, carry):
+    def body(step, carry):
         of_features, of_embeddings, of_bias = carry
+        index = chunks.number - 1 - step
         logits, is_label = chunks.logits(index)
         of_logits = weights * (ops.exp(logits - log_sum) - ops.cast(is_label, "float32"))
         half = ops.cast(of_logits, dtype)
         of_features = of_features + ops.cast(ops.matmul(half, ops.cast(chunks.rows(index), dtype)), "float32")
         of_rows = ops.cast(ops.matmul(ops.transpose(half), features), "float32")
-        of_embeddings = set_row(of_embeddings, index, chunks.own_first(index, of_rows))
-        of_bias = set_row(of_bias, index, chunks.own_first(index, ops.sum(of_logits, axis=0)))
+        of_embeddings = set_chunk(of_embeddings, index, chunks.start(index), of_rows)
+        of_bias = set_chunk(of_bias, index, chunks.start(index), ops.sum(of_logits, axis=0))
         return of_features, of_embeddings, of_bias
 
     dim = chunks.embeddings.shape[1]
     start = (
         ops.zeros_like(chunks.features, "float32"),
-        empty_rows(chunks.number, (chunks.size, dim)),
-        empty_rows(chunks.number, (chunks.size,)),
+        empty_array(vocabulary_size, chunks.size, (dim,)),
+        empty_array(vocabulary_size, chunks.size),
     )
     of_features, of_embeddings, of_bias = ops.fori_loop(0, chunks.number, body, start)
-    of_embeddings = ops.reshape(stacked_rows(of_embeddings), (-1, dim))[:vocabulary_size]
-    return of_features, of_embeddings, ops.reshape(stacked_rows(of_bias), (-1,))[:vocabulary_size]
+    return of_features, whole_array(of_embeddings, vocabulary_size), whole_array(of_bias, vocabulary_size)

@@ -13,6 +13,7 @@ import keras_hub
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor
+from infoxlm_keras.models.tpu_attention import attend_on_tpu, on_tpu
 
 # The kernel asks for 2; half-precision matrix products of NVIDIA GPUs work in blocks of 8.
 MULTIPLE = 8
@@ -79,6 +80,8 @@ def hidden_states(backbone: keras_hub.models.XLMRobertaBackbone, layers: Iterabl
     states = [state]
     state = pad(state)
     for layer in layers:
+        if on_tpu():
+            attend_on_tpu(layer)
         state = layer(state, padding_mask=keys, attention_mask=attention_mask)
         states.append(cut(state, padding_mask))
     return states

@@ -12,7 +12,7 @@ from infoxlm_keras.config import RunSettings
 from infoxlm_keras.distribution import current_distribution, is_chief
 from infoxlm_keras.distribution.agreement import check_agreement, let_others_leave, number_of, wait_for_workers
 from infoxlm_keras.distribution.host_compiler import compiles_here
-from infoxlm_keras.distribution.strategies import check_batches
+from infoxlm_keras.distribution.strategies import check_batches, check_parts
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.evaluation.evaluation import Evaluation
 from infoxlm_keras.evaluation.registry import evaluation_classes
@@ -314,6 +314,7 @@ def seed_everything(seed: int, compiled: bool) -> None:
 def _starting_point(config, records, init):
     """(masked LM, tokenizer): random weights, or the trained model that `init` names."""
     if init is None:
+        check_parts(config.model.encoder_size, current_distribution())
         tokenizer = records.tokenizer
         dropout = 0.1 if config.model.dropout is None else config.model.dropout
         masked_lm = build_masked_lm(
@@ -321,6 +322,8 @@ def _starting_point(config, records, init):
         )
         return masked_lm, tokenizer
     model = load_pretrained(init, dtype=config.model.dtype)
+    # Its sizes replace those of the configuration.
+    check_parts(model.masked_lm.backbone, current_distribution())
     if not model.has_head:
         print(f"warning: {init} holds no masked-LM head: MMLM and TLM begin with a random one")
     return with_dropout(model.masked_lm, config.model.dropout or 0.0), model.tokenizer

@@ -110,12 +110,15 @@ def write_labels(directory: PathLike, labels: Sequence[str]) -> None:
     write_json(pathlib.Path(directory) / LABELS_FILE, labels)
 
 
-def read_labels(directory: PathLike, classes: int | None = None) -> list[str]:
+def read_labels(
+    directory: PathLike, classes: int | None = None, command: str = "infoxlm finetune-classification"
+) -> list[str]:
     """The class names of a fine-tuned preset, in the order of its outputs.
 
     Args:
         directory: str or path of the preset, an address in a store, or a Hugging Face repository.
-        classes: int or None, how many outputs the classifier has.
+        classes: int or None, how many outputs the model has.
+        command: str, what writes such a preset, for messages.
 
     Returns:
         list of str.
@@ -125,12 +128,12 @@ def read_labels(directory: PathLike, classes: int | None = None) -> list[str]:
     """
     path = (model_directory(directory) or pathlib.Path(directory)) / LABELS_FILE
     if not path.is_file():
-        raise InputError(f"{directory}: holds no {LABELS_FILE}; fine-tune with infoxlm finetune-classification")
+        raise InputError(f"{directory}: holds no {LABELS_FILE}; fine-tune with {command}")
     labels = read_json(path)
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise InputError(f"{path}: must be a list of class names; fine-tune again, or write the names in a list")
     if len(set(labels)) != len(labels):
         raise InputError(f"{path}: names a class twice; each output needs a name of its own")
     if classes is not None and len(labels) != classes:
-        raise InputError(f"{path}: names {len(labels)} classes, but the classifier has {classes} outputs")
+        raise InputError(f"{path}: names {len(labels)} classes, but the model has {classes} outputs")
     return labels

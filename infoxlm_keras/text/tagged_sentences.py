@@ -32,7 +32,14 @@ XTREME_NAMES = (
     re.compile(r"(?:train|dev|test|extra)-([a-z]{2,3})(?:[._].*)?"),
     re.compile(r"([a-z]{2,3})-(?:train|dev|test|extra)(?:[._].*)?"),
 )
-PANX_WORD = re.compile(r"([a-z]{2,3}(?:-[a-z-]+)?):(.*)", re.DOTALL)
+# Wikipedia's codes, of which some are none of a language: `simple`, `cbk-zam`.
+PANX_WORD = re.compile(r"([a-z]{2,6}(?:-[a-z-]+)?):(.*)", re.DOTALL)
+# What is a comment whatever the number of columns: MultiCoNER's `# id 12 domain=en`, and CoNLL-U's `# text = ...`.
+COMMENT = re.compile(r"# (?:id |\S+ = )")
+HEADER_WORDS, HEADER_TAGS = (
+    {"word", "words", "token", "tokens", "form"},
+    {"tag", "tags", "label", "labels", "ner", "pos", "upos"},
+)
 NO_TAG = "_"
 DOCUMENT_START = "-DOCSTART-"
 NO_TAGS = "a word without a tag (_)"
@@ -98,6 +105,11 @@ def read_tagged_sentences(
         sentences = list(_sentences(path))
         if not sentences:
             raise InputError(f"{path}: holds no sentence; a line is a word and its tag, a blank line ends a sentence")
+        if max(map(len, sentences)) > 1 and all(map(_is_numbered, sentences)):
+            raise InputError(
+                f"{path}: line {sentences[0][0][0]}: its first column numbers the words of a sentence; keep the "
+                "columns of word and tag, such as by `cut -f2,3`, or name a file in CoNLL-U's form .conllu"
+            )
         language, sentences = _language(path, sentences)
         if wanted is None or language in wanted:
             part = found.setdefault(language, TaggedSentences(language))
@@ -138,8 +150,11 @@ def _sentences(path: pathlib.Path) -> Iterator[list[tuple[int, str, str]]]:
                 yield sentence
             sentence = []
             continue
-        if parse is _column_word and line.startswith("# ") and not sentence and len(_cells(line)) != (columns or 2):
-            continue  # a comment on a sentence, as MultiCoNER's `# id 12 domain=en`; `# O` is a word
+        if parse is _column_word and line.startswith("# ") and not sentence:
+            if COMMENT.match(line) or len(_cells(line)) != (columns or 2):
+                continue  # a comment on a sentence; `# O` is a word
+        if parse is _column_word and number == 1 and _is_header(_cells(line)):
+            continue
         word = parse(line, f"{path}: line {number}")
         if parse is _column_word and word is not None:
             columns = columns or len(_cells(line))
@@ -152,6 +167,18 @@ def _sentences(path: pathlib.Path) -> Iterator[list[tuple[int, str, str]]]:
             sentence.append((number, *word))
     if sentence:
         yield sentence
+
+
+def _is_numbered(sentence):
+    """Whether the words of a sentence are 1, 2, 3, ..."""
+    return all(word == str(place) for place, (_, word, _) in enumerate(sentence, start=1))
+
+
+def _is_header(cells):
+    """Whether the first line of a file names its columns."""
+    return (
+        len(cells) > 1 and cells[0].lower() in HEADER_WORDS and cells[-1].lower().removeprefix("ner_") in HEADER_TAGS
+    )
 
 
 def _lines(path):
@@ -206,11 +233,12 @@ def _language(path, sentences):
         match and match[1] for sentence in sentences for _, word, _ in sentence for match in [PANX_WORD.match(word)]
     }
     prefix = next(iter(found)) if len(found) == 1 else None
-    if prefix is not None and language_or_none(prefix):
+    if prefix is not None:
         sentences = [
             [(number, word[len(prefix) + 1 :], tag) for number, word, tag in sentence] for sentence in sentences
         ]
-        return named_language(prefix), sentences
+        if language_or_none(prefix):
+            return named_language(prefix), sentences
     for pattern in (UD_NAME, *XTREME_NAMES):
         match = pattern.fullmatch(name)
         if match and language_or_none(match[1]):

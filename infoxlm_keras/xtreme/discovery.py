@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from infoxlm_keras.annotations import PathLike
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.text.languages import language_or_none
 from infoxlm_keras.xtreme.tasks import TASKS, Split
 
 
@@ -58,15 +59,16 @@ def _paths(root):
 
 def _matching(split: Split, paths, root, languages):
     """(taken, others): the paths of the first pattern that any of `paths` matches, and those of other languages."""
+    others: list[pathlib.Path] = []
+    names = set(map(language_or_none, languages))
     for pattern in split.patterns:
         expression = re.compile(pattern)
         taken: list[pathlib.Path] = []
-        others: list[pathlib.Path] = []
         for path in paths:
             match = expression.fullmatch(path.lower())
             if match:
                 language = match.groupdict().get("language")
-                (taken if language is None or language in languages else others).append(root / path)
+                (taken if language is None or language_or_none(language) in names else others).append(root / path)
         if taken:
             return taken, others
-    return [], []
+    return [], others

@@ -24,12 +24,14 @@ class Stage:
             question-answering models (one a seed), `product`, and the files of questions.
         product: path, the file that exists once the stage is complete.
         threshold_from: path of the product of an earlier stage, whose threshold this one takes; or None.
+        only_reported: str or None, the option whose files change nothing that a later stage takes.
     """
 
     name: str
     words: list[str]
     product: pathlib.Path
     threshold_from: pathlib.Path | None = None
+    only_reported: str | None = None
 
 
 # Options of which each value is a run.
@@ -85,7 +87,10 @@ def task_stages(
         return [_training(words, options, output / name)]
     # A command of several seeds keeps the model of one alone.
     folders = {output / f"{SQUAD}-seed-{seed}": {**options, "seed": [seed]} for seed in seeds if len(seeds) > 1}
-    training = [_training(words, part, path) for path, part in (folders or {output / SQUAD: options}).items()]
+    training = [
+        dataclasses.replace(_training(words, part, path), only_reported="--test")
+        for path, part in (folders or {output / SQUAD: options}).items()
+    ]
     measured = output / name / RESULTS
     trained = [str(stage.product.parent) for stage in training]
     return [*training, Stage(name, [MEASURE, *trained, str(measured), *files["test"]], measured)]

@@ -23,6 +23,7 @@ INPUTS = {
     "similarity": ("text_a", "text_b"),
     "pairs": ("text", "text_pair"),
     "qa": ("question", "context"),
+    "words": ("words",),
 }
 DEFAULT_TIMEOUT = 30.0
 LONGEST_TIMEOUT = 1e6
@@ -40,7 +41,7 @@ def parser(description: str, address: str, address_help: str) -> "argparse.Argum
         choices=INPUTS,
         default="serving_default",
         help="serving_default, and query and document of a model with prompts: one text an answer; similarity, pairs "
-        "(of a classifier), qa: two, as tab-separated columns",
+        "(of a classifier), qa: two, as tab-separated columns; words (of a tagger): words with a tab between two",
     )
     parser.add_argument("--text", action="append", metavar="TEXT", help="a text, or a pair TEXT<tab>TEXT; repeatable")
     parser.add_argument(

@@ -83,7 +83,9 @@ def test_by_itself(places, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("head", "preset"), [("masked_lm", "encoder"), ("classifier", "classifier"), ("qa", "qa"), ("tagging", "tagging")])
+@pytest.mark.parametrize(
+    ("head", "preset"), [("masked_lm", "encoder"), ("classifier", "classifier"), ("qa", "qa"), ("tagging", "tagging")]
+)
 def test_the_other_heads(main, head, preset, places, tmp_path, capsys):
     arguments = ["--model", places[preset], "--output_dir", tmp_path, "--head", head, "--max_length", 20]
     run(main, *arguments, "--model_version", 4)

@@ -11,7 +11,7 @@ from infoxlm_keras.distribution import Distribution, current_distribution, globa
 from infoxlm_keras.distribution.agreement import check_agreement
 from infoxlm_keras.distribution.cluster import cluster_resolver, is_multi_worker, worker_number
 from infoxlm_keras.distribution.lost_processes import refuse_lost_processes
-from infoxlm_keras.distribution.strategies import check_batches, choose_distribution, describe
+from infoxlm_keras.distribution.strategies import check_batches, check_parts, choose_distribution, describe
 from infoxlm_keras.errors import InputError
 
 WORKERS = ["first:2222", "second:2222", "third:2222"]
@@ -105,57 +105,103 @@ def test_variables_of_one_process_are_as_good_as_none(monkeypatch):
     assert choose_distribution("one").num_workers == 1
 
 
-def test_torchrun_without_the_backend_of_pytorch(monkeypatch):
-    """Each process would train alone, and both would write the same run."""
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match="torchrun started 2 processes .*KERAS_BACKEND is tensorflow, .*=torch"):
-        choose_distribution("auto")
-
-
 TWO_WORKERS = tf_config({"worker": WORKERS[:2]}, "worker", 0)
 TWO_TASKS = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2"}
-TWO_OF_KUBEFLOW = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "first", "MASTER_PORT": "1"}
+TWO_OF_TORCHRUN = {"WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
+# As Kubeflow sets them, for PyTorch and for JAX.
+TWO_OF_PYTORCH = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "first", "MASTER_PORT": "1"}
+TWO_OF_JAX = {"JAX_COORDINATOR_ADDRESS": "first:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}
 PODS = {"INFOXLM_KUBERNETES_LABEL": "job-name=infoxlm"}
+STANDALONE = {**TWO_TASKS, "WORLD_SIZE": "8", "GROUP_WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "none"}
 
 
 @pytest.mark.parametrize(
     ("name", "backend", "environment", "message"),
     [
-        ("auto", "jax", TWO_WORKERS, "TF_CONFIG names several workers, .*=jax and --strategy auto each .*=tensorflow"),
-        ("fsdp", "jax", TWO_TASKS, "srun started 2 processes, .*--strategy fsdp each .*give --strategy multiworker"),
-        ("mirrored", "tensorflow", TWO_TASKS, "srun started 2 processes"),
-        ("mirrored", "tensorflow", PODS, "INFOXLM_KUBERNETES_LABEL names several workers"),
-        ("auto", "torch", PODS, "INFOXLM_KUBERNETES_LABEL names several workers"),
-        ("auto", "torch", TWO_TASKS, "srun started 2 processes, .*=torch .*start torchrun with srun"),
-        ("auto", "jax", TWO_OF_KUBEFLOW, "torchrun started 2 processes .*KERAS_BACKEND is jax"),
-        ("multiworker", "tensorflow", TWO_OF_KUBEFLOW, "torchrun started 2 processes .*is tensorflow"),
+        ("auto", "jax", TWO_WORKERS, "TF_CONFIG = .*=jax and --strategy auto each .*--coordinator.*unset TF_CONFIG"),
+        ("one", "tensorflow", TWO_WORKERS, "TF_CONFIG = .*--strategy one each .*give --strategy multiworker"),
+        ("fsdp", "jax", TWO_TASKS, "SLURM_STEP_NUM_TASKS = 2: srun started .*--strategy fsdp each .*or srun"),
+        ("mirrored", "tensorflow", TWO_TASKS, "SLURM_STEP_NUM_TASKS = 2"),
+        ("one", "tensorflow", TWO_TASKS, "SLURM_STEP_NUM_TASKS = 2: .*unset SLURM_STEP_NUM_TASKS"),
+        ("mirrored", "tensorflow", PODS, "INFOXLM_KUBERNETES_LABEL = job-name=infoxlm: Kubernetes started"),
+        ("auto", "torch", PODS, "INFOXLM_KUBERNETES_LABEL = .*start torchrun"),
+        ("auto", "torch", TWO_TASKS, "SLURM_STEP_NUM_TASKS = 2: .*=torch .*start torchrun"),
+        ("auto", "torch", {**TWO_TASKS, "WORLD_SIZE": "1"}, "SLURM_STEP_NUM_TASKS = 2"),
+        ("auto", "torch", STANDALONE, "SLURM_STEP_NUM_TASKS = 2"),
+        ("one", "torch", TWO_OF_PYTORCH, "WORLD_SIZE = 2: torchrun started"),
+        ("auto", "jax", TWO_OF_PYTORCH, "WORLD_SIZE = 2: torchrun started .*KERAS_BACKEND=jax"),
+        ("auto", "tensorflow", TWO_OF_TORCHRUN, "WORLD_SIZE = 2: torchrun started"),
+        ("auto", "tensorflow", TWO_OF_JAX, "JAX_NUM_PROCESSES = 2: Kubeflow started"),
+        ("mirrored", "jax", TWO_OF_JAX, "JAX_NUM_PROCESSES = 2: Kubeflow started"),
+        ("auto", "jax", {"OMPI_COMM_WORLD_SIZE": "4"}, "OMPI_COMM_WORLD_SIZE = 4: mpirun started"),
+        ("auto", "torch", {"PET_NNODES": "2"}, "PET_NNODES = 2: Kubeflow started"),
     ],
 )
 def test_processes_that_would_not_find_each_other(name, backend, environment, message):
-    with pytest.raises(InputError, match=f"^{message}.*or give --strategy one if each is to train alone$"):
+    with pytest.raises(InputError, match=f"^{message}"):
         refuse_lost_processes(name, backend, environment)
-    refuse_lost_processes("one", backend, environment)
+    # What the message says helps: unset, it trains alone.
+    variable = message.partition(" ")[0]
+    refuse_lost_processes("one", backend, {key: value for key, value in environment.items() if key != variable
+                                           and not (environment is STANDALONE and key == "WORLD_SIZE")})  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("backend", "environment"),
+    ("name", "backend", "environment"),
     [
-        ("tensorflow", TWO_WORKERS),
-        ("tensorflow", TWO_TASKS),
-        ("tensorflow", PODS),
-        ("jax", TWO_TASKS),
-        ("torch", TWO_OF_KUBEFLOW),
-        ("torch", {**TWO_TASKS, **TWO_OF_KUBEFLOW}),  # torchrun on each of two machines
-        ("jax", {"WORLD_SIZE": "2"}),
-        ("jax", {**TWO_OF_KUBEFLOW, "WORLD_SIZE": "1"}),
-        ("jax", tf_config({"worker": WORKERS[:1]}, "worker", 0)),
-        ("torch", {"TF_CONFIG": "{}"}),
-        ("torch", {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}),
+        ("auto", "tensorflow", TWO_WORKERS),
+        ("auto", "tensorflow", TWO_TASKS),
+        ("auto", "tensorflow", PODS),
+        ("multiworker", "tensorflow", {**TWO_WORKERS, **TWO_OF_PYTORCH}),
+        ("multiworker", "jax", {**TWO_TASKS, **TWO_OF_PYTORCH}),
+        ("multiworker", "jax", {**TWO_TASKS, **TWO_WORKERS}),
+        ("tpu", "jax", {**TWO_WORKERS, **TWO_OF_PYTORCH}),
+        ("auto", "jax", TWO_TASKS),
+        ("auto", "jax", TWO_OF_JAX),
+        ("auto", "torch", TWO_OF_PYTORCH),
+        ("auto", "torch", {**TWO_TASKS, **TWO_OF_PYTORCH}),  # torchrun on each of two machines
+        ("auto", "jax", {"WORLD_SIZE": "2"}),
+        ("auto", "jax", {**TWO_OF_PYTORCH, "WORLD_SIZE": "1"}),
+        ("auto", "jax", tf_config({"worker": WORKERS[:1]}, "worker", 0)),
+        ("auto", "torch", {"TF_CONFIG": "{}"}),
+        ("auto", "torch", {"TF_CONFIG": "not JSON"}),
+        ("auto", "torch", tf_config({"worker": ["no port"]}, "worker", 0)),
+        ("auto", "torch", {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}),
+        ("auto", "torch", {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": ""}),
+        ("one", "tensorflow", {"SLURM_PROCID": "0"}),
     ],
 )
-def test_processes_that_find_each_other_or_are_none(backend, environment):
-    refuse_lost_processes("auto", backend, environment)
+def test_processes_that_find_each_other_or_are_none(name, backend, environment):
+    refuse_lost_processes(name, backend, environment)
+
+
+def test_a_strategy_of_one_process_beside_others_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(InputError, match="WORLD_SIZE = 2: torchrun started several processes, .*=tensorflow"):
+        choose_distribution("auto")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "task"),
+    [
+        ({"worker": WORKERS[:1], "ps": ["a:1"]}, "ps"),
+        ({"chief": WORKERS[:1], "evaluator": ["a:1"]}, "evaluator"),
+        ({"master": WORKERS[:1], "worker": ["a:1"]}, "master"),
+        ({"master": WORKERS[:1], "worker": ["a:1"]}, "worker"),
+    ],
+)
+def test_processes_that_are_no_workers(cluster, task):
+    with pytest.raises(
+        InputError, match=f"TF_CONFIG: task '{task}' of a cluster of .*: all processes must be workers"
+    ):
+        is_multi_worker(tf_config(cluster, task, 0))
+
+
+def test_a_cluster_whose_workers_come_and_go():
+    environment = {"TF_CONFIG": json.dumps({"sparseCluster": {"worker": {"0": "a:1"}}, "task": {"type": "worker"}})}
+    with pytest.raises(InputError, match="switch off enableDynamicWorker"):
+        is_multi_worker(environment)
 
 
 # === Batches ===
@@ -170,12 +216,12 @@ def test_a_batch_that_replicas_cannot_share(tmp_path):
 
 def test_a_model_that_devices_cannot_share():
     config = check_config({"model": {"num_heads": 3, "hidden_dim": 12, "intermediate_dim": 16}})
-    check_batches(config, Distribution("model_parallel", 2, ("a", "b")))
+    check_parts(config.model.encoder_size, Distribution("model_parallel", 2, ("a", "b")))
     with pytest.raises(InputError, match="model.num_heads = 3: cannot be cut into 2 parts; with --replicas 2 each"):
-        check_batches(config, Distribution("model_parallel", 1, ("a", "b")))
+        check_parts(config.model.encoder_size, Distribution("model_parallel", 1, ("a", "b")))
     config = check_config({"model": {"num_heads": 3, "hidden_dim": 15, "intermediate_dim": 16}})
     with pytest.raises(InputError, match="model.hidden_dim = 15: cannot be cut into 2 parts; use --strategy mirrored"):
-        check_batches(config, Distribution("fsdp", 2, ("a", "b")))
+        check_parts(config.model.encoder_size, Distribution("fsdp", 2, ("a", "b")))
 
 
 def test_description():

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infoxlm_keras import MMLM, InputError
 from infoxlm_keras.losses.chunked_masked_lm import chunked_masked_lm_loss, vocabulary_chunk
@@ -73,14 +75,23 @@ def test_without_training_there_is_the_same_value():
     ("predictions", "vocabulary", "limit", "expected"),
     [
         (10, 100, 1000, 100),
-        (10, 100, 999, 99),
-        (10, 1000, 2000, 200 // 128 * 128),
-        (9856, 250002, 1 << 27, 13568),
+        (10, 100, 999, 50),
+        (10, 1000, 2000, 128),
+        (9856, 250002, 1 << 27, 13184),  # 19 chunks, as of 13568
+        (1232, 250002, 1 << 27, 83456),  # 3 chunks, as of 108928, and 23% less to compute
         (10**9, 250002, 1 << 27, 16),
     ],
 )
 def test_chunks(predictions, vocabulary, limit, expected):
     assert vocabulary_chunk(predictions, vocabulary, limit) == expected
+
+
+@given(predictions=st.integers(1, 20_000), vocabulary=st.integers(1, 300_000), limit=st.integers(1, 1 << 28))
+def test_chunks_fit_and_repeat_little(predictions, vocabulary, limit):
+    chunk = vocabulary_chunk(predictions, vocabulary, limit)
+    assert 1 <= chunk <= vocabulary and (chunk <= 16 or predictions * chunk <= limit)
+    number = -(-vocabulary // chunk)
+    assert number * chunk - vocabulary < number * 128
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])

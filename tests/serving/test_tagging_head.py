@@ -1,4 +1,4 @@
-"""The served tagger: the words that Python finds, the tags that fine-tuning's own path gives them, and their places."""
+"""The served tagger: the words that Python finds, the tags that fine-tuning gives them, and their places."""
 
 import re
 
@@ -82,7 +82,9 @@ def check(answer, texts, sentences, expected):
             assert (answer[name][row, count:] == 0).all()
 
 
-words_of_text = st.text(st.characters(codec="utf-8"), max_size=24).map(lambda text: SEPARATORS.sub(" ", text))
+white_space = [character for character in map(chr, range(0x10000)) if character.isspace()]
+characters = st.one_of(st.characters(codec="utf-8"), st.sampled_from(white_space), st.sampled_from("ab\u6771\u200b"))
+words_of_text = st.text(characters, max_size=24).map(lambda text: SEPARATORS.sub(" ", text))
 
 
 @given(texts=st.lists(words_of_text, max_size=5))
@@ -120,7 +122,9 @@ def test_words_beyond_the_longest_input_are_answered_unread(signatures, tagger, 
 def test_a_row_does_not_depend_on_its_batch(signatures):
     together = {name: value.numpy() for name, value in signatures["serving_default"](text=tf.constant(TEXTS)).items()}
     for row, text in enumerate(TEXTS):
-        alone = {name: value.numpy()[0] for name, value in signatures["serving_default"](text=tf.constant([text])).items()}
+        alone = {
+            name: value.numpy()[0] for name, value in signatures["serving_default"](text=tf.constant([text])).items()
+        }
         for name, value in alone.items():
             if value.dtype == object:
                 assert (together[name][row, : len(value)] == value).all()

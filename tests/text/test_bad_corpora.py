@@ -504,6 +504,7 @@ COUNTED = {
     ),
     "columns with names": (BITEXT, {"en-de.tsv": b"Source\tTarget\r\n" + tsv(PAIRS)}, [], 40, {"header": 1}),
     "columns named by language": (BITEXT, {"eng-deu.tsv": b"EN\tde\n" + tsv(PAIRS)}, [], 40, {"header": 1}),
+    "columns named in English": (BITEXT, {"en-de.tsv": b"English\tGerman\n" + tsv(PAIRS)}, [], 40, {"header": 1}),
     "mined columns with names": (
         BITEXT,
         {"WikiMatrix.en-de.tsv": b"score\ten\tde\n" + margins(PAIRS)},

@@ -117,3 +117,40 @@ def test_a_comment_on_a_sentence_is_no_word_and_a_number_sign_is(tmp_path):
     lines = ["# id 1 x", "Anna _ _ B-X", "# _ _ O", "", "# _ _ O", "runs _ _ O"]
     (part,) = read_tagged_sentences([write(tmp_path / "b.en.conll", "\n".join(lines))])
     assert part.words == [["Anna", "#"], ["#", "runs"]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words", "tags"),
+    [
+        # MultiCoNER's, whose comments have as many columns as its words, or a tab.
+        (
+            ["# id 0a domain=en", "Anna _ _ B-X", "", "# id 1f domain=en", "runs _ _ O"],
+            [["Anna"], ["runs"]],
+            {"B-X", "O"},
+        ),
+        (["# id 0a\tdomain=en", "Anna\tB-X", "", "# id 1f\tdomain=en", "runs\tO"], [["Anna"], ["runs"]], {"B-X", "O"}),
+        (
+            ["# sent_id = 5 z", "Anna 1 2 3 B-X", "", "# text = only so", "runs 1 2 3 O"],
+            [["Anna"], ["runs"]],
+            {"B-X", "O"},
+        ),
+        (["word\ttag", "Anna\tB-X", "tag\tO"], [["Anna", "tag"]], {"B-X", "O"}),
+        (["token pos ner_tag", "Anna N B-X"], [["Anna"]], {"B-X"}),
+        # WikiANN's, with Wikipedia's codes that are none of a language.
+        (["simple:a\tO", "simple:Anna\tB-X"], [["a", "Anna"]], {"B-X", "O"}),
+        (["cbk-zam:a\tO", "cbk-zam:Anna\tB-X"], [["a", "Anna"]], {"B-X", "O"}),
+        (["10:30 O", "12:15 B-X"], [["10:30", "12:15"]], {"B-X", "O"}),
+        (["1 O"], [["1"]], {"O"}),
+    ],
+)
+def test_comments_headers_and_prefixes(lines, words, tags, tmp_path):
+    (part,) = read_tagged_sentences([write(tmp_path / "x.en.conll", "\n".join(lines) + "\n")])
+    assert (part.language, part.words, set(part.places)) == ("en", words, tags)
+
+
+def test_a_first_column_of_numbers_is_refused(tmp_path):
+    path = write(
+        tmp_path / "x.en.iob2", "# text = a\n1\tParis\tB-LOC\t-\tann1\n2\truns\tO\t-\tann1\n\n1\tit\tO\t-\tann1\n"
+    )
+    with pytest.raises(InputError, match=r"line 2: its first column numbers the words .*`cut -f2,3`.* \.conllu"):
+        read_tagged_sentences([path])

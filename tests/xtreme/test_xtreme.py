@@ -147,6 +147,43 @@ def test_without_squads_development_questions_both_tasks_share_a_model_all_the_s
     assert words[words.index("--test") + 1] == str(tmp_path / english[1])
 
 
+def test_a_trained_model_stays_when_it_is_measured_on_more(tmp_path):
+    data, output = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    model = tmp_path / "model"
+    model.mkdir()
+    for path in ("test-context-en-question-en.json", "train-v1.1.json"):
+        (data / path).write_text(path)
+
+    def stage():
+        return task_stages("mlqa", find_tasks(data)["mlqa"], str(model), output)[0]
+
+    def started(stage):
+        return {"command": stage.words, "inputs": xtreme.inputs_of(stage, output, {})}
+
+    first = stage()
+    (output / first.name).mkdir(parents=True)
+    (output / first.name / "command.json").write_text(json.dumps(started(first)))
+    (data / "dev-v1.1.json").write_text("more")
+    second = stage()
+    assert first.words != second.words
+    with pytest.raises(InputError, match="holds the work of another command"):
+        xtreme.check_stage(second, output, started(second))  # it is not complete
+    second.product.write_text("{}")
+    xtreme.check_stage(second, output, started(second))
+    (data / "train-v1.1.json").write_text("other")
+    with pytest.raises(InputError, match="holds the work of another state of .*train-v1.1.json"):
+        xtreme.check_stage(second, output, started(second))
+
+
+def test_files_of_other_languages_are_named_where_there_are_no_others(tmp_path):
+    for path in ("xquad.ro.json", "deu_x-ud-test.conllu"):
+        (tmp_path / path).touch()
+    found = find_tasks(tmp_path)
+    assert found["xquad"].others == [tmp_path / "xquad.ro.json"] and "xquad.xx.json" in found["xquad"].missing
+    assert found["udpos"].files["test"] == [tmp_path / "deu_x-ud-test.conllu"]
+
+
 def test_each_command_is_one_that_its_parser_takes(distributed):
     found = find_tasks(distributed)
     settings = parse_settings(["seed=0,1", "xnli.learning_rate=1e-5"], list(TASKS))

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from infoxlm_keras.tokenizer import Tokenizer
 
 SPACE, TAB = b" ", b"\t"
+# Unicode's White_Space beyond ASCII, by its bytes in UTF-8, in RE2's language.
+WHITE_SPACE = (
+    (r"[\x{85}\x{a0}]", 2),
+    (r"[\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]", 3),
+)
 
 
 class TaggingModule(ServingModule):
@@ -35,9 +40,11 @@ class TaggingModule(ServingModule):
     Both return, [batch, words] each, as many columns as the batch's longest text has words: `words` and `tags`
     (string), `score` (float32, the probability of the tag), `start` and `end` (int32, characters of the text: Python's
     `text[start:end]`), `start_byte` and `end_byte` (int32, the same in UTF-8). Columns beyond a text's last word hold
-    "" and 0. Each word is tokenized by itself, as in training. Words beyond `max_length` tokens get the tag `O` and
-    the score 0. Invalid UTF-8 counts as U+FFFD. Signature `tokens`: `probabilities`, float32 [batch, length, tags], in
-    the order of `labels`, zero at padding; a word's tag is that of its first token.
+    "" and 0. Each word is tokenized by itself, as in training, if its first kilobytes give a token. Words beyond
+    `max_length` tokens get the tag `O` and the score 0. Invalid UTF-8 counts as U+FFFD, in places too.
+
+    Signature `tokens`: `probabilities`, float32 [batch, length, tags], in the order of `labels`, zero at padding; a
+    word's tag is that of its first token.
 
     Args:
         model: `infoxlm_keras.models.TokenClassification`.
@@ -47,7 +54,7 @@ class TaggingModule(ServingModule):
         storage: one of `STORAGES`, how weights are stored.
 
     Raises:
-        InputError: if `max_length` or `storage` is out of range, or `labels` are not one distinct name for each output.
+        InputError: if `max_length` or `storage` is out of range, or `labels` are not different names of the outputs.
     """
 
     head = "tagging"
@@ -124,17 +131,18 @@ class TaggingModule(ServingModule):
         words, first_bytes = split(text)
         token_ids, places, is_read = self.sequences(words)
         probabilities = predict(token_ids, tf.cast(token_ids != PAD_ID, tf.int32))["probabilities"]
-        # [batch, words, labels]; words that are not read look at <s>.
-        probabilities = tf.gather(probabilities, places.to_tensor(0), batch_dims=1)
+        # Before the words: of these, read or not, there are as many as the batch's longest text has.
+        best, score = tf.argmax(probabilities, axis=-1), tf.reduce_max(probabilities, axis=-1)  # [batch, length]
+        places = places.to_tensor(0)  # [batch, words]; words that are not read look at <s>
         is_read = is_read.to_tensor(False)
-        names = tf.gather(tf.constant(self.labels), tf.argmax(probabilities, axis=-1))
+        names = tf.gather(tf.constant(self.labels), tf.gather(best, places, batch_dims=1))
         is_word = tf.ones_like(words, tf.int32).to_tensor(0) > 0
         last_bytes = first_bytes + tf.strings.length(words)
         characters = tf.strings.unicode_decode_with_offsets(text, "UTF-8")[1]
         return {
             "words": words.to_tensor(""),
             "tags": tf.where(is_read, names, tf.where(is_word, OUTSIDE, "")),
-            "score": tf.where(is_read, tf.reduce_max(probabilities, axis=-1), 0.0),
+            "score": tf.where(is_read, tf.gather(score, places, batch_dims=1), 0.0),
             "start": _characters_before(first_bytes, characters, text).to_tensor(0),
             "end": _characters_before(last_bytes, characters, text).to_tensor(0),
             "start_byte": first_bytes.to_tensor(0),
@@ -176,6 +184,9 @@ class TaggingModule(ServingModule):
 
 def split_at_white_space(text: Tensor) -> tuple[Tensor, Tensor]:
     """The words of valid UTF-8, string [batch], and their first bytes: ragged string and int32 [batch, None]."""
+    # The tokenizer leaves all bytes but the last of a longer white space with the word before it.
+    for characters, size in WHITE_SPACE:
+        text = tf.strings.regex_replace(text, characters, " " * size)
     words, starts, _ = tf_text.WhitespaceTokenizer().tokenize_with_offsets(text)
     return words, tf.cast(starts, tf.int32)
 

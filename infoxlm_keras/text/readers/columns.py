@@ -4,8 +4,6 @@ import collections
 import re
 from collections.abc import Sequence
 
-from infoxlm_keras.text.languages import language_or_none
-
 # Lines that are looked at.
 ROWS = 500
 # With fewer lines, a column of numbers is not reported: it may be text.
@@ -14,24 +12,6 @@ URL = re.compile(r"[a-z]+://\S*|www\.\S*", re.IGNORECASE)
 # One word with a digit in it: row12, 2021-03-01, 0a1b-77.
 KEY = re.compile(r"(?=\S*\d)[!-~]+")
 EXAMPLE_CHARACTERS = 20
-
-
-# What programs write above the two columns of a file of pairs.
-HEADERS = {("source", "target"), ("src", "tgt"), ("src", "trg"), ("src", "mt")}
-HEADERS |= {(f"{name}{first}", f"{name}{second}") for name in ("sentence", "text", "sentence_", "text_") for first, second in ("12", "ab")}
-
-
-def is_header(columns: Sequence[str], languages: Sequence[str]) -> bool:
-    """Whether the first line of a file of pairs names its columns instead of holding a pair.
-
-    Args:
-        columns: two str.
-        languages: names of the pair's languages, in any order; their codes are names of columns too.
-    """
-    names = tuple(column.strip().casefold() for column in columns)
-    if names in HEADERS:
-        return True
-    return sorted(map(str, map(language_or_none, names))) == sorted(languages)
 
 
 def is_number(text: str) -> bool:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.text.readers.chunks import decode_lines, file_chunks
-from infoxlm_keras.text.readers.columns import column_of_numbers, columns_advice, is_header, is_number
+from infoxlm_keras.text.readers.columns import column_of_numbers, columns_advice, is_number
+from infoxlm_keras.text.readers.header import is_header
 from infoxlm_keras.text.readers.packed import Texts
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class TabSeparatedPairs:
                     f"{path}: line {number}: has {len(columns)} column(s) instead of two, source and target; "
                     f"{columns_advice(lines, line)}"
                 )
-            if number == 1 and is_header(columns, self.name.split("-")):
+            if number == 1 and is_header(columns, self.name, f"{path}: line 1"):
                 pairs.dropped["header"] += 1
                 continue
             pairs.append((columns[0].strip(), columns[1].strip()))
@@ -84,7 +85,7 @@ class MarginPairs:
                     "target; if it has two columns, name it <src>-<tgt>.tsv; if it has more, "
                     "keep these three (those of `infoxlm mine-bitext --write_ids` come first: `cut -f1-3`)"
                 )
-            if number == 1 and is_header(columns[1:], self.name.split("-")) and not is_number(columns[0]):
+            if number == 1 and not is_number(columns[0]) and is_header(columns[1:], self.name, f"{path}: line 1"):
                 pairs.dropped["header"] += 1
                 continue
             try:
