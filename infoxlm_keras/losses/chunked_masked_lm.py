@@ -28,9 +28,7 @@ def chunked_masked_lm_loss(
     """`masked_lm_loss` of `features @ embeddings.T + bias`, and its gradient, chunk by chunk.
 
     The gradient with respect to the logits z_i is that of the plain formula, `w_i (softmax(z_i) - onehot(y_i))`. It is
-    computed together with the loss. For each argument x with gradient g the loss gets the term
-    `sum(x * stop_gradient(g))` minus the term's own value. The term is zero and its derivative is g, so TensorFlow,
-    JAX and PyTorch need no custom gradient.
+    computed together with the loss, and given back when the loss is differentiated.
 
     Args:
         features: [predictions, dim], what the head makes of the hidden states; float32 or half precision.
@@ -53,10 +51,8 @@ def chunked_masked_lm_loss(
     if not training:
         return MaskedLMLoss(loss_sum, correct_sum, log_sum)
     gradients = _gradients(chunks, log_sum, mask_weights, vocabulary_size)
-    for value, gradient in zip((features, embeddings, bias), gradients, strict=True):
-        linear = ops.sum(ops.cast(value, "float32") * ops.stop_gradient(gradient))
-        loss_sum = loss_sum + (linear - ops.stop_gradient(linear))
-    return MaskedLMLoss(loss_sum, correct_sum, log_sum)
+    values = [ops.convert_to_tensor(value) for value in (features, embeddings, bias)]
+    return MaskedLMLoss(_with_gradients(loss_sum, values, gradients), correct_sum, log_sum)
 
 
 def vocabulary_chunk(predictions: int, vocabulary_size: int, max_logits: int) -> int:
@@ -134,6 +130,23 @@ def vocabulary_statistics(chunks: VocabularyChunks) -> tuple[Tensor, Tensor, Ten
     start = (zeros + NO_LOGIT, zeros, zeros, ops.zeros_like(chunks.labels[:, 0]))
     highest, total, label, best = ops.fori_loop(0, chunks.number, body, start)
     return highest + ops.log(total), label, best
+
+
+def _with_gradients(loss_sum, values, gradients):
+    """`loss_sum`, a scalar, whose derivatives by `values` are `gradients`, both lists of three."""
+
+    @ops.custom_gradient
+    def loss(loss_sum, *parts):
+        values, gradients = parts[:3], parts[3:]
+
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream  # PyTorch names it
+            found = [ops.cast(upstream * part, value.dtype) for part, value in zip(gradients, values, strict=True)]
+            return (upstream, *found, *map(ops.zeros_like, gradients))
+
+        return loss_sum, gradient
+
+    return loss(loss_sum, *values, *map(ops.stop_gradient, gradients))
 
 
 def _gradients(chunks, log_sum, mask_weights, vocabulary_size):
