@@ -3,10 +3,10 @@
     KERAS_BACKEND=jax infoxlm compile-step --config infoxlm_base --target tpu:v5e:2x4 --hlo step.hlo
     python benchmarks/program_traffic.py step.hlo
 
-Counts what each operation of the program reads and writes, without arrays that the compiler keeps in a TPU's fast memory
-(`S(1)` in their layout), which the count of `infoxlm compile-step` holds too. Loops count as often as they run (the compilers count them once); of
-a condition the longer branch counts, which for a training step is that of an update. A gather or scatter counts the whole
-table, although it touches some rows only.
+Counts what each operation of the program reads and writes, without arrays that the compiler keeps in a TPU's fast
+memory (`S(1)` in their layout), which the count of `infoxlm compile-step` holds too. Loops count as often as they run
+(the compilers count them once); of a condition the longer branch counts, which in a training step is the update.
+A gather or scatter counts the whole table, although it touches some rows only.
 """
 
 import argparse

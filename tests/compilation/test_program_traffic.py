@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import program_traffic
 
-# 3 runs of a loop that doubles 4 KB and writes 1 KB of it in place; a condition whose longer branch adds 4 KB and 4 KB.
+# 3 runs of a loop that doubles 4 KB and writes 1 KB of it in place; a condition whose longer branch adds 4 KB twice.
 PROGRAM = """HloModule step
 %body (p.0: (s32[], f32[1024])) -> (s32[], f32[1024]) {
   %p.0 = (s32[]{:T(128)}, /*index=1*/f32[1024]{0:T(1024)}) parameter(0)
