@@ -36,7 +36,8 @@ def print_summary(manifest: Manifest, seconds: float) -> None:
     unit = "sentences" if manifest.kind == "mmlm" else "pairs"
     for heading in ("stream", unit, "dropped", "records", "tokens", "unknown", "filled"):
         table.add_column(heading, justify="left" if heading == "stream" else "right", no_wrap=True)
-    names = sorted({stream.name for stream in manifest.streams})
+    # Of a stream without a record, all was dropped.
+    names = sorted({part.name for part in (*manifest.streams, *manifest.sources)})
     for name in [*names, None]:
         streams = [stream for stream in manifest.streams if name in (stream.name, None)]
         sources = [source for source in manifest.sources if name in (source.name, None)]
@@ -47,8 +48,8 @@ def print_summary(manifest: Manifest, seconds: float) -> None:
             f"{sum(sum(source.dropped.values()) for source in sources):,}",
             f"{sum(stream.records for stream in streams):,}",
             f"{tokens:,}",
-            f"{sum(stream.unknown_tokens for stream in streams) / tokens:.3%}",
-            f"{tokens / sum(rows * stream.length * stream.records for stream in streams):.1%}",
+            f"{sum(stream.unknown_tokens for stream in streams) / tokens:.3%}" if tokens else "-",
+            f"{tokens / sum(rows * stream.length * stream.records for stream in streams):.1%}" if tokens else "-",
             end_section=name == names[-1],
         )
     show_table(table)
