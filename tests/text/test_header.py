@@ -50,7 +50,8 @@ def test_names_in_the_other_order_are_refused(first, second):
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("", ""), ("en", ""), ("", "de"), ("en", "fr"), ("Open", "\u00d6ffnen"), ("2", "1")]
+    ("first", "second"),
+    [("", ""), ("en", ""), ("", "de"), ("en", "fr"), ("Open", "\u00d6ffnen"), ("2", "1"), ("1", "2"), ("a", "b")],
 )
 def test_pairs_are_no_headers(first, second):
     assert not is_header((first, second), "en-de", "x.tsv: line 1")

@@ -14,9 +14,9 @@ NAMES = {
     ("src", "mt"),
     ("source", "translation"),
     ("original", "translation"),
-    ("1", "2"),
-    ("a", "b"),
 }
+# Behind such a word only: a letter or a number alone may be a text.
+NUMBERS = {("1", "2"), ("a", "b")}
 # The languages that are most often named by a word.
 ENGLISH = {
     **{
@@ -62,9 +62,10 @@ def is_header(columns: Sequence[str], pair: str, place: str) -> bool:
         return False
     names = tuple(_BEFORE.sub("", _BEHIND.sub("", cell)) or cell for cell in cells)
     languages = pair.split("-")
-    if names in NAMES or _say(names, languages):
+    numbered = names in NUMBERS and all(name != cell for name, cell in zip(names, cells, strict=True))
+    if numbered or names in NAMES or _say(names, languages):
         return True
-    if names[::-1] in NAMES - {("1", "2"), ("a", "b")} or _say(names[::-1], languages):
+    if names[::-1] in NAMES or _say(names[::-1], languages):
         raise InputError(
             f"{place}: names the columns {columns[0].strip()!r} and {columns[1].strip()!r}, and the file's name says "
             f"{languages[0]}, then {languages[1]}; rename it to {languages[1]}-{languages[0]}, or swap the columns"
