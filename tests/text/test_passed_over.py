@@ -3,10 +3,10 @@
 import gzip
 import itertools
 import json
-import re
 import lzma
 import os
 import pathlib
+import re
 
 import pytest
 
