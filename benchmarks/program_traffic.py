@@ -18,18 +18,16 @@ ARRAY = re.compile(r"\b(pred|bf16|[a-z]+\d+)\[([\d,]*)\](\{[^}]*\})?")
 COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{$")
 INSTRUCTION = re.compile(r"\s+(?:ROOT )?%([\w.\-]+) = (\([^=]*?\)|\S+) ([\w\-]+)\((.*)$")
 COMMENT = re.compile(r"/\*.*?\*/")
-# These move nothing, or are the beginning or end of what another one moves.
+# These move nothing; what is copied by the way is counted at its start.
 NOTHING = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all"}
-NOTHING |= {f"{name}-{part}" for name in ("copy", "slice", "async") for part in ("start", "done")} | {
-    "all-reduce-done"
-}
+NOTHING |= {f"{name}-done" for name in ("copy", "slice", "async", "all-reduce", "all-gather")}
 
 
-def array_bytes(shape):
-    """int: bytes of the arrays in a shape that lie in the chip's memory."""
+def array_bytes(shape, everywhere=False):
+    """int: bytes of the arrays in a shape that lie in the chip's memory, or of all of them."""
     total = 0
     for kind, dimensions, layout in ARRAY.findall(shape):
-        if "S(1)" not in layout:
+        if everywhere or "S(1)" not in layout:
             bits = {"pred": 8, "bf16": 16}.get(kind) or int(re.findall(r"\d+", kind)[0])
             count = 1
             for size in filter(None, dimensions.split(",")):
@@ -84,6 +82,11 @@ def operations(text):
                 operands = [sizes.get(name, 0) for name in re.findall(r"%([\w.\-]+)", rest.split("), ")[0])]
                 if kind == "dynamic-update-slice":  # in place
                     moved = 2 * operands[1]
+                elif kind == "copy-start":  # its shape holds what is written, and what is read
+                    moved = sizes[result]
+                elif kind == "slice-start":  # ((whole), part, counter)
+                    part = shape[shape.index(")") + 1 :].partition("s32[]")[0]
+                    moved = array_bytes(part) + array_bytes(part, everywhere=True)
                 else:
                     moved = sizes[result] + sum(operands)
                 place = re.search(r'op_name="([^"]*)"', line)

@@ -19,6 +19,7 @@ from infoxlm_keras.distribution.jax_replicas import JaxReplicas, over_devices
 from infoxlm_keras.distribution.strategies import check_batches, check_parts
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.encoder import build_masked_lm
+from infoxlm_keras.models.tpu_attention import compiling_for
 from infoxlm_keras.runs.assemble import build_pretrainer
 from infoxlm_keras.tasks.pretext_task import SampleLengths
 from infoxlm_keras.tasks.registry import task_class
@@ -78,7 +79,8 @@ def compile_step(
     def layout(variable):
         return PartitionSpec(*(axes_of(variable.path, layouts) or ()))
 
-    with over_devices(JaxReplicas(mesh, BATCH, layout) if len(devices) > 1 else JaxReplicas()):
+    replicas = JaxReplicas(mesh, BATCH, layout) if len(devices) > 1 else JaxReplicas()
+    with over_devices(replicas), compiling_for(target.platform):
         started = time.perf_counter()
         pretrainer = abstract_pretrainer(config, vocabulary_size)
         state = _state(pretrainer, mesh, layout)

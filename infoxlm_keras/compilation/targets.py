@@ -88,9 +88,6 @@ class Target:
         import jax
         from jax.experimental import topologies
 
-        from infoxlm_keras.models.tpu_attention import compile_for
-
-        compile_for(self.platform)
         if self.platform == "cpu":
             return jax.devices()[: self.chips]
         if self.platform == "gpu" and not any(map(importlib.util.find_spec, GPU_PLUGINS)):

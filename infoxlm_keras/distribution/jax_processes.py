@@ -42,7 +42,10 @@ def processes_of_run(
     if all(value is None for value in given.values()):
         given = {option: environment.get(variable) for option, variable in OPTIONS.items()}
     if all(value in (None, "") for value in given.values()):
-        given = {option: environment.get(variable) for option, variable in OF_KUBEFLOW.items()}
+        of_kubeflow = {option: environment.get(variable) for option, variable in OF_KUBEFLOW.items()}
+        # JAX itself takes some of them beside Slurm, and one process is none to be found.
+        if all(of_kubeflow.values()) and of_kubeflow["processes"] != "1":
+            given = of_kubeflow
     if any(value not in (None, "") for value in given.values()):
         return _checked(given)
     if name in ("multiworker", "auto") and _number(environment.get("SLURM_STEP_NUM_TASKS", "1"), "SLURM") > 1:

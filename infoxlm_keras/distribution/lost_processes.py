@@ -40,10 +40,13 @@ def refuse_lost_processes(name: str, backend: str, environment: Mapping[str, str
     if name in OF_SEVERAL and _find_each_other(name, backend, environment):
         return
     for variable, what in _signs(environment):
+        remedy = REMEDIES[backend]
+        if variable == "WORLD_SIZE":
+            remedy = "give --strategy multiworker or auto" if backend == "torch" else "set KERAS_BACKEND=torch"
         raise InputError(
             f"{variable} = {environment[variable][:80]}: {what} started several processes, and under "
             f"KERAS_BACKEND={backend} and --strategy {name} each would train alone and write the same run; "
-            f"{REMEDIES[backend]}, or unset {variable} if each is to train alone"
+            f"{remedy}, or unset {variable} if each is to train alone"
         )
 
 
@@ -87,9 +90,15 @@ def _count(environment, variable):
 
 
 def _tf_config_workers(environment):
-    """int: the addresses in a TF_CONFIG, of which only TensorFlow demands that it is right."""
+    """int: the processes in a TF_CONFIG, of which only TensorFlow demands that it is right."""
     try:
-        cluster = json.loads(environment["TF_CONFIG"])["cluster"]
-        return sum(len(addresses) for job, addresses in cluster.items() if job != "evaluator")
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        content = json.loads(environment["TF_CONFIG"])
+    except (ValueError, RecursionError):
         return 1
+    if not isinstance(content, dict):
+        return 1
+    if content.get("sparseCluster"):
+        return 2  # it does not say how many
+    cluster = content.get("cluster")
+    jobs = cluster.values() if isinstance(cluster, dict) else ()
+    return sum(len(addresses) for addresses in jobs if isinstance(addresses, list | dict))

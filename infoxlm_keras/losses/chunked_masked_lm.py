@@ -6,6 +6,7 @@ of exponentials, as a running maximum and a running sum. The second pass gives t
 logits again. This costs a third more arithmetic in this layer and needs memory for one chunk only.
 """
 
+import keras
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor
@@ -128,8 +129,17 @@ def vocabulary_statistics(chunks: VocabularyChunks) -> tuple[Tensor, Tensor, Ten
 
     zeros = ops.zeros_like(chunks.labels[:, 0], "float32")
     start = (zeros + NO_LOGIT, zeros, zeros, ops.zeros_like(chunks.labels[:, 0]))
-    highest, total, label, best = ops.fori_loop(0, chunks.number, body, start)
+    highest, total, label, best = _each_chunk(chunks, body, start)
     return highest + ops.log(total), label, best
+
+
+def _each_chunk(chunks, body, carry):
+    if keras.backend.backend() != "torch":
+        return ops.fori_loop(0, chunks.number, body, carry)
+    # Keras' loop leaves the first carry, which is as large as the table, to the collector of cycles.
+    for index in range(chunks.number):
+        carry = body(index, carry)
+    return carry
 
 
 def _with_gradients(loss_sum, values, gradients):
@@ -142,7 +152,9 @@ def _with_gradients(loss_sum, values, gradients):
         def gradient(*arguments, upstream=None):
             upstream = arguments[0] if upstream is None else upstream  # PyTorch names it
             found = [ops.cast(upstream * part, value.dtype) for part, value in zip(gradients, values, strict=True)]
-            return (upstream, *found, *map(ops.zeros_like, gradients))
+            # JAX demands a gradient for each argument, and its compiler leaves these out.
+            nothing = map(ops.zeros_like, gradients) if keras.backend.backend() == "jax" else [None] * len(gradients)
+            return (upstream, *found, *nothing)
 
         return loss_sum, gradient
 
@@ -174,5 +186,5 @@ def _gradients(chunks, log_sum, mask_weights, vocabulary_size):
         empty_array(vocabulary_size, chunks.size, (dim,)),
         empty_array(vocabulary_size, chunks.size),
     )
-    of_features, of_embeddings, of_bias = ops.fori_loop(0, chunks.number, body, start)
+    of_features, of_embeddings, of_bias = _each_chunk(chunks, body, start)
     return of_features, whole_array(of_embeddings, vocabulary_size), whole_array(of_bias, vocabulary_size)

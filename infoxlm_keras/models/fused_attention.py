@@ -75,7 +75,9 @@ def hidden_states(backbone: keras_hub.models.XLMRobertaBackbone, layers: Iterabl
     padding_mask = backbone.input["padding_mask"]
     # KerasHub's layers would give attention a mask [batch, 1, 1, length].
     keys = pad(padding_mask)
-    attention_mask = ops.expand_dims(ops.ones_like(keys), 2) * ops.expand_dims(keys, 1)
+    attention_mask = None
+    if not on_tpu():  # there KerasHub's mask is right
+        attention_mask = ops.expand_dims(ops.ones_like(keys), 2) * ops.expand_dims(keys, 1)
     state = backbone.embeddings_dropout.output
     states = [state]
     state = pad(state)

@@ -17,6 +17,7 @@ import keras_hub
 
 from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.models.tpu_attention import RESULTS
 
 _MARK = "rematerializes"
 
@@ -92,4 +93,5 @@ def _remat_but_products(function: Callable[..., Any]) -> Callable[..., Any]:
             primitive, *arguments, **parameters
         )
 
-    return jax.checkpoint(function, policy=kept)
+    either = jax.checkpoint_policies.save_from_both_policies
+    return jax.checkpoint(function, policy=either(kept, jax.checkpoint_policies.save_only_these_names(RESULTS)))

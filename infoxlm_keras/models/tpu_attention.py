@@ -7,7 +7,9 @@ kernel as another segment, and what does not suit the kernel is computed from sc
 `tests/models/test_tpu_attention.py` fails when Keras does better.
 """
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -20,13 +22,21 @@ LANES = 128
 # Queries and keys that the kernel has in its memory at once: the largest of these that divides the length.
 BLOCKS = (512, 384, 256, 128)
 
+# What the kernel's results are called in a policy of `jax.checkpoint`.
+RESULTS = "splash_attention"
+
 _target: str | None = None
 
 
-def compile_for(platform: str | None) -> None:
-    """Makes `on_tpu` answer for `platform` (str), for which a program is compiled here; None: for this machine."""
+@contextlib.contextmanager
+def compiling_for(platform: str) -> Iterator[None]:
+    """Context in which `on_tpu` answers for `platform` (str), for which a program is compiled on this machine."""
     global _target
     _target = platform
+    try:
+        yield
+    finally:
+        _target = None
 
 
 def on_tpu() -> bool:
@@ -43,16 +53,18 @@ def on_tpu() -> bool:
 def attend_on_tpu(layer: keras.layers.Layer) -> None:
     """Makes the attention of a KerasHub `TransformerEncoder` right on TPUs, and fast where the kernel takes it.
 
-    The layer's masks must say which keys are tokens, the same for all queries of a sequence, as padding masks do. The
-    kernel is taken in bfloat16, where no score is dropped, for lengths that are multiples of 128, on one device or
-    where each device runs its part of the step by itself (`distribution.jax_replicas`).
+    The kernel is taken in bfloat16, where no score is dropped, for lengths that are multiples of 128 and masks that
+    are the same for all queries of a sequence, as padding masks are, on one device or where each device runs its part
+    of the step by itself (`distribution.jax_replicas`).
     """
     attention = layer._self_attention_layer
     of_keras = attention._compute_attention
     if isinstance(of_keras, functools.partial):
         return
     # Keras' documentation names this method as the place for another computation.
-    attention._compute_attention = functools.partial(_compute_attention, attention, of_keras)
+    attention._compute_attention = functools.partial(
+        _compute_attention, attention, of_keras, _lies_on_one_device(attention._query_dense.kernel)
+    )
 
 
 def splash_attention(
@@ -84,6 +96,7 @@ def splash_attention(
         ),
         head_shards=1,
         q_seq_shards=1,
+        residual_checkpoint_name=RESULTS,
         interpret=interpret,
     )
     # Queries attend to keys of their own segment: all of them, those of padding too, to the tokens.
@@ -95,20 +108,30 @@ def splash_attention(
 
 
 def _compute_attention(
-    layer, of_keras, query, key, value, attention_mask=None, training=None, return_attention_scores=False, **options
+    layer,
+    of_keras,
+    one_device,
+    query,
+    key,
+    value,
+    attention_mask=None,
+    training=None,
+    return_attention_scores=False,
+    **options,
 ):
-    if layer.dropout or return_attention_scores or options:
+    if not on_tpu() or layer.dropout or return_attention_scores or options:
         # Keras computes these from scores, too.
         return of_keras(query, key, value, attention_mask, training, return_attention_scores, **options)
     scale = layer._inverse_sqrt_key_dim
-    if _suits_kernel(query):
+    # [batch, 1, keys] is a mask for all queries, [batch, queries, keys] one for each.
+    if _suits_kernel(query, one_device) and (attention_mask is None or attention_mask.shape[1] == 1):
         is_token = ops.ones(query.shape[:2], "bool") if attention_mask is None else attention_mask[:, 0]
         return splash_attention(query, key, value, is_token, scale), None
     mask = None if attention_mask is None else ops.cast(ops.expand_dims(attention_mask, 1), "bool")
     return ops.dot_product_attention(query, key, value, mask=mask, scale=scale, flash_attention=False), None
 
 
-def _suits_kernel(query: Any) -> bool:
+def _suits_kernel(query: Any, one_device: bool) -> bool:
     import jax
 
     length = query.shape[1]
@@ -116,4 +139,9 @@ def _suits_kernel(query: Any) -> bool:
         return False
     # The compiler cannot cut the kernel over devices by itself.
     by_itself = jax.sharding.get_abstract_mesh().manual_axes
-    return bool(by_itself) or keras.distribution.distribution() is None
+    return bool(by_itself) or (one_device and keras.distribution.distribution() is None)
+
+
+def _lies_on_one_device(variable):
+    sharding = getattr(variable.value, "sharding", None)
+    return len(getattr(sharding, "device_set", ())) < 2

@@ -60,7 +60,7 @@ def _paths(root):
 def _matching(split: Split, paths, root, languages):
     """(taken, others): the paths of the first pattern that any of `paths` matches, and those of other languages."""
     others: list[pathlib.Path] = []
-    names = set(map(language_or_none, languages))
+    names = set(map(language_or_none, languages)) - {None}
     for pattern in split.patterns:
         expression = re.compile(pattern)
         taken: list[pathlib.Path] = []

@@ -35,6 +35,9 @@ ENTRY %main (x: f32[1024], p: pred[]) -> f32[1024] {
   %p = pred[] parameter(1)
   %loop = (s32[]{:T(128)}, /*index=1*/f32[1024]{0:T(1024)}) while(%x), condition=%condition, body=%body
   %y = f32[1024]{0:T(1024)} get-tuple-element(%loop), index=1
+  %fetch = (f32[512]{0:T(1024)S(1)}, f32[512]{0:T(1024)}, u32[]{:S(2)}) copy-start(%y)
+  %fetched = f32[512]{0:T(1024)S(1)} copy-done(%fetch)
+  %cut = ((f32[1024]{0:T(1024)}), f32[128]{0:T(1024)S(1)}, s32[]{:S(2)}) slice-start(%y), slice={[0:128]}
   %half = bf16[1024]{0:T(1024)} convert(%y)
   ROOT %z = f32[1024]{0:T(1024)} conditional(%p, %y, %y), branch_computations={%short, %long}
 }
@@ -52,6 +55,9 @@ def test_reads_and_writes_are_those_counted_by_hand():
         "copy": 3 * 1024,
         "dynamic-update-slice": 3 * 2 * 1024,
         "convert": 4096 + 2048,
+        # To the fast memory, so read alone; and a counter.
+        "copy-start": 2048 + 4,
+        "slice-start": 512,
     }
 
 

@@ -112,6 +112,7 @@ TWO_OF_TORCHRUN = {"WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
 TWO_OF_PYTORCH = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "first", "MASTER_PORT": "1"}
 TWO_OF_JAX = {"JAX_COORDINATOR_ADDRESS": "first:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}
 PODS = {"INFOXLM_KUBERNETES_LABEL": "job-name=infoxlm"}
+BESIDE_AN_EVALUATOR = tf_config({"chief": WORKERS[:1], "evaluator": WORKERS[1:2]}, "evaluator", 0)
 STANDALONE = {**TWO_TASKS, "WORLD_SIZE": "8", "GROUP_WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "none"}
 
 
@@ -128,8 +129,11 @@ STANDALONE = {**TWO_TASKS, "WORLD_SIZE": "8", "GROUP_WORLD_SIZE": "1", "TORCHELA
         ("auto", "torch", TWO_TASKS, "SLURM_STEP_NUM_TASKS = 2: .*=torch .*start torchrun"),
         ("auto", "torch", {**TWO_TASKS, "WORLD_SIZE": "1"}, "SLURM_STEP_NUM_TASKS = 2"),
         ("auto", "torch", STANDALONE, "SLURM_STEP_NUM_TASKS = 2"),
-        ("one", "torch", TWO_OF_PYTORCH, "WORLD_SIZE = 2: torchrun started"),
-        ("auto", "jax", TWO_OF_PYTORCH, "WORLD_SIZE = 2: torchrun started .*KERAS_BACKEND=jax"),
+        ("one", "torch", TWO_OF_PYTORCH, "WORLD_SIZE = 2: torchrun started .*give --strategy multiworker or auto"),
+        ("auto", "jax", TWO_OF_PYTORCH, "WORLD_SIZE = 2: torchrun started .*=jax .*set KERAS_BACKEND=torch"),
+        ("mirrored", "tensorflow", BESIDE_AN_EVALUATOR, "TF_CONFIG = "),
+        ("auto", "jax", BESIDE_AN_EVALUATOR, "TF_CONFIG = "),
+        ("auto", "jax", {"TF_CONFIG": '{"sparseCluster": {"worker": {"0": "a:1"}}}'}, "TF_CONFIG = "),
         ("auto", "tensorflow", TWO_OF_TORCHRUN, "WORLD_SIZE = 2: torchrun started"),
         ("auto", "tensorflow", TWO_OF_JAX, "JAX_NUM_PROCESSES = 2: Kubeflow started"),
         ("mirrored", "jax", TWO_OF_JAX, "JAX_NUM_PROCESSES = 2: Kubeflow started"),
@@ -166,6 +170,7 @@ def test_processes_that_would_not_find_each_other(name, backend, environment, me
         ("auto", "torch", {"TF_CONFIG": "{}"}),
         ("auto", "torch", {"TF_CONFIG": "not JSON"}),
         ("auto", "torch", tf_config({"worker": ["no port"]}, "worker", 0)),
+        ("auto", "jax", tf_config({"worker": "h:1"}, "worker", 0)),
         ("auto", "torch", {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}),
         ("auto", "torch", {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": ""}),
         ("one", "tensorflow", {"SLURM_PROCID": "0"}),
@@ -173,6 +178,22 @@ def test_processes_that_would_not_find_each_other(name, backend, environment, me
 )
 def test_processes_that_find_each_other_or_are_none(name, backend, environment):
     refuse_lost_processes(name, backend, environment)
+
+
+@pytest.mark.parametrize(
+    ("environment", "count"),
+    [
+        (TWO_OF_JAX, 2),
+        ({**TWO_OF_JAX, "JAX_NUM_PROCESSES": "1"}, None),
+        ({"JAX_COORDINATOR_ADDRESS": "first:1"}, None),
+        ({**TWO_OF_JAX, "INFOXLM_PROCESSES": "3", "INFOXLM_PROCESS": "2", "INFOXLM_COORDINATOR": "a:1"}, 3),
+    ],
+)
+def test_kubeflows_variables_for_jax(environment, count):
+    from infoxlm_keras.distribution.jax_processes import processes_of_run
+
+    found = processes_of_run("auto", {}, None, environment)
+    assert (found and found.count) == count
 
 
 def test_a_strategy_of_one_process_beside_others_is_refused(monkeypatch):

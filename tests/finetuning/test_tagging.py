@@ -162,7 +162,7 @@ def test_a_model_that_lacks_its_labels_or_is_another_is_refused(tiny_masked_lm, 
     for weight, expected in zip(again.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
     (tmp_path / "tags/labels.json").write_text('["A"]')
-    with pytest.raises(InputError, match="names 1 classes, but the classifier has 2 outputs"):
+    with pytest.raises(InputError, match="names 1 classes, but the model has 2 outputs"):
         load_token_classification(tmp_path / "tags")
     with pytest.raises(InputError, match="holds no token-classification model"):
         load_token_classification(tiny_preset)

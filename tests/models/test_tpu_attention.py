@@ -13,6 +13,8 @@ from repository import REPOSITORY
 PROGRAM = """
 import functools
 import json
+import re
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -20,6 +22,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from keras.src.backend.jax import nn as keras_nn
 
+from infoxlm_keras.distribution.jax_replicas import JaxReplicas
 from infoxlm_keras.models import tpu_attention
 from infoxlm_keras.models.encoder import Encoder, build_masked_lm
 from infoxlm_keras.models.sizes import EncoderSize
@@ -50,16 +53,40 @@ def largest(ours, others):
     return max(float(jnp.abs(a - b).max() / (1 + jnp.abs(b).max())) for a, b in zip(ours, others, strict=True))
 
 
-def kernel_calls(dropout, length, dtype="mixed_bfloat16", distribution=None):
+def kernel_calls(dropout, length, dtype="mixed_bfloat16", distribution=None, replicas=None, remat=None, mask=True):
     model = build_masked_lm(SIZE, 64, dropout=dropout, dtype=dtype)
     values = [variable.value for variable in model.trainable_variables]
     keras.distribution.set_distribution(distribution)
-    step = jax.jit(gradient_function(model, Encoder(model).hidden_state, inputs_of(length)))
+    inputs = inputs_of(length)
+    encoder = Encoder(model)
+    if remat:
+        rematerialize_layers(model.backbone, keep_products=remat == "activations")
+    if not mask:  # one for each query instead
+        each = jnp.tril(jnp.ones((4, length, length), "bool"))
+        layer = model.backbone.transformer_layers[0]
+        tpu_attention.attend_on_tpu(layer)
+        states = jnp.ones((4, length, 32), "bfloat16")
+        step, values = jax.jit(lambda states: layer(states, attention_mask=each)), states
+    elif replicas:
+
+        def on_replica(values, inputs):
+            return gradient_function(model, encoder.hidden_state, inputs)(values)[1]
+
+        places = [PartitionSpec()] * len(values)
+        step = jax.jit(lambda values: replicas.run(on_replica, values, inputs, places, places))
+    else:
+        # Layers are computed again in training only.
+        call = functools.partial(encoder.hidden_state, training=True)
+        step = jax.jit(gradient_function(model, call, inputs))
     text = step.trace(values).lower(lowering_platforms=("tpu",)).as_text()
     keras.distribution.set_distribution(None)
-    # A function of the program that holds the kernel is called by each layer.
-    holders = [part.split("(")[0].split("@")[1] for part in text.split("func.func ")[1:] if "tpu_custom_call" in part]
-    return sum(text.count(f"call @{holder}(") for holder in holders)
+    functions = {part.split("(")[0].split("@")[1]: part for part in text.split("func.func ")[1:]}
+
+    def calls(name):
+        body = functions[name]
+        return body.count("stablehlo.custom_call @tpu_custom_call") + sum(map(calls, re.findall(r"(?<!_)call @(\\w+)\\(", body)))
+
+    return calls("main")
 
 
 # Numbers: the plain encoder of a CPU, then the same weights on the TPU's path.
@@ -75,10 +102,10 @@ def states_of(inputs):
 for length in (128, 256, 40):
     inputs = inputs_of(length)
     plain[length] = inputs, gradient_function(model, states_of, inputs)(values)
-tpu_attention.compile_for("tpu")
+tpu_attention._target = "tpu"
 kernel, taken = tpu_attention.splash_attention, []
 tpu_attention.splash_attention = lambda *inputs: (taken.append(inputs[0].shape), kernel(*inputs, interpret=True))[1]
-tpu_attention._suits_kernel = lambda query: query.shape[1] % 128 == 0  # in float32 too, which compares closer
+tpu_attention._suits_kernel = lambda query, _: query.shape[1] % 128 == 0  # in float32 too, which compares closer
 for length, (inputs, ((_, expected), others)) in plain.items():
     before = len(taken)
     (_, ours), gradients = gradient_function(model, states_of, inputs)(values)
@@ -99,14 +126,19 @@ import infoxlm_keras.models.encoder as encoder
 
 importlib.reload(encoder)
 from infoxlm_keras.models.encoder import Encoder, build_masked_lm
+from infoxlm_keras.models.rematerialization import rematerialize_layers
 
-tpu_attention.compile_for("tpu")
-found["calls"] = kernel_calls(0.0, 256)
-found["calls with dropout"] = kernel_calls(0.1, 256)
-found["calls of another length"] = kernel_calls(0.0, 136)
-found["calls in float32"] = kernel_calls(0.0, 256, "float32")
-found["calls cut by the compiler"] = kernel_calls(0.0, 256, distribution=keras.distribution.DataParallel())
-tpu_attention.compile_for("cpu")
+mesh = Mesh(np.array(jax.devices()), ("batch",))
+with tpu_attention.compiling_for("tpu"):
+    found["calls"] = kernel_calls(0.0, 256)
+    found["calls on replicas"] = kernel_calls(0.0, 256, replicas=JaxReplicas(mesh, "batch"))
+    found["calls of layers that are computed again"] = kernel_calls(0.0, 256, remat="layers")
+    found["calls where activations are computed again"] = kernel_calls(0.0, 256, remat="activations")
+    found["calls with dropout"] = kernel_calls(0.1, 256)
+    found["calls of another length"] = kernel_calls(0.0, 136)
+    found["calls in float32"] = kernel_calls(0.0, 256, "float32")
+    found["calls cut by the compiler"] = kernel_calls(0.0, 256, distribution=keras.distribution.DataParallel())
+    found["calls with a mask for each query"] = kernel_calls(0.0, 256, mask=False)
 found["calls elsewhere"] = kernel_calls(0.0, 256)
 
 # What Keras does on a TPU.
@@ -132,6 +164,7 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def found():
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
+    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -148,9 +181,16 @@ def test_a_row_without_a_token_is_finite(found):
 
 
 def test_every_layer_is_the_kernel_forward_and_backward(found):
-    assert found["calls"] == 2 * 3
+    assert found["calls"] == found["calls on replicas"] == 2 * 3
     assert found["calls with dropout"] == found["calls of another length"] == found["calls in float32"] == 0
-    assert found["calls cut by the compiler"] == found["calls elsewhere"] == 0
+    assert found["calls cut by the compiler"] == found["calls with a mask for each query"] == 0
+    assert found["calls elsewhere"] == 0
+
+
+def test_what_is_computed_again(found):
+    """Layers hold the forward kernel twice; where only activations are computed again, its result is kept."""
+    assert found["calls of layers that are computed again"] == 3 * 3
+    assert found["calls where activations are computed again"] == 2 * 3
 
 
 def test_keras_is_still_wrong_on_a_tpu(found):

@@ -336,7 +336,7 @@ def test_files_that_are_none_or_given_twice(write, tmp_path):
         ('{"a": 0}', "labels.json: must be a list of class names"),
         ("[0, 1]", "labels.json: must be a list of class names"),
         ('["a", "a"]', "labels.json: names a class twice"),
-        ('["a", "b", "c"]', "labels.json: names 3 classes, but the classifier has 2 outputs"),
+        ('["a", "b", "c"]', "labels.json: names 3 classes, but the model has 2 outputs"),
         ("[", "labels.json: is not valid JSON"),
     ],
 )
