@@ -37,7 +37,7 @@ def print_summary(manifest: Manifest, seconds: float) -> None:
     for heading in ("stream", unit, "dropped", "records", "tokens", "unknown", "filled"):
         table.add_column(heading, justify="left" if heading == "stream" else "right", no_wrap=True)
     # Of a stream without a record, all was dropped.
-    names = sorted({part.name for part in (*manifest.streams, *manifest.sources)})
+    names = sorted({stream.name for stream in manifest.streams} | {source.name for source in manifest.sources})
     for name in [*names, None]:
         streams = [stream for stream in manifest.streams if name in (stream.name, None)]
         sources = [source for source in manifest.sources if name in (source.name, None)]

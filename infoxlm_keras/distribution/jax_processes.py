@@ -38,7 +38,7 @@ def processes_of_run(
     Raises:
         InputError: if not all of the three options are given, or one is out of range.
     """
-    given = {option: options.get(option) for option in OPTIONS}
+    given: Mapping[str, str | int | None] = {option: options.get(option) for option in OPTIONS}
     if all(value is None for value in given.values()):
         given = {option: environment.get(variable) for option, variable in OPTIONS.items()}
     if all(value in (None, "") for value in given.values()):

@@ -110,7 +110,8 @@ def _tpu(tpu):
             strategy = tf.distribute.TPUStrategy(resolver)
     except (ValueError, RuntimeError, OSError, urllib.error.URLError, tf.errors.OpError) as error:
         # Without a TPU the resolver fails in many ways: no name, no metadata server, no such node, no device.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
+        lines = str(error).replace("Graph execution error:", "").strip() or type(error).__name__
+        reason = lines.splitlines()[0].split(". ")[0].rstrip(".")
         raise InputError(
             f"--strategy tpu: no TPU {tpu or ''!r} was found ({reason}); on a TPU VM give --tpu local, else --tpu and "
             "the name or grpc:// address of a TPU of this project and zone"

@@ -84,7 +84,8 @@ def kernel_calls(dropout, length, dtype="mixed_bfloat16", distribution=None, rep
 
     def calls(name):
         body = functions[name]
-        return body.count("stablehlo.custom_call @tpu_custom_call") + sum(map(calls, re.findall(r"(?<!_)call @(\\w+)\\(", body)))
+        called = re.findall(r"(?<!_)call @(\\w+)\\(", body)
+        return body.count("stablehlo.custom_call @tpu_custom_call") + sum(map(calls, called))
 
     return calls("main")
 
