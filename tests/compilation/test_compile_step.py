@@ -112,6 +112,16 @@ def test_the_compiler_for_tpus_takes_the_step(tmp_path):
     assert result["traffic_seconds"] > 0 and "16.0 GiB" in process.stdout
 
 
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="the compiler for TPUs (extra xla-tpu)")
+def test_the_compiler_for_tpus_takes_the_attention_kernel(tmp_path):
+    more = ("--set", "model.dtype=mixed_bfloat16", "--set", "model.dropout=0")
+    more += ("--set", "model.max_sequence_length=130", "--block_length", "128")
+    process, result = compile_step("tpu:v5e:2x2", *more, output=tmp_path / "step.json")
+    assert process.returncode == 0, process.stderr
+    check_messages(result, 4)
+    assert result["program"]["fused_attention_calls"] > 0
+
+
 @pytest.mark.skipif(importlib.util.find_spec("jax_cuda12_plugin") is None, reason="that for GPUs (extra xla-cuda)")
 def test_the_compiler_for_gpus_takes_the_step(tmp_path):
     more = ("--set", "model.dtype=mixed_bfloat16", "--set", "model.dropout=0")
