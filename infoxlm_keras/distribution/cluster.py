@@ -110,9 +110,11 @@ def _tf_config(environment):
 def _refuse_other_parts(content):
     """Raises `InputError` for a process that is no worker, and so would train alone."""
     cluster, task = content["cluster"], content.get("task")
+    if not isinstance(cluster, dict):
+        return
     part = task.get("type") if isinstance(task, dict) else None
-    masters = {"master"} & set(cluster) if isinstance(cluster, dict) else set()
-    if (isinstance(part, str) and part not in ("chief", "worker")) or masters:
+    other = isinstance(part, str) and part in cluster and part not in ("chief", "worker")
+    if other or "master" in cluster:
         raise InputError(
             f"TF_CONFIG: task {part!r} of a cluster of {', '.join(sorted(cluster))}: all processes must be workers "
             "(the first may be called chief); start no others"
