@@ -27,6 +27,7 @@ def check_agreement(value: int, what: str) -> None:
     """
     values = sorted(set(values_of_workers(value)))
     if len(values) > 1:
+        let_others_leave()
         raise InputError(f"the workers do not agree on {what}: {', '.join(map(str, values))}")
 
 
@@ -42,7 +43,7 @@ def wait_for_workers() -> None:
 
 
 def let_others_leave() -> None:
-    """Waits a moment at the end of a run, since the others may still be fetching this worker's last message.
+    """Waits a moment before a process ends, since the others may still be fetching this worker's last message.
 
     TensorFlow closes the connections of a process that ends, and a message that is not yet fetched is lost with them.
     """
