@@ -60,7 +60,9 @@ def _find_each_other(name, backend, environment):
         return True
     if backend == "tensorflow":
         return is_multi_worker(environment, report=lambda line: None)
-    return max(_slurm_tasks(environment), _count(environment, "JAX_NUM_PROCESSES")) > 1
+    # Of Kubeflow's variables JAX's processes need all three.
+    of_kubeflow = all(map(environment.get, ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")))
+    return _slurm_tasks(environment) > 1 or (of_kubeflow and _count(environment, "JAX_NUM_PROCESSES") > 1)
 
 
 def _signs(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
