@@ -26,7 +26,7 @@ from infoxlm_keras.files import load_yaml, parsing, read_yaml
 from infoxlm_keras.models.sizes import ENCODER_SIZES, EncoderSize
 from infoxlm_keras.settings import NonNegativeInt, OneOf, PositiveInt, Settings, defaults_of
 from infoxlm_keras.tasks.registry import DEFAULT_TASKS, task_classes, tasks_with_batches
-from infoxlm_keras.training.optimizer import OPTIMIZERS, build_optimizer
+from infoxlm_keras.training.optimizer import OPTIMIZERS, build_optimizer, check_optimizer
 from infoxlm_keras.training.pretrainer import InfoXLMPretrainer
 from infoxlm_keras.training.schedules import SCHEDULES, build_schedule
 
@@ -228,6 +228,7 @@ def check_config(values: Mapping[str, Any], source: PathLike = "configuration") 
         )
     rates = config.optimizer
     try:
+        check_optimizer(rates.name, rates.schedule, rates.beta_1)
         build_schedule(rates.schedule, 1.0, rates.warmup_steps, config.steps, rates.decay_share, rates.final_share)
     except InputError as error:
         raise InputError(f"{source}: optimizer.{error}") from None

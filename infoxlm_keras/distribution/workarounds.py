@@ -34,7 +34,9 @@ def update_on_each_replica(optimizer: keras.optimizers.Optimizer) -> None:
         for gradient, variable in zip(gradients, variables, strict=True):
             self.update_step(gradient, variable, learning_rate)
 
-    optimizer._apply_weight_decay = functools.partial(apply_weight_decay, optimizer)
+    # Some have a decay of their own, as Muon.
+    if type(optimizer)._apply_weight_decay is keras.optimizers.Optimizer._apply_weight_decay:
+        optimizer._apply_weight_decay = functools.partial(apply_weight_decay, optimizer)
     optimizer._backend_update_step = functools.partial(backend_update_step, optimizer)
     # Made for "only_first_replica", whose assignment is a merge_call.
     _set_aggregation(optimizer._iterations, tf.VariableAggregation.NONE)

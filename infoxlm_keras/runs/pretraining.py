@@ -218,25 +218,26 @@ class PretrainingRun:
         # The chief may still be writing the last checkpoint, which all read here.
         wait_for_workers()
         self.directory.refresh()
-        if is_chief():
-            info = dataclasses.replace(self.info, steps=steps)
-            with current_distribution().alone():
-                save_pretrained(self.directory.model, self.masked_lm, self.tokenizer, info, replace=True)
+        self._save(self.directory.model, steps)
         best = self._save_best()
         # A worker that ends closes the connections of the others, so all wait until the chief has written everything.
         check_agreement(steps, "the last step")
         let_others_leave()
         return RunResult(self._last_row(), steps, self.directory.model, best=best, tasks=tuple(self.pretrainer.tasks))
 
+    def _save(self, path, steps):
+        with self.pretrainer.averaged_weights():
+            if is_chief():
+                info = dataclasses.replace(self.info, steps=steps)
+                with current_distribution().alone():
+                    save_pretrained(path, self.masked_lm, self.tokenizer, info, replace=True)
+
     def _save_best(self):
         found = restore_best(self.directory.checkpoints, self.pretrainer, self.best_name)
         if found is None:
             return None
         step, value = found
-        if is_chief():
-            info = dataclasses.replace(self.info, steps=step)
-            with current_distribution().alone():
-                save_pretrained(self.directory.best_model, self.masked_lm, self.tokenizer, info, replace=True)
+        self._save(self.directory.best_model, step)
         return {"name": self.best_name, "value": value, "step": step}
 
     def _info(self):

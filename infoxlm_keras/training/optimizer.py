@@ -9,6 +9,7 @@ from keras import ops
 from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.training.muon import MatrixMuon
+from infoxlm_keras.training.schedule_free import ScheduleFreeAdamW
 from infoxlm_keras.training.schedules import DEFAULT_DECAY_SHARE, build_schedule
 
 # Parts of the names of biases and layer norms.
@@ -64,6 +65,7 @@ OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
     "lamb": keras.optimizers.Lamb,
     "lion": _lion,
     "muon": _muon,
+    "schedule_free": ScheduleFreeAdamW,
 }
 
 
@@ -93,8 +95,9 @@ def build_optimizer(
             left out of training altogether by the pretrainer.
         name: one of `OPTIMIZERS`: "adamw"; "lamb" (You et al. 2020, large batches; weight decay is beside its ratio,
             as Keras has it); "lion" (Chen et al. 2023: one moment instead of two, wants a third to a tenth of AdamW's
-            learning rate); "muon" (`infoxlm_keras.training.muon.MatrixMuon`, at AdamW's learning rate).
-        schedule: one of `SCHEDULES`: "linear", "cosine" or "stable".
+            learning rate); "muon" (`infoxlm_keras.training.muon.MatrixMuon`, at AdamW's learning rate);
+            "schedule_free" (`infoxlm_keras.training.schedule_free.ScheduleFreeAdamW`, with `schedule` "constant").
+        schedule: one of `SCHEDULES`: "linear", "cosine", "stable" or "constant".
         decay_share: float in (0, 1], see `infoxlm_keras.training.schedules.WarmupStableDecay`; "stable" only.
         final_share: float in [0, 1), the share of the peak at which "cosine" and "stable" end.
 
@@ -109,13 +112,27 @@ def build_optimizer(
     pretrainer.compile(optimizer=build_optimizer(2e-4, total_steps=10000, name="muon", schedule="stable"))
     ```
     """
-    if name not in OPTIMIZERS:
-        raise InputError(f"optimizer = {name!r}: must be one of {', '.join(OPTIMIZERS)}")
+    check_optimizer(name, schedule, beta_1)
     rates = build_schedule(schedule, learning_rate, warmup_steps, total_steps, decay_share, final_share)
     optimizer = OPTIMIZERS[name](
         learning_rate=rates, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, weight_decay=weight_decay
     )
     return without_decay_of_biases(optimizer)
+
+
+def check_optimizer(name: str, schedule: str, beta_1: float) -> None:
+    """Raises `InputError` for a name that is not in `OPTIMIZERS`, or a schedule or `beta_1` that it cannot have."""
+    if name not in OPTIMIZERS:
+        raise InputError(f"name = {name!r}: must be one of {', '.join(OPTIMIZERS)}")
+    if name != "schedule_free":
+        return
+    if schedule != "constant":
+        raise InputError(
+            f"name = 'schedule_free': its rate does not fall, and schedule = {schedule!r} does; take "
+            "schedule = 'constant'"
+        )
+    if beta_1 <= 0.0:
+        raise InputError(f"beta_1 = {beta_1}: name = 'schedule_free' needs a value above 0")
 
 
 def rate_of_last_update(optimizer: keras.optimizers.Optimizer) -> Tensor | float:

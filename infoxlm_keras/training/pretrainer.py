@@ -1,10 +1,11 @@
 """The pretrainer: one encoder, any set of pretext tasks, one custom training step."""
 
+import contextlib
 import copy
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -20,6 +21,7 @@ from infoxlm_keras.training.frozen_parts import freeze_parts, frozen_parts
 from infoxlm_keras.training.keras_arguments import check_compile_arguments
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE
 from infoxlm_keras.training.optimizer import optimizer_config, optimizer_from_config
+from infoxlm_keras.training.schedule_free import ScheduleFreeAdamW, averaged_weights
 from infoxlm_keras.training.step import TrainStep
 
 
@@ -176,6 +178,27 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
         if not keywords.get("_use_cached_eval_dataset"):
             self._check_first_batch(x)
         return super().evaluate(x, *arguments, **keywords)
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Within it the weights are the averages that a Schedule-Free optimizer keeps; other optimizers keep none.
+
+        Measure, export and save a model within it. Afterwards the weights have the bits of before.
+
+        Example:
+        ```python
+        with pretrainer.averaged_weights():
+            save_pretrained("model", pretrainer.masked_lm, tokenizer)
+        ```
+        """
+        if not isinstance(self.optimizer, ScheduleFreeAdamW):
+            yield
+            return
+        row = self.padding_row()
+        with averaged_weights(self.optimizer, self.trainable_variables):
+            # The optimizer moves the row of `<pad>`, and the step restores it in the weights only.
+            self.restore_padding_row(row)
+            yield
 
     def _check_first_batch(self, data):
         # A data set is read from its beginning each time, and opening it takes longer than a step.

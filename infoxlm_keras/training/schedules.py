@@ -74,6 +74,20 @@ class WarmupLinearDecay(_WarmupSchedule):
         return left
 
 
+@keras.saving.register_keras_serializable(package="infoxlm_keras")
+class WarmupConstant(_WarmupSchedule):
+    """Rises linearly to `learning_rate` over `warmup_steps` updates, and stays there.
+
+    Args:
+        learning_rate: float > 0.
+        warmup_steps: int >= 0.
+        total_steps: int > `warmup_steps`; changes nothing.
+    """
+
+    def falling(self, left: Tensor) -> Tensor:
+        return ops.ones_like(left)
+
+
 class _ToAShare(_WarmupSchedule):
     """Falls to `final_share` of the peak (float in [0, 1))."""
 
@@ -166,6 +180,7 @@ SCHEDULES: dict[str, tuple[Callable[..., keras.optimizers.schedules.LearningRate
     "linear": (WarmupLinearDecay, ()),
     "cosine": (WarmupCosineDecay, ("final_share",)),
     "stable": (WarmupStableDecay, ("final_share", "decay_share")),
+    "constant": (WarmupConstant, ()),
 }
 
 
@@ -184,9 +199,10 @@ def build_schedule(
     """
     if name not in SCHEDULES:
         raise InputError(f"schedule = {name!r}: must be one of {', '.join(SCHEDULES)}")
-    if name == "linear" and final_share != 0.0:
-        raise InputError(f"final_share = {final_share}: the linear schedule falls to 0; take cosine or stable")
     made, names = SCHEDULES[name]
+    if "final_share" not in names and final_share != 0.0:
+        ends = "falls to 0" if name == "linear" else "does not fall"
+        raise InputError(f"final_share = {final_share}: the {name} schedule {ends}; take cosine or stable")
     if "decay_share" not in names and decay_share != DEFAULT_DECAY_SHARE:
         raise InputError(f"decay_share = {decay_share}: the {name} schedule has no such part; take stable")
     shares = {"final_share": final_share, "decay_share": decay_share}

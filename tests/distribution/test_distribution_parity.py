@@ -42,12 +42,17 @@ SCENARIOS = {
         "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1", "torch_0", "torch_1"],
     },
     # Four micro-batches, active clipping, and a step that is not finite because of one replica's sample. Words are
-    # aligned in TLM's forward pass.
+    # aligned in TLM's forward pass. Schedule-Free AdamW.
     "accumulated": {
         "tasks": ["tlm", "xlco", "dwa"],
         "xlco": {"queue_length": 21, "universal_layer": 1, "enable_step": 3, "momentum": 0.8},
         "optimizer": {"learning_rate": 5e-3, "total_steps": 25},
-        "pretrainer": {"loss_combination": "joint_count", "accumulation_steps": 4, "clip_norm": 0.3},
+        "pretrainer": {
+            "optimizer": {"name": "schedule_free", "schedule": "constant"},
+            "loss_combination": "joint_count",
+            "accumulation_steps": 4,
+            "clip_norm": 0.3,
+        },
         "jit_compile": False,
         "steps_per_execution": 1,
         "runs": ["mirrored", "worker_0", "worker_1", "jax", "jax_0", "jax_1", "torch_0", "torch_1"],

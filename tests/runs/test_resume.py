@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from benchmarks import kill_resume
 from forking_commands import ForkingCommands
@@ -132,6 +133,38 @@ def test_a_stable_run_becomes_longer_from_a_checkpoint_before_its_fall(inputs, t
     assert states[0] == states[1] and history(longer) == history(whole)
     rates = [float(row["learning_rate"]) for row in history(longer)]
     np.testing.assert_allclose(rates, [0.01, 0.01, 0.01, 0.01 * 4 / 6, 0.01 * 2 / 6, 0.0], rtol=1e-5, atol=1e-9)
+
+
+def test_a_schedule_free_run_becomes_longer_and_saves_its_averages(inputs, tmp_path):
+    """More steps continue the run as if it had had them from the start; what is measured and saved are averages."""
+    settings = ["--tasks", "tlm", "--set", "save_every=4", "--set", "model.num_layers=1", "--set", "model.dropout=0"]
+    settings += ["--set", "optimizer.name=schedule_free", "--set", "optimizer.schedule=constant"]
+    settings += ["--set", "data.validation_records=4", "--set", "evaluation.validation_batches=2"]
+    settings += ["--set", "evaluation.every=4"]
+    longer, whole = tmp_path / "longer", tmp_path / "whole"
+    run(pretrain.main, *arguments(inputs, longer, *settings))
+    for directory in (longer, whole):
+        run(pretrain.main, *arguments(inputs, directory, *settings, "--steps", 12))
+    checkpoint = "checkpoints/step-00000012/state.safetensors"
+    assert (longer / checkpoint).read_bytes() == (whole / checkpoint).read_bytes()
+    for name in ("model", "best_model"):
+        for one, other in zip(weights(longer, name), weights(whole, name), strict=True):
+            np.testing.assert_array_equal(one, other)
+    state = safetensors.numpy.load_file(whole / checkpoint)
+    embeddings, *_ = (value for name, value in sorted(state.items()) if name.endswith("/embeddings"))
+    (point,) = (value for name, value in state.items() if "point" in name and value.shape == embeddings.shape)
+    average = point + (embeddings - point) / 0.9
+    average[1] = embeddings[1]  # `<pad>`
+    saved = load_pretrained(whole / "model").masked_lm
+    np.testing.assert_allclose(saved.backbone.token_embedding.embeddings.numpy(), average, rtol=1e-5, atol=1e-6)
+    assert np.abs(average - embeddings).max() > 1e-3
+    # The run's last measurement is that of the model that it saved.
+    again = tmp_path / "again"
+    options = [*settings, "--init", whole / "model", "--steps", 12, "--set", "optimizer.warmup_steps=2"]
+    run(pretrain.main, *arguments(inputs, again, *options))
+    assert float(history(again)[0]["val_tlm_loss"]) == pytest.approx(
+        float(history(whole)[-1]["val_tlm_loss"]), rel=1e-5
+    )
 
 
 def test_the_best_checkpoint_by_retrieval_is_kept_and_exported(evaluated):
@@ -296,9 +329,10 @@ def test_other_records_are_refused(uninterrupted):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_an_evaluation_leaves_training_as_it_is_on_the_other_backends(inputs, tmp_path, backend):
-    """One run with an evaluation, continued from the checkpoint after step 4; one without."""
+    """One run with an evaluation, continued from the checkpoint after step 4; one without. Both keep averages."""
     # On JAX one program compiles faster than each of its operations.
-    common = [*INTERVALS, "--tasks", "xlco", "--set", f"jit_compile={str(backend == 'jax').lower()}"]
+    common = [*INTERVALS, "--tasks", "xlco", "--set", "optimizer.name=schedule_free"]
+    common += ["--set", "optimizer.schedule=constant", "--set", f"jit_compile={str(backend == 'jax').lower()}"]
     with ForkingCommands(REPOSITORY, KERAS_BACKEND=backend, QUICK_RUNS="1") as commands:
 
         def train(name, *options):

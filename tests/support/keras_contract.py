@@ -39,7 +39,8 @@ from infoxlm_keras.models.sentence_vector_model import UnitVector
 from infoxlm_keras.tasks.masked_lm import MaskedLanguageModeling
 from infoxlm_keras.tasks.replaced_tokens import ReplacedTokenDetection
 from infoxlm_keras.training.muon import MatrixMuon
-from infoxlm_keras.training.schedules import WarmupCosineDecay, WarmupLinearDecay, WarmupStableDecay
+from infoxlm_keras.training.schedule_free import ScheduleFreeAdamW
+from infoxlm_keras.training.schedules import WarmupConstant, WarmupCosineDecay, WarmupLinearDecay, WarmupStableDecay
 from infoxlm_keras.training.smoothed_mean import SmoothedMean
 from tiny_pretraining import (
     TINY_SIZE,
@@ -105,7 +106,7 @@ def rates(schedule):
     return [schedule(step) for step in range(9)]
 
 
-def moved_by_muon(optimizer):
+def moved_by(optimizer):
     """An attention kernel, a matrix and a bias after an update."""
     shapes = {"key/kernel": (4, 2, 2), "query/kernel": (4, 2, 2), "dense/kernel": (4, 6), "dense/bias": (6,)}
     draw = np.random.default_rng(2).normal
@@ -158,7 +159,9 @@ EXAMPLES = {
     WarmupLinearDecay: (lambda: WarmupLinearDecay(0.1, 3, 9), rates),
     WarmupCosineDecay: (lambda: WarmupCosineDecay(0.1, 3, 9, 0.2), rates),
     WarmupStableDecay: (lambda: WarmupStableDecay(0.1, 3, 9, 0.2, 0.5), rates),
-    MatrixMuon: (lambda: MatrixMuon(0.1, ns_steps=3, exclude_layers=["query"]), moved_by_muon),
+    WarmupConstant: (lambda: WarmupConstant(0.1, 3, 9), rates),
+    ScheduleFreeAdamW: (lambda: ScheduleFreeAdamW(WarmupConstant(0.1, 3, 9), 0.8, 0.9, 1e-7, 0.1, "free"), moved_by),
+    MatrixMuon: (lambda: MatrixMuon(0.1, ns_steps=3, exclude_layers=["query"]), moved_by),
     PadLength: (lambda: PadLength(name="pad"), lambda layer: [layer(np.ones((2, 13, 3), "float32"))]),
     CutLength: (
         lambda: CutLength(name="cut"),

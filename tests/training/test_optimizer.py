@@ -68,14 +68,20 @@ def test_schedules_rise_alike_and_never_rise_again(name):
     values = [float(rates(step)) for step in range(60)]
     assert values[:5] == pytest.approx([3e-4 * update / 5 for update in range(1, 6)])
     assert all(later <= earlier for earlier, later in zip(values[4:], values[5:], strict=False))
-    assert values[49:] == pytest.approx([0.0] * 11, abs=1e-12)
+    assert values[49:] == pytest.approx([3e-4 if name == "constant" else 0.0] * 11, rel=1e-5, abs=1e-12)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "adamm"}, "optimizer = 'adamm': must be one of adamw, lamb, lion, muon"),
-        ({"schedule": "wsd"}, "schedule = 'wsd': must be one of linear, cosine, stable"),
+        ({"name": "adamm"}, "name = 'adamm': must be one of adamw, lamb, lion, muon, schedule_free"),
+        ({"schedule": "wsd"}, "schedule = 'wsd': must be one of linear, cosine, stable, constant"),
+        ({"name": "schedule_free"}, "schedule = 'linear' does; take schedule = 'constant'"),
+        (
+            {"name": "schedule_free", "schedule": "constant", "beta_1": 0.0},
+            "beta_1 = 0.0: name = 'schedule_free' needs",
+        ),
+        ({"schedule": "constant", "final_share": 0.1}, "final_share = 0.1: the constant schedule does not fall"),
         ({"final_share": 0.1}, "final_share = 0.1: the linear schedule falls to 0"),
         ({"decay_share": 0.5}, "decay_share = 0.5: the linear schedule has no such part"),
         ({"schedule": "cosine", "decay_share": 0.5}, "decay_share = 0.5: the cosine schedule has no such part"),
@@ -161,7 +167,8 @@ def test_muon_leaves_embeddings_biases_and_norms_to_adamw():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_trains_and_survives_its_configuration(name):
-    pretrainer = tiny_pretrainer([MMLM()], size=TWO_LAYERS, learning_rate=3e-3, optimizer={"name": name})
+    settings = {"name": name, **({"schedule": "constant"} if name == "schedule_free" else {})}
+    pretrainer = tiny_pretrainer([MMLM()], size=TWO_LAYERS, learning_rate=3e-3, optimizer=settings)
     batch = {"mmlm": joint_batch(np.random.default_rng(0))["mmlm"]}
     losses = [float(pretrainer.train_on_batch(batch, return_dict=True)["loss"]) for _ in range(25)]
     assert losses[-1] < losses[0] - 0.1

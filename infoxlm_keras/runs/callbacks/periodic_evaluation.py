@@ -37,4 +37,7 @@ class PeriodicEvaluation(StepCallback):
 
     def _write(self):
         # On JAX, `self.model` puts the weights in training back into the model's variables.
-        self.recorder.write({"step": self.step, **self.evaluation.measure(self.model)})
+        model = self.model
+        with model.averaged_weights():
+            numbers = self.evaluation.measure(model)
+        self.recorder.write({"step": self.step, **numbers})

@@ -109,7 +109,8 @@ class TrainStep(StepParts):
     def restore_padding_row(self, row: Tensor) -> None:
         """Restores the row of `<pad>`, which gradients of the tied output and weight decay must not change."""
         # In place; `ops.slice_update` copies the table.
-        self.backbone.token_embedding.embeddings.value[PAD_ID] = row[0]
+        with torch.no_grad():
+            self.backbone.token_embedding.embeddings.value[PAD_ID] = row[0]
 
     def test_step(self, data: Any) -> Tensors:
         """Losses and metrics of one batch without any update."""
