@@ -24,15 +24,22 @@ def masked_lm_logits(
 ) -> Tensor:
     """Vocabulary logits at the masked positions, and nowhere else.
 
+    The product with the embedding is of the head's compute dtype. KerasHub's head would compute it in float32 in any
+    case: embeddings are not cast there.
+
     Args:
         masked_lm: `keras_hub.models.XLMRobertaMaskedLM`; its head is tied to the token embedding.
         hidden_state: [batch, length, dim], the last hidden state.
         mask_positions: int32 [batch, predictions], positions in 0..length-1; unused slots hold 0.
 
     Returns:
-        float32 [batch, predictions, vocabulary_size].
+        float32 [batch * predictions, vocabulary_size].
     """
-    return ops.cast(masked_lm.masked_lm_head(hidden_state, mask_positions), "float32")
+    features = masked_lm_features(masked_lm, hidden_state, mask_positions)
+    head = masked_lm.masked_lm_head
+    rows = ops.cast(ops.convert_to_tensor(head.token_embedding.embeddings), features.dtype)
+    products = ops.matmul(features, ops.transpose(rows))
+    return ops.cast(products, "float32") + ops.convert_to_tensor(head._bias)
 
 
 def masked_lm_features(
@@ -52,13 +59,13 @@ def masked_lm_loss(logits: Tensor, mask_ids: Tensor, mask_weights: Tensor) -> Ma
     """Summed cross-entropy of the true tokens: `sum_i w_i (logsumexp(z_i) - z_i[y_i])`.
 
     Args:
-        logits: float32 [batch, predictions, vocabulary_size].
-        mask_ids: int32 [batch, predictions], the tokens that stood there.
-        mask_weights: float32 [batch, predictions], 1 for a prediction and 0 for an unused slot.
+        logits: float32 [predictions, vocabulary_size].
+        mask_ids: int32 [predictions], the tokens that stood there.
+        mask_weights: float32 [predictions], 1 for a prediction and 0 for an unused slot.
 
     Returns:
         MaskedLMLoss of two float32 scalars: the sum of the losses, and the number of right first guesses.
     """
-    losses = ops.sparse_categorical_crossentropy(mask_ids, logits, from_logits=True)  # [batch, predictions]
+    losses = ops.sparse_categorical_crossentropy(mask_ids, logits, from_logits=True)  # [predictions]
     correct = ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), mask_ids), "float32")
     return MaskedLMLoss(ops.sum(losses * mask_weights), ops.sum(correct * mask_weights))

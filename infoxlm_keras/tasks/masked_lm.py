@@ -97,16 +97,16 @@ class MaskedLanguageModeling(PretextTask):
 
     def _loss(self, hidden_state, batch, training):
         masked_lm, positions = self.encoder.masked_lm, batch["mask_positions"]
+        ids, weights = (ops.reshape(batch[name], (-1,)) for name in ("mask_ids", "mask_weights"))
         chunk = self.vocabulary_chunk(positions)
         if chunk is None:
-            logits = masked_lm_logits(masked_lm, hidden_state, positions)
-            return masked_lm_loss(logits, batch["mask_ids"], batch["mask_weights"])
+            return masked_lm_loss(masked_lm_logits(masked_lm, hidden_state, positions), ids, weights)
         return chunked_masked_lm_loss(
             masked_lm_features(masked_lm, hidden_state, positions),
             ops.convert_to_tensor(self.encoder.backbone.token_embedding.embeddings),
             ops.convert_to_tensor(masked_lm.masked_lm_head._bias),
-            ops.reshape(batch["mask_ids"], (-1,)),
-            ops.reshape(batch["mask_weights"], (-1,)),
+            ids,
+            weights,
             chunk,
             training,
         )

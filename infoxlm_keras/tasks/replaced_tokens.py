@@ -187,16 +187,17 @@ class ReplacedTokenDetection(MaskedLanguageModeling):
         generator, positions = self.generator, batch["mask_positions"]
         ids, weights, uniforms = batch["mask_ids"], batch["mask_weights"], batch["sample_uniforms"]
         state = generator.hidden_state(inputs, training)
+        flat_ids, flat_weights, flat_uniforms = (ops.reshape(tensor, (-1,)) for tensor in (ids, weights, uniforms))
         chunk = self.vocabulary_chunk(positions)
         if chunk is None:
             logits = masked_lm_logits(generator, state, positions)
-            return masked_lm_loss(logits, ids, weights), sampled_pieces(logits, uniforms)
+            loss, pieces = masked_lm_loss(logits, flat_ids, flat_weights), sampled_pieces(logits, flat_uniforms)
+            return loss, ops.reshape(pieces, ops.shape(uniforms))
         arguments = (
             masked_lm_features(generator, state, positions),
             ops.convert_to_tensor(generator.token_embedding.embeddings),
             ops.convert_to_tensor(generator.masked_lm_head._bias),
         )
-        flat_ids, flat_weights, flat_uniforms = (ops.reshape(tensor, (-1,)) for tensor in (ids, weights, uniforms))
         loss = chunked_masked_lm_loss(*arguments, flat_ids, flat_weights, chunk, training)
         pieces = chunked_sampled_pieces(*arguments, loss.log_sum, flat_uniforms, chunk)
         return loss, ops.reshape(pieces, ops.shape(uniforms))
