@@ -90,6 +90,13 @@ class TrainStep(StepParts):
         metrics = _values(scope, self.metrics_variables)
         return logs, (trainable, non_trainable, optimizer, metrics)
 
+    def padding_row(self) -> Tensor:
+        """The token embedding [vocabulary_size, dim], whose row of `<pad>` is restored after the update.
+
+        All of it: an update that read one row of the old embedding for every row could not be written in its place.
+        """
+        return self.backbone.token_embedding.embeddings.value
+
     def restore_padding_row(self, row: Tensor) -> None:
         """Restores the row of `<pad>`, which gradients of the tied output and weight decay must not change."""
         embeddings = self.backbone.token_embedding.embeddings
@@ -131,7 +138,7 @@ class TrainStep(StepParts):
                     return self._loss(tasks, replicas.whole(trainable, places.trainable), non_trainable, *arguments)
 
                 (_, (more_loss, results, non_trainable)), more = jax.value_and_grad(loss_of, has_aux=True)(trainable)
-                gradients = [a + b for a, b in zip(gradients, more, strict=True)]
+                gradients = more if gradients is None else [a + b for a, b in zip(gradients, more, strict=True)]
                 return (loss + more_loss, gradients, non_trainable), results
 
             results = {}
@@ -147,7 +154,10 @@ class TrainStep(StepParts):
             }
             return (loss, gradients, non_trainable), results
 
-        zeros = [jax.numpy.zeros_like(value) for value in trainable]
+        # A loop over micro-batches must begin with zeros. Without one, the first task's activations and zeros as large
+        # as all weights would lie side by side.
+        loops = self.accumulation_steps > 1
+        zeros = [jax.numpy.zeros_like(value) for value in trainable] if loops else None
         carry = (jax.numpy.zeros(()), zeros, non_trainable)
         indices = jax.numpy.arange(self.accumulation_steps)
         (loss, gradients, non_trainable), results = _for_each(micro_step, carry, (indices, micro_batches, shared))
@@ -321,16 +331,21 @@ def _cond(condition, if_true, if_false, *operands):
 def _in_one_piece(function, carry, step):
     """`function(carry)`, which the compiler cannot mix with what comes before and after it.
 
-    It is the branch of a condition that always holds: `step` counts from 1. `jax.lax.optimization_barrier` does
-    not serve: on CPUs the compiler removes it before it chooses the order.
+    `carry` is (loss, gradients or None, non-trainable values). It is the branch of a condition that always holds:
+    `step` counts from 1. `jax.lax.optimization_barrier` does not serve: on CPUs the compiler removes it before it
+    chooses the order.
     """
     if not isinstance(step, jax.core.Tracer):
         # Operation by operation there is nothing to mix.
         return function(carry)
-    _, outputs = jax.eval_shape(function, carry)
+    (_, gradients, _), outputs = jax.eval_shape(function, carry)
+
+    def zeros(arrays):
+        return jax.tree.map(lambda array: jax.numpy.zeros(array.shape, array.dtype), arrays)
 
     def never(carry):
-        return carry, jax.tree.map(lambda output: jax.numpy.zeros(output.shape, output.dtype), outputs)
+        loss, before, non_trainable = carry
+        return (loss, zeros(gradients) if before is None else before, non_trainable), zeros(outputs)
 
     return jax.lax.cond(step > 0, function, never, carry)
 
