@@ -1,5 +1,7 @@
 """Where a compiled step reads and writes the memory of a chip: by kind of operation, by place in the model, by array.
 
+Then the largest arrays that it makes there, of which many share their memory one after the other.
+
     KERAS_BACKEND=jax infoxlm compile-step --config infoxlm_base --target tpu:v5e:2x4 --hlo step.hlo
     python benchmarks/program_traffic.py step.hlo
 
@@ -101,6 +103,18 @@ def place_in_model(name):
     return re.sub(r"(transformer_)?layer_\d+", "layer", name)
 
 
+def largest_arrays(found):
+    """List of (bytes of one, number, shape, place), the largest first, of what `operations` found."""
+    # A part of a larger array, or the same array again.
+    in_place = {"dynamic-update-slice", "copy-start", "slice-start", "optimization-barrier"}
+    numbers = collections.Counter(
+        (array_bytes(shape), ARRAY.search(shape)[0] if shape[0] != "(" else shape[:60], place_in_model(place))
+        for _, kind, shape, place in found
+        if kind not in in_place and ARRAY.search(shape)
+    )
+    return sorted(((size, number, shape, place) for (size, shape, place), number in numbers.items()), reverse=True)
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=pathlib.Path, help="the text that infoxlm compile-step --hlo wrote")
@@ -118,6 +132,9 @@ def main(arguments=None):
     print(f"\n{'GB':>8}  the largest operations")
     for size, kind, shape, place in found[: options.rows]:
         print(f"{size / 1e9:8.2f}  {kind} {shape[:80]} {place_in_model(place)}")
+    print(f"\n{'GB each':>8} {'number':>7}  the largest arrays")
+    for size, number, shape, place in largest_arrays(found)[: options.rows]:
+        print(f"{size / 1e9:8.2f} {number:7d}  {shape} {place}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,16 @@ def test_tables(tmp_path, capsys):
     assert printed.startswith("0.0 GB read and written in the chip's memory, one step\n")
     # One line for all layers, forward and backward.
     assert "  layer/add\n" in printed and "layer_3" not in printed
-    assert printed.count("\n    0.00  ") == 3 * 2
+    assert printed.count("\n    0.00  ") == 4 * 2
+
+
+def test_the_largest_arrays_are_those_in_the_chips_memory():
+    found = program_traffic.largest_arrays(program_traffic.operations(PROGRAM))
+    assert found[:3] == [
+        (4096, 2, "f32[1024]{0:T(1024)}", "layer/add"),  # in the loop and in the branch
+        (2048, 1, "bf16[1024]{0:T(1024)}", "convert"),
+        (1024, 1, "f32[256]{0:T(1024)}", "copy"),
+    ]
 
 
 @pytest.mark.parametrize(("limit", "runs"), [("constant(3)", 3), ("parameter(1)", 1)])
