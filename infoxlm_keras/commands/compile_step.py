@@ -116,6 +116,8 @@ def print_report(target: Any, compiled: Any, result: dict[str, Any]) -> None:
     }
     for name, size in memory.items():
         table.add_row(name, f"{size / GIB:.2f} GiB")
+    if program.live_bytes:
+        table.add_row("live at once, without the program", f"{program.live_bytes / GIB:.2f} GiB")
     if target.chip.memory:
         fits = "" if program.peak_bytes <= target.chip.memory else ": DOES NOT FIT"
         table.add_row("memory of the chip", f"{target.chip.memory / GIB:.1f} GiB{fits}")

@@ -43,7 +43,9 @@ class Program:
 
     Attributes:
         argument_bytes, output_bytes, alias_bytes, temporary_bytes, code_bytes: int. `alias_bytes` of the outputs lie
-            in the memory of arguments (donated state).
+            in the memory of arguments (donated state). The temporaries of a TPU include its fast memory.
+        live_bytes: int, what is live at most at once in the chip's memory, arguments included and the program not, by
+            the compiler; 0 if it does not say.
         flops, traffic_bytes: float, by the compiler's count; None from a compiler that does not count (GPUs).
         messages: tuple of `Message`, the largest first.
         fused_attention_calls: int.
@@ -54,6 +56,7 @@ class Program:
     alias_bytes: int
     temporary_bytes: int
     code_bytes: int
+    live_bytes: int
     flops: float | None
     traffic_bytes: float | None
     messages: tuple[Message, ...]
@@ -99,6 +102,7 @@ def program_facts(compiled: Any) -> Program:
         alias_bytes=memory.alias_size_in_bytes,
         temporary_bytes=memory.temp_size_in_bytes,
         code_bytes=memory.generated_code_size_in_bytes,
+        live_bytes=getattr(memory, "peak_memory_in_bytes", 0),
         flops=cost.get("flops"),
         traffic_bytes=cost.get("bytes accessed"),
         messages=tuple(sorted(messages_in(text), key=lambda message: -message.bytes)),
