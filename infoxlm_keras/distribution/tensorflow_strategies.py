@@ -100,6 +100,10 @@ def _multiworker(_):
     )
 
 
+# Lines that TensorFlow puts before what went wrong in a graph.
+_GRAPH = re.compile(r"Graph execution error:|Detected at node|<stack traces unavailable>")
+
+
 def _tpu(tpu):
     try:
         with _bounded_waiting(TPU_TIMEOUT):
@@ -110,8 +114,8 @@ def _tpu(tpu):
             strategy = tf.distribute.TPUStrategy(resolver)
     except (ValueError, RuntimeError, OSError, urllib.error.URLError, tf.errors.OpError) as error:
         # Without a TPU the resolver fails in many ways: no name, no metadata server, no such node, no device.
-        lines = str(error).replace("Graph execution error:", "").strip() or type(error).__name__
-        reason = lines.splitlines()[0].split(". ")[0].rstrip(".")
+        lines = [line for line in map(str.strip, str(error).splitlines()) if line and not _GRAPH.match(line)]
+        reason = (lines or [type(error).__name__])[0].split(". ")[0].rstrip(".")
         raise InputError(
             f"--strategy tpu: no TPU {tpu or ''!r} was found ({reason}); on a TPU VM give --tpu local, else --tpu and "
             "the name or grpc:// address of a TPU of this project and zone"
