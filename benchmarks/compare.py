@@ -27,6 +27,7 @@ def main(arguments=None):
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--backends", nargs="+", choices=("tensorflow", "jax", "torch"), default=["tensorflow"])
     parser.add_argument("--compile", action="store_true", help="plain PyTorch with torch.compile, too")
+    parser.add_argument("--no_jit", action="store_true", help="TensorFlow without XLA, too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="timed in each turn")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file for all turns")
@@ -59,6 +60,7 @@ def contenders(options):
         "plain PyTorch": plain,
         **({"plain PyTorch, torch.compile": [*plain, "--compile"]} if options.compile else {}),
         **{f"infoxlm_keras on {backend}": [*ours, "--backend", backend] for backend in options.backends},
+        **({"infoxlm_keras on tensorflow, no XLA": [*ours, "--no-jit"]} if options.no_jit else {}),
     }
 
 
