@@ -2,9 +2,10 @@
 
     python benchmarks/gpu_table.py --minutes 8 --output table.json
 
-Every row is a process of its own: `train_step.py` or `torch_step.py`, in bfloat16, with MMLM blocks of 512 tokens, and
-pairs and sentences of 128. The rows that matter most come first. A row that has no room on the device, or no time, is
-said to be so; what was measured is written after every row. The share of the peak is that of `--peak_tflops`.
+Every row is a process of its own: `train_step.py` or `torch_step.py`, by default in bfloat16, with MMLM blocks of 512
+tokens, and pairs and sentences of 128. The rows that matter most come first. A row that has no room on the device, or
+no time, is said to be so; what was measured is written after every row. The share of the peak is our rows' model
+FLOP/s, of `--peak_tflops`.
 """
 
 import argparse
@@ -84,7 +85,10 @@ def measure(command, seconds):
         memory = any(word in process.stderr for word in ("RESOURCE_EXHAUSTED", "OutOfMemoryError", "out of memory"))
         last = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
         return {"failure": "not enough memory" if memory else last[0][:200]}
-    return json.loads(process.stdout.splitlines()[-1])
+    try:
+        return json.loads(process.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        return {"failure": "printed no result"}
 
 
 def table(rows, options):

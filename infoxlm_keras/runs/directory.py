@@ -249,8 +249,9 @@ class RunDirectory:
 def changed_settings(before: RunSettings, after: RunSettings, path: pathlib.Path) -> list[str]:
     """What differs between two configurations of one run, a line a setting.
 
-    `steps` may change, because the data, the losses and batch number s stay the same. The learning rate decays to zero
-    at `steps`, so it then differs from that of a run that used the new value from the start. A returned line says so.
+    `steps` may change, because the data, the losses and batch number s stay the same. The learning rate falls until
+    `steps` unless its schedule is constant, so it then differs from that of a run that used the new value from the
+    start. A returned line says so.
 
     Raises:
         InputError: if a setting differs that may not (names all of them).
@@ -266,10 +267,12 @@ def changed_settings(before: RunSettings, after: RunSettings, path: pathlib.Path
             "configuration, or give a new --output_dir"
         )
     lines = [f"{name}: was {old[name]!r}, is {new[name]!r}" for name in different]
-    if "steps" in different:
+    ends = ["the learning rate"] if after.optimizer.schedule != "constant" else []
+    ends += ["masking.final_probability"] if after.masking.final_probability is not None else []
+    if "steps" in different and ends:
         lines.append(
-            "steps changed: the learning rate (and masking.final_probability) now reach their end at the new value, "
-            "so this run differs from one that used it from the start"
+            f"steps changed: {' and '.join(ends)} now {'reach their' if ends[1:] else 'reaches its'} end at the new "
+            "value, so this run differs from one that used it from the start"
         )
     return lines
 

@@ -29,9 +29,15 @@ def check_compile_arguments(optimizer: Any, others: Mapping[str, Any]) -> keras.
     if optimizer is None:
         raise InputError(f"compile(optimizer=None): training needs one; {remedy}")
     try:
-        return keras.optimizers.get(optimizer)
+        found = keras.optimizers.get(optimizer)
     except (TypeError, ValueError) as error:
         detail = describe(error)
         raise InputError(
             f"compile(optimizer={optimizer!r:.60}): is no optimizer of Keras ({detail}); {remedy}"
         ) from None
+    if type(found) is keras.optimizers.ScheduleFreeAdamW:
+        raise InputError(
+            "compile(optimizer=ScheduleFreeAdamW): Keras' own does not give its averages, which are what it trains; "
+            "take build_optimizer(..., name='schedule_free', schedule='constant')"
+        )
+    return found

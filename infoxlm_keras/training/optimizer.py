@@ -10,7 +10,7 @@ from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.training.muon import MatrixMuon
 from infoxlm_keras.training.schedule_free import ScheduleFreeAdamW
-from infoxlm_keras.training.schedules import DEFAULT_DECAY_SHARE, build_schedule
+from infoxlm_keras.training.schedules import DEFAULT_DECAY_SHARE, SCHEDULES, build_schedule
 
 # Parts of the names of biases and layer norms.
 NO_DECAY = ("bias", "gamma", "beta")
@@ -124,6 +124,8 @@ def check_optimizer(name: str, schedule: str, beta_1: float) -> None:
     """Raises `InputError` for a name that is not in `OPTIMIZERS`, or a schedule or `beta_1` that it cannot have."""
     if name not in OPTIMIZERS:
         raise InputError(f"name = {name!r}: must be one of {', '.join(OPTIMIZERS)}")
+    if schedule not in SCHEDULES:
+        raise InputError(f"schedule = {schedule!r}: must be one of {', '.join(SCHEDULES)}")
     if name != "schedule_free":
         return
     if schedule != "constant":

@@ -21,7 +21,7 @@ from infoxlm_keras.training.frozen_parts import freeze_parts, frozen_parts
 from infoxlm_keras.training.keras_arguments import check_compile_arguments
 from infoxlm_keras.training.loss_scale import INITIAL_SCALE
 from infoxlm_keras.training.optimizer import optimizer_config, optimizer_from_config
-from infoxlm_keras.training.schedule_free import ScheduleFreeAdamW, averaged_weights
+from infoxlm_keras.training.schedule_free import averaged_weights, schedule_free
 from infoxlm_keras.training.step import TrainStep
 
 
@@ -183,7 +183,8 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
     def averaged_weights(self) -> Iterator[None]:
         """Within it the weights are the averages that a Schedule-Free optimizer keeps; other optimizers keep none.
 
-        Measure, export and save a model within it. Afterwards the weights have the bits of before.
+        `fit`, its validation and callbacks, and `save` see the weights in training: call `evaluate`, `save_pretrained`
+        and exports within it. Afterwards the weights have the bits of before.
 
         Example:
         ```python
@@ -191,11 +192,12 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
             save_pretrained("model", pretrainer.masked_lm, tokenizer)
         ```
         """
-        if not isinstance(self.optimizer, ScheduleFreeAdamW):
+        optimizer = getattr(self, "optimizer", None)
+        if schedule_free(optimizer) is None:
             yield
             return
         row = self.padding_row()
-        with averaged_weights(self.optimizer, self.trainable_variables):
+        with averaged_weights(optimizer):
             # The optimizer moves the row of `<pad>`, and the step restores it in the weights only.
             self.restore_padding_row(row)
             yield
@@ -212,6 +214,20 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
                 self._checked_data = weakref.ref(data)
 
     # === Saving: `pretrainer.save("NAME.keras")` and `keras.saving.load_model` ===
+
+    def save(self, filepath: Any, *arguments: Any, **keywords: Any) -> None:
+        """As `keras.Model.save`.
+
+        Raises:
+            InputError: within `averaged_weights`: training could not go on from the averages.
+        """
+        free = schedule_free(getattr(self, "optimizer", None))
+        if free is not None and free.shows_averages:
+            raise InputError(
+                f"save({str(filepath)!r}): the file would hold averages in place of the weights in training; call it "
+                "outside of averaged_weights(), or write the averages with infoxlm_keras.save_pretrained"
+            )
+        super().save(filepath, *arguments, **keywords)
 
     def export(self, filepath: Any, *arguments: Any, **keywords: Any) -> None:
         """Not offered: a SavedModel is made of the trained encoder and its tokenizer.

@@ -50,7 +50,10 @@ def test_one_and_auto_are_this_machines_cpu(monkeypatch):
         (("fsdp",), "--strategy fsdp: is made with JAX; set KERAS_BACKEND=jax"),
         (("tpu",), "no TPU '' was found .*Please provide a TPU Name.*--tpu local"),
         # The second is what TensorFlow's build for TPUs may say instead.
-        (("tpu", None, "local"), r"no TPU 'local' was found \((TPUs not found in the cluster|RET_CHECK failure).*--tpu"),
+        (
+            ("tpu", None, "local"),
+            r"no TPU 'local' was found \((TPUs not found in the cluster|RET_CHECK failure).*--tpu",
+        ),
         (("auto", None, "grpc://localhost:1"), "no TPU 'grpc://localhost:1' was found .*refused"),
     ],
 )

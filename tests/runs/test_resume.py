@@ -152,8 +152,8 @@ def test_a_schedule_free_run_becomes_longer_and_saves_its_averages(inputs, tmp_p
             np.testing.assert_array_equal(one, other)
     state = safetensors.numpy.load_file(whole / checkpoint)
     embeddings, *_ = (value for name, value in sorted(state.items()) if name.endswith("/embeddings"))
-    (point,) = (value for name, value in state.items() if "point" in name and value.shape == embeddings.shape)
-    average = point + (embeddings - point) / 0.9
+    (offset,) = (value for name, value in state.items() if "offset" in name and value.shape == embeddings.shape)
+    average = embeddings - offset * (1 / 0.9 - 1)
     average[1] = embeddings[1]  # `<pad>`
     saved = load_pretrained(whole / "model").masked_lm
     np.testing.assert_allclose(saved.backbone.token_embedding.embeddings.numpy(), average, rtol=1e-5, atol=1e-6)

@@ -76,6 +76,7 @@ def test_schedules_rise_alike_and_never_rise_again(name):
     [
         ({"name": "adamm"}, "name = 'adamm': must be one of adamw, lamb, lion, muon, schedule_free"),
         ({"schedule": "wsd"}, "schedule = 'wsd': must be one of linear, cosine, stable, constant"),
+        ({"name": "schedule_free", "schedule": "constnat"}, "schedule = 'constnat': must be one of linear, cosine"),
         ({"name": "schedule_free"}, "schedule = 'linear' does; take schedule = 'constant'"),
         (
             {"name": "schedule_free", "schedule": "constant", "beta_1": 0.0},

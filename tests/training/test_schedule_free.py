@@ -74,13 +74,12 @@ def test_equals_the_papers_algorithm(updates, warmup, rate, beta_1, beta_2, deca
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("warmup", [0, 6])
 def test_equals_the_package_of_its_authors(warmup, decay):
-    """It weighs the updates of a warm-up by the corrected rate; with `beta_2` near 0 there is nothing to correct."""
-    weight, gradients = drawn(15)
-    optimizer = ScheduleFreeAdamW(WarmupConstant(0.05, warmup, 100), 0.9, 1e-6, 1e-8, decay)
+    weight, gradients = drawn(25)
+    optimizer = ScheduleFreeAdamW(WarmupConstant(0.05, warmup, 100), 0.9, 0.98, 1e-8, decay)
     variable = applied(optimizer, weight, gradients)
     parameter = torch.nn.Parameter(torch.tensor(weight))
     theirs = schedulefree.AdamWScheduleFree(
-        [parameter], lr=0.05, betas=(0.9, 1e-6), eps=1e-8, weight_decay=decay, warmup_steps=warmup, foreach=False
+        [parameter], lr=0.05, betas=(0.9, 0.98), eps=1e-8, weight_decay=decay, warmup_steps=warmup, foreach=False
     )
     theirs.train()
     for gradient in gradients:
@@ -157,11 +156,9 @@ def test_a_pretrainers_averages():
     padding = values([pretrainer.backbone.token_embedding.embeddings])[0][PAD_ID]
     plain = pretrainer.test_on_batch(batch, return_dict=True)["loss"]
     with pretrainer.averaged_weights():
-        expected = [ops.convert_to_numpy(pretrainer.optimizer._points[0])]
         averages = values(pretrainer.trainable_variables)
         measured = pretrainer.test_on_batch(batch, return_dict=True)["loss"]
         again = values([pretrainer.backbone.token_embedding.embeddings])[0]
-    assert not np.array_equal(averages[0], expected[0])
     np.testing.assert_array_equal(again[PAD_ID], padding)
     moved = [not np.array_equal(a, w) for a, w in zip(averages, values(pretrainer.trainable_variables), strict=True)]
     assert all(moved)
@@ -188,10 +185,76 @@ def test_the_bits_come_back_after_an_error():
     optimizer = ScheduleFreeAdamW(0.1)
     variable = applied(optimizer, weight, gradients)
     before = values([variable])[0]
-    with pytest.raises(ZeroDivisionError), averaged_weights(optimizer, [variable]):
+    with pytest.raises(ZeroDivisionError), averaged_weights(optimizer):
         assert not np.array_equal(values([variable])[0], before)
         raise ZeroDivisionError
     np.testing.assert_array_equal(values([variable])[0], before)
+
+
+def test_a_weight_that_is_first_updated_later_begins_where_it_is():
+    """As a part of a model that was frozen at first; another is never trained."""
+    frozen, plain, never = (keras.Variable(np.full(3, 2.0, "float32"), name=f"kernel_{n}") for n in range(3))
+    optimizer = ScheduleFreeAdamW(1e-5)
+    optimizer.build([frozen, plain, never])
+    for _ in range(3):
+        optimizer.apply([ops.ones(3)], [plain])
+    optimizer.apply([ops.ones(3), ops.ones(3)], [frozen, plain])
+    np.testing.assert_allclose(values([frozen])[0], np.full(3, 2.0), atol=1e-4)
+    with averaged_weights(optimizer):
+        for variable in (frozen, plain, never):
+            np.testing.assert_allclose(values([variable])[0], np.full(3, 2.0), atol=1e-4)
+        np.testing.assert_array_equal(values([never])[0], np.full(3, 2.0))
+
+
+def test_a_block_within_another_changes_nothing():
+    weight, gradients = drawn(3)
+    optimizer = ScheduleFreeAdamW(np.float32(0.1))
+    variable = applied(optimizer, weight, gradients)
+    before = values([variable])[0]
+    with averaged_weights(optimizer):
+        average = values([variable])[0]
+        with averaged_weights(optimizer):
+            np.testing.assert_array_equal(values([variable])[0], average)
+        np.testing.assert_array_equal(values([variable])[0], average)
+    np.testing.assert_array_equal(values([variable])[0], before)
+
+
+def test_what_training_needs_is_not_saved_from_the_averages(tmp_path):
+    pretrainer, batch = trained(3)
+    with pretrainer.averaged_weights(), pytest.raises(InputError, match="call it outside of averaged_weights"):
+        pretrainer.save(tmp_path / "inside.keras")
+    assert not (tmp_path / "inside.keras").exists()
+    pretrainer.save(tmp_path / "outside.keras")
+    again = keras.saving.load_model(tmp_path / "outside.keras")
+    with pretrainer.averaged_weights(), again.averaged_weights():
+        averages = values(pretrainer.trainable_variables)
+        for one, other in zip(averages, values(again.trainable_variables), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_keras_loss_scaling_around_it_keeps_averages():
+    pretrainer = tiny_pretrainer([MMLM()], size=TWO_LAYERS)
+    free = ScheduleFreeAdamW(5e-3)
+    pretrainer.compile(optimizer=keras.optimizers.LossScaleOptimizer(free))
+    batch = {"mmlm": joint_batch(np.random.default_rng(0))["mmlm"]}
+    for _ in range(4):
+        pretrainer.train_on_batch(batch)
+    before = values(pretrainer.trainable_variables)
+    with pretrainer.averaged_weights():
+        averages = values(pretrainer.trainable_variables)
+    expected = [ops.convert_to_numpy(free.average(variable)) for variable in pretrainer.trainable_variables]
+    for one, other in zip(averages[1:], expected[1:], strict=True):  # the first has the row of `<pad>`
+        np.testing.assert_array_equal(one, other)
+    assert sum(np.abs(a - b).max() > 1e-4 for a, b in zip(averages, before, strict=True)) > len(before) / 2
+
+
+def test_keras_own_is_refused_and_no_optimizer_has_no_averages():
+    pretrainer = tiny_pretrainer([MMLM()], size=TWO_LAYERS)
+    with pytest.raises(InputError, match="name='schedule_free', schedule='constant'"):
+        pretrainer.compile(optimizer=keras.optimizers.ScheduleFreeAdamW())
+    uncompiled = type(pretrainer)(pretrainer.masked_lm, [MMLM()])
+    with uncompiled.averaged_weights(), averaged_weights(ScheduleFreeAdamW()):
+        pass
 
 
 def test_other_optimizers_keep_no_averages():
