@@ -49,7 +49,18 @@ def test_settings_that_leave_training_as_it_is_may_change(run_dir):
 
 def test_another_number_of_steps_says_what_the_learning_rate_does(run_dir):
     changes = changed_settings(config(), config(steps=200), run_dir / "config.yaml")
-    assert changes[0] == "steps: was 100, is 200" and "learning rate" in changes[1]
+    assert changes[0] == "steps: was 100, is 200" and "the learning rate now reaches its end" in changes[1]
+
+
+def test_only_what_follows_the_number_of_steps_is_named(run_dir):
+    constant, masking = {"warmup_steps": 10, "schedule": "constant"}, {"final_probability": 0.3}
+    same = config(optimizer=constant), config(optimizer=constant, steps=200)
+    assert changed_settings(*same, run_dir / "config.yaml") == ["steps: was 100, is 200"]
+    same = config(optimizer=constant, masking=masking), config(optimizer=constant, masking=masking, steps=200)
+    _, line = changed_settings(*same, run_dir / "config.yaml")
+    assert line.startswith("steps changed: masking.final_probability now reaches its end")
+    _, line = changed_settings(config(masking=masking), config(masking=masking, steps=200), run_dir / "config.yaml")
+    assert line.startswith("steps changed: the learning rate and masking.final_probability now reach their end")
 
 
 def test_fresh_demands_an_empty_place(run_dir):
