@@ -218,6 +218,7 @@ def test_legacy_keras_has_no_effect():
     assert process.returncode == 0 and process.stderr == b""
 
 
+@pytest.mark.xla
 def test_tensorflow_reports_no_missing_gpu(tmp_path):
     body = KERAS + (
         "import tensorflow as tf\ndef main():\n    tf.config.list_physical_devices('GPU')\n    for n in range(1, 9):\n"

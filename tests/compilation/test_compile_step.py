@@ -107,19 +107,19 @@ def test_cut_weights_are_joined_for_each_micro_batch_and_gradients_never_whole(t
     assert 2 * table < messages["all-gather"]["bytes"] < 3 * table
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="the compiler for TPUs (extra xla-tpu)")
-def test_the_compiler_for_tpus_takes_the_step(tmp_path):
-    process, result = compile_step("tpu:v5e:2x2", "--set", "model.dtype=mixed_bfloat16", output=tmp_path / "step.json")
-    assert process.returncode == 0, process.stderr
-    check_messages(result, 4)
-    assert result["traffic_seconds"] > 0 and "16.0 GiB" in process.stdout
-
-
 def libtpu_of_jax():
     """Whether the compiler for TPUs is one for the JAX here; that of `tensorflow-tpu` 2.20 is older, and crashes."""
     if importlib.util.find_spec("libtpu") is None:
         return False
     return tuple(map(int, importlib.metadata.version("libtpu").split(".")[:3])) >= (0, 0, 30)
+
+
+@pytest.mark.skipif(not libtpu_of_jax(), reason="the compiler for TPUs, of JAX (extra xla-tpu)")
+def test_the_compiler_for_tpus_takes_the_step(tmp_path):
+    process, result = compile_step("tpu:v5e:2x2", "--set", "model.dtype=mixed_bfloat16", output=tmp_path / "step.json")
+    assert process.returncode == 0, process.stderr
+    check_messages(result, 4)
+    assert result["traffic_seconds"] > 0 and "16.0 GiB" in process.stdout
 
 
 @pytest.mark.skipif(not libtpu_of_jax(), reason="the compiler for TPUs, of JAX (extra xla-tpu)")
