@@ -21,10 +21,11 @@ from two_processes import finish, printed, wait_for
 
 pytestmark = pytest.mark.slow
 
-# Dropout, micro-batches, a queue that is filled, validation and retrieval.
+# Dropout, micro-batches, a queue that is filled, validation and retrieval, which measure averages of the weights.
 OPTIONS = ["--tasks", "mmlm,xlco", "--set", "model.num_layers=1", "--set", "optimizer.accumulation_steps=2"]
 OPTIONS += ["--set", "data.validation_records=4", "--set", "evaluation.every=4", "--set", "save_initial_model=false"]
 OPTIONS += ["--set", "evaluation.validation_batches=2"]
+OPTIONS += ["--set", "optimizer.name=schedule_free", "--set", "optimizer.schedule=constant"]
 # As in the shipped configurations; also, one program compiles faster than each of its operations.
 OPTIONS += ["--set", "jit_compile=true"]
 
