@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -91,6 +92,16 @@ def test_the_memories_of_tasks_do_not_add(tmp_path):
         assert process.returncode == 0, process.stderr
         temporaries.append(result["program"]["temporary_bytes"])
     assert temporaries[1] < 1.2 * temporaries[0]
+
+
+def test_the_update_is_written_in_the_old_embeddings_place(tmp_path):
+    """No copy of the table: reading one old row for every new one would keep the old table beside the new one."""
+    more = ("--set", "optimizer.accumulation_steps=1", "--hlo", str(tmp_path / "step.hlo"))
+    process, _ = compile_step("cpu:1", *more, output=tmp_path / "step.json")
+    assert process.returncode == 0, process.stderr
+    program = (tmp_path / "step.hlo").read_text()
+    assert f"f32[{PIECES},{DIM}]" in program
+    assert not re.findall(rf"= f32\[{PIECES},{DIM}\]\S* copy\(", program)
 
 
 def test_cut_weights_are_joined_for_each_micro_batch_and_gradients_never_whole(tmp_path):

@@ -10,6 +10,7 @@ from keras import ops
 
 import oracle
 from infoxlm_keras import MMLM, TLM, XLCO, InputError, build_optimizer
+from infoxlm_keras.distribution.workarounds import update_on_each_replica
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm
 from infoxlm_keras.training.muon import MatrixMuon, matrix_shape
 from infoxlm_keras.training.optimizer import OPTIMIZERS, optimizer_config, optimizer_from_config
@@ -164,6 +165,21 @@ def test_muon_leaves_embeddings_biases_and_norms_to_adamw():
         else:
             assert variable.path.endswith("kernel")
     assert adamw == {"embeddings", "bias", "output_bias", "gamma", "beta"}
+
+
+def test_muon_keeps_its_two_decays_on_replicas():
+    """Keras' own has one for matrices and one for the rest."""
+    weights = []
+    for changed in (lambda optimizer: None, update_on_each_replica):
+        optimizer = keras.optimizers.Muon(0.1, weight_decay=0.5, adam_weight_decay=0.1)
+        matrix, vector = keras.Variable(np.ones((2, 2), "float32")), keras.Variable(np.ones(3, "float32"))
+        optimizer.build([matrix, vector])
+        changed(optimizer)
+        optimizer._apply_weight_decay([matrix, vector])
+        weights.append(values([matrix, vector]))
+    np.testing.assert_allclose(weights[0][0], np.full((2, 2), 0.95), rtol=1e-6)
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
