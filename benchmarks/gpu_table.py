@@ -25,8 +25,9 @@ STEPS = {
     "plain PyTorch": ("torch_step.py", []),
     "plain PyTorch, torch.compile": ("torch_step.py", ["--compile"]),
     "PyTorch": ("train_step.py", ["--backend", "torch"]),
-    "JAX, plain attention": ("train_step.py", ["--backend", "jax", "--plain_attention"]),
+    "PyTorch, no torch.compile": ("train_step.py", ["--backend", "torch", "--no-jit"]),
     "JAX, activations computed again": ("train_step.py", ["--backend", "jax", "--rematerialize", "activations"]),
+    "JAX, plain attention": ("train_step.py", ["--backend", "jax", "--plain_attention"]),
     "JAX, layers computed again": ("train_step.py", ["--backend", "jax", "--rematerialize", "layers"]),
     "JAX, dropout 0.1": ("train_step.py", ["--backend", "jax", "--dropout", "0.1"]),
 }

@@ -2,9 +2,9 @@
 
     python benchmarks/train_step.py --backend jax --size base --shape 32,512,32,128,32,128 --dtype bfloat16
 
---shape is B_mmlm,T_mmlm,B_tlm,T_tlm,B_xlco,T_xlco: batch and length of each task's dense batch; a tenth to a sixth
-of the tokens are masked. Tokens are all that go through an encoder, keys included. Memory is the device's, by JAX or
-PyTorch, or the process's on a CPU. Compare only figures of one machine, taken one after the other.
+--shape is B_mmlm,T_mmlm,B_tlm,T_tlm,B_xlco,T_xlco: batch and length of each task's dense batch. Tokens are all that go
+through an encoder, keys included. Memory is the device's, by JAX or PyTorch, or the process's on a CPU. Compare only
+figures of one machine, taken one after the other.
 """
 
 import argparse
@@ -46,6 +46,7 @@ def parse(arguments=None, description=__doc__):
     parser.add_argument(
         "--rematerialize", choices=("none", "activations", "layers"), default="none", help="see model.rematerialize"
     )
+    parser.add_argument("--masked_percent", type=int, default=15, help="tokens to predict in MMLM and TLM")
     parser.add_argument("--peak_tflops", type=float, help="of the device in this dtype, for the MFU")
     options = parser.parse_args(arguments)
     os.environ["KERAS_BACKEND"] = options.backend
@@ -106,8 +107,8 @@ def made(options):
     pretrainer = InfoXLMPretrainer(masked_lm, tasks)
     pretrainer.compile(optimizer=build_optimizer(1e-4, total_steps=1000), jit_compile=options.jit)
     batch = {
-        "mmlm": parts.masked_batch(generator, b_mmlm, t_mmlm),
-        "tlm": parts.masked_batch(generator, b_tlm, t_tlm),
+        "mmlm": parts.masked_batch(generator, b_mmlm, t_mmlm, options.masked_percent),
+        "tlm": parts.masked_batch(generator, b_tlm, t_tlm, options.masked_percent),
         "xlco": parts.contrast_batch(generator, b_xlco, t_xlco),
     }
     return pretrainer, batch

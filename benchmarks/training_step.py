@@ -78,9 +78,9 @@ def fit(pretrainer, batch, steps):
     pretrainer.fit(((batch,) for _ in range(steps)), steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
 
 
-def masked_batch(generator, size, length):
-    """A dense batch for MMLM or TLM with 15% of the tokens to predict."""
-    predictions = -(-15 * length // 100)
+def masked_batch(generator, size, length, percent=15):
+    """A dense batch for MMLM or TLM with `percent` (int) of the tokens to predict."""
+    predictions = -(-percent * length // 100)
     positions = np.stack([generator.permutation(length)[:predictions] for _ in range(size)])
     return {
         "token_ids": tokens(generator, size, length),

@@ -65,12 +65,14 @@ class MovingAverage(keras.layers.Layer):
             momentum: float32 scalar m; 1 leaves the keys unchanged, 0 copies the queries exactly.
         """
         errors = ops.convert_to_tensor(self.rounding_errors)
+        if keras.backend.backend() == "torch":
+            from infoxlm_keras.contrast.torch_average import move_in_place
+
+            compensated = [_is_compensated(key) for key, _ in pairs]
+            move_in_place([(key.value, query.value) for key, query in pairs], compensated, errors, momentum)
+            return
         left, start = [], 0
         for key, query in pairs:
-            if keras.backend.backend() == "torch" and not _is_compensated(key):
-                # The same formula, in place.
-                key.value.lerp_(query.value.detach(), 1.0 - momentum)
-                continue
             key_value = ops.cast(ops.convert_to_tensor(key), "float32")
             query_value = ops.stop_gradient(ops.cast(ops.convert_to_tensor(query), "float32"))
             # (1 - m) (query - key) keeps the small difference that m * key would round away.

@@ -44,6 +44,12 @@ def chunked_masked_lm_loss(
         `MaskedLMLoss`; its `log_sum` has no gradient.
     """
     vocabulary_size = embeddings.shape[0]
+    if keras.backend.backend() == "torch":
+        from infoxlm_keras.losses.torch_masked_lm import masked_lm_loss_by_rows
+
+        # As many logits at once, of all pieces for some predictions.
+        rows = max(1, features.shape[0] * chunk_size // vocabulary_size)
+        return masked_lm_loss_by_rows(features, embeddings, bias, mask_ids, mask_weights, rows, training)
     constant = [ops.stop_gradient(value) for value in (features, embeddings, bias)]
     chunks = VocabularyChunks(constant[0], constant[1], constant[2], mask_ids, chunk_size)
     log_sum, label_logits, best_pieces = vocabulary_statistics(chunks)

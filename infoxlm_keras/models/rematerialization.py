@@ -9,6 +9,7 @@ On JAX, the products of weights and the results of attention kernels can be kept
 attention scores are computed again. No product of a weight is, so it costs little time.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,11 @@ def rematerialize_layers(backbone: keras_hub.models.XLMRobertaBackbone, keep_pro
             f"model.rematerialize = 'activations': the backend is {keras.backend.backend()}, and only JAX can keep "
             "some results of a layer; set KERAS_BACKEND=jax, or take 'layers'"
         )
+    if keras.backend.backend() == "torch":
+        from infoxlm_keras.models.torch_layers import compute_by_torch
+
+        # Before they are wrapped: what is computed again shall be computed fast as well.
+        compute_by_torch(backbone.transformer_layers)
     for layer in backbone.transformer_layers:
         if not getattr(layer.call, _MARK, False):
             layer.call = _rematerializing(layer, keep_products)
@@ -78,6 +84,7 @@ def _rematerializing(layer: keras.layers.Layer, keep_products: bool) -> Callable
             seed.assign(value)
         return output
 
+    vars(call).update(vars(plain) if inspect.isfunction(plain) else {})
     vars(call)[_MARK] = True
     return call
 

@@ -99,6 +99,9 @@ class MaskedLanguageModeling(PretextTask):
         masked_lm, positions = self.encoder.masked_lm, batch["mask_positions"]
         ids, weights = (ops.reshape(batch[name], (-1,)) for name in ("mask_ids", "mask_weights"))
         chunk = self.vocabulary_chunk(positions)
+        if chunk is None and keras.backend.backend() == "torch":
+            # One chunk: what Keras makes of the plain formula there takes three times the memory of the logits.
+            chunk = self.encoder.backbone.vocabulary_size
         if chunk is None:
             return masked_lm_loss(masked_lm_logits(masked_lm, hidden_state, positions), ids, weights)
         return chunked_masked_lm_loss(

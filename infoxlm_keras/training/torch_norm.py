@@ -20,6 +20,11 @@ def exact_global_norm(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
     >>> float(exact_global_norm([torch.tensor([3.0]), torch.tensor([[4.0]])]))
     5.0
     """
+    if gradients[0].is_cuda:
+        # There a kernel sums in as many parts as it has threads.
+        return torch.linalg.vector_norm(
+            torch.stack(torch._foreach_norm(list(gradients), dtype=torch.float32)), dtype=torch.float64
+        ).float()
     norms, rests = [], []
     for gradient in gradients:
         numbers = gradient.reshape(-1)

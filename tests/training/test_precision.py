@@ -280,3 +280,10 @@ def test_distillation_in_half_precision(policy, compute_dtype):
         assert float(one) == pytest.approx(float(other), rel=0.05, abs=0.01 * float(wholes.count))
     logs = mixed.train_step((batch,))
     assert all(np.isfinite(float(value)) for value in logs.values())
+
+
+@pytest.mark.xla
+@pytest.mark.parametrize(("dtype", "told"), [("mixed_bfloat16", True), ("float32", False)])
+def test_on_a_cpu_it_is_said_that_xla_is_slow_in_bfloat16(dtype, told, capsys):
+    tiny_pretrainer([MMLM()], dtype=dtype).compile(optimizer="adam", jit_compile=True)
+    assert ("jit_compile=false trains faster" in capsys.readouterr().out) is told

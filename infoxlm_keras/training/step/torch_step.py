@@ -1,10 +1,11 @@
-"""The training step on PyTorch, on one device or on those of several processes. It runs eagerly.
+"""The training step on PyTorch, on one device or on those of several processes.
 
 Processes communicate at three points of a step, as on the other backends: they sum their counts and gather their keys
 before the forward pass, and sum gradients and losses once after the last micro-batch.
 
-`torch.compile` gains nothing here: Dynamo leaves its graph at each `backward()`, of which a step has one a
-micro-batch, at Keras' variables, and at the choice whether the gradients are finite.
+`torch.compile` cannot take the step as a whole: Dynamo leaves its graph at each `backward()`, of which a step has one
+a micro-batch, at Keras' variables, and at the choice whether the gradients are finite. On a GPU it fuses the
+Transformer layers and the masked-LM loss (`models.torch_program`).
 """
 
 from typing import Any
@@ -18,6 +19,9 @@ from infoxlm_keras.distribution.current import current_distribution
 from infoxlm_keras.distribution.inputs import distribute_batches, parts_of_process
 from infoxlm_keras.distribution.torch_replicas import TorchReplicas
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.models.torch_layers import compute_by_torch, weights_cast_once
+from infoxlm_keras.models.torch_program import compiling
+from infoxlm_keras.models.torch_table import added_in_place, look_up_in_place
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.dropout_seeds import seeds_restored
@@ -25,7 +29,10 @@ from infoxlm_keras.training.fused_adamw import update_by_fused_kernel
 from infoxlm_keras.training.step.parts import StepParts
 from infoxlm_keras.training.torch_norm import exact_global_norm
 
-NOT_COMPILED = "jit_compile: left off, on PyTorch the step runs eagerly; KERAS_BACKEND=tensorflow or jax compile it"
+NOT_COMPILED = (
+    "jit_compile: left off, on a CPU PyTorch's step runs eagerly, which is as fast; KERAS_BACKEND=tensorflow or jax "
+    "compile it"
+)
 
 
 class TrainStep(StepParts):
@@ -38,7 +45,7 @@ class TrainStep(StepParts):
         steps_per_execution: int = 1,
         **kwargs: Any,
     ) -> None:
-        """As `keras.Model.compile`. The step is never compiled; with `jit_compile` a line is printed that says so.
+        """As `keras.Model.compile`. `jit_compile` is for GPUs; on a CPU a line is printed that it is left off.
 
         Raises:
             InputError: for several steps an execution, which Keras does not have on PyTorch.
@@ -48,9 +55,12 @@ class TrainStep(StepParts):
                 f"steps_per_execution = {steps_per_execution}: on PyTorch Keras runs one step at a time; give --set "
                 "steps_per_execution=1, or set KERAS_BACKEND=tensorflow"
             )
-        if jit_compile:
+        self._compiles = jit_compile and torch.cuda.is_available()
+        if jit_compile and not self._compiles:
             print(NOT_COMPILED, flush=True)
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
+        self._torch_layers = compute_by_torch(self._flatten_layers())
+        look_up_in_place(self.backbone.token_embedding)
         update_by_fused_kernel(optimizer)
         draw_dropout_from_its_seed(self)
 
@@ -60,28 +70,30 @@ class TrainStep(StepParts):
         step = self.training_updates
         counts, token_counts = replicas.sum((self.prediction_counts(batch), self.token_counts(batch, replicas.count)))
         scales = self.scales(counts, step)
-        shared = self._gathered(batch, replicas) if self.gathers else self._shared(batch, replicas)
         variables = self.trainable_variables
         # Not Module.zero_grad(): it misses the variables of tasks, which are made outside build().
         for variable in variables:
             variable.value.grad = None
 
         loss, results = 0.0, []
-        with replicas.own_seeds(self):
-            for index in range(self.accumulation_steps):
-                micro_batch = self.micro_batch(batch, index)
-                result = {}
-                for tasks in self.task_groups:
-                    # One by one: the activations of a task are gone before those of the next one come.
-                    arguments = (micro_batch, scales, True, self._micro_shared(shared, index))
-                    own_loss, own_results = self.group_loss(tasks, *arguments)
-                    result.update(own_results)
-                    # backward() adds to .grad, which is the accumulation.
-                    (own_loss * self.loss_scale.value if self.uses_loss_scale else own_loss).backward()
-                    loss = loss + own_loss.detach()
-                with torch.no_grad():
-                    self.after_backward(result)
-                results.append(_detached(result))
+        table = self.backbone.token_embedding.embeddings.value
+        with weights_cast_once(self._torch_layers), added_in_place(table), compiling(self._compiles):
+            shared = self._gathered(batch, replicas) if self.gathers else self._shared(batch, replicas)
+            with replicas.own_seeds(self):
+                for index in range(self.accumulation_steps):
+                    micro_batch = self.micro_batch(batch, index)
+                    result = {}
+                    for tasks in self.task_groups:
+                        # One by one: the activations of a task are gone before those of the next one come.
+                        arguments = (micro_batch, scales, True, self._micro_shared(shared, index))
+                        own_loss, own_results = self.group_loss(tasks, *arguments)
+                        result.update(own_results)
+                        # backward() adds to .grad, which is the accumulation.
+                        (own_loss * self.loss_scale.value if self.uses_loss_scale else own_loss).backward()
+                        loss = loss + own_loss.detach()
+                    with torch.no_grad():
+                        self.after_backward(result)
+                    results.append(_detached(result))
 
         with torch.no_grad():
             gradients = [
@@ -89,8 +101,6 @@ class TrainStep(StepParts):
                 for variable in variables
             ]
             loss, results, gradients = _summed(replicas, loss, results, gradients)
-            for result in results:
-                self.update_task_metrics(result)
             if self.uses_loss_scale:
                 torch._foreach_mul_(gradients, 1.0 / self.loss_scale.value)
             norm = exact_global_norm(gradients)
@@ -102,6 +112,9 @@ class TrainStep(StepParts):
                 self.optimizer.apply(gradients, variables)
                 self.restore_padding_row(padding_row)
                 self.after_update(step)
+            # After the update, which a GPU computes meanwhile.
+            for result in results:
+                self.update_task_metrics(result)
             self.count_step(finite)
             self.update_step_metrics(token_counts, loss, norm)
             return self.metric_results()
