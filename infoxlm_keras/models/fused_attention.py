@@ -13,7 +13,8 @@ import keras_hub
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor
-from infoxlm_keras.models.tpu_attention import attend_on_tpu, on_tpu
+from infoxlm_keras.models.feedforward import keep_one_activation
+from infoxlm_keras.models.tpu_attention import attend_on_tpu, on_tpu, platform
 
 # The kernel asks for 2; half-precision matrix products of NVIDIA GPUs work in blocks of 8.
 MULTIPLE = 8
@@ -84,6 +85,8 @@ def hidden_states(backbone: keras_hub.models.XLMRobertaBackbone, layers: Iterabl
     for layer in layers:
         if on_tpu():
             attend_on_tpu(layer)
+        if platform() in ("gpu", "tpu"):  # a CPU has memory, and applies the function slowly
+            keep_one_activation(layer)
         state = layer(state, padding_mask=keys, attention_mask=attention_mask)
         states.append(cut(state, padding_mask))
     return states

@@ -30,7 +30,7 @@ _target: str | None = None
 
 @contextlib.contextmanager
 def compiling_for(platform: str) -> Iterator[None]:
-    """Context in which `on_tpu` answers for `platform` (str), for which a program is compiled on this machine."""
+    """Context in which `platform` (a function here) answers `platform` (str): programs are compiled for it."""
     global _target
     _target = platform
     try:
@@ -39,15 +39,20 @@ def compiling_for(platform: str) -> Iterator[None]:
         _target = None
 
 
-def on_tpu() -> bool:
-    """Whether JAX's programs run on a TPU."""
+def platform() -> str:
+    """The kind of device that JAX's programs run on: "cpu", "gpu" or "tpu"; on another backend ""."""
     if keras.backend.backend() != "jax":
-        return False
+        return ""
     if _target is not None:
-        return _target == "tpu"
+        return _target
     import jax
 
-    return jax.devices()[0].platform == "tpu"
+    return jax.devices()[0].platform
+
+
+def on_tpu() -> bool:
+    """Whether JAX's programs run on a TPU."""
+    return platform() == "tpu"
 
 
 def attend_on_tpu(layer: keras.layers.Layer) -> None:
