@@ -38,7 +38,7 @@ def chunked_masked_lm_loss(
         mask_ids: int32 [predictions].
         mask_weights: float32 [predictions].
         chunk_size: int in 1..vocabulary_size, pieces in a chunk.
-        training: bool, False leaves the gradient out.
+        training: bool, False leaves the gradient out; on PyTorch it is computed if autograd asks for it.
 
     Returns:
         `MaskedLMLoss`; its `log_sum` has no gradient.
@@ -47,9 +47,8 @@ def chunked_masked_lm_loss(
     if keras.backend.backend() == "torch":
         from infoxlm_keras.losses.torch_masked_lm import masked_lm_loss_by_rows
 
-        # As many logits at once, of all pieces for some predictions.
-        rows = max(1, features.shape[0] * chunk_size // vocabulary_size)
-        return masked_lm_loss_by_rows(features, embeddings, bias, mask_ids, mask_weights, rows, training)
+        rows = rows_at_once(features.shape[0], vocabulary_size, chunk_size)
+        return masked_lm_loss_by_rows(features, embeddings, bias, mask_ids, mask_weights, rows)
     constant = [ops.stop_gradient(value) for value in (features, embeddings, bias)]
     chunks = VocabularyChunks(constant[0], constant[1], constant[2], mask_ids, chunk_size)
     log_sum, label_logits, best_pieces = vocabulary_statistics(chunks)
@@ -75,6 +74,11 @@ def vocabulary_chunk(predictions: int, vocabulary_size: int, max_logits: int) ->
     tile = 128 if most >= 128 else 1
     number = -(-vocabulary_size // (most // tile * tile))
     return min(vocabulary_size, -(-vocabulary_size // (number * tile)) * tile)
+
+
+def rows_at_once(predictions: int, vocabulary_size: int, chunk_size: int) -> int:
+    """int: how many predictions have as many logits of all pieces as all predictions have of `chunk_size` pieces."""
+    return max(1, predictions * chunk_size // vocabulary_size)
 
 
 class VocabularyChunks:

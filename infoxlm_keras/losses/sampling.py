@@ -7,10 +7,11 @@ The sums are cumulated over blocks of pieces, and then within the one block of e
 would take five times as long (32,000 pieces on a CPU).
 """
 
+import keras
 from keras import ops
 
 from infoxlm_keras.annotations import Tensor
-from infoxlm_keras.losses.chunked_masked_lm import VocabularyChunks
+from infoxlm_keras.losses.chunked_masked_lm import VocabularyChunks, rows_at_once
 
 BLOCK = 128  # pieces
 
@@ -43,7 +44,8 @@ def chunked_sampled_pieces(
         features: [predictions, dim].
         embeddings: float32 [vocabulary_size, dim].
         bias: float32 [vocabulary_size].
-        log_sum: float32 [predictions], the logarithm of the sum of the exponentials of each prediction's logits.
+        log_sum: float32 [predictions], the logarithm of the sum of the exponentials of each prediction's logits;
+            not used on PyTorch.
         uniforms: float32 [predictions].
         chunk_size: int in 1..vocabulary_size.
 
@@ -51,6 +53,9 @@ def chunked_sampled_pieces(
         int32 [predictions].
     """
     features, embeddings, bias, log_sum = (ops.stop_gradient(value) for value in (features, embeddings, bias, log_sum))
+    if keras.backend.backend() == "torch":
+        rows = rows_at_once(features.shape[0], embeddings.shape[0], chunk_size)
+        return _sampled_by_rows(features, embeddings, bias, uniforms, rows)
     labels = ops.zeros_like(uniforms, dtype="int32")
     chunks = VocabularyChunks(features, embeddings, bias, labels, chunk_size)
 
@@ -62,6 +67,17 @@ def chunked_sampled_pieces(
 
     start = _Draw(uniforms, embeddings.shape[0]).carry
     return _Draw(uniforms, embeddings.shape[0], ops.fori_loop(0, chunks.number, body, start)).pieces()
+
+
+def _sampled_by_rows(features, embeddings, bias, uniforms, rows):
+    """`sampled_pieces`, of which each sums up the logits that it draws from: the loss rounds its own otherwise."""
+    columns = ops.transpose(ops.cast(embeddings, features.dtype))
+    drawn = []
+    for start in range(0, max(features.shape[0], 1), rows):
+        part = slice(start, start + rows)
+        logits = ops.cast(ops.matmul(features[part], columns), "float32") + bias
+        drawn.append(sampled_pieces(logits, uniforms[part]))
+    return ops.concatenate(drawn)
 
 
 class _Draw:

@@ -1,12 +1,14 @@
 """Masked-LM cross-entropy on PyTorch: a chunk of predictions at a time, over the whole vocabulary.
 
-Loss and gradient of a chunk come from its logits at once, so that no logit is computed twice and none outlives its
-chunk. Keras' cross-entropy would hold float32 logits, their logarithms and one-hot labels of all predictions.
+Loss and gradient of a chunk come from its logits at once, so that no logit is computed twice. Of a single chunk one
+number a logit is kept until the backward pass, of several chunks a gradient as large as the table. Keras'
+cross-entropy would hold float32 logits, their logarithms and one-hot labels of all predictions.
 """
 
 from __future__ import annotations
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from infoxlm_keras.annotations import Tensor
 from infoxlm_keras.losses.masked_lm import MaskedLMLoss
@@ -25,9 +27,8 @@ def masked_lm_loss_by_rows(
     mask_ids: Tensor,
     mask_weights: Tensor,
     rows: int,
-    training: bool = True,
 ) -> MaskedLMLoss:
-    """`masked_lm_loss` of `features @ table.T + bias`, and its gradient.
+    """`masked_lm_loss` of `features @ table.T + bias`, and its gradient if autograd wants one.
 
     Args:
         features: [predictions, dim], float32 or half precision; the products are of this dtype.
@@ -36,13 +37,12 @@ def masked_lm_loss_by_rows(
         mask_ids: int32 [predictions].
         mask_weights: float32 [predictions].
         rows: int > 0, predictions in a chunk.
-        training: bool, False leaves the gradient out.
 
     Returns:
         `MaskedLMLoss`; its `log_sum` has no gradient.
     """
-    training = training and torch.is_grad_enabled()
-    return MaskedLMLoss(*_Loss.apply(features, table, bias, mask_ids.long(), mask_weights, rows, training))
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (features, table, bias))
+    return MaskedLMLoss(*_Loss.apply(features, table, bias, mask_ids.long(), mask_weights, rows, wanted))
 
 
 def chunk_statistics(logits: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,17 +75,17 @@ class _Loss(torch.autograd.Function):
     """(loss_sum, correct_sum, log_sum) of `masked_lm_loss_by_rows`."""
 
     @staticmethod
-    def forward(ctx, features, table, bias, ids, weights, rows, training):
+    def forward(ctx, features, table, bias, ids, weights, rows, wanted):
         # Most probabilities are below float16's smallest number.
         dtype = torch.float32 if features.dtype == torch.float16 else features.dtype
         pieces, offset = _padded(table, bias, features.dtype)
-        chunks = [slice(start, start + rows) for start in range(0, len(ids), rows)]
+        chunks = [slice(start, start + rows) for start in range(0, max(len(ids), 1), rows)]
         losses, right, log_sums, of_features, of_bias = [], [], [], [], torch.zeros_like(bias)
-        of_table = torch.zeros_like(table) if training and len(chunks) > 1 else None
+        of_table = torch.zeros_like(table) if wanted and table.requires_grad and len(chunks) > 1 else None
         for chunk in chunks:
             logits = torch.addmm(offset, features[chunk], pieces.t())
             of_labels = logits.gather(1, ids[chunk, None])[:, 0].float()
-            if not training:
+            if not wanted:
                 loss, is_right, _ = chunk_statistics(logits, ids[chunk])
             elif is_compiling():
                 loss, is_right, differences, more = program(fused_chunk)(logits, ids[chunk], weights[chunk], dtype)
@@ -97,7 +97,7 @@ class _Loss(torch.autograd.Function):
             losses.append(loss)
             right.append(is_right)
             log_sums.append(of_labels + loss)
-            if not training:
+            if not wanted:
                 continue
             of_bias += more[: len(bias)]
             # The weights are in the smaller factor: [n, dim] instead of [n, vocabulary_size].
@@ -106,10 +106,12 @@ class _Loss(torch.autograd.Function):
             if of_table is not None:
                 _add_product(of_table, differences.t(), weighted)
         all_losses = torch.cat(losses)
-        if training:
+        if wanted:
             ctx.table, ctx.dtype = table, features.dtype
-            # The gradient of a single chunk is not made before there is a place for it.
-            kept = (of_table,) if of_table is not None else (differences, weighted)
+            kept = [] if of_table is None else [of_table]
+            if table.requires_grad and of_table is None:
+                # The gradient of a single chunk is not made before there is a place for it.
+                kept = [differences, weighted]
             ctx.save_for_backward(torch.cat(of_features), of_bias, *kept)
         ctx.set_materialize_grads(False)
         correct_sum, log_sum = (torch.cat(right) * weights).sum(), torch.cat(log_sums)
@@ -117,6 +119,7 @@ class _Loss(torch.autograd.Function):
         return (all_losses * weights).sum(), correct_sum, log_sum
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, upstream, _correct, _log_sum):
         if upstream is None:
             return (None,) * 7
@@ -140,10 +143,8 @@ def _padded(table, bias, dtype):
     if dtype == torch.float32:
         return table, bias  # no copies
     padded = -(-len(table) // TILE) * TILE
-    pieces, offset = (
-        table.new_zeros([padded, table.shape[1]], dtype=dtype),
-        bias.new_full([padded], -torch.inf, dtype=dtype),
-    )
+    pieces = table.new_zeros([padded, table.shape[1]], dtype=dtype)
+    offset = bias.new_full([padded], -torch.inf, dtype=dtype)
     pieces[: len(table)] = table
     offset[: len(bias)] = bias
     return pieces, offset

@@ -39,4 +39,8 @@ def keep_one_activation(layer: keras.layers.Layer) -> None:
 
         return jax.checkpoint(activated_product)(inputs, *map(keras.ops.convert_to_tensor, variables))
 
-    widen.activation, narrow.call = keras.activations.linear, call
+    def quantized_call(inputs: Tensor, training: Any = None) -> Tensor:
+        return of_quantized(activation(inputs), training=training)
+
+    of_quantized = narrow.quantized_call
+    widen.activation, narrow.call, narrow.quantized_call = keras.activations.linear, call, quantized_call

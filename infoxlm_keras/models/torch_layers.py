@@ -9,13 +9,13 @@ are one product, and full sequences have no mask, so that the fastest attention 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import keras_hub
 import torch
-from keras import ops
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from infoxlm_keras.annotations import Tensor
@@ -26,23 +26,25 @@ NORM_WEIGHTS = (2, 3, 8, 9)
 
 
 class TorchLayer:
-    """What computes one KerasHub `TransformerEncoder` of an XLM-R backbone on PyTorch.
+    """What computes one KerasHub `TransformerEncoder` of an XLM-R backbone in a training step on PyTorch.
 
     Values and gradients are those of the layer up to rounding. With dropout in training, scores and dropout masks are
-    Keras' own, from the layer's seeds. Keras computes the layer where each query has its own mask, where attention
-    scores are asked for, and without fused kernels (`keras.config.disable_flash_attention`).
+    Keras' own, from the layer's seeds. Keras computes the layer outside of `weights_cast_once`, where each query has
+    its own mask or none is given, where attention scores are asked for, without fused kernels
+    (`keras.config.disable_flash_attention`), and with LoRA or quantized weights.
 
     Within `compiling(True)` `torch.compile` fuses its operations, where nothing is dropped.
 
     Args:
-        layer: `keras_hub.layers.TransformerEncoder`, built, with the layer norms after its two parts.
+        layer: `keras_hub.layers.TransformerEncoder`, built, with the layer norms after its two parts and exact GELU.
     """
 
     def __init__(self, layer: keras_hub.layers.TransformerEncoder) -> None:
         self.layer = layer
         self.of_keras = layer.call
         self.heads = layer.num_heads
-        self._of_step: tuple[Tensor, ...] | None = None
+        self.step: _Step | None = None
+        self.weights: tuple[Tensor, ...] = ()
 
     def __call__(
         self,
@@ -55,40 +57,42 @@ class TorchLayer:
         """As `TransformerEncoder.call`."""
         layer = self.layer
         fused = layer._self_attention_layer._flash_attention is not False
-        if isinstance(inputs, keras.KerasTensor) or attention_mask is not None or return_attention_scores or not fused:
+        plain = padding_mask is not None and attention_mask is None and not return_attention_scores
+        if self.step is None or not plain or not fused or isinstance(inputs, keras.KerasTensor):
             return self.of_keras(inputs, padding_mask, attention_mask, training, return_attention_scores)
-        mask = None if padding_mask is None else _key_mask(padding_mask)
-        weights = self.weights()
         if training and layer.dropout:
-            return self._with_dropout(inputs, mask, weights)
-        return program(transformer_layer)(inputs, mask, self.heads, layer.layer_norm_epsilon, *weights)
+            return self._with_dropout(inputs, padding_mask)
+        mask = self.step.attention_mask(padding_mask, inputs.dtype)
+        return program(transformer_layer)(inputs, mask, self.heads, layer.layer_norm_epsilon, *self.weights)
 
-    def weights(self) -> tuple[Tensor, ...]:
-        """The weights in the compute dtype, as `transformer_layer` takes them."""
-        return self._packed() if self._of_step is None else self._of_step
-
-    def _packed(self):
-        dtype = getattr(torch, self.layer.compute_dtype)
-        return _Packed.apply(dtype, *map(ops.convert_to_tensor, self.variables()))
-
-    def variables(self) -> list[Any]:
-        """Kernels and biases of query, key and value; then of the other parts, in the order of their use.
-
-        Variables, or tensors where Keras adds something to a kernel (LoRA).
-        """
-        layer = self.layer
-        attention = layer._self_attention_layer
-        parts = (attention._query_dense, attention._key_dense, attention._value_dense, attention._output_dense)
-        norm, widen = layer._self_attention_layer_norm, layer._feedforward_intermediate_dense
-        narrow, last_norm = layer._feedforward_output_dense, layer._feedforward_layer_norm
-        dense = [variable for part in parts for variable in (part.kernel, part.bias)]
-        rest = [norm.gamma, norm.beta, widen.kernel, widen.bias, narrow.kernel, narrow.bias]
-        return [*dense, *rest, last_norm.gamma, last_norm.beta]
-
-    def _with_dropout(self, states, mask, weights):
+    def dense_parts(self) -> list[keras.layers.Layer]:
+        """The layers with kernels, in the order of their use."""
         layer, attention = self.layer, self.layer._self_attention_layer
+        of_attention = [attention._query_dense, attention._key_dense, attention._value_dense, attention._output_dense]
+        return [*of_attention, layer._feedforward_intermediate_dense, layer._feedforward_output_dense]
+
+    def begin(self, step: _Step) -> None:
+        """Takes the weights as they are; until `end` they are used."""
+        parts = self.dense_parts()
+        if any(part.quantization_mode is not None or part.lora_enabled for part in parts):
+            return  # Keras computes more than a product
+        norms = [self.layer._self_attention_layer_norm, self.layer._feedforward_layer_norm]
+        *of_attention, widen, narrow = [(part.kernel.value, part.bias.value) for part in parts]
+        first, last = [(norm.gamma.value, norm.beta.value) for norm in norms]
+        in_order = [*of_attention, first, widen, narrow, last]
+        self.weights = packed(
+            getattr(torch, self.layer.compute_dtype), [weight for pair in in_order for weight in pair]
+        )
+        self.step = step
+
+    def end(self) -> None:
+        """Forgets the weights of the step."""
+        self.step, self.weights = None, ()
+
+    def _with_dropout(self, states, padding_mask):
+        layer, attention, weights = self.layer, self.layer._self_attention_layer, self.weights
         parts = [part.transpose(1, 2) for part in _attention_inputs(states, self.heads, *weights[:2])]
-        mask = None if mask is None else mask[:, 0]
+        mask = padding_mask[:, None].bool()
         attended, _ = attention._compute_attention(*parts, attention_mask=mask, training=True)
         attended = functional.linear(attended.flatten(2), weights[2].t(), weights[3])
         epsilon = layer.layer_norm_epsilon
@@ -97,24 +101,46 @@ class TorchLayer:
         return _norm(states + layer._feedforward_dropout(inner, training=True), epsilon, *weights[10:])
 
 
+class _Step:
+    """What the layers of one step share: the newest padding mask, in the form that attention takes."""
+
+    def __init__(self):
+        self.newest: tuple[Any, Tensor | None] = (None, None)
+
+    def attention_mask(self, padding_mask, dtype):
+        """What is added to the scores, in `dtype` [batch, 1, 1, length]; None for a mask without padding.
+
+        A row of nothing but padding attends to all positions alike, as in Keras.
+        """
+        if self.newest[0] is not padding_mask:
+            is_token = padding_mask[:, None, None, :].bool()
+            # The processor waits once a pass for the answer, and a kernel without a mask is faster and smaller.
+            added = None if bool(is_token.all()) else torch.zeros_like(is_token, dtype=dtype)
+            if added is not None:
+                added.masked_fill_(~is_token, 0.7 * torch.finfo(dtype).min)
+            self.newest = (padding_mask, added)
+        return self.newest[1]
+
+
 def compute_by_torch(layers: Iterable[keras.layers.Layer]) -> list[TorchLayer]:
-    """Makes every `TransformerEncoder` among `layers` compute by a `TorchLayer`; those that do already stay.
+    """Makes every Transformer layer of XLM-R among `layers` compute by a `TorchLayer`; those that do already stay.
 
     Args:
-        layers: layers, of any class.
+        layers: layers, of any class. Others, and such with another activation function, are left as they are.
 
     Returns:
         list of the `TorchLayer`s.
     """
     found = []
     for layer in layers:
-        if not isinstance(layer, keras_hub.layers.TransformerEncoder) or layer.normalize_first:
+        if type(layer) is not keras_hub.layers.TransformerEncoder or not layer.built or layer.normalize_first:
             continue
         of_layer = torch_layer(layer)
-        if of_layer is None:
+        if of_layer is None and _is_exact_gelu(layer.activation):
             of_layer = TorchLayer(layer)
             layer.call = _as_function(of_layer)
-        found.append(of_layer)
+        if of_layer is not None:
+            found.append(of_layer)
     return found
 
 
@@ -125,18 +151,19 @@ def torch_layer(layer: keras.layers.Layer) -> TorchLayer | None:
 
 @contextlib.contextmanager
 def weights_cast_once(layers: Iterable[TorchLayer]) -> Iterator[None]:
-    """Context in which `layers` use what their weights are at its beginning. Gradients go through the cast.
+    """Context of a training step in which `layers` compute, with the weights that they have at its beginning.
 
-    Enter it outside of every Keras layer: within one, Keras gives weights that are cast already.
+    Gradients go through the cast. Enter it outside of every Keras layer: within one, Keras gives weights that are cast
+    already.
     """
-    layers = list(layers)
+    layers, step = list(layers), _Step()
     try:
         for layer in layers:
-            layer._of_step = layer._packed()
+            layer.begin(step)
         yield
     finally:
         for layer in layers:
-            layer._of_step = None
+            layer.end()
 
 
 def transformer_layer(
@@ -161,7 +188,7 @@ def transformer_layer(
 
     Args:
         states: [batch, length, dim].
-        mask: bool [batch, 1, 1, length], the keys that are attended to; None: all.
+        mask: of the states' dtype [batch, 1, 1, length], what is added to the scores of each key; None: nothing.
         heads: int.
         epsilon: float, of the layer norms.
         in_kernel, in_bias: [dim, 3 dim] and [3 dim], of queries, keys and values.
@@ -187,7 +214,7 @@ def _attention_inputs(states, heads, kernel, bias):
     """Queries, keys and values [batch, heads, length, head_dim]."""
     batch, length, _ = states.shape
     product = functional.linear(states, kernel.t(), bias)
-    return product.view(batch, length, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    return product.view(batch, length, 3, heads, product.shape[-1] // (3 * heads)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def _feedforward(states, widen_kernel, widen_bias, narrow_kernel, narrow_bias):
@@ -204,68 +231,70 @@ def _norm(states, epsilon, gamma, beta):
     return normed.to(states.dtype)
 
 
+def packed(dtype: torch.dtype, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The weights of a layer in `dtype`, as `transformer_layer` takes them: those of query, key and value in one.
+
+    Args:
+        dtype: of the layer's computation.
+        weights: 16 tensors: kernel and bias of query, key, value and output, then as of `transformer_layer`.
+    """
+    if weights[0].dtype != dtype:
+        return _Packed.apply(dtype, *weights)
+    in_kernel = torch.cat([kernel.flatten(1) for kernel in weights[0:6:2]], 1)
+    in_bias = torch.cat([bias.flatten() for bias in weights[1:6:2]])
+    return (in_kernel, in_bias, weights[6].flatten(0, 1), *weights[7:])
+
+
 class _Packed(torch.autograd.Function):
-    """The weights of a layer in another dtype, those of query, key and value in one.
+    """`packed` in another dtype.
 
     It keeps nothing for the backward pass, so that each of the several backward passes of a step may go through it.
     """
 
     @staticmethod
     def forward(ctx, dtype, *weights):
-        kernels = [kernel.detach().flatten(1) for kernel in weights[0:6:2]]
-        biases = [bias.detach().flatten() for bias in weights[1:6:2]]
         ctx.shapes = [weight.shape for weight in weights]
         ctx.dtypes = [weight.dtype for weight in weights]
         ctx.set_materialize_grads(False)
-        out_kernel = weights[6].detach().flatten(0, 1)
-        sources = [*kernels, *biases, out_kernel, *(weight.detach() for weight in weights[7:])]
-        dim, inner = kernels[0].shape
-        in_kernel = out_kernel.new_empty([dim, 3 * inner], dtype=dtype)
-        in_bias = out_kernel.new_empty([3 * inner], dtype=dtype)
-        rest = [torch.empty_like(source, dtype=dtype) for source in sources[6:]]
-        if not out_kernel.is_cuda:
+        kernels = [kernel.flatten(1) for kernel in weights[0:6:2]]
+        biases = [bias.flatten() for bias in weights[1:6:2]]
+        sources = [weights[6].flatten(0, 1), *weights[7:]]
+        rest = [torch.empty_like(source, dtype=dtype) for source in sources]
+        if not sources[0].is_cuda:
             # Normalisation is in float32 there, see `_norm`.
             for index in NORM_WEIGHTS:
-                rest[index] = torch.empty_like(sources[6 + index])
-        torch._foreach_copy_([*in_kernel.split(inner, 1), *in_bias.split(inner), *rest], sources)
+                rest[index] = torch.empty_like(sources[index])
+        dim, inner = kernels[0].shape
+        in_kernel = kernels[0].new_empty([dim, 3 * inner], dtype=dtype)
+        in_bias = biases[0].new_empty([3 * inner], dtype=dtype)
+        # Apart from the others: for parts of a tensor PyTorch copies one after the other.
+        torch._foreach_copy_(list(in_kernel.split(inner, 1)), kernels)
+        torch._foreach_copy_([*in_bias.split(inner), *rest], [*biases, *sources])
         return (in_kernel, in_bias, *rest)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, in_kernel, in_bias, *rest):
         kernels = (None,) * 3 if in_kernel is None else in_kernel.chunk(3, 1)
         biases = (None,) * 3 if in_bias is None else in_bias.chunk(3)
         parts = [part for pair in zip(kernels, biases, strict=True) for part in pair] + list(rest)
-        wanted = [index for index, part in enumerate(parts) if part is not None and ctx.needs_input_grad[index + 1]]
-        sources = [parts[index].reshape(ctx.shapes[index]) for index in wanted]
-        gradients = [
-            torch.empty(ctx.shapes[index], dtype=ctx.dtypes[index], device=parts[index].device) for index in wanted
-        ]
-        if wanted:
-            torch._foreach_copy_(gradients, sources)
-        found = dict(zip(wanted, gradients, strict=True))
-        return (None, *(found.get(index) for index in range(len(parts))))
+        wanted = [part is not None and ctx.needs_input_grad[index + 1] for index, part in enumerate(parts)]
+        sources = [part.reshape(shape) for part, shape, want in zip(parts, ctx.shapes, wanted, strict=True) if want]
+        dtypes = [dtype for dtype, want in zip(ctx.dtypes, wanted, strict=True) if want]
+        found = [torch.empty_like(part, dtype=dtype) for part, dtype in zip(sources, dtypes, strict=True)]
+        if found:
+            torch._foreach_copy_(found, sources)
+        gradients = iter(found)
+        return (None, *(next(gradients) if want else None for want in wanted))
 
 
-class _Masks:
-    """The newest padding mask and what it is for attention: all layers of a pass share it."""
-
-    def __init__(self):
-        self.padding_mask: Any = None
-        self.mask: Tensor | None = None
-        self.version = -1
-
-
-_newest = _Masks()
-
-
-def _key_mask(padding_mask):
-    """Bool [batch, 1, 1, length], or None for a mask without padding."""
-    if _newest.padding_mask is not padding_mask or _newest.version != padding_mask._version:
-        is_token = padding_mask.bool()
-        # The processor waits once a pass for the answer, and a kernel without a mask is faster and smaller.
-        _newest.mask = None if bool(is_token.all()) else is_token[:, None, None, :]
-        _newest.padding_mask, _newest.version = padding_mask, padding_mask._version
-    return _newest.mask
+def _is_exact_gelu(activation):
+    numbers = torch.linspace(-4.0, 4.0, 17)
+    try:
+        found = activation(numbers)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return isinstance(found, torch.Tensor) and torch.allclose(found.cpu(), functional.gelu(numbers), atol=1e-6)
 
 
 def _as_function(of_layer):

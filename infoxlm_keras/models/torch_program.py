@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,13 +19,28 @@ _compiling = False
 _programs: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
+def reason_not_to_compile(device: torch.device) -> str | None:
+    """Why `torch.compile` would not fuse what runs on `device`, or None."""
+    if device.type != "cuda":
+        return "on a CPU PyTorch's step runs eagerly, which is as fast; KERAS_BACKEND=tensorflow or jax compile it"
+    if importlib.util.find_spec("triton") is None:
+        return "torch.compile needs the package triton on a GPU"
+    if torch.cuda.get_device_capability(device)[0] < 7:
+        return f"torch.compile cannot compile for {torch.cuda.get_device_name(device)}"
+    if not any(map(shutil.which, filter(None, (os.environ.get("CC"), "cc", "gcc", "clang")))):
+        return "torch.compile needs a C compiler (cc, gcc or clang, or CC=...)"
+    return None
+
+
 @contextlib.contextmanager
 def compiling(compiled: bool) -> Iterator[None]:
     """Context in which `program` compiles if `compiled` (bool)."""
     global _compiling
     before, _compiling = _compiling, compiled
     try:
-        yield
+        # The name that PyTorch 2.6 has; later ones call it recompile_limit, too.
+        with torch._dynamo.config.patch(cache_size_limit=PROGRAMS) if compiled else contextlib.nullcontext():
+            yield
     finally:
         _compiling = before
 
@@ -37,6 +55,5 @@ def program(function: Callable[..., Any]) -> Callable[..., Any]:
     if not _compiling:
         return function
     if function not in _programs:
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, PROGRAMS)
         _programs[function] = torch.compile(function)
     return _programs[function]

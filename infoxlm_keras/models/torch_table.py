@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from infoxlm_keras.annotations import Tensor
@@ -86,6 +87,7 @@ class _LookUp(torch.autograd.Function):
         return functional.embedding(ids, table.detach())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, of_rows):
         (ids,) = ctx.saved_tensors
         add_rows(gradient_of(ctx.table), ids.flatten(), of_rows.flatten(0, -2))

@@ -79,6 +79,21 @@ for name, options in {
                 results.append(jax.tree.leaves(function(values, seeds)))
             errors += [float(jnp.abs(a - b).max() / (1 + jnp.abs(b).max())) for a, b in zip(*results)]
     found[name] = max(errors)
+quantized = []
+for platform in ("cpu", "gpu"):
+    for first in (True, False):
+        model, encoder = made(platform=platform)
+        if first:  # the layers are changed after it
+            keras.utils.set_random_seed(0)
+            model = build_masked_lm(SIZE, 64, dropout=0.0)
+            model.backbone.quantize("int8")
+            encoder = Encoder(model)
+            with compiling_for(platform):
+                encoder.hidden_state(inputs_of(8))
+        else:
+            model.backbone.quantize("int8")
+        quantized.append(np.asarray(encoder.hidden_state(batches[8])))
+found["quantized"] = max(float(np.abs(states - quantized[0]).max()) for states in quantized)
 for name, (model, encoder) in {"plain": plain, "changed": made()}.items():
     text = io.StringIO()
     values = [variable.value for variable in model.trainable_variables]
@@ -101,6 +116,10 @@ def found():
 @pytest.mark.parametrize("variant", ["gpu", "tpu", "layers", "activations", "dropout"])
 def test_values_and_gradients_are_those_of_the_plain_layers_for_each_weight_and_length(found, variant):
     assert found[variant] < 1e-5
+
+
+def test_quantized_layers_keep_their_activation_function(found):
+    assert found["quantized"] < 1e-5
 
 
 def test_of_each_layer_one_activation_is_kept(found):

@@ -9,9 +9,12 @@ import pathlib
 import sys
 
 import keras
+import keras_hub
 import numpy as np
 import torch
 
+from infoxlm_keras.losses.chunked_masked_lm import chunked_masked_lm_loss
+from infoxlm_keras.losses.sampling import chunked_sampled_pieces
 from infoxlm_keras.models import build_masked_lm
 from infoxlm_keras.models.rematerialization import rematerialize_layers
 from infoxlm_keras.models.torch_layers import compute_by_torch, weights_cast_once
@@ -82,9 +85,9 @@ def errors(dtype, padded, compiled=False, batch=3):
 
 
 def calls(padded):
-    """How often a pass calls each function, and whether its attention has a mask."""
+    """Whether attention had a mask, for each call of PyTorch's function in a pass."""
     backbone = model()
-    compute_by_torch(backbone.transformer_layers)
+    layers = compute_by_torch(backbone.transformer_layers)
     functional, masks = torch.nn.functional, []
     plain = functional.scaled_dot_product_attention
 
@@ -94,25 +97,32 @@ def calls(padded):
 
     functional.scaled_dot_product_attention = spy
     try:
-        backbone(inputs_of(6, padded), training=True)
+        with weights_cast_once(layers):
+            backbone(inputs_of(6, padded), training=True)
     finally:
         functional.scaled_dot_product_attention = plain
     return masks
 
 
+def seeded(dropout):
+    backbone = model(dropout=dropout)
+    for generator in (g for layer in backbone._flatten_layers() for g in getattr(layer, "_seed_generators", ())):
+        generator._initial_seed = 1
+    return backbone
+
+
 def dropped():
-    """[by Keras, by ours]: outputs of two passes with dropout, and the seeds' states after them."""
-    results = []
-    for by_torch in (False, True):
-        backbone = model(dropout=0.3)
-        for generator in (g for layer in backbone._flatten_layers() for g in getattr(layer, "_seed_generators", ())):
-            generator._initial_seed = 1
-        if by_torch:
-            compute_by_torch(backbone.transformer_layers)
-        outputs = [backbone(inputs_of(6, True), training=True).detach().numpy().tolist() for _ in range(2)]
-        seeds = [np.asarray(seed.value).tolist() for seed in backbone.non_trainable_variables]
-        results.append({"outputs": outputs, "seeds": seeds})
-    return results
+    """Errors of states and gradients with dropout, computed again or not, and whether the seeds moved alike."""
+    by_keras = seeded(0.3)
+    expected = passes(by_keras, True)
+    plain, again = seeded(0.3), seeded(0.3)
+    rematerialize_layers(again)
+    found = {"errors": [], "seeds": [], "moved": bool(np.abs(expected[0] - expected[1]).max() > 1e-2)}
+    for backbone in (plain, again):
+        found["errors"].append(error(passes(backbone, True, compute_by_torch(backbone.transformer_layers)), expected))
+        pairs = zip(backbone.non_trainable_variables, by_keras.non_trainable_variables, strict=True)
+        found["seeds"].append(all(torch.equal(one.value, other.value) for one, other in pairs))
+    return found
 
 
 def rematerialized():
@@ -128,16 +138,95 @@ def rematerialized():
     return found
 
 
-def without_kernels():
-    """Whether a layer is Keras' own where fused attention is switched off."""
+def is_keras(change=None, before=None, dtype="float32", inputs=None, **options):
+    """Whether states are those of Keras' layers to the last bit, within a step, after `change(backbone)`.
+
+    `before(backbone)` comes before the layers are changed.
+    """
+    states = []
+    for by_torch in (False, True):
+        backbone = model(dtype)
+        if before:
+            before(backbone)
+        layers = compute_by_torch(backbone.transformer_layers) if by_torch else []
+        if change:
+            change(backbone)
+        with weights_cast_once(layers), torch.no_grad():
+            states.append(backbone(inputs or inputs_of(6, True), training=False))
+    return torch.equal(*states)
+
+
+def left_to_keras():
+    """dict of what is computed by Keras: all True but for the plain case."""
+    found = {"plain": is_keras(), "lora": is_keras(lambda backbone: backbone.enable_lora(2))}
+    found["quantized"] = is_keras(lambda backbone: backbone.quantize("int8"))
     keras.config.disable_flash_attention()
     try:
-        backbone = model()
-        by_keras = passes(backbone, True)
-        compute_by_torch(backbone.transformer_layers)
-        return [np.array_equal(*pair) for pair in zip(by_keras, passes(backbone, True), strict=True)]
+        found["without kernels"] = is_keras()
     finally:
         keras.config.enable_flash_attention()
+    return found
+
+
+def lora_trains():
+    """Two backward passes through one step with LoRA: the largest gradient of its kernels."""
+    backbone = model()
+    backbone.enable_lora(2)
+    layers = compute_by_torch(backbone.transformer_layers)
+    with weights_cast_once(layers):
+        for _ in range(2):
+            backbone(inputs_of(6, True), training=True).square().sum().backward()
+    gradients = [weight.value.grad for weight in backbone.trainable_variables if "lora" in weight.path]
+    return max(float(gradient.abs().max()) for gradient in gradients if gradient is not None)
+
+
+def others_stay():
+    """Whether layers that are no layers of XLM-R keep their own `call`."""
+    relu, unbuilt, first = (
+        keras_hub.layers.TransformerEncoder(24, 2, **options)
+        for options in ({}, {"activation": "gelu"}, {"activation": "gelu", "normalize_first": True})
+    )
+    for layer in (relu, first):
+        layer.build((None, None, 16))
+
+    class Own(keras_hub.layers.TransformerEncoder):
+        pass
+
+    own = Own(24, 2, activation=lambda x: keras.activations.gelu(x, approximate=False))
+    own.build((None, None, 16))
+    tanh = keras_hub.layers.TransformerEncoder(24, 2, activation=lambda x: keras.activations.gelu(x, approximate=True))
+    tanh.build((None, None, 16))
+    return not compute_by_torch([relu, unbuilt, first, own, tanh, keras.layers.Dense(3)])
+
+
+def outside_of_a_step():
+    """Errors of a model whose layers were changed, after a step and in inference mode."""
+    backbone = model()
+    expected = backbone(inputs_of(6, True), training=False).detach()
+    with weights_cast_once(compute_by_torch(backbone.transformer_layers)):
+        pass
+    with torch.inference_mode():
+        found = backbone(inputs_of(6, True), training=False)
+    again = backbone(inputs_of(6, True), training=False).detach()
+    return [float((states - expected).abs().max()) for states in (found, again)]
+
+
+def padded_rows():
+    """Error against Keras of a row that is nothing but padding."""
+    inputs = inputs_of(6, True)
+    inputs["padding_mask"][1] = 0
+    backbone = model()
+    expected = backbone(inputs, training=True)
+    with weights_cast_once(compute_by_torch(backbone.transformer_layers)):
+        found = backbone(inputs, training=True)
+    return float((found - expected).detach().abs().max())
+
+
+def empty():
+    backbone = model()
+    inputs = {name: tensor[:0] for name, tensor in inputs_of(6, True).items()}
+    with weights_cast_once(compute_by_torch(backbone.transformer_layers)):
+        return list(backbone(inputs, training=True).shape)
 
 
 def added_rows():
@@ -151,6 +240,19 @@ def added_rows():
     return float((total - expected).abs().max())
 
 
+def last_pieces_drawn():
+    """How often a piece without probability is drawn in bfloat16, by chunks, and how many pieces are drawn."""
+    generator = torch.Generator().manual_seed(0)
+    features = (4.0 * torch.randn(300, 16, generator=generator)).bfloat16()
+    table, bias = torch.randn(999, 16, generator=generator), torch.randn(999, generator=generator)
+    bias[-1] = -100.0
+    # Most near to 1, but for rounding of float32.
+    uniforms = (1.0 - torch.rand(300, generator=generator).pow(4)).clamp_max(0.9999)
+    loss = chunked_masked_lm_loss(features, table, bias, torch.zeros(300, dtype=torch.int32), torch.ones(300), 100)
+    pieces = chunked_sampled_pieces(features, table, bias, loss.log_sum, uniforms, 100)
+    return int((pieces == 998).sum()), int(len(pieces.unique()))
+
+
 def main(path):
     results = {
         "float32": [errors("float32", padded) for padded in (False, True)],
@@ -162,7 +264,13 @@ def main(path):
         "padded": calls(True),
         "dropped": dropped(),
         "rematerialized": rematerialized(),
-        "without_kernels": without_kernels(),
+        "left to Keras": left_to_keras(),
+        "lora": lora_trains(),
+        "others stay": others_stay(),
+        "outside": outside_of_a_step(),
+        "padded rows": padded_rows(),
+        "empty": empty(),
+        "last pieces drawn": last_pieces_drawn(),
         "added_rows": added_rows(),
     }
     pathlib.Path(path).write_text(json.dumps(results))

@@ -20,7 +20,7 @@ from infoxlm_keras.distribution.inputs import distribute_batches, parts_of_proce
 from infoxlm_keras.distribution.torch_replicas import TorchReplicas
 from infoxlm_keras.errors import InputError
 from infoxlm_keras.models.torch_layers import compute_by_torch, weights_cast_once
-from infoxlm_keras.models.torch_program import compiling
+from infoxlm_keras.models.torch_program import compiling, reason_not_to_compile
 from infoxlm_keras.models.torch_table import added_in_place, look_up_in_place
 from infoxlm_keras.tasks.pretext_task import SharedTensors
 from infoxlm_keras.tokenizer import PAD_ID
@@ -28,11 +28,6 @@ from infoxlm_keras.training.dropout_seeds import seeds_restored
 from infoxlm_keras.training.fused_adamw import update_by_fused_kernel
 from infoxlm_keras.training.step.parts import StepParts
 from infoxlm_keras.training.torch_norm import exact_global_norm
-
-NOT_COMPILED = (
-    "jit_compile: left off, on a CPU PyTorch's step runs eagerly, which is as fast; KERAS_BACKEND=tensorflow or jax "
-    "compile it"
-)
 
 
 class TrainStep(StepParts):
@@ -55,9 +50,10 @@ class TrainStep(StepParts):
                 f"steps_per_execution = {steps_per_execution}: on PyTorch Keras runs one step at a time; give --set "
                 "steps_per_execution=1, or set KERAS_BACKEND=tensorflow"
             )
-        self._compiles = jit_compile and torch.cuda.is_available()
+        reason = reason_not_to_compile(self.backbone.token_embedding.embeddings.value.device)
+        self._compiles = jit_compile and reason is None
         if jit_compile and not self._compiles:
-            print(NOT_COMPILED, flush=True)
+            print(f"jit_compile: left off, {reason}", flush=True)
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         self._torch_layers = compute_by_torch(self._flatten_layers())
         look_up_in_place(self.backbone.token_embedding)
