@@ -21,6 +21,7 @@ def move_in_place(
         errors: float32 [all numbers of the compensated keys], in order; it changes.
         momentum: float32 scalar m.
     """
+    momentum = torch.as_tensor(momentum, dtype=torch.float32, device=errors.device)
     plain = [pair for pair, has_error in zip(pairs, compensated, strict=True) if not has_error]
     if plain:
         keys, queries = zip(*plain, strict=True)

@@ -33,7 +33,7 @@ def masked_lm_loss_by_rows(
     Args:
         features: [predictions, dim], float32 or half precision; the products are of this dtype.
         table: float32 [vocabulary_size, dim], the tied token embedding.
-        bias: float32 [vocabulary_size].
+        bias: float32 [vocabulary_size]; in half precision it is added before a logit is rounded.
         mask_ids: int32 [predictions].
         mask_weights: float32 [predictions].
         rows: int > 0, predictions in a chunk.
@@ -79,6 +79,7 @@ class _Loss(torch.autograd.Function):
         # Most probabilities are below float16's smallest number.
         dtype = torch.float32 if features.dtype == torch.float16 else features.dtype
         pieces, offset = _padded(table, bias, features.dtype)
+        factors = pieces.to(dtype) if wanted else None
         chunks = [slice(start, start + rows) for start in range(0, max(len(ids), 1), rows)]
         losses, right, log_sums, of_features, of_bias = [], [], [], [], torch.zeros_like(bias)
         of_table = torch.zeros_like(table) if wanted and table.requires_grad and len(chunks) > 1 else None
@@ -102,7 +103,7 @@ class _Loss(torch.autograd.Function):
             of_bias += more[: len(bias)]
             # The weights are in the smaller factor: [n, dim] instead of [n, vocabulary_size].
             weighted = (weights[chunk, None] * features[chunk]).to(dtype)
-            of_features.append(weights[chunk, None] * (differences @ pieces.to(dtype)))
+            of_features.append(weights[chunk, None] * (differences @ factors))
             if of_table is not None:
                 _add_product(of_table, differences.t(), weighted)
         all_losses = torch.cat(losses)

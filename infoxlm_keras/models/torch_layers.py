@@ -74,9 +74,10 @@ class TorchLayer:
     def begin(self, step: _Step) -> None:
         """Takes the weights as they are; until `end` they are used."""
         parts = self.dense_parts()
-        if any(part.quantization_mode is not None or part.lora_enabled for part in parts):
-            return  # Keras computes more than a product
         norms = [self.layer._self_attention_layer_norm, self.layer._feedforward_layer_norm]
+        dtypes = {part.compute_dtype for part in (self.layer, *parts, *norms)}
+        if len(dtypes) > 1 or any(part.quantization_mode is not None or part.lora_enabled for part in parts):
+            return  # Keras computes something else than one product in one precision
         *of_attention, widen, narrow = [(part.kernel.value, part.bias.value) for part in parts]
         first, last = [(norm.gamma.value, norm.beta.value) for norm in norms]
         in_order = [*of_attention, first, widen, narrow, last]
@@ -105,21 +106,23 @@ class _Step:
     """What the layers of one step share: the newest padding mask, in the form that attention takes."""
 
     def __init__(self):
-        self.newest: tuple[Any, Tensor | None] = (None, None)
+        self.newest: tuple[Any, torch.dtype | None, Tensor | None] = (None, None, None)
 
     def attention_mask(self, padding_mask, dtype):
         """What is added to the scores, in `dtype` [batch, 1, 1, length]; None for a mask without padding.
 
-        A row of nothing but padding attends to all positions alike, as in Keras.
+        A row of nothing but padding attends to all positions alike, as in Keras. Half of the lowest number: kernels
+        multiply by 1.44.
         """
-        if self.newest[0] is not padding_mask:
+        # A teacher may compute in another dtype on the same mask.
+        if self.newest[0] is not padding_mask or self.newest[1] != dtype:
             is_token = padding_mask[:, None, None, :].bool()
             # The processor waits once a pass for the answer, and a kernel without a mask is faster and smaller.
             added = None if bool(is_token.all()) else torch.zeros_like(is_token, dtype=dtype)
             if added is not None:
-                added.masked_fill_(~is_token, 0.7 * torch.finfo(dtype).min)
-            self.newest = (padding_mask, added)
-        return self.newest[1]
+                added.masked_fill_(~is_token, 0.5 * torch.finfo(dtype).min)
+            self.newest = (padding_mask, dtype, added)
+        return self.newest[2]
 
 
 def compute_by_torch(layers: Iterable[keras.layers.Layer]) -> list[TorchLayer]:
@@ -238,7 +241,7 @@ def packed(dtype: torch.dtype, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
         dtype: of the layer's computation.
         weights: 16 tensors: kernel and bias of query, key, value and output, then as of `transformer_layer`.
     """
-    if weights[0].dtype != dtype:
+    if any(weight.dtype != dtype for weight in weights):
         return _Packed.apply(dtype, *weights)
     in_kernel = torch.cat([kernel.flatten(1) for kernel in weights[0:6:2]], 1)
     in_bias = torch.cat([bias.flatten() for bias in weights[1:6:2]])
@@ -289,7 +292,7 @@ class _Packed(torch.autograd.Function):
 
 
 def _is_exact_gelu(activation):
-    numbers = torch.linspace(-4.0, 4.0, 17)
+    numbers = torch.linspace(-4.0, 4.0, 17, device="cpu")
     try:
         found = activation(numbers)
     except (TypeError, ValueError, RuntimeError):

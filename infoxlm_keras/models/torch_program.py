@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import pathlib
 import shutil
+import sysconfig
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,13 +24,18 @@ _programs: dict[Callable[..., Any], Callable[..., Any]] = {}
 def reason_not_to_compile(device: torch.device) -> str | None:
     """Why `torch.compile` would not fuse what runs on `device`, or None."""
     if device.type != "cuda":
-        return "on a CPU PyTorch's step runs eagerly, which is as fast; KERAS_BACKEND=tensorflow or jax compile it"
+        return "PyTorch's step is not compiled on a CPU; KERAS_BACKEND=tensorflow or jax compile it"
     if importlib.util.find_spec("triton") is None:
         return "torch.compile needs the package triton on a GPU"
     if torch.cuda.get_device_capability(device)[0] < 7:
         return f"torch.compile cannot compile for {torch.cuda.get_device_name(device)}"
-    if not any(map(shutil.which, filter(None, (os.environ.get("CC"), "cc", "gcc", "clang")))):
-        return "torch.compile needs a C compiler (cc, gcc or clang, or CC=...)"
+    # As triton looks for them.
+    named = os.environ.get("CC")
+    if not any(map(shutil.which, ("gcc", "clang") if named is None else (named,))):
+        return "torch.compile needs a C compiler: gcc or clang, or another one named by the variable CC"
+    header = pathlib.Path(sysconfig.get_paths()["include"], "Python.h")
+    if not header.is_file():
+        return f"torch.compile needs Python's headers (the package python3-dev), and there is no {header}"
     return None
 
 

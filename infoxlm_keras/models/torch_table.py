@@ -70,10 +70,8 @@ def look_up(ids: Tensor, table: torch.nn.Parameter) -> Tensor:
 
 def add_rows(gradient: Tensor, ids: Tensor, rows: Tensor) -> None:
     """Adds `rows` [n, dim] to rows `ids` (int64 [n]) of `gradient`; equal numbers are added in a fixed order."""
-    if gradient.is_cuda:
-        gradient.index_put_((ids,), rows.to(gradient.dtype), accumulate=True)
-        return
-    # The CPU's kernel adds rows with one id in any order.
+    # The kernels that add rows in place do it one after the other where ids are equal, or in any order; and many
+    # tokens are `<mask>`.
     unique, places = torch.unique(ids, return_inverse=True)
     sums = torch.ops.aten.embedding_dense_backward(rows.to(gradient.dtype), places, len(unique), -1, False)
     gradient.index_add_(0, unique, sums)

@@ -17,9 +17,11 @@ def seeds_restored(model: keras.Model) -> Iterator[None]:
     """Context after which `model` draws the dropout masks again that it drew within (TensorFlow, PyTorch)."""
     states = seed_states(model)
     before = [ops.copy(state.value) for state in states]
-    yield
-    for state, value in zip(states, before, strict=True):
-        state.assign(value)
+    try:
+        yield
+    finally:
+        for state, value in zip(states, before, strict=True):
+            state.assign(value)
 
 
 def _generators(layer):

@@ -137,7 +137,7 @@ class InfoXLMPretrainer(TrainStep, keras.Model):
 
         Args:
             optimizer: `keras.optimizers.Optimizer`, its name ("adam") or its configuration; see `build_optimizer`.
-            jit_compile: bool; off on PyTorch, see `training/step/torch_step.py`.
+            jit_compile: bool; on PyTorch for GPUs, see `training/step/torch_step.py`.
             kwargs: of `keras.Model.compile`.
 
         Raises:

@@ -67,6 +67,10 @@ def test_rows_of_nothing_but_padding_and_empty_batches(results):
     assert results["empty"] == [0, 6, 8]
 
 
+def test_a_mask_has_the_precision_of_the_model_that_asks(results):
+    assert results["mask dtypes"] == ["torch.float32", "torch.bfloat16", "torch.float32"]
+
+
 def test_half_precision_draws_no_piece_without_probability(results):
     last, different = results["last pieces drawn"]
     assert last == 0 and different > 10

@@ -15,7 +15,7 @@ import torch
 
 from infoxlm_keras.losses.chunked_masked_lm import chunked_masked_lm_loss
 from infoxlm_keras.losses.sampling import chunked_sampled_pieces
-from infoxlm_keras.models import build_masked_lm
+from infoxlm_keras.models import build_masked_lm, torch_layers
 from infoxlm_keras.models.rematerialization import rematerialize_layers
 from infoxlm_keras.models.torch_layers import compute_by_torch, weights_cast_once
 from infoxlm_keras.models.torch_program import compiling
@@ -222,6 +222,12 @@ def padded_rows():
     return float((found - expected).detach().abs().max())
 
 
+def mask_dtypes():
+    """Of one mask in the precisions of two models."""
+    step, mask = torch_layers._Step(), inputs_of(6, True)["padding_mask"]
+    return [str(step.attention_mask(mask, dtype).dtype) for dtype in (torch.float32, torch.bfloat16, torch.float32)]
+
+
 def empty():
     backbone = model()
     inputs = {name: tensor[:0] for name, tensor in inputs_of(6, True).items()}
@@ -270,6 +276,7 @@ def main(path):
         "outside": outside_of_a_step(),
         "padded rows": padded_rows(),
         "empty": empty(),
+        "mask dtypes": mask_dtypes(),
         "last pieces drawn": last_pieces_drawn(),
         "added_rows": added_rows(),
     }
