@@ -3,7 +3,8 @@
 128 blocks of 512 tokens have 9,856 predictions; against 250,002 pieces their logits fill 9.9 GB, and their gradient
 as much again. Here the vocabulary is processed in chunks, in two passes. The first pass gives the logarithm of the sum
 of exponentials, as a running maximum and a running sum. The second pass gives the gradient and computes each chunk's
-logits again. This costs a third more arithmetic in this layer and needs memory for one chunk only.
+logits again. This costs a third more arithmetic in this layer and needs memory for one chunk only. So it is on
+TensorFlow and JAX; on PyTorch `torch_masked_lm` takes chunks of the predictions.
 """
 
 import keras
@@ -139,17 +140,8 @@ def vocabulary_statistics(chunks: VocabularyChunks) -> tuple[Tensor, Tensor, Ten
 
     zeros = ops.zeros_like(chunks.labels[:, 0], "float32")
     start = (zeros + NO_LOGIT, zeros, zeros, ops.zeros_like(chunks.labels[:, 0]))
-    highest, total, label, best = _each_chunk(chunks, body, start)
+    highest, total, label, best = ops.fori_loop(0, chunks.number, body, start)
     return highest + ops.log(total), label, best
-
-
-def _each_chunk(chunks, body, carry):
-    if keras.backend.backend() != "torch":
-        return ops.fori_loop(0, chunks.number, body, carry)
-    # Keras' loop leaves the first carry, which is as large as the table, to the collector of cycles.
-    for index in range(chunks.number):
-        carry = body(index, carry)
-    return carry
 
 
 def _with_gradients(loss_sum, values, gradients):
@@ -159,8 +151,8 @@ def _with_gradients(loss_sum, values, gradients):
     def loss(loss_sum, *parts):
         values, gradients = parts[:3], parts[3:]
 
-        def gradient(*arguments, upstream=None):
-            upstream = arguments[0] if upstream is None else upstream  # PyTorch names it
+        def gradient(*arguments):
+            upstream = arguments[0]
             found = [ops.cast(upstream * part, value.dtype) for part, value in zip(gradients, values, strict=True)]
             # JAX demands a gradient for each argument, and its compiler leaves these out.
             nothing = map(ops.zeros_like, gradients) if keras.backend.backend() == "jax" else [None] * len(gradients)
@@ -196,5 +188,5 @@ def _gradients(chunks, log_sum, mask_weights, vocabulary_size):
         empty_array(vocabulary_size, chunks.size, (dim,)),
         empty_array(vocabulary_size, chunks.size),
     )
-    of_features, of_embeddings, of_bias = _each_chunk(chunks, body, start)
+    of_features, of_embeddings, of_bias = ops.fori_loop(0, chunks.number, body, start)
     return of_features, whole_array(of_embeddings, vocabulary_size), whole_array(of_bias, vocabulary_size)

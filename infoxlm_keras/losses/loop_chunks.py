@@ -35,9 +35,6 @@ def set_chunk(array: Any, index: int | Tensor, start: int | Tensor, values: Tens
     """
     if keras.backend.backend() == "tensorflow":
         return array.write(index, values)
-    if keras.backend.backend() == "torch":
-        array[start : start + len(values)] = values
-        return array
     return ops.slice_update(array, (start, *(0 for _ in values.shape[1:])), values)
 
 

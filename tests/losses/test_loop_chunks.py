@@ -1,4 +1,4 @@
-"""Chunks that a loop fills, against a plain array; `tests/training/test_backends.py` has them on all backends."""
+"""Chunks that a loop fills, against a plain array; `tests/training/test_backends.py` has them on JAX, too."""
 
 import numpy as np
 import pytest
