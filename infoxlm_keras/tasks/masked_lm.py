@@ -93,15 +93,15 @@ class MaskedLanguageModeling(PretextTask):
         static = None not in tuple(positions.shape)
         predictions = positions.shape[0] * positions.shape[1] if static else 0
         chunk = vocabulary_chunk(predictions, vocabulary_size, self.max_logits)
-        if keras.backend.backend() == "torch":
-            # One chunk at least: what Keras makes of the plain formula takes three times the memory of the logits.
-            return chunk
         return None if chunk == vocabulary_size else chunk
 
     def _loss(self, hidden_state, batch, training):
         masked_lm, positions = self.encoder.masked_lm, batch["mask_positions"]
         ids, weights = (ops.reshape(batch[name], (-1,)) for name in ("mask_ids", "mask_weights"))
         chunk = self.vocabulary_chunk(positions)
+        if chunk is None and keras.backend.backend() == "torch":
+            # One chunk: what Keras makes of the plain formula there takes three times the memory of the logits.
+            chunk = self.encoder.backbone.vocabulary_size
         if chunk is None:
             return masked_lm_loss(masked_lm_logits(masked_lm, hidden_state, positions), ids, weights)
         return chunked_masked_lm_loss(

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from infoxlm_keras.losses.torch_masked_lm import masked_lm_loss_by_rows
-from infoxlm_keras.models.torch_program import compiling
 from infoxlm_keras.models.torch_table import added_in_place
 
 DIM = 12
@@ -102,16 +101,6 @@ def test_in_place_the_gradient_comes_to_what_is_there():
     for rows in (4, 100):
         added = ours(*values, rows, in_place=True, before=before)[1][1]
         torch.testing.assert_close(added - before, ours(*values, rows)[1][1], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_compiled_it_is_the_same():
-    for dtype, tolerance in ((torch.float32, 2e-5), (torch.bfloat16, 0.02)):
-        for rows in (4, 100):
-            values = arguments(dtype=dtype)
-            with compiling(True):
-                found = ours(*values, rows)
-            check(found, exact(*values), tolerance)
 
 
 def test_without_gradients_there_is_the_same_value_and_nothing_is_kept():

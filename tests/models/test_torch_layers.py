@@ -67,6 +67,10 @@ def test_rows_of_nothing_but_padding_and_empty_batches(results):
     assert results["empty"] == [0, 6, 8]
 
 
+def test_the_compiled_loss_is_the_same(results):
+    assert results["compiled loss"] < 1e-5
+
+
 def test_a_mask_has_the_precision_of_the_model_that_asks(results):
     assert results["mask dtypes"] == ["torch.float32", "torch.bfloat16", "torch.float32"]
 

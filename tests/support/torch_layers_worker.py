@@ -15,6 +15,7 @@ import torch
 
 from infoxlm_keras.losses.chunked_masked_lm import chunked_masked_lm_loss
 from infoxlm_keras.losses.sampling import chunked_sampled_pieces
+from infoxlm_keras.losses.torch_masked_lm import masked_lm_loss_by_rows
 from infoxlm_keras.models import build_masked_lm, torch_layers
 from infoxlm_keras.models.rematerialization import rematerialize_layers
 from infoxlm_keras.models.torch_layers import compute_by_torch, weights_cast_once
@@ -259,6 +260,22 @@ def last_pieces_drawn():
     return int((pieces == 998).sum()), int(len(pieces.unique()))
 
 
+def compiled_loss():
+    """Error of the masked-LM loss and its gradients that `torch.compile` made, for chunks of two sizes."""
+    generator = torch.Generator().manual_seed(0)
+    values = [torch.randn(*shape, generator=generator) for shape in ((9, 8), (37, 8), (37,))]
+    ids = torch.randint(0, 37, (9,), generator=generator, dtype=torch.int32)
+    results = []
+    for compiled in (False, True):
+        for rows in (4, 100):
+            leaves = [value.clone().requires_grad_() for value in values]
+            with compiling(compiled):
+                loss = masked_lm_loss_by_rows(*leaves, ids, torch.ones(9), rows).loss_sum
+            loss.backward()
+            results.append([loss.detach().numpy(), *(leaf.grad.numpy() for leaf in leaves)])
+    return max(error(found, results[0]) for found in results[1:])
+
+
 def main(path):
     results = {
         "float32": [errors("float32", padded) for padded in (False, True)],
@@ -277,6 +294,7 @@ def main(path):
         "padded rows": padded_rows(),
         "empty": empty(),
         "mask dtypes": mask_dtypes(),
+        "compiled loss": compiled_loss(),
         "last pieces drawn": last_pieces_drawn(),
         "added_rows": added_rows(),
     }
