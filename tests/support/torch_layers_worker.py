@@ -273,7 +273,7 @@ def compiled_loss():
                 loss = masked_lm_loss_by_rows(*leaves, ids, torch.ones(9), rows).loss_sum
             loss.backward()
             results.append([loss.detach().numpy(), *(leaf.grad.numpy() for leaf in leaves)])
-    return max(error(found, results[0]) for found in results[1:])
+    return float(max(error(found, results[0]) for found in results[1:]))
 
 
 def main(path):
