@@ -1,13 +1,8 @@
 """On an accelerator JAX keeps one activation of a feed-forward part, and computes what the plain layers do."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
-from repository import REPOSITORY
+from jax_program import results_of
 
 pytestmark = pytest.mark.slow
 
@@ -107,10 +102,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def found():
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return results_of(PROGRAM)
 
 
 @pytest.mark.parametrize("variant", ["gpu", "tpu", "layers", "activations", "dropout"])

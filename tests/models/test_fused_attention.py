@@ -1,13 +1,8 @@
 """On JAX the encoder's attention is cuDNN's kernel on a GPU, and the same numbers as the backbone's everywhere."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
-from repository import REPOSITORY
+from jax_program import results_of
 
 # The program is lowered for a GPU that is not there: what JAX asks of the GPU is answered here.
 PROGRAM = """
@@ -74,10 +69,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def found():
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return results_of(PROGRAM)
 
 
 @pytest.mark.parametrize("length", [13, 16])

@@ -1,13 +1,8 @@
 """On a TPU attention is the kernel that stores no scores, with the numbers of the plain computation."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
-from repository import REPOSITORY
+from jax_program import results_of
 
 # The kernel is interpreted on the CPU, or lowered for a TPU that is not there.
 PROGRAM = """
@@ -164,11 +159,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def found():
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
-    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return results_of(PROGRAM, XLA_FLAGS="--xla_force_host_platform_device_count=2")
 
 
 @pytest.mark.parametrize("length", [128, 256, 40])

@@ -15,7 +15,7 @@ import tensorflow as tf
 from infoxlm_keras.annotations import Batch, Tensor, Tensors
 from infoxlm_keras.data.batches import unpack_batch
 from infoxlm_keras.data.sharding import shard_batch
-from infoxlm_keras.distribution.host_compiler import compiles_here
+from infoxlm_keras.distribution.host_compiler import compiles_or_says_why
 from infoxlm_keras.distribution.inputs import distribute_batches
 from infoxlm_keras.distribution.replicas import Replicas
 from infoxlm_keras.distribution.workarounds import (
@@ -30,15 +30,6 @@ from infoxlm_keras.tokenizer import PAD_ID
 from infoxlm_keras.training.dropout_seeds import seeds_restored
 from infoxlm_keras.training.gradients import clip_by_norm, global_norm, unscaled
 from infoxlm_keras.training.step.parts import StepParts
-
-NOT_COMPILED = (
-    "jit_compile: left off, this build of TensorFlow (tensorflow-tpu) compiles for TPUs only; see --strategy tpu"
-)
-
-SLOW_ON_CPU = (
-    "jit_compile: XLA computes bfloat16 products in float32 on a CPU; on one with products in bfloat16 "
-    "jit_compile=false trains faster (infoxlm finetune: --no-jit_compile)"
-)
 
 
 class TrainStep(StepParts):
@@ -268,12 +259,8 @@ class TrainStep(StepParts):
     # === What `fit` and `evaluate` call ===
 
     def compile(self, optimizer: keras.optimizers.Optimizer, jit_compile: bool = False, **kwargs: Any) -> None:
-        """As `keras.Model.compile`. If XLA cannot compile here `jit_compile` is left off, and a line says so."""
-        if jit_compile and not compiles_here():
-            print(NOT_COMPILED, flush=True)
-            jit_compile = False
-        if jit_compile and self.backbone.dtype_policy.compute_dtype == "bfloat16" and not _has_accelerator():
-            print(SLOW_ON_CPU, flush=True)
+        """As `keras.Model.compile`. See `compiles_or_says_why` for `jit_compile`."""
+        jit_compile = jit_compile and compiles_or_says_why(self.backbone.dtype_policy.compute_dtype)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         if self._is_distributed:
             update_on_each_replica(optimizer)
@@ -398,7 +385,3 @@ def _shared_tensors(tensors_by_task, axis, replicas):
         return SharedTensors(joined, replicas.index * samples)
 
     return {task: shared(tensors) for task, tensors in tensors_by_task.items()}
-
-
-def _has_accelerator():
-    return any(device.device_type != "CPU" for device in tf.config.list_logical_devices())
