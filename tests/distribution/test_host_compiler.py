@@ -14,7 +14,7 @@ def test_only_the_build_for_tpus_has_no_compiler():
 
 
 def test_without_a_compiler_the_step_is_not_compiled_and_a_line_says_so(monkeypatch, capsys):
-    monkeypatch.setattr("infoxlm_keras.training.step.tensorflow_step.compiles_here", lambda: False)
+    monkeypatch.setattr("infoxlm_keras.distribution.host_compiler.compiles_here", lambda: False)
     assert not tiny_pretrainer([MMLM()], size=TWO_LAYERS, jit_compile=True).jit_compile
     assert capsys.readouterr().out.startswith("jit_compile: left off, this build of TensorFlow (tensorflow-tpu)")
     tiny_pretrainer([MMLM()], size=TWO_LAYERS, jit_compile=False)
