@@ -3,11 +3,13 @@
     python benchmarks/compare.py --size base --shape 4,256,8,128,16,64 --dtype bfloat16 --rounds 3
 
 Each turn is a process of its own: `torch_step.py`, and `train_step.py` for each of --backends. The table has medians
-over the rounds, and ratios to PyTorch. On a shared machine compare ratios only, and only those of one run.
+over the rounds, and ratios to PyTorch. On a shared machine compare ratios only, and only those of one run. All of them
+use large pages of memory where the kernel and the C library offer them, as `infoxlm pretrain` does.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -32,6 +34,8 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=4, help="timed in each turn")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file for all turns")
     options = parser.parse_args(arguments)
+    # torch_step.py has none of this project's code, which would set the variable.
+    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
     turns = {name: [] for name in contenders(options)}
     for number in range(options.rounds):
         for name, command in contenders(options).items():

@@ -19,6 +19,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from infoxlm_keras import host_memory
+
 # Encoder, vocabulary, universal layer, queue.
 SIZES = {
     "tiny": ("tiny", 16000, 2, 4096),
@@ -157,4 +159,6 @@ def step_times():
 
 
 if __name__ == "__main__":
+    # As `infoxlm pretrain` does.
+    host_memory.restart_with_large_pages()
     main()

@@ -2,6 +2,8 @@
 
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.commands.pretrain import main
+from infoxlm_keras.host_memory import restart_with_large_pages
 
 if __name__ == "__main__":
+    restart_with_large_pages()
     run_command(main)

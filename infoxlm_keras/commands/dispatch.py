@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from infoxlm_keras.command_line import run_command
 from infoxlm_keras.commands.registry import COMMANDS, main_of
 from infoxlm_keras.errors import InputError
+from infoxlm_keras.host_memory import restart_with_large_pages
 from infoxlm_keras.version import __version__
 
 
@@ -52,5 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def console_script() -> None:
-    """The entry point that `pip` installs as `infoxlm`."""
+    """The entry point that `pip` installs as `infoxlm`; also `python -m infoxlm_keras`."""
+    name = sys.argv[1].replace("_", "-") if len(sys.argv) > 1 else ""
+    if name == "pretrain" or name.startswith("finetune-"):
+        restart_with_large_pages()
     run_command(main)

@@ -1,0 +1,110 @@
+"""Large pages for a training process: what is asked for, where not, and that a restarted program is the same one."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from infoxlm_keras import host_memory
+from infoxlm_keras.commands import dispatch
+
+MODERN = (2, 36)
+PROBE = """
+import os, pathlib, sys
+from infoxlm_keras import host_memory
+host_memory.KERNEL_SETTING = pathlib.Path(os.environ["SETTING"])
+host_memory.ACCELERATORS = ()
+host_memory._glibc_version = lambda: (2, 36)
+print("begins", os.getpid(), flush=True)
+host_memory.restart_with_large_pages()
+print("goes on", os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.argv[1:], sys.stdin.read(), flush=True)
+"""
+
+
+def probe(tmp_path, kernel="always [madvise] never", arguments=(), before=(), **variables):
+    """Lines that the probe prints, run as a script with `variables` in its environment."""
+    script, setting = tmp_path / "a probe.py", tmp_path / "enabled"
+    script.write_text(PROBE)
+    setting.write_text(kernel)
+    inherited = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    environment = {**inherited, "PYTHONPATH": os.pathsep.join(sys.path), "SETTING": str(setting), **variables}
+    command = [sys.executable, *before, str(script), *arguments]
+    done = subprocess.run(command, input="typed", capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_program_begins_again_in_the_same_process(tmp_path):
+    first, second, last = probe(tmp_path, arguments=["--set", "a=b c", "ü", ""])
+    assert first == second
+    number = first.split()[1]
+    assert last == f"goes on {number} glibc.malloc.hugetlb=1 {['--set', 'a=b c', 'ü', '']!r} typed"
+
+
+def test_other_settings_of_the_user_stay(tmp_path):
+    *_, last = probe(tmp_path, GLIBC_TUNABLES="glibc.malloc.perturb=0")
+    assert "glibc.malloc.perturb=0:glibc.malloc.hugetlb=1" in last
+
+
+@pytest.mark.parametrize("kernel", ["[always] madvise never", "always madvise [never]", ""])
+def test_where_the_kernel_decides_alone_the_program_runs_once(tmp_path, kernel):
+    first, last = probe(tmp_path, kernel=kernel)
+    assert last.startswith("goes on") and " None " in last
+
+
+def test_a_user_can_leave_it_off(tmp_path):
+    assert len(probe(tmp_path, GLIBC_TUNABLES="glibc.malloc.hugetlb=0")) == 2
+
+
+def test_a_debugger_stays_attached(tmp_path):
+    assert len(probe(tmp_path, before=["-m", "trace", "--count", "--summary", "--coverdir", str(tmp_path)])[:3]) == 3
+    lines = probe(tmp_path, before=["-m", "trace", "--count", "--coverdir", str(tmp_path)])
+    assert sum(line.startswith("begins") for line in lines) == 1
+
+
+@pytest.mark.parametrize("glibc", [(), (2, 34)])
+def test_other_c_libraries_are_left_alone(glibc):
+    assert host_memory.tunables_with_large_pages({}, "madvise", glibc) is None
+
+
+def test_only_training_restarts(monkeypatch):
+    begun = []
+    monkeypatch.setattr(dispatch, "restart_with_large_pages", lambda: begun.append(sys.argv[1]))
+    monkeypatch.setattr(dispatch, "run_command", lambda main: None)
+    for arguments in (
+        ["pretrain", "--help"],
+        ["finetune_qa"],
+        ["build-bitext"],
+        ["evaluate-retrieval"],
+        [],
+        ["--help"],
+    ):
+        monkeypatch.setattr(sys, "argv", ["infoxlm", *arguments])
+        dispatch.console_script()
+    assert begun == ["pretrain", "finetune_qa"]
+
+
+def test_an_accelerator_leaves_the_memory_of_the_host_alone(monkeypatch, tmp_path):
+    device, setting = tmp_path / "accel0", tmp_path / "enabled"
+    setting.write_text("always [madvise] never")
+    monkeypatch.setattr(host_memory, "ACCELERATORS", (str(device),))
+    monkeypatch.setattr(host_memory, "KERNEL_SETTING", setting)
+    monkeypatch.setattr(host_memory, "_glibc_version", lambda: MODERN)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    begun = []
+    monkeypatch.setattr(os, "execve", lambda *command: begun.append(command))
+    # A debugger, or the recorder of this suite's lines, would stop it as well.
+    monkeypatch.setattr(sys, "gettrace", lambda: None)
+    monkeypatch.setattr(sys, "getprofile", lambda: None)
+    host_memory.restart_with_large_pages()
+    assert len(begun) == 1
+    device.touch()
+    host_memory.restart_with_large_pages()
+    assert len(begun) == 1
+
+
+def test_this_machine_is_read_without_an_error():
+    assert host_memory._in_force(pathlib.Path("/nowhere")) == ""
+    assert all(isinstance(number, int) for number in host_memory._glibc_version())
