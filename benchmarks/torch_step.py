@@ -3,10 +3,10 @@
     python benchmarks/torch_step.py --size base --shape 4,256,8,128,16,64 --dtype bfloat16
 
 Sizes and shapes are those of `train_step.py`. Three backward passes add to one AdamW update. Logits are computed at
-the masked positions only. Query and key encoder stop at the universal layer. Attention is
-`scaled_dot_product_attention`, AdamW and the key encoder's average are PyTorch's fused and grouped kernels, and half
-precision is by autocast. With --compile, `torch.compile` compiles the encoders. One line of JSON, with the fields of
-`train_step.py`.
+the masked positions only, over a vocabulary filled up to a multiple of 8. Query and key encoder stop at the universal
+layer. Attention is `scaled_dot_product_attention`, AdamW and the key encoder's average are PyTorch's fused and grouped
+kernels, and half precision is by autocast. With --compile, `torch.compile` compiles the encoders. One line of JSON,
+with the fields of `train_step.py`.
 """
 
 import argparse
@@ -90,8 +90,10 @@ class Step:
         layers, width, heads, inner, self.vocabulary, self.universal, queue = SIZES[options.size]
         self.device = device
         self.shape = [int(number) for number in options.shape.split(",")]
-        self.encoder = Encoder(layers, width, heads, inner, self.vocabulary).to(device)
-        self.head = Head(width, self.vocabulary).to(device)
+        # Rows of logits that begin at multiples of 16 bytes: cuBLAS' fast kernels take no others.
+        rows = -(-self.vocabulary // 8) * 8
+        self.encoder = Encoder(layers, width, heads, inner, rows).to(device)
+        self.head = Head(width, rows).to(device)
         self.projection = torch.nn.Parameter(torch.randn(width, width, device=device) * 0.02)
         self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.key_encoder.layers = self.key_encoder.layers[: self.universal]
