@@ -59,5 +59,5 @@ def forget_peak():
 
 
 if __name__ == "__main__":
-    train_step.host_memory.restart_with_large_pages()
+    train_step.host_memory.restart_with_large_pages(__file__)
     main()

@@ -160,5 +160,5 @@ def step_times():
 
 if __name__ == "__main__":
     # As `infoxlm pretrain` does.
-    host_memory.restart_with_large_pages()
+    host_memory.restart_with_large_pages(__file__)
     main()

@@ -5,5 +5,5 @@ from infoxlm_keras.commands.pretrain import main
 from infoxlm_keras.host_memory import restart_with_large_pages
 
 if __name__ == "__main__":
-    restart_with_large_pages()
+    restart_with_large_pages(__file__)
     run_command(main)

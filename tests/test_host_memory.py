@@ -18,7 +18,7 @@ host_memory.KERNEL_SETTING = pathlib.Path(os.environ["SETTING"])
 host_memory.ACCELERATORS = ()
 host_memory._glibc_version = lambda: (2, 36)
 print("begins", os.getpid(), flush=True)
-host_memory.restart_with_large_pages()
+host_memory.restart_with_large_pages(__file__)
 print("goes on", os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.argv[1:], sys.stdin.read(), flush=True)
 """
 
@@ -98,6 +98,7 @@ def test_an_accelerator_leaves_the_memory_of_the_host_alone(monkeypatch, tmp_pat
     # A debugger, or the recorder of this suite's lines, would stop it as well.
     monkeypatch.setattr(sys, "gettrace", lambda: None)
     monkeypatch.setattr(sys, "getprofile", lambda: None)
+    monkeypatch.setattr(host_memory, "_is_program", lambda script: True)
     host_memory.restart_with_large_pages()
     assert len(begun) == 1
     device.touch()
@@ -108,3 +109,63 @@ def test_an_accelerator_leaves_the_memory_of_the_host_alone(monkeypatch, tmp_pat
 def test_this_machine_is_read_without_an_error():
     assert host_memory._in_force(pathlib.Path("/nowhere")) == ""
     assert all(isinstance(number, int) for number in host_memory._glibc_version())
+
+
+# As a user's program may start the command: what it says, and how it ends.
+CALLER = """
+import sys
+print("begins", flush=True)
+sys.argv = ["infoxlm", "pretrain", "--config", "nope", "--data_dir", "x", "--output_dir", "y"]
+from infoxlm_keras import host_memory
+from infoxlm_keras.commands.dispatch import console_script
+if __name__ == "__main__":
+    HERE
+"""
+STARTS = {
+    "call": "console_script()",
+    "fork": "from multiprocessing import get_context\n"
+    "    p = get_context('fork').Process(target=console_script)\n    p.start(); p.join(); sys.exit(p.exitcode)",
+    "runpy": "import runpy; runpy.run_module('infoxlm_keras', run_name='__main__', alter_sys=True)",
+    "recipe": "import runpy; del sys.argv[1]; runpy.run_path(sys.orig_argv[-1], run_name='__main__')",
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("read_from", ["file", "pipe"])
+def test_a_program_of_somebody_else_runs_once(tmp_path, start, read_from):
+    """A program that is read from a pipe would be empty the second time, and seem to succeed."""
+    program, recipe = tmp_path / "theirs.py", pathlib.Path(__file__).parents[1] / "recipes" / "pretrain.py"
+    program.write_text(CALLER.replace("HERE", STARTS[start]))
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    command = [sys.executable, str(program) if read_from == "file" else "/dev/stdin"]
+    command += [str(recipe)] if start == "recipe" else []
+    text = program.read_text() if read_from == "pipe" else ""
+    done = subprocess.run(command, input=text, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.stdout.splitlines().count("begins") == 1
+    assert done.returncode == 2 and "nope: no such file" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["-m", "infoxlm_keras", "pretrain"], ["recipes/pretrain.py"], ["recipes/finetune_qa.py"]]
+)
+def test_our_own_programs_are_restarted(command, tmp_path):
+    """Each start is counted by a module that Python loads first."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, pathlib, sys\n"
+        "from infoxlm_keras import host_memory\n"
+        "setting = pathlib.Path(__file__).with_name('enabled')\n"
+        "setting.write_text('always [madvise] never')\n"
+        "host_memory.KERNEL_SETTING, host_memory.ACCELERATORS = setting, ()\n"
+        "host_memory._glibc_version = lambda: (2, 36)\n"
+        "print('begins', os.environ.get('GLIBC_TUNABLES'), flush=True)\n"
+    )
+    root = pathlib.Path(__file__).parents[1]
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(root), *sys.path])
+    done = subprocess.run(
+        [sys.executable, *command, "--help"], capture_output=True, text=True, env=environment, cwd=root, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    begun = [line for line in done.stdout.splitlines() if line.startswith("begins")]
+    assert begun == ["begins None", "begins glibc.malloc.hugetlb=1"]
