@@ -31,12 +31,19 @@ def test_every_script_has_a_row_and_every_row_a_module():
 def test_a_script_is_a_thin_face_of_its_command(path):
     body = ast.parse(path.read_text()).body
     imports = {name.name: node.module for node in body if isinstance(node, ast.ImportFrom) for name in node.names}
-    assert imports == {
+    expected = {
         "main": f"infoxlm_keras.commands.{path.stem}",
         "run_command": "infoxlm_keras.command_line",
     }
-    # The docstring, two imports, and the guarded call.
-    assert [type(node) for node in body] == [ast.Expr, ast.ImportFrom, ast.ImportFrom, ast.If]
+    calls = ["run_command(main)"]
+    # Commands that train use large pages of memory.
+    if path.stem == "pretrain" or path.stem.startswith("finetune_"):
+        expected["restart_with_large_pages"] = "infoxlm_keras.host_memory"
+        calls = ["restart_with_large_pages(__file__)", *calls]
+    assert imports == expected
+    # The docstring, the imports, and the guarded calls.
+    assert [type(node) for node in body] == [ast.Expr, *[ast.ImportFrom] * len(expected), ast.If]
+    assert [ast.unparse(node) for node in body[-1].body] == calls
 
 
 @pytest.mark.parametrize("name", COMMANDS)

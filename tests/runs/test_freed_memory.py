@@ -1,10 +1,7 @@
 """Freed memory goes back to the system, after ever longer pauses."""
 
 import ctypes
-import os
 import pathlib
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -87,36 +84,3 @@ def test_no_thread_stays_behind(monkeypatch, ends):
     for thread in started:
         thread.join(60)
         assert not thread.is_alive()
-
-
-WORKER = """
-import ctypes, resource, sys
-from infoxlm_keras.runs.callbacks.freed_memory import keep_blocks
-library = ctypes.CDLL("libc.so.6")
-library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-# As TensorFlow does.
-library.mallopt(-3, 1 << 17)
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        block = library.malloc(8 << 20)
-        ctypes.memset(block, 1, 8 << 20)
-        library.free(block)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults()
-returned = faults()
-keep_blocks()
-faults()
-print(returned, faults())
-"""
-
-
-@pytest.mark.parametrize("setting", ["", "glibc.malloc.mmap_threshold=131072"])
-def test_blocks_that_a_step_takes_again_stay(setting):
-    environment = {**os.environ, "GLIBC_TUNABLES": setting}
-    command = [sys.executable, "-c", WORKER]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=300)
-    returned, kept = map(int, done.stdout.split())
-    # 20 blocks of 2,048 pages: mapped anew each time, unless they are kept.
-    assert returned > 20000
-    assert kept > 20000 if setting else kept < 3000

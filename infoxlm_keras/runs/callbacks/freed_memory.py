@@ -1,8 +1,7 @@
-"""Gives memory that compilers have freed back to the system, and keeps what each step takes again."""
+"""Gives memory that compilers have freed back to the system."""
 
 import contextlib
 import ctypes
-import os
 import threading
 from typing import Any
 
@@ -10,9 +9,6 @@ from infoxlm_keras.runs.callbacks.step_callback import StepCallback
 
 # Seconds between two returns of memory while the first steps are compiled and run, and how often at most.
 PAUSE, MOST = 0.5, 1200
-# glibc's parameters, and the values up to which its own rule raises them where nobody sets one.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGEST_KEPT = 32 << 20
 
 
 class FreedMemory(StepCallback):
@@ -21,10 +17,8 @@ class FreedMemory(StepCallback):
     XLA's compilers work on many small blocks, and glibc keeps these when they are free: 0.4 to 0.6 GB after the step
     of `small` is compiled, 0.8 GB after that of `infoxlm_base` (`benchmarks/process_memory.py`). Without the returns
     during the first step they would lie beside its temporaries, and make the peak of the whole run. Programs for
-    further shapes of batches are compiled early, so ever longer pauses are enough.
-
-    From the first step on blocks of up to 32 MB stay in the process when they are free, see `keep_blocks`. Nothing is
-    done where the C library is not glibc.
+    further shapes of batches are compiled early, so ever longer pauses are enough. Does nothing where the C library
+    is not glibc.
     """
 
     def __init__(self, start_step: int = 0) -> None:
@@ -47,8 +41,6 @@ class FreedMemory(StepCallback):
         # A device may still work on this step; the next one waits for it.
         if self.step > self.start_step + 1:
             self.steady.set()
-        if self.due == self.start_step + 1:
-            keep_blocks()
         self.due = self.start_step + 2 * (self.step - self.start_step)
         return_free_memory()
 
@@ -63,18 +55,3 @@ def return_free_memory() -> None:
     """Calls glibc's `malloc_trim`."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def keep_blocks() -> None:
-    """Has glibc keep free blocks of up to 32 MB for the next that asks, as it does by itself in other programs.
-
-    TensorFlow, in its first step, has it return each block of 128 KB or more at once. XLA's products take some of
-    1.5 MB in each call, so the system mapped 0.6 GB anew in each step of `small`. Settings of the user
-    (`MALLOC_MMAP_THRESHOLD_`, `GLIBC_TUNABLES`) stay.
-    """
-    if "MALLOC_MMAP_THRESHOLD_" in os.environ or "mmap_threshold" in os.environ.get("GLIBC_TUNABLES", ""):
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
-        library.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
-        library.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_KEPT)
