@@ -1,7 +1,7 @@
 """Large pages for the arrays of a training process on a CPU.
 
 A compiled step asks the C library for its temporaries and gives them back, each time: gigabytes, which Linux maps
-anew in pages of 4 KiB. In pages of 2 MiB a step on JAX takes 15 to 20% less time (`benchmarks/README.md`). Many
+anew in pages of 4 KiB. In pages of 2 MiB a step on JAX takes 14 to 20% less time (`benchmarks/README.md`). Many
 systems use these only where a program asks for them. glibc asks from version 2.35 on, if a variable says so when the
 process starts. So a training command sets the variable and starts its program again, in the same process.
 """
